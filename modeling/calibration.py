@@ -1,0 +1,55 @@
+"""Heterogeneous semantics calibrating (HSC): frames and windows agree on time (TCD section 3)."""
+
+import torch
+from torch import nn
+
+__all__ = ["CalibrationLoss"]
+
+
+class CalibrationLoss(nn.Module):
+    """
+    From frame `i` to its nearest window in meaning, and back to the nearest frame: the squared distance between where
+    one started and where one landed, in frames. Nearest neighbours are soft, so that gradients flow (ours, after
+    temporal cycle-consistency learning); the cycle that starts from windows is averaged in (ours).
+
+    Requirements:
+        A video needs two windows with text or more; others add nothing, and the mean is over the videos that count.
+        A batch without any such video gives 0, with gradient 0.
+
+    Inputs:
+        Embeddings of frames and of windows `(batch_size, num_frames, dim)`, mask of windows with text `(batch_size,
+        num_frames)`.
+
+    Args:
+        temperature (`float`, *optional*, defaults to 0.1): of the soft nearest neighbours. Towards 0 they become hard.
+    """
+
+    def __init__(self, temperature: float = 0.1):
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, ocr_mask: torch.Tensor) -> torch.Tensor:
+        """Returns the loss, a float32 scalar."""
+        frames = nn.functional.normalize(frame_embeds.float(), dim=-1)
+        windows = nn.functional.normalize(ocr_embeds.float(), dim=-1)
+        has_cycle = ocr_mask.sum(dim=-1) >= 2  # (batch_size,)
+        # A video that does not count still runs, over all its windows, so that no row of a softmax is empty.
+        mask = ocr_mask | ~has_cycle[:, None]
+        everything = torch.ones_like(mask)
+
+        from_frames = self._cycle_error(frames, windows, everything, mask)
+        from_windows = self._cycle_error(windows, frames, mask, everything)
+        per_video = (from_frames + from_windows) / 2
+        return (per_video * has_cycle).sum() / has_cycle.sum().clamp(min=1)
+
+    def _cycle_error(self, start, middle, start_mask, middle_mask):
+        """Mean squared distance, in steps, of the cycle start -> middle -> start. Returns `(batch_size,)`."""
+        nearest = self._soft_neighbours(start, middle, middle_mask) @ middle  # (batch_size, num_frames, dim)
+        landing = self._soft_neighbours(nn.functional.normalize(nearest, dim=-1), start, start_mask)
+        steps = torch.arange(start.shape[1], device=start.device, dtype=start.dtype)
+        error = (steps - landing @ steps).square() * start_mask
+        return error.sum(dim=-1) / start_mask.sum(dim=-1)
+
+    def _soft_neighbours(self, queries, keys, key_mask):
+        logits = queries @ keys.transpose(-1, -2) / self.temperature
+        return logits.masked_fill(~key_mask[:, None, :], -torch.inf).softmax(dim=-1)

@@ -1,0 +1,136 @@
+"""TCD model configuration."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+__all__ = ["TCDConfig"]
+
+
+@strict
+class TCDConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`TCDModel`]: which dual encoder it stands on, and which parts of the method are on. Every row of
+    the papers' ablations is a combination of these fields. The defaults are the full TCD method.
+
+    Args:
+        backbone_config (`PreTrainedConfig` or `dict`, *optional*, defaults to `CLIPConfig()`):
+            Configuration of a dual encoder that `AutoModel` knows and that has `get_text_features` and
+            `get_image_features` (CLIP, SigLIP, SigLIP 2, ...). A `dict` is resolved by its `model_type`, `"clip"`
+            where it has none.
+        interaction (`"tcd"` or `"tib"`, *optional*, defaults to `"tcd"`):
+            How a text meets a video: the scene-text aware interaction of TCD, or the text-gated interaction block of
+            EERCF.
+        num_frames (`int`, *optional*, defaults to 12):
+            Frames per video, and OCR windows per video (N in the paper).
+        use_ocr (`bool`, *optional*, defaults to `True`):
+            Read OCR captions. `False` leaves the text-video part alone: no co-attention, no hybrid clue.
+        share_ocr_encoder (`bool`, *optional*, defaults to `True`):
+            Encode OCR captions with the text encoder's own weights (ours). `False` gives them a tower of their own,
+            which starts as a copy.
+        text_condition (`"after"` or `"before"`, *optional*, defaults to `"after"`):
+            Whether the query's gate acts after the co-attention (ours: exact scores stay cheap, and object and text
+            are bound in time) or before it (the order drawn in TCD figure 2).
+        text_condition_temperature (`float`, *optional*, defaults to 5.0):
+            Temperature of the gate, above 0 (TCD table A5).
+        use_co_attention (`bool`, *optional*, defaults to `True`):
+            Let frames and windows read each other (TCD section "Video-OCR co-attention").
+        use_distillation (`bool`, *optional*, defaults to `True`):
+            Distil the hybrid clue with learned clue tokens (CTCD, TCD algorithm 1).
+        use_cross_attention (`bool`, *optional*, defaults to `True`):
+            What stands in CTCD's place when `use_distillation=False`: a plain cross-attention, averaged (TCD table
+            A4, row 1), or, if `False`, the mean of the gated features (table A5, "only text condition").
+        fusion_num_heads (`int`, *optional*, defaults to 1):
+            Heads of the co-attention and of the distillation. One head keeps exact scoring cheapest.
+        fusion_dropout (`float`, *optional*, defaults to 0.3):
+            Dropout on the attention outputs of the new modules, in [0, 1).
+        use_calibration (`bool`, *optional*, defaults to `True`):
+            Add the heterogeneous semantics calibrating loss (HSC) in training.
+        calibration_weight (`float`, *optional*, defaults to 0.1):
+            Its weight (lambda in the paper; 0.05 on MSR-VTT), 0 or more.
+        calibration_temperature (`float`, *optional*, defaults to 0.1):
+            Temperature of its soft nearest neighbours (ours), above 0.
+        projection_dim (`int`, *optional*):
+            Width of the joint space. Read off the backbone's configuration; set it only where that fails.
+        initializer_range (`float`, *optional*, defaults to 0.02):
+            Standard deviation of the new modules' random weights.
+
+    Raises:
+        ValueError: a number out of its range, or a width that the heads do not divide.
+
+    Example:
+
+    ```python
+    >>> from tcd_hf import TCDConfig, TCDModel
+
+    >>> model = TCDModel(TCDConfig(num_frames=8))  # random weights on a CLIP ViT-B/32 shape
+    ```"""
+
+    model_type = "tcd"
+    _auto_class = "AutoConfig"  # saving copies this file beside the weights, for use without the package
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="clip")}  # noqa: RUF012
+
+    backbone_config: dict | PreTrainedConfig | None = None
+    interaction: Literal["tcd", "tib"] = "tcd"
+    num_frames: int = 12
+    use_ocr: bool = True
+    share_ocr_encoder: bool = True
+    text_condition: Literal["after", "before"] = "after"
+    text_condition_temperature: float | int = 5.0
+    use_co_attention: bool = True
+    use_distillation: bool = True
+    use_cross_attention: bool = True
+    fusion_num_heads: int = 1
+    fusion_dropout: float | int = 0.3
+    use_calibration: bool = True
+    calibration_weight: float | int = 0.1
+    calibration_temperature: float | int = 0.1
+    projection_dim: int | None = None
+    initializer_range: float | int = 0.02
+
+    def __post_init__(self, **kwargs):
+        # `backbone_config` is resolved here: the base class takes that key for an image backbone of object detectors.
+        if self.backbone_config is None:
+            self.backbone_config = AutoConfig.for_model("clip")
+        elif isinstance(self.backbone_config, dict):
+            self.backbone_config = AutoConfig.for_model(**{"model_type": "clip", **self.backbone_config})
+        if self.projection_dim is None:
+            self.projection_dim = joint_width(self.backbone_config)
+        super().__post_init__(**kwargs)
+
+    def validate_ranges(self):
+        """Part of the `@strict` validation: numbers that no model could be built or trained with."""
+        for name in ("num_frames", "fusion_num_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)}.")
+        for name in ("text_condition_temperature", "calibration_temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}.")
+        if not self.calibration_weight >= 0:
+            raise ValueError(f"`calibration_weight` must be 0 or more, got {self.calibration_weight}.")
+        if not 0 <= self.fusion_dropout < 1:
+            raise ValueError(f"`fusion_dropout` must be in [0, 1), got {self.fusion_dropout}.")
+        if self.projection_dim % self.fusion_num_heads:
+            raise ValueError(
+                f"The joint width `projection_dim` ({self.projection_dim}) must be a multiple of `fusion_num_heads` "
+                f"({self.fusion_num_heads})."
+            )
+
+
+def joint_width(backbone_config) -> int:
+    """Width of the space in which a dual encoder's texts and images meet."""
+    text_config = getattr(backbone_config, "text_config", None)
+    for holder, name in (
+        (backbone_config, "projection_dim"),  # CLIP and its family
+        (text_config, "projection_size"),  # SigLIP, SigLIP 2
+        (text_config, "hidden_size"),
+    ):
+        width = getattr(holder, name, None)
+        if width is not None:
+            return width
+    raise ValueError(
+        f"`backbone_config` ({type(backbone_config).__name__}) does not tell the width of its joint space: it is no "
+        "dual encoder, or `projection_dim` must be given."
+    )

@@ -1,0 +1,308 @@
+"""Processor of TCD models: texts, videos, and the text that appears in the videos."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+from transformers import BatchFeature, ProcessorMixin
+from transformers.utils import logging
+
+from .video_reading import open_video
+from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
+
+__all__ = ["TCDProcessor"]
+
+logger = logging.get_logger(__name__)
+
+
+class TCDProcessor(ProcessorMixin):
+    r"""
+    Turns texts and videos into the inputs of a [`TCDModel`]. A video gives `num_frames` frames, each at the centre of
+    its window, and one caption per window made of the scene text seen in it; both come from one pass over the file.
+
+    Args:
+        image_processor (`BaseImageProcessor`): image processor of the model's backbone; every frame goes through it.
+        tokenizer (`PreTrainedTokenizerBase`): tokenizer of the model's backbone, for queries and captions alike.
+        num_frames (`int`, *optional*, defaults to 12): frames and windows per video; the model's `num_frames`.
+        window_scale (`float`, *optional*, defaults to 1.0): share of each window, around its centre, that text is taken
+            from, in (0, 1] (xi in TCD figure A1).
+        ocr_engine (`str`, `OCREngine`, callable or `None`, *optional*, defaults to `"rapidocr"`):
+            What reads text; see [`WindowOCRCaptioner`]. `None` reads none: captions are empty unless given. An engine
+            that is an object is saved by the name of its class only, and must be given again after loading.
+        ocr_options (`dict`, *optional*): options of a built-in engine, such as `{"num_threads": 1}`.
+        ocr_fps (`float`, *optional*, defaults to 2.0): frames per second of video that are looked at for text.
+        min_confidence (`float`, *optional*, defaults to 0.5): readings below it are dropped, in [0, 1].
+        max_length (`int`, *optional*): tokens of a query or caption at most; the tokenizer's own limit by default.
+        video_backend (`"auto"`, `"decord"` or `"pyav"`, *optional*, defaults to `"auto"`): what decodes video files.
+        chat_template (`str`, *optional*): not used; part of every processor.
+
+    Raises:
+        ValueError: an option out of its range.
+
+    Example:
+
+    ```python
+    >>> from tcd_hf import load_mini
+
+    >>> model, processor = load_mini()
+    >>> inputs = processor(text=["a shop called TESCO"], videos=["a.mp4", "b.mp4"], return_tensors="pt")
+    >>> model(**inputs).logits_per_text.shape
+    torch.Size([1, 2])
+    ```"""
+
+    _auto_class = "AutoProcessor"  # saving copies this file and its siblings beside the tokenizer
+
+    def __init__(
+        self,
+        image_processor,
+        tokenizer,
+        num_frames=12,
+        window_scale=1.0,
+        ocr_engine="rapidocr",
+        ocr_options=None,
+        ocr_fps=2.0,
+        min_confidence=0.5,
+        max_length=None,
+        video_backend="auto",
+        chat_template=None,
+    ):
+        self.num_frames = num_frames
+        self.window_scale = window_scale
+        self.ocr_engine = ocr_engine
+        self.ocr_options = ocr_options
+        self.ocr_fps = ocr_fps
+        self.min_confidence = min_confidence
+        self.max_length = max_length
+        self.video_backend = video_backend
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)
+        self.captioner  # noqa: B018  refuses options out of range here, where they were given
+        if max_length is not None and max_length < 3:
+            raise ValueError(f"`max_length` must be 3 or more (start, one token, end), got {max_length}.")
+
+    @property
+    def captioner(self) -> WindowOCRCaptioner:
+        """The window-OCR captioner these options describe."""
+        return WindowOCRCaptioner(
+            engine=self.ocr_engine,
+            engine_options=self.ocr_options,
+            num_windows=self.num_frames,
+            window_scale=self.window_scale,
+            ocr_fps=self.ocr_fps,
+            min_confidence=self.min_confidence,
+        )
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [
+            *("input_ids", "attention_mask", "pixel_values_videos"),
+            *("ocr_input_ids", "ocr_attention_mask", "ocr_mask"),
+        ]
+
+    def __call__(
+        self,
+        text: str | Sequence[str] | None = None,
+        videos=None,
+        ocr_captions: Sequence[Sequence[str | WindowCaption]] | None = None,
+        fps: float | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        """
+        Args:
+            text (`str` or `list[str]`, *optional*): queries. One longer than the tokenizer's limit is cut, with a
+                warning.
+            videos (*optional*): one video or a list of them. A video is a path, a file object, `bytes`, a `uint8` array
+                `(frames, height, width, 3)` in RGB, or a list of PIL images.
+            ocr_captions (`list[list[str]]` or `list[list[WindowCaption]]`, *optional*): captions read before, as
+                [`~TCDProcessor.caption`] gives them or as strings: `num_frames` per video, `""` where there is no text.
+                Nothing is read then.
+            fps (`float`, *optional*): frames per second of videos given as arrays or images.
+            return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, `"np"`, or `None` for lists.
+
+        Returns:
+            `BatchFeature` with, for `T` texts, `B` videos, `N = num_frames` and `L` tokens, `input_ids` and
+            `attention_mask` `(T, L)`; `pixel_values_videos` `(B, N, 3, height, width)`; `ocr_input_ids` and
+            `ocr_attention_mask` `(B, N, L)`; `ocr_mask` `(B, N)`, `True` for windows with text. No masks of tokens for
+            tokenizers that have none (SigLIP).
+
+        Raises:
+            ValueError: nothing given, an empty list, an empty query, or captions that do not fit the videos.
+            TypeError: something that is no text or no video.
+            VideoReadError: a video that cannot be read.
+        """
+        if text is None and videos is None:
+            raise ValueError("Nothing to process: give `text`, `videos`, or both.")
+        inputs = {}
+        if text is not None:
+            inputs.update(self._tokenize(checked_texts(text)))
+        if videos is not None:
+            frames, captions = self._read_videos(as_batch(videos), ocr_captions, fps)
+            inputs.update(self._process_frames(frames))
+            inputs.update(self._process_captions(captions))
+        elif ocr_captions is not None:
+            raise ValueError("`ocr_captions` belong to videos, but no `videos` were given.")
+        return BatchFeature(inputs, tensor_type=return_tensors)
+
+    def process_queries(self, text: str | Sequence[str], return_tensors: str | None = "pt") -> BatchFeature:
+        """`processor(text=...)`."""
+        return self(text=text, return_tensors=return_tensors)
+
+    def process_videos(self, videos, ocr_captions=None, return_tensors: str | None = "pt") -> BatchFeature:
+        """`processor(videos=...)`."""
+        return self(videos=videos, ocr_captions=ocr_captions, return_tensors=return_tensors)
+
+    def caption(self, videos, fps: float | None = None) -> list[list[WindowCaption]]:
+        """
+        Reads the text in videos.
+
+        Args:
+            videos: as in [`~TCDProcessor.__call__`].
+            fps (`float`, *optional*): frames per second of videos given as arrays or images.
+
+        Returns:
+            `num_frames` [`WindowCaption`]s for each video, in order of time.
+        """
+        captions = []
+        for video in as_batch(videos):
+            with open_video(video, fps=fps, backend=self.video_backend) as opened:
+                captions.append(self.captioner(opened))
+        return captions
+
+    def read_video(
+        self, video, fps: float | None = None, with_captions: bool = True
+    ) -> tuple[list[np.ndarray], list[WindowCaption] | None]:
+        """
+        Frames and captions of one video, from one pass over it.
+
+        Args:
+            video: one video, as in [`~TCDProcessor.__call__`].
+            fps (`float`, *optional*): frames per second, for an array or images.
+            with_captions (`bool`, *optional*, defaults to `True`): also read text.
+
+        Returns:
+            `num_frames` RGB frames `(height, width, 3)`, `uint8`, those at the centres of the windows; and as many
+            captions, or `None`.
+        """
+        captioner = self.captioner
+        with open_video(video, fps=fps, backend=self.video_backend) as opened:
+            length = opened.duration / self.num_frames
+            centres = [(i + 0.5) * length for i in range(self.num_frames)]
+            if not with_captions:
+                return opened.frames_at(centres, max_side=captioner.max_side), None
+
+            ocr_times = set(captioner.sample_times(opened.duration))
+            times = sorted(ocr_times.union(centres))
+            frames = []
+
+            def frames_for_ocr():
+                wanted = set(centres)
+                for time, frame in zip(times, opened.iter_frames_at(times, captioner.max_side), strict=True):
+                    if time in wanted:
+                        frames.append(frame)
+                    if time in ocr_times:
+                        yield time, frame
+
+            captions = captioner.caption_frames(frames_for_ocr(), opened.duration)
+        return frames, captions
+
+    def to_dict(self) -> dict:
+        # An engine object may hold what can be neither copied nor written as JSON: its name stands for it.
+        engine = self.ocr_engine
+        if engine is not None and not isinstance(engine, str):
+            self.ocr_engine = type(engine).__name__
+        try:
+            return super().to_dict()
+        finally:
+            self.ocr_engine = engine
+
+    def _read_videos(self, videos, ocr_captions, fps):
+        if ocr_captions is not None and len(ocr_captions) != len(videos):
+            raise ValueError(
+                f"`ocr_captions` holds captions of {len(ocr_captions)} videos, but {len(videos)} were given."
+            )
+        frames, captions = [], []
+        for index, video in enumerate(videos):
+            video_frames, read = self.read_video(video, fps=fps, with_captions=ocr_captions is None)
+            frames.append(video_frames)
+            captions.append(read if ocr_captions is None else ocr_captions[index])
+        return frames, captions
+
+    def _process_frames(self, frames: list[list[np.ndarray]]) -> dict:
+        images = [Image.fromarray(frame) for video in frames for frame in video]
+        features = self.image_processor(images=images, return_tensors="np")
+        shape = (len(frames), self.num_frames)
+        features = {name: np.reshape(value, shape + np.shape(value)[1:]) for name, value in features.items()}
+        return {"pixel_values_videos": features.pop("pixel_values"), **features}
+
+    def _process_captions(self, captions: Sequence[Sequence[str | WindowCaption]]) -> dict:
+        for index, windows in enumerate(captions):
+            if len(windows) != self.num_frames:
+                raise ValueError(
+                    f"Video {index} has {len(windows)} OCR captions, but there are {self.num_frames} windows "
+                    "(`num_frames`). Give one caption per window, an empty one where there is no text."
+                )
+        texts = [self._caption_text(window) for windows in captions for window in windows]
+        encoded = self._tokenize(texts)
+        shape = (len(captions), self.num_frames)
+        inputs = {f"ocr_{name}": np.reshape(value, (*shape, -1)) for name, value in encoded.items()}
+        return {**inputs, "ocr_mask": np.reshape([bool(text) for text in texts], shape)}
+
+    def _caption_text(self, caption: str | WindowCaption) -> str:
+        """The caption as far as it fits the tokenizer, what matters most first, whole words only."""
+        if isinstance(caption, WindowCaption):
+            return fit_caption([track.text for track in caption.tracks], self._fits)
+        if isinstance(caption, str):
+            return fit_caption(caption.split(), self._fits)
+        raise TypeError(f"An OCR caption is a string or a WindowCaption, got {type(caption).__name__}.")
+
+    def _fits(self, text: str) -> bool:
+        return len(self.tokenizer(text, verbose=False)["input_ids"]) <= self._token_limit
+
+    @property
+    def _token_limit(self) -> int:
+        limit = self.max_length or self.tokenizer.model_max_length
+        if limit > 1_000_000:  # what transformers writes for "unknown"
+            raise ValueError("The tokenizer tells no length limit; give the processor `max_length` (77 for CLIP).")
+        return limit
+
+    def _tokenize(self, texts: list[str]) -> dict[str, np.ndarray]:
+        lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
+        if max(lengths) > self._token_limit:
+            logger.warning_once(
+                f"A text of {max(lengths)} tokens is cut to {self._token_limit}, the most the model takes. What "
+                "follows is not searched for."
+            )
+        # Towers without an attention mask (SigLIP) were trained on texts padded to the full length.
+        has_mask = "attention_mask" in self.tokenizer.model_input_names
+        encoded = self.tokenizer(
+            texts,
+            padding="longest" if has_mask else "max_length",
+            truncation=True,
+            max_length=self._token_limit,
+            return_attention_mask=has_mask,
+            return_tensors="np",
+        )
+        return {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
+
+
+def checked_texts(text) -> list[str]:
+    texts = [text] if isinstance(text, str) else text
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(each, str) for each in texts):
+        raise TypeError(f"`text` must be a string or a list of strings, got {text!r:.100}.")
+    if not texts:
+        raise ValueError("`text` is an empty list; give at least one query.")
+    for index, each in enumerate(texts):
+        if not each.strip():
+            raise ValueError(f"Query {index} is empty ({each!r}); a query must say something.")
+    return list(texts)
+
+
+def as_batch(videos) -> list:
+    """One video or a list of them, as a list of videos."""
+    if isinstance(videos, (list, tuple)):
+        if not videos:
+            raise ValueError("`videos` is an empty list; give at least one video.")
+        is_one_video = all(isinstance(frame, Image.Image) for frame in videos)
+        return [videos] if is_one_video else list(videos)
+    if isinstance(videos, np.ndarray) and videos.ndim == 5:  # (batch_size, frames, height, width, 3)
+        return list(videos)
+    return [videos]
