@@ -1,8 +1,8 @@
 """
 Makes the Auto classes of transformers know TCD, without importing torch for people who only `import tcd_hf`.
 
-Whoever loads an Auto class gets the TCD class of its kind loaded too; whoever loads a TCD class gets it registered. Both
-happen when the import in question is over, so that neither package ever sees the other half imported.
+Whoever loads an Auto class gets the TCD class of its kind loaded too; whoever loads a TCD class gets it registered.
+Both happen when the import in question is over, so that neither package ever sees the other half imported.
 """
 
 import importlib

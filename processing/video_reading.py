@@ -1,0 +1,192 @@
+"""
+Reads frames at given times from anything that is a video: files, bytes, arrays, lists of images.
+
+`decord` decodes, and PyAV does where decord is absent, cannot be trusted with a file or fails on the way. Both give the
+same frames bit for bit: the frame for a time is the one on screen at that time, turned upright by the file's rotation
+metadata, and reduced by one resize path that knows nothing of the reader. One full-size frame is held at a time.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from .video_decoders import (
+    COPY_AGAIN,
+    DecodeError,
+    Decoder,
+    DecordDecoder,
+    ImageDecoder,
+    PyAVDecoder,
+    Source,
+    VideoReadError,
+    open_decoder,
+)
+
+__all__ = ["Video", "VideoInput", "VideoReadError", "open_video"]
+
+VideoInput = str | os.PathLike | bytes | BinaryIO | np.ndarray | list[Image.Image]
+
+
+def open_video(
+    video: "VideoInput | Video", fps: float | None = None, backend: str = "auto", num_threads: int = 0
+) -> "Video":
+    """
+    Opens a video for reading frames at given times.
+
+    Args:
+        video (`str`, `os.PathLike`, `bytes`, binary file, `np.ndarray`, list of `PIL.Image.Image` or [`Video`]):
+            What to read. Arrays are RGB uint8 `(frames, height, width, 3)`. A file object is read from its start and
+            left open. A [`Video`] is returned as it is.
+        fps (`float`, *optional*):
+            Frames per second of an array or a list of images, 1.0 by default: a frame counts as a second. Files have
+            their own and refuse it.
+        backend (`str`, *optional*, defaults to `"auto"`):
+            `"decord"` or `"pyav"` use that reader and no other. `"auto"` takes decord, and PyAV where decord is not
+            installed or fails, even half-way.
+        num_threads (`int`, *optional*, defaults to 0):
+            Decoding threads; 0 leaves it to the reader, which takes all cores. Use 1 in worker processes, as in
+            `datasets.map(num_proc=...)`.
+
+    Returns:
+        [`Video`], a context manager.
+
+    Raises:
+        `VideoReadError` (a `ValueError`): the file is missing, empty, broken or no video.
+        `ValueError`: an array of another shape or dtype, `fps` or `num_threads` out of range, an unknown `backend`.
+        `TypeError`: `video` is none of the types above.
+    """
+    if isinstance(video, Video):
+        return video
+    if backend not in ("auto", "decord", "pyav"):
+        raise ValueError(f"`backend` must be 'auto', 'decord' or 'pyav', got {backend!r}.")
+    if num_threads < 0:
+        raise ValueError(f"`num_threads` must be 0 (the reader decides) or more, got {num_threads}.")
+    if fps is not None and not 0 < fps < float("inf"):
+        raise ValueError(f"`fps` must be positive, got {fps}.")
+    if isinstance(video, (np.ndarray, list, tuple)):
+        return Video("<array>" if isinstance(video, np.ndarray) else "<images>", ImageDecoder(video, fps))
+    source = Source.locate(video)
+    if fps is not None:
+        raise ValueError(f"`fps` is for arrays and lists of images; {source.name!r} has its own, leave it out.")
+    pyav = partial(open_decoder, PyAVDecoder, source, num_threads)
+    if backend == "pyav":
+        return Video(source.name, pyav())
+    try:
+        decoder = open_decoder(DecordDecoder, source, num_threads)
+    except (ImportError, VideoReadError):
+        if backend == "decord":
+            raise
+        return Video(source.name, pyav())
+    return Video(source.name, decoder, fallback=pyav if backend == "auto" else None)
+
+
+class Video:
+    """
+    An open video. Made by [`open_video`], closed by leaving its `with` block or by `close()`.
+
+    Attributes:
+        name (`str`): the path, or `"<bytes>"`, `"<array>"`, ...
+        backend (`str`): the reader in use, `"decord"`, `"pyav"` or `"memory"`.
+        num_frames (`int`): number of frames.
+        duration (`float`): seconds from the first frame's appearance to the end of the last; of a file that is cut off,
+            the duration of what is left.
+        fps (`float`): frames per second, on average.
+    """
+
+    def __init__(self, name: str, decoder: Decoder, fallback: Callable[[], Decoder] | None = None):
+        self.name = name
+        self._decoder = decoder
+        self._fallback = fallback
+        self._warned = False
+        self._closed = False
+        self._warn_if_broken()
+
+    backend = property(lambda self: self._decoder.backend)
+    num_frames = property(lambda self: len(self._decoder.timeline.starts))
+    duration = property(lambda self: self._decoder.timeline.duration)
+    fps = property(lambda self: self.num_frames / self.duration)
+
+    def iter_frames_at(self, times: Iterable[float], max_side: int | None = None) -> Iterator[np.ndarray]:
+        """
+        Yields for each time the frame on screen then: the last one that appeared at or before it.
+
+        Times before the first frame give the first, times past the end the last, and times within one frame the same
+        array again.
+
+        Args:
+            times (`Iterable[float]`): seconds. Any order is right; ascending touches fewest frames.
+            max_side (`int`, *optional*): reduce frames to `max(height, width) <= max_side`; they are never enlarged.
+
+        Yields:
+            `np.ndarray`: RGB uint8 `(height, width, 3)`.
+
+        Raises:
+            `VideoReadError`: no frame can be decoded.
+            `ValueError`: a time is not a number, `max_side` is below 1, or the video is closed.
+        """
+        if max_side is not None and max_side < 1:
+            raise ValueError(f"`max_side` must be at least 1 pixel, got {max_side}.")
+        if self._closed:
+            raise ValueError(f"The video {self.name!r} is closed; open it again with `open_video`.")
+        shown, frame = None, None
+        for time in times:
+            if np.isnan(time):
+                raise ValueError(f"Times must be numbers of seconds, got {time}.")
+            wanted = (self._decoder, self._decoder.timeline.index_at(time))
+            if frame is None or wanted != shown:
+                frame = _reduce(self._read(time), max_side)
+                shown = (self._decoder, self._decoder.timeline.index_at(time))
+            yield frame
+
+    def frames_at(self, times: Iterable[float], max_side: int | None = None) -> list[np.ndarray]:
+        """[`iter_frames_at`] as a list: one RGB uint8 array `(height, width, 3)` per time."""
+        return list(self.iter_frames_at(times, max_side))
+
+    def close(self):
+        """Gives the file back. A closed video cannot be read any more."""
+        self._closed = True
+        self._decoder.close()
+
+    def __enter__(self) -> "Video":
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    def __repr__(self) -> str:
+        size = f"{self.num_frames} frames, {self.duration:.2f} s"
+        return f"Video({self.name!r}, {size}, backend={self.backend!r})"
+
+    def _read(self, time: float) -> np.ndarray:
+        try:
+            return self._decoder.read(self._decoder.timeline.index_at(time))
+        except DecodeError as error:
+            if self._fallback is None:
+                raise self._decoder.gives_up(self.name, error) from error
+            self._decoder.close()
+            fallback, self._fallback = self._fallback, None
+            self._decoder = fallback()
+            return self._read(time)
+        finally:
+            self._warn_if_broken()
+
+    def _warn_if_broken(self):
+        if self._decoder.problem and not self._warned:
+            self._warned = True
+            message = f"The video {self.name!r} is read as far as it goes: {self._decoder.problem}. {COPY_AGAIN}."
+            warnings.warn(message, stacklevel=4)
+
+
+def _reduce(frame: np.ndarray, max_side: int | None) -> np.ndarray:
+    """The one resize path, whatever the reader: bicubic with antialiasing."""
+    height, width = frame.shape[:2]
+    if max_side is None or max(height, width) <= max_side:
+        return frame
+    scale = max_side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.array(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))

@@ -1,0 +1,384 @@
+import io
+import math
+import sys
+import warnings
+import weakref
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from tcd_hf.processing import video_decoders
+from tcd_hf.processing.video_reading import Video, VideoReadError, open_video
+from tests.clips import coded_frame, coded_frames, read_code, text_clip, write_audio, write_clip
+
+BACKENDS = ["auto", "decord", "pyav"]
+
+
+def noise_frames(count, size=(128, 96)):
+    """Frames that do not compress, so that bytes of the file map to frames."""
+    return [np.random.default_rng(i).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8) for i in range(count)]
+
+
+def codes_at(video, times, **options):
+    with open_video(video, num_threads=1, **options) as opened:
+        return [read_code(frame) for frame in opened.frames_at(times)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="module")
+def clip(folder):
+    """40 numbered frames at 10 a second, a keyframe every 8."""
+    return write_clip(folder / "clip.mp4", coded_frames(40), fps=10, keyframe_interval=8)
+
+
+@pytest.fixture(scope="module")
+def noise(folder):
+    return write_clip(folder / "noise.mp4", noise_frames(40), fps=10, keyframe_interval=10, faststart=True)
+
+
+@pytest.fixture(scope="module")
+def truncated(folder, noise):
+    path = folder / "truncated.mp4"
+    path.write_bytes(noise.read_bytes()[: noise.stat().st_size * 6 // 10])
+    return path
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_frame_on_screen_at_a_time(clip, backend):
+    with open_video(clip, backend=backend) as video:
+        assert (video.num_frames, video.name) == (40, str(clip))
+        assert video.backend == ("pyav" if backend == "pyav" else "decord")
+        assert video.duration == pytest.approx(4.0, abs=1e-5)
+        assert video.fps == pytest.approx(10.0, abs=1e-4)
+    # Frame 3 appears at 0.3 and still shows at 0.398.
+    times = [-1, 0, 0.05, 0.3, 0.398, 0.4, 2.55, 3.9, 4.0, 1e6, math.inf]
+    assert codes_at(clip, times, backend=backend) == [0, 0, 0, 3, 3, 4, 25, 39, 39, 39, 39]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_any_order_of_times(clip, backend):
+    numbers = np.random.default_rng(0).permutation(40)
+    assert codes_at(clip, [number / 10 + 0.05 for number in numbers], backend=backend) == list(numbers)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_variable_frame_rate(folder, backend):
+    path = write_clip(folder / "vfr.mp4", coded_frames(6), pts=[1.0, 1.1, 1.15, 1.8, 2.6, 2.7])
+    # Time 0 is the first frame's appearance, also where the file starts its clock later.
+    times = [0, 0.12, 0.16, 0.79, 0.81, 1.59, 1.61, 1.71, 5]
+    assert codes_at(path, times, backend=backend) == [0, 1, 2, 2, 3, 3, 4, 5, 5]
+
+
+@pytest.mark.parametrize("rotation", [90, -90, 180])
+def test_rotation_is_honoured(folder, rotation):
+    path = write_clip(folder / f"rotated{rotation}.mp4", coded_frames(12, (320, 240)), rotation=rotation)
+    decord, pyav = (open_video(path, backend=backend).frames_at([0.75])[0] for backend in ("decord", "pyav"))
+    assert decord.shape == ((320, 240, 3) if abs(rotation) == 90 else (240, 320, 3))
+    assert np.array_equal(decord, pyav)
+    assert read_code(np.rot90(decord, -rotation // 90)) == 7  # turned back, the stored frame
+
+
+def test_narrow_rotated_clip_that_decord_mangles(folder):
+    path = write_clip(folder / "narrow.mp4", coded_frames(12), rotation=90)
+    frame = open_video(path).frames_at([0.75])[0]
+    assert frame.shape == (64, 48, 3)
+    assert read_code(np.rot90(frame, -1)) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("h264.mp4", {"keyframe_interval": 8}),
+        ("long_gop.mp4", {"fps": 29.97}),
+        ("odd.mp4", {"size": (65, 49)}),
+        ("one.mp4", {"count": 1}),
+        ("turned.mp4", {"rotation": 90, "size": (320, 240)}),
+        ("uneven.mp4", {"pts": np.cumsum(np.arange(30) % 4 + 1) / 20, "keyframe_interval": 7}),
+        ("av1.mp4", {"codec": "libsvtav1", "options": {"preset": "12"}}),
+        ("vp9.webm", {"codec": "libvpx-vp9"}),
+        ("h264.mkv", {"keyframe_interval": 8}),
+        ("mpeg4.avi", {"codec": "mpeg4", "keyframe_interval": 8}),
+    ],
+)
+def test_readers_are_bit_equal(folder, name, options):
+    options = dict(options)
+    frames = coded_frames(options.pop("count", 30), options.pop("size", (64, 48)))
+    path = write_clip(folder / f"equal_{name}", frames, **options)
+    with open_video(path, backend="decord", num_threads=1) as decord, open_video(path, backend="pyav") as pyav:
+        assert (decord.num_frames, pyav.num_frames) == (len(frames), len(frames))
+        assert decord.duration == pytest.approx(pyav.duration, abs=1e-5)
+        times = np.arange(0, decord.duration + 0.2, 0.07)
+        for max_side in (None, 40):
+            for one, other in zip(decord.frames_at(times, max_side), pyav.frames_at(times, max_side), strict=True):
+                assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["stream.ts", "bare.h264", "old.mpg", "flash.flv"])
+def test_containers_without_a_full_index(folder, name):
+    codec = "mpeg2video" if name.endswith("mpg") else "libx264"
+    path = write_clip(folder / name, coded_frames(40), fps=25, codec=codec, keyframe_interval=8)
+    numbers = [0, 3, 17, 39, 20, 8]
+    assert codes_at(path, [number / 25 + 0.01 for number in numbers]) == numbers
+    with pytest.raises(VideoReadError, match="decord can return wrong frames"):
+        open_video(path, backend="decord")
+
+
+def test_fragmented_mp4_is_left_to_pyav(folder):
+    path = folder / "fragmented.mp4"
+    with av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.codec_context.gop_size = 64, 48, "yuv420p", 8
+        for frame in coded_frames(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(stream.encode())
+    numbers = [31, 7, 8, 0, 39, 15, 16]
+    assert codes_at(path, [number / 10 + 0.05 for number in numbers]) == numbers
+    assert open_video(path).backend == "pyav"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["str", "path", "bytes", "bytesio", "file"])
+def test_kinds_of_input(clip, kind, backend):
+    with clip.open("rb") as file:
+        file.read(100)  # wherever the file object stands
+        video = {
+            "str": str(clip),
+            "path": clip,
+            "bytes": clip.read_bytes(),
+            "bytesio": io.BytesIO(clip.read_bytes()),
+            "file": file,
+        }[kind]
+        assert codes_at(video, [0, 1.25, 3.95, 0.5], backend=backend) == [0, 12, 39, 5]
+        assert not file.closed
+
+
+def test_arrays_and_images():
+    frames = coded_frames(8)
+    with open_video(np.stack(frames), fps=4) as video:
+        assert (video.duration, video.fps, video.num_frames, video.backend) == (2.0, 4.0, 8, "memory")
+        assert [read_code(frame) for frame in video.frames_at([0, 0.25, 0.6, 9])] == [0, 1, 2, 7]
+    with open_video([Image.fromarray(frame).convert("RGBA") for frame in frames]) as video:
+        assert (video.duration, video.fps) == (8.0, 1.0)
+        assert all(map(np.array_equal, video.frames_at(range(8)), frames))
+    assert open_video(video) is video
+
+
+def test_reduction_keeps_the_aspect_and_never_enlarges(folder):
+    path = write_clip(folder / "wide.mp4", text_clip([("OPEN", 0, 1)], 1.0, size=(320, 180)))
+    with open_video(path) as video:
+        full, half, large, thin = (video.frames_at([0.5], side)[0] for side in (None, 160, 1000, 1))
+    assert (full.shape, half.shape, thin.shape) == ((180, 320, 3), (90, 160, 3), (1, 1, 3))
+    assert np.array_equal(large, full)
+    boxes = full.reshape(90, 2, 160, 2, 3).mean(axis=(1, 3))
+    assert np.abs(half - boxes).mean() < 2  # bicubic is close to the mean of 2 x 2 pixels
+
+
+def test_fewer_frames_than_asked(folder):
+    path = write_clip(folder / "single.mp4", [coded_frame(9)])
+    with open_video(path) as video:
+        times = [(i + 0.5) * video.duration / 12 for i in range(12)]
+        assert [read_code(frame) for frame in video.frames_at(times)] == [9] * 12
+
+
+def test_seeking_touches_few_frames(folder, monkeypatch):
+    path = write_clip(folder / "long.mp4", coded_frames(400), keyframe_interval=20)
+    decoded, frames = [], video_decoders.PyAVDecoder._frames
+    counting = lambda self: (decoded.append(index) or (index, frame) for index, frame in frames(self))  # noqa: E731
+    monkeypatch.setattr(video_decoders.PyAVDecoder, "_frames", counting)
+    assert codes_at(path, [0.05, 10.05, 10.15, 10.35, 38.25], backend="pyav") == [0, 100, 101, 103, 382]
+    assert decoded == [0, 100, 101, 102, 103, 380, 381, 382]
+
+
+@pytest.mark.parametrize("backend", ["decord", "pyav"])
+def test_only_a_few_full_frames_are_in_memory(folder, backend, monkeypatch):
+    path = write_clip(folder / f"large_{backend}.mp4", coded_frames(60, (640, 360)), options={"preset": "ultrafast"})
+    with open_video(path, backend=backend, num_threads=1) as video:
+        full_size, alive, read = [], [], video._decoder.read
+
+        def watched_read(index):
+            frame = read(index)
+            full_size.append(weakref.ref(frame))
+            alive.append(sum(reference() is not None for reference in full_size))
+            return frame
+
+        monkeypatch.setattr(video._decoder, "read", watched_read)
+        frames = video.frames_at([index / 10 for index in range(60)], max_side=64)
+    assert [read_code(frame) for frame in frames] == list(range(60))
+    assert all(frame.shape == (36, 64, 3) and frame.flags.owndata and frame.flags.writeable for frame in frames)
+    assert len(alive) == 60 and max(alive) <= 2
+
+
+def test_missing_decord_falls_back(clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "decord", None)
+    with open_video(clip) as video:
+        assert video.backend == "pyav"
+        assert read_code(video.frames_at([1.0])[0]) == 10
+    with pytest.raises(ImportError, match="pip install decord2"):
+        open_video(clip, backend="decord")
+
+
+def test_decord_bridge_of_the_user_does_not_matter(clip):
+    decord = pytest.importorskip("decord")
+    decord.bridge.set_bridge("torch")
+    try:
+        frame = open_video(clip, backend="decord").frames_at([1.0])[0]
+    finally:
+        decord.bridge.reset_bridge()
+    assert isinstance(frame, np.ndarray)
+    assert read_code(frame) == 10
+
+
+def test_missing_pyav_leaves_decord(clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert codes_at(clip, [1.0, 0.2], backend="auto") == [10, 2]
+    with pytest.raises(ImportError, match="pip install av"):
+        open_video(clip, backend="pyav")
+
+
+def test_decord_failing_half_way_falls_back(clip, monkeypatch):
+    read = video_decoders.DecordDecoder.read
+
+    def fails_later(self, index):
+        if index > 10:
+            raise video_decoders.DecodeError("decord gave up")
+        return read(self, index)
+
+    monkeypatch.setattr(video_decoders.DecordDecoder, "read", fails_later)
+    with open_video(clip) as video:
+        frames = video.iter_frames_at([0.5, 1.0, 1.1, 3.0])
+        assert [read_code(next(frames)), read_code(next(frames)), video.backend] == [5, 10, "decord"]
+        assert [read_code(next(frames)), read_code(next(frames)), video.backend] == [11, 30, "pyav"]
+    with pytest.raises(VideoReadError, match=r"decord gave up.*backend='auto'"):
+        codes_at(clip, [3.0], backend="decord")
+
+
+@pytest.mark.parametrize("backend", ["auto", "pyav"])
+def test_truncated_file_is_read_as_far_as_it_goes(noise, truncated, backend):
+    with pytest.warns(UserWarning, match=r"truncated\.mp4.*cut off") as caught:
+        video = open_video(truncated, backend=backend)
+        times = np.arange(0.05, 4, 0.1)
+        frames = video.frames_at(times)
+    assert len(caught) == 1
+    assert 20 <= video.num_frames < 30
+    assert 2.0 <= video.duration < 3.0
+    whole = open_video(noise).frames_at(times)
+    readable = [np.array_equal(*pair) for pair in zip(frames, whole, strict=True)]
+    assert readable == sorted(readable, reverse=True)
+    assert 20 <= sum(readable) <= video.num_frames
+    assert all(np.array_equal(frame, frames[-1]) for frame in frames[video.num_frames :])
+
+
+def test_truncated_matroska_warns(folder):
+    whole = write_clip(folder / "whole.mkv", noise_frames(40), keyframe_interval=10).read_bytes()
+    with pytest.warns(UserWarning, match=r"<bytes>.*cut off"):
+        video = open_video(whole[: len(whole) * 6 // 10])
+    assert video.duration < 3.0
+
+
+def test_flipped_bits_lose_some_frames_only(folder, noise, capfd):
+    data = bytearray(noise.read_bytes())
+    for position in range(len(data) // 2, len(data) // 2 + 3000, 7):
+        data[position] ^= 0x55
+    path = folder / "flipped.mp4"
+    path.write_bytes(data)
+    times = np.arange(0.05, 4, 0.1)
+    with pytest.warns(UserWarning, match="cannot be decoded") as caught:
+        frames = open_video(path).frames_at(times)
+    assert len(caught) == 1
+    equal = [np.array_equal(*pair) for pair in zip(frames, open_video(noise).frames_at(times), strict=True)]
+    assert all(equal[:15]) and not all(equal) and all(equal[35:])
+    assert capfd.readouterr() == ("", "")  # neither FFmpeg nor decord writes to the terminal
+
+
+def test_intact_files_do_not_warn(clip, folder):
+    later = write_clip(folder / "later.mkv", coded_frames(30), pts=1 + np.arange(30) / 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for backend in BACKENDS:
+            assert codes_at(clip, [3.95], backend=backend) == [39]
+            assert codes_at(later, [2.95], backend=backend) == [29]
+
+
+def broken_files(folder: Path, noise: Path):
+    plain = write_clip(folder / "plain.mp4", noise_frames(10)).read_bytes()
+    contents = {
+        "empty.mp4": (b"", "empty"),
+        "random.mp4": (np.random.default_rng(0).bytes(5000), "no video"),
+        "words.mp4": (b"hello world\n" * 50, "text file"),
+        "words.txt": (b"hello world\n" * 50, "text file"),
+        "list.m3u8": (b"#EXTM3U\n#EXTINF:4,\nclip.mp4\n", "text file"),
+        "cut.mp4": (plain[: len(plain) // 2], "moov"),
+        "header.mp4": (noise.read_bytes()[:4000], "readable|decoded|frames"),
+    }
+    for name, (content, cause) in contents.items():
+        (folder / name).write_bytes(content)
+        yield folder / name, cause
+    with av.open(str(folder / "none.mp4"), "w", options={"movflags": "empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    yield folder / "none.mp4", "no frames|decord cannot open"
+    yield write_audio(folder / "sound.mp4"), "no video stream"
+    yield folder / "missing.mp4", "no such file"
+    yield folder, "folder"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.filterwarnings("ignore:The video")
+def test_unreadable_files(tmp_path, noise, backend, capfd):
+    files = list(broken_files(tmp_path, noise))
+    capfd.readouterr()
+    for path, cause in files:
+        with pytest.raises(VideoReadError, match=cause) as caught:
+            open_video(path, backend=backend).frames_at([0.0])
+        assert str(path) in str(caught.value), path
+    assert issubclass(VideoReadError, ValueError)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_broken_bytes_are_named():
+    with pytest.raises(VideoReadError, match=r"<bytes>.*empty"):
+        open_video(b"")
+
+
+@pytest.mark.parametrize("video", [None, 3, {"path": "a.mp4"}, io.StringIO("text"), [np.zeros((4, 4, 3))]])
+def test_wrong_types(video):
+    with pytest.raises(TypeError, match="PIL images"):
+        open_video(video)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 4, 3), np.uint8), np.zeros((2, 3, 4, 4), np.uint8), np.zeros((2, 4, 4, 3), np.float32)]
+)
+def test_wrong_arrays(array):
+    with pytest.raises(ValueError, match=r"\(frames, height, width, 3\)"):
+        open_video(array)
+
+
+def test_wrong_options(clip):
+    with pytest.raises(VideoReadError, match="no frames"):
+        open_video([])
+    with pytest.raises(ValueError, match="opencv"):
+        open_video(clip, backend="opencv")
+    with pytest.raises(ValueError, match="-1"):
+        open_video(clip, num_threads=-1)
+    with pytest.raises(ValueError, match="its own"):
+        open_video(clip, fps=5)
+    with pytest.raises(ValueError, match="positive"):
+        open_video(np.zeros((1, 4, 4, 3), np.uint8), fps=0)
+    video = open_video(clip)
+    assert isinstance(video, Video)
+    with pytest.raises(ValueError, match="nan"):
+        video.frames_at([math.nan])
+    with pytest.raises(ValueError, match="max_side"):
+        video.frames_at([0], max_side=0)
+    video.close()
+    with pytest.raises(ValueError, match="closed"):
+        video.frames_at([0])
