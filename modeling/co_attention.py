@@ -24,9 +24,11 @@ class CrossAttention(nn.Module):
 
     Args:
         config ([`TCDConfig`]): gives width, heads, and the attention implementation.
+        neutral (`dict[str, str]`, *optional*): projections that start as `"zeros"` or as the identity (`"eye"`), not at
+            random. `TCDPreTrainedModel` reads it off the projections.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, neutral: dict[str, str] | None = None):
         super().__init__()
         self.config = config
         self.num_heads = config.fusion_num_heads
@@ -37,6 +39,8 @@ class CrossAttention(nn.Module):
         self.k_proj = nn.Linear(config.projection_dim, config.projection_dim)
         self.v_proj = nn.Linear(config.projection_dim, config.projection_dim)
         self.out_proj = nn.Linear(config.projection_dim, config.projection_dim)
+        for name, start in (neutral or {}).items():
+            getattr(self, name).neutral_start = start
 
     def forward(
         self,
@@ -94,8 +98,8 @@ class VideoOCRCoAttention(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.position_embedding = nn.Parameter(torch.empty(config.num_frames, config.projection_dim))
-        self.video_attention = CrossAttention(config)
-        self.ocr_attention = CrossAttention(config)
+        self.video_attention = CrossAttention(config, neutral={"out_proj": "zeros"})
+        self.ocr_attention = CrossAttention(config, neutral={"out_proj": "zeros"})
         self.dropout = nn.Dropout(config.fusion_dropout)
 
     def forward(

@@ -48,7 +48,7 @@ class _AllGather(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         # Every process computed the whole loss. The sum over processes is undone by the mean that DDP takes over them.
-        grad = grad.contiguous()
+        grad = grad.clone(memory_format=torch.contiguous_format)  # the incoming one may belong to others too
         dist.all_reduce(grad)
         start = dist.get_rank() * ctx.batch_size
         return grad[start : start + ctx.batch_size]

@@ -7,6 +7,9 @@ from .co_attention import CrossAttention
 
 __all__ = ["ClueDistilling", "CrossAttentionClue", "masked_mean"]
 
+# An untrained attention answers with the mean of the values as they are.
+PLAIN_MEAN = {"q_proj": "zeros", "v_proj": "eye", "out_proj": "eye"}
+
 
 class ClueDistilling(nn.Module):
     """
@@ -25,8 +28,8 @@ class ClueDistilling(nn.Module):
         self.clue_type_embedding = nn.Parameter(torch.empty(1, config.projection_dim))
         self.video_type_embedding = nn.Parameter(torch.empty(config.num_frames, config.projection_dim))
         self.ocr_type_embedding = nn.Parameter(torch.empty(config.num_frames, config.projection_dim))
-        self.video_attention = CrossAttention(config)
-        self.ocr_attention = CrossAttention(config)
+        self.video_attention = CrossAttention(config, neutral=PLAIN_MEAN)
+        self.ocr_attention = CrossAttention(config, neutral=PLAIN_MEAN)
         self.dropout = nn.Dropout(config.fusion_dropout)
 
     def forward(self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, window_mask: torch.Tensor) -> torch.Tensor:
@@ -55,8 +58,8 @@ class CrossAttentionClue(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.video_attention = CrossAttention(config)
-        self.ocr_attention = CrossAttention(config)
+        self.video_attention = CrossAttention(config, neutral=PLAIN_MEAN)
+        self.ocr_attention = CrossAttention(config, neutral=PLAIN_MEAN)
         self.dropout = nn.Dropout(config.fusion_dropout)
 
     def forward(self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, window_mask: torch.Tensor) -> torch.Tensor:

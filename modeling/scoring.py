@@ -7,12 +7,13 @@ from torch import nn
 from transformers.utils import ModelOutput
 
 from .distillation import masked_mean
+from .factorized_scoring import factorized_scores
 from .gating import text_condition_weights, visible_windows
 
-__all__ = ["TCDScores", "reference_scores"]
+__all__ = ["TCDScores", "pair_scores"]
 
-# Largest tensor that scoring makes at a time, in elements: a block of pairs is as large as its gated features allow.
-BLOCK_ELEMENTS = 2**23
+# Elements of the largest tensor that scoring makes at a time.
+BLOCK_ELEMENTS = 2**22
 
 
 @dataclass
@@ -34,41 +35,46 @@ class TCDScores(ModelOutput):
     text_hybrid: torch.FloatTensor | None = None
 
 
-def reference_scores(model, text_embeds: torch.Tensor, video_features) -> TCDScores:
+def pair_scores(model, text_embeds: torch.Tensor, video_features, method: str) -> TCDScores:
     """
-    The method as written, pair by pair. Runs in blocks of pairs, so that memory stays bounded whatever the numbers of
-    texts and videos.
+    Scores of all pairs, in blocks of texts and videos, so that memory stays bounded whatever their numbers.
 
     Args:
         model ([`TCDModel`]): gives the gate's scale and the modules.
         text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised.
         video_features ([`TCDVideoFeatures`]): of `num_videos` videos.
+        method (`str`): `"reference"`, the method as written, pair by pair; or `"factorized"`.
 
     Returns:
         [`TCDScores`] of shape `(num_texts, num_videos)`.
     """
     num_frames, dim = video_features.frame_embeds.shape[1:]
-    pairs = max(1, BLOCK_ELEMENTS // (num_frames * dim))
-    texts_per_block = min(len(text_embeds), max(1, int(pairs**0.5)))
-    videos_per_block = max(1, pairs // max(1, texts_per_block))
-    rows = [
-        [score_block(model, texts, videos) for videos in video_features.split(videos_per_block)]
-        for texts in text_embeds.split(texts_per_block)
-    ]
-    return TCDScores(
-        **{name: torch.cat([torch.cat([block[name] for block in row], 1) for row in rows]) for name in rows[0][0]}
-    )
+    heads = model.config.fusion_num_heads
+    factorized = method == "factorized"
+    pair_elements = heads * num_frames * max(16, num_frames) if factorized else num_frames * dim
+    table_elements = 5 * heads * num_frames * dim  # of one video, while its tables are computed
+    texts_per_block = max(1, min(len(text_embeds), int((BLOCK_ELEMENTS / pair_elements) ** 0.5)))
+    videos_per_block = max(1, BLOCK_ELEMENTS // max(texts_per_block * pair_elements, table_elements))
+
+    score_block = factorized_scores if factorized else reference_scores
+    columns = []
+    for videos in video_features.split(videos_per_block):
+        if factorized and videos.scoring_tables is None:
+            videos = model.precompute(videos)
+        blocks = [score_block(model, texts, videos) for texts in text_embeds.split(texts_per_block)]
+        columns.append({part: torch.cat([block[part] for block in blocks]) for part in blocks[0]})
+    return TCDScores(**{part: torch.cat([column[part] for column in columns], dim=1) for part in columns[0]})
 
 
-def score_block(model, text_embeds: torch.Tensor, videos) -> TCDScores:
-    """Scores of every text of a block against every video of it: the right half of the pipeline figure."""
+def reference_scores(model, text_embeds: torch.Tensor, videos) -> dict[str, torch.Tensor]:
+    """The parts of [`TCDScores`], every text against every video: the right half of the pipeline figure."""
     config, scale = model.config, model.logit_scale.exp()
     # Similarities are computed in float32 whatever the model's dtype; modules with weights run in their own.
     text = text_embeds.float()
     frame_weights = text_condition_weights(text, videos.frame_embeds, scale, config.text_condition_temperature)
     if not config.use_ocr:
         text_video = cosine(text, (frame_weights[..., None] * videos.fused_frame_embeds.float()).mean(dim=-2))
-        return TCDScores(similarity=text_video, text_video=text_video)
+        return {"similarity": text_video, "text_video": text_video}
 
     mask = visible_windows(videos.ocr_mask)
     window_weights = text_condition_weights(text, videos.ocr_embeds, scale, config.text_condition_temperature, mask)
@@ -84,7 +90,8 @@ def score_block(model, text_embeds: torch.Tensor, videos) -> TCDScores:
     else:
         hybrid_clue = (video_clue + ocr_clue) / 2
     text_video, text_ocr, text_hybrid = (cosine(text, clue) for clue in (video_clue, ocr_clue, hybrid_clue))
-    return TCDScores((text_video + text_ocr + text_hybrid) / 3, text_video, text_ocr, text_hybrid)
+    similarity = (text_video + text_ocr + text_hybrid) / 3
+    return {"similarity": similarity, "text_video": text_video, "text_ocr": text_ocr, "text_hybrid": text_hybrid}
 
 
 def cosine(text_embeds: torch.Tensor, video_embeds: torch.Tensor) -> torch.Tensor:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from PIL import Image
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
+from .ocr_engines import _is_pool_worker as is_pool_worker
 from .video_reading import open_video
 from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
 
@@ -76,6 +78,8 @@ class TCDProcessor(ProcessorMixin):
         self.video_backend = video_backend
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
         self.captioner  # noqa: B018  refuses options out of range here, where they were given
+        if video_backend not in ("auto", "decord", "pyav"):
+            raise ValueError(f'`video_backend` must be "auto", "decord" or "pyav", got {video_backend!r}.')
         if max_length is not None and max_length < 3:
             raise ValueError(f"`max_length` must be 3 or more (start, one token, end), got {max_length}.")
 
@@ -227,6 +231,7 @@ class TCDProcessor(ProcessorMixin):
         return frames, captions
 
     def _process_frames(self, frames: list[list[np.ndarray]]) -> dict:
+        use_one_thread_in_workers()
         images = [Image.fromarray(frame) for video in frames for frame in video]
         features = self.image_processor(images=images, return_tensors="np")
         shape = (len(frames), self.num_frames)
@@ -249,9 +254,9 @@ class TCDProcessor(ProcessorMixin):
     def _caption_text(self, caption: str | WindowCaption) -> str:
         """The caption as far as it fits the tokenizer, what matters most first, whole words only."""
         if isinstance(caption, WindowCaption):
-            return fit_caption([track.text for track in caption.tracks], self._fits)
+            return fit_caption([track.text for track in caption.tracks] or [caption.text], self._fits)
         if isinstance(caption, str):
-            return fit_caption(caption.split(), self._fits)
+            return fit_caption([caption], self._fits)
         raise TypeError(f"An OCR caption is a string or a WindowCaption, got {type(caption).__name__}.")
 
     def _fits(self, text: str) -> bool:
@@ -282,6 +287,15 @@ class TCDProcessor(ProcessorMixin):
             return_tensors="np",
         )
         return {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
+
+
+def use_one_thread_in_workers():
+    """
+    The workers of `datasets.map(num_proc=...)` and the like fill the cores themselves. More than that: torch's threads
+    do not survive a fork, and a worker whose parent has used them would wait for ever. `DataLoader` does the same.
+    """
+    if is_pool_worker() and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 def checked_texts(text) -> list[str]:

@@ -1,0 +1,127 @@
+"""Tiny backbones, configurations, models and inputs: seconds matter, weights do not."""
+
+import copy
+
+import pytest
+import torch
+from transformers import CLIPConfig, Siglip2Config, SiglipConfig
+
+from tcd_hf.modeling.configuration_tcd import TCDConfig
+from tcd_hf.modeling.modeling_tcd import TCDModel
+
+NUM_FRAMES = 4
+VOCAB_SIZE, END_OF_TEXT = 64, 63
+TOWER = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
+TEXT_TOWER = {
+    **TOWER,
+    "vocab_size": VOCAB_SIZE,
+    "max_position_embeddings": 16,
+    "bos_token_id": 62,
+    "eos_token_id": END_OF_TEXT,
+    "pad_token_id": 1,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_clip_config() -> CLIPConfig:
+    return CLIPConfig(
+        text_config=TEXT_TOWER,
+        vision_config={**TOWER, "image_size": 16, "patch_size": 8},
+        projection_dim=16,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip_config() -> SiglipConfig:
+    return SiglipConfig(text_config=TEXT_TOWER, vision_config={**TOWER, "image_size": 16, "patch_size": 8})
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip2_config() -> Siglip2Config:
+    """SigLIP 2 as "NaFlex": images come as patches, with their mask and shape."""
+    return Siglip2Config(text_config=TEXT_TOWER, vision_config={**TOWER, "patch_size": 4, "num_patches": 16})
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_clip_config) -> TCDConfig:
+    return TCDConfig(backbone_config=tiny_clip_config.to_dict(), num_frames=NUM_FRAMES)
+
+
+@pytest.fixture(scope="session")
+def make_model(tiny_clip_config):
+    """`make_model(seed=0, randomise=False, **config)`: a new tiny CLIP-based model in evaluation mode."""
+
+    def make(seed: int = 0, randomise: bool = False, backbone_config=tiny_clip_config, **config) -> TCDModel:
+        torch.manual_seed(seed)
+        config = {"num_frames": NUM_FRAMES, **config}
+        model = TCDModel(TCDConfig(backbone_config=copy.deepcopy(backbone_config).to_dict(), **config)).eval()
+        return randomise_fusion(model, seed) if randomise else model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(make_model) -> TCDModel:
+    """An untrained model: its fusion is neutral. Shared by all tests: `deepcopy` it before changing it."""
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def random_model(make_model) -> TCDModel:
+    """As [`tiny_model`], but no weight of its fusion is neutral, as in a trained one. `deepcopy` before changing it."""
+    return make_model(randomise=True)
+
+
+@pytest.fixture(scope="session")
+def make_inputs():
+    """`make_inputs(num_texts=3, num_videos=3, seed=0)`: inputs of a tiny CLIP-based model, see [`clip_inputs`]."""
+    return clip_inputs
+
+
+@pytest.fixture(scope="session")
+def tiny_inputs() -> dict[str, torch.Tensor]:
+    """Inputs of 3 texts and 3 videos."""
+    return clip_inputs()
+
+
+def randomise_fusion(model: TCDModel, seed: int = 0) -> TCDModel:
+    """Gives every weight outside the backbone a value that is neither zero nor neutral."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith(("backbone.", "ocr_backbone.")):
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return model
+
+
+def random_texts(*shape: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask `(*shape, 8)`; texts of 3 to 8 tokens, the last one the end of text."""
+    ids = torch.randint(2, 60, (*shape, 8), generator=generator)
+    lengths = torch.randint(3, 9, (*shape, 1), generator=generator)
+    places = torch.arange(8)
+    ids = ids.where(places < lengths - 1, torch.tensor(END_OF_TEXT)).where(places < lengths, torch.tensor(1))
+    return ids, (places < lengths).long()
+
+
+def clip_inputs(num_texts: int = 3, num_videos: int = 3, seed: int = 0) -> dict[str, torch.Tensor]:
+    """
+    Random texts and videos. The first video has text in every window, the last one has none (if there are several),
+    the others have some.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    input_ids, attention_mask = random_texts(num_texts, generator=generator)
+    ocr_input_ids, ocr_attention_mask = random_texts(num_videos, NUM_FRAMES, generator=generator)
+    ocr_mask = torch.rand(num_videos, NUM_FRAMES, generator=generator) < 0.6
+    ocr_mask[:, 1:3] = True
+    ocr_mask[-1] = False
+    ocr_mask[:1] = True
+    ocr_input_ids[~ocr_mask] = torch.tensor([62, END_OF_TEXT, 1, 1, 1, 1, 1, 1])
+    ocr_attention_mask[~ocr_mask] = torch.tensor([1, 1, 0, 0, 0, 0, 0, 0])
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "pixel_values_videos": torch.randn(num_videos, NUM_FRAMES, 3, 16, 16, generator=generator),
+        "ocr_input_ids": ocr_input_ids,
+        "ocr_attention_mask": ocr_attention_mask,
+        "ocr_mask": ocr_mask,
+    }

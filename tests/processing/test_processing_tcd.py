@@ -1,0 +1,275 @@
+import copy
+import json
+import logging
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+
+from tcd_hf import TCDProcessor
+from tcd_hf.processing import TextReading, VideoReadError, WindowCaption
+from tests.clips import coded_frames, text_clip, write_clip
+from tests.tokenizers import letter_processor
+
+OPTIONS = {
+    "num_frames": 3,
+    "window_scale": 0.5,
+    "ocr_engine": "doctr",
+    "ocr_options": {"num_threads": 1},
+    "ocr_fps": 3.5,
+    "min_confidence": 0.25,
+    "max_length": 9,
+    "video_backend": "pyav",
+}
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return letter_processor()
+
+
+@pytest.fixture(scope="module")
+def sign_clip(tmp_path_factory):
+    """Two seconds: OPEN in the first half, nothing in the second."""
+    path = tmp_path_factory.mktemp("clips") / "sign.mp4"
+    write_clip(path, text_clip([("OPEN", 0, 1)], duration=2, fps=10), fps=10)
+    return path
+
+
+def test_video_becomes_frames_and_captions(processor, sign_clip):
+    inputs = processor(text=["an open sign", "b"], videos=[sign_clip, str(sign_clip)])
+    assert inputs["input_ids"].shape == inputs["attention_mask"].shape
+    assert len(inputs["input_ids"]) == 2
+    assert inputs["pixel_values_videos"].shape == (2, 4, 3, 16, 16)
+    assert inputs["pixel_values_videos"].dtype == torch.float32
+    assert inputs["ocr_input_ids"].shape == inputs["ocr_attention_mask"].shape
+    assert inputs["ocr_mask"].tolist() == [[True, True, False, False]] * 2
+    assert inputs["ocr_mask"].dtype == torch.bool
+    read = processor.tokenizer.batch_decode(inputs["ocr_input_ids"][0], skip_special_tokens=True)
+    assert [text.strip() for text in read] == ["open", "open", "", ""]
+
+
+def test_frame_of_a_window_is_the_one_at_its_centre(tmp_path):
+    frames = coded_frames(16, size=(64, 48))  # 16 frames at 8 a second: windows of 0.5 s, centres at .25, .75, ...
+    processor = letter_processor(ocr_engine=None)
+    read, _ = processor.read_video(np.stack(frames), fps=8, with_captions=False)
+    for frame, index in zip(read, (2, 6, 10, 14), strict=True):
+        np.testing.assert_array_equal(frame, frames[index])
+    inputs = processor(videos=np.stack(frames), fps=8, ocr_captions=[[""] * 4])
+    expected = processor.image_processor([Image.fromarray(frames[i]) for i in (2, 6, 10, 14)], return_tensors="pt")
+    torch.testing.assert_close(inputs["pixel_values_videos"][0], expected["pixel_values"], rtol=0, atol=0)
+
+
+def test_one_pass_over_the_video_gives_what_two_passes_give(processor, sign_clip):
+    frames, captions = processor.read_video(sign_clip)
+    only_frames, nothing = processor.read_video(sign_clip, with_captions=False)
+    assert nothing is None
+    for one, other in zip(frames, only_frames, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [c.to_dict() for c in captions] == [c.to_dict() for c in processor.caption(sign_clip)[0]]
+
+
+def test_given_captions_are_not_read_again(sign_clip):
+    def refuses(images):
+        raise AssertionError("read although captions were given")
+
+    processor = letter_processor(ocr_engine=refuses)
+    given = [["first", "", "  ", "4"]]
+    inputs = processor(videos=[sign_clip], ocr_captions=given)
+    assert inputs["ocr_mask"].tolist() == [[True, False, False, True]]
+    windows = [[WindowCaption(0.0, 0.5, text) for text in given[0]]]
+    again = processor(videos=[sign_clip], ocr_captions=windows)
+    torch.testing.assert_close(again["ocr_input_ids"], inputs["ocr_input_ids"])
+
+
+def test_captions_read_once_serve_again(processor, sign_clip):
+    captions = processor.caption([sign_clip])
+    assert [len(windows) for windows in captions] == [4]
+    fresh, reused = processor(videos=sign_clip), processor(videos=sign_clip, ocr_captions=captions)
+    for name in fresh:
+        torch.testing.assert_close(fresh[name], reused[name])
+
+
+def test_what_is_one_video_and_what_is_a_batch(processor, sign_clip):
+    frames = coded_frames(4, size=(32, 32))
+    given = {"ocr_captions": [[""] * 4], "fps": 4}
+    reference = processor(videos=[np.stack(frames)], **given)["pixel_values_videos"]
+    for one_video in (np.stack(frames), [Image.fromarray(frame) for frame in frames], np.stack(frames)[None]):
+        torch.testing.assert_close(processor(videos=one_video, **given)["pixel_values_videos"], reference)
+    two = processor(videos=[np.stack(frames), [Image.fromarray(f) for f in frames]], ocr_captions=[[""] * 4] * 2, fps=4)
+    torch.testing.assert_close(two["pixel_values_videos"], reference.repeat(2, 1, 1, 1, 1))
+    from_bytes = processor(videos=sign_clip.read_bytes(), ocr_captions=[[""] * 4])
+    torch.testing.assert_close(from_bytes, processor(videos=sign_clip, ocr_captions=[[""] * 4]))
+
+
+def test_query_over_the_limit_is_cut_with_one_warning(caplog):
+    processor = letter_processor(model_max_length=8)
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        first, second = (processor(text="abcdefghijkl")["input_ids"] for _ in range(2))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert first.shape == second.shape == (1, 8)
+    assert first[0, -1] == processor.tokenizer.eos_token_id
+    assert sum("14 tokens is cut to 8" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_caption_over_the_limit_is_cut_between_words(caplog):
+    processor = letter_processor(model_max_length=12)  # ten letters beside start and end
+    inputs = processor(videos=np.zeros((4, 8, 8, 3), np.uint8), ocr_captions=[["shop gate rest", "x", "", ""]])
+    texts = processor.tokenizer.batch_decode(inputs["ocr_input_ids"][0], skip_special_tokens=True)
+    assert [text.strip() for text in texts] == ["shop gate", "x", "", ""]
+
+
+def test_max_length_below_the_tokenizers_limit_holds():
+    assert letter_processor(max_length=5)(text="abcdefg")["input_ids"].shape == (1, 5)
+
+
+def test_tokenizers_without_a_mask_are_padded_to_their_full_length():
+    processor = letter_processor()
+    processor.tokenizer.model_input_names = ["input_ids"]  # as SigLIP's
+    inputs = processor(text=["a"], videos=np.zeros((4, 8, 8, 3), np.uint8), ocr_captions=[["a", "", "", ""]])
+    assert inputs["input_ids"].shape == (1, 16)
+    assert inputs["ocr_input_ids"].shape == (1, 4, 16)
+    assert "attention_mask" not in inputs and "ocr_attention_mask" not in inputs
+
+
+def test_extra_outputs_of_the_image_processor_are_kept_per_frame():
+    class Patches:  # the shapes SigLIP 2's image processor gives
+        def __call__(self, images, return_tensors):
+            n = len(images)
+            shapes = np.full((n, 2), 4)
+            return {
+                "pixel_values": np.zeros((n, 16, 48)),
+                "pixel_attention_mask": np.ones((n, 16)),
+                "spatial_shapes": shapes,
+            }
+
+    processor = letter_processor()
+    processor.image_processor = Patches()
+    inputs = processor(videos=np.zeros((4, 8, 8, 3), np.uint8), ocr_captions=[[""] * 4])
+    assert inputs["pixel_values_videos"].shape == (1, 4, 16, 48)
+    assert inputs["pixel_attention_mask"].shape == (1, 4, 16)
+    assert inputs["spatial_shapes"].shape == (1, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, ValueError, "Nothing to process"),
+        ({"text": []}, ValueError, "empty list"),
+        ({"text": ""}, ValueError, "Query 0 is empty"),
+        ({"text": ["fine", " \n"]}, ValueError, "Query 1 is empty"),
+        ({"text": 7}, TypeError, "string or a list of strings, got 7"),
+        ({"text": ["a", None]}, TypeError, "list of strings"),
+        ({"text": [["a"]]}, TypeError, "list of strings"),
+        ({"videos": []}, ValueError, "`videos` is an empty list"),
+        ({"videos": 3}, TypeError, "int"),
+        ({"videos": "nowhere.mp4"}, VideoReadError, "nowhere.mp4"),
+        ({"text": "a", "ocr_captions": [["a"] * 4]}, ValueError, "no `videos`"),
+    ],
+)
+def test_bad_input_is_refused(processor, arguments, error, message):
+    with pytest.raises(error, match=message):
+        processor(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("captions", "error", "message"),
+    [
+        ([], ValueError, "captions of 0 videos, but 1"),
+        ([["a", "b"]], ValueError, "Video 0 has 2 OCR captions, but there are 4 windows"),
+        ([["a", "b", "c", 4]], TypeError, "got int"),
+    ],
+)
+def test_captions_that_do_not_fit_are_refused(processor, captions, error, message):
+    with pytest.raises(error, match=message):
+        processor(videos=np.zeros((4, 8, 8, 3), np.uint8), ocr_captions=captions)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_frames": 0},
+        {"window_scale": 1.5},
+        {"ocr_engine": "tesseract"},
+        {"ocr_options": {"colour": "red"}},
+        {"ocr_fps": 0},
+        {"min_confidence": 2},
+        {"max_length": 1},
+        {"video_backend": "opencv"},
+    ],
+)
+def test_options_out_of_range_are_refused_at_once(options):
+    with pytest.raises(ValueError, match=str(next(iter(options.values()))).replace("{", "").split(":")[0].strip("'")):
+        letter_processor(**options)
+
+
+def test_every_option_survives_the_round_trip(tmp_path):
+    processor = letter_processor(**OPTIONS)
+    processor.save_pretrained(tmp_path)
+    loaded = TCDProcessor.from_pretrained(tmp_path)
+    assert {name: getattr(loaded, name) for name in OPTIONS} == OPTIONS
+    assert loaded.captioner.to_dict() == processor.captioner.to_dict()
+    assert TCDProcessor.from_pretrained(tmp_path, num_frames=5, ocr_engine=None).num_frames == 5
+    assert json.loads((tmp_path / "processor_config.json").read_text())["auto_map"] == {
+        "AutoProcessor": "processing_tcd.TCDProcessor"
+    }
+
+
+def test_a_used_processor_copies_pickles_prints_and_saves(sign_clip, tmp_path):
+    processor = letter_processor()
+    expected = processor(videos=sign_clip)
+    assert "rapidocr" in repr(processor)
+    processor.save_pretrained(tmp_path)
+    for twin in (
+        copy.deepcopy(processor),
+        pickle.loads(pickle.dumps(processor)),
+        TCDProcessor.from_pretrained(tmp_path),
+    ):
+        inputs = twin(videos=sign_clip)
+        for name in expected:
+            torch.testing.assert_close(inputs[name], expected[name])
+
+
+class CannotBeCopied:
+    """An engine of the user's that holds what an ONNX session is like."""
+
+    def __call__(self, images):
+        return [[TextReading("hello", 0.9, (0.1, 0.1, 0.5, 0.5))] for _ in images]
+
+    def __deepcopy__(self, memo):
+        raise TypeError("cannot copy")
+
+    __reduce__ = None
+
+
+def test_an_engine_object_is_saved_by_name_and_given_again(tmp_path):
+    engine = CannotBeCopied()
+    processor = letter_processor(ocr_engine=engine)
+    assert processor.caption(np.zeros((4, 8, 8, 3), np.uint8), fps=4)[0][0].text == "hello"
+    processor.save_pretrained(tmp_path)
+    assert processor.ocr_engine is engine
+    with pytest.raises(ValueError, match="CannotBeCopied"):
+        TCDProcessor.from_pretrained(tmp_path)
+    loaded = TCDProcessor.from_pretrained(tmp_path, ocr_engine=None)
+    loaded.ocr_engine = engine
+    assert loaded.caption(np.zeros((4, 8, 8, 3), np.uint8), fps=4)[0][0].text == "hello"
+
+
+def prepare(batch, processor):
+    inputs = processor(videos=batch["video"], return_tensors="np")
+    return {"pixel_values_videos": inputs["pixel_values_videos"], "ocr_mask": inputs["ocr_mask"]}
+
+
+def test_datasets_map_with_worker_processes(sign_clip, tmp_path):
+    processor = letter_processor(ocr_options={"num_threads": 1})
+    expected = processor(videos=sign_clip)  # the engine is loaded in this process before the workers start
+    dataset = Dataset.from_dict({"video": [str(sign_clip)] * 2})
+    prepared = dataset.map(prepare, batched=True, num_proc=2, fn_kwargs={"processor": processor}).with_format("torch")
+    assert prepared["ocr_mask"][:].tolist() == expected["ocr_mask"].tolist() * 2
+    torch.testing.assert_close(prepared[1]["pixel_values_videos"], expected["pixel_values_videos"][0])
