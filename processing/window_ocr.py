@@ -1,0 +1,323 @@
+"""The window-OCR captioner (TCD section 3.1): one caption of scene text per window of a video. It needs no model.
+
+```python
+captions = WindowOCRCaptioner()("clip.mp4")
+print(captions[0].start, captions[0].end, captions[0].text)
+```
+"""
+
+import bisect
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice, pairwise
+from typing import Any
+
+import numpy as np
+
+from .caption_drawing import draw_captions
+from .frame_skipping import Stretch, split_into_stretches
+from .ocr_engines import OCREngine, TextReading, default_num_threads, get_engine, normalize_text
+from .text_tracks import Sighting, TextTrack, merge_sightings, spelling, split_columns
+from .video_reading import Video, open_video
+
+__all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
+
+logger = logging.getLogger(__name__)
+
+ENGINE_BATCH_SIZE = 8  # frames an engine is given at once
+
+
+@dataclass
+class WindowCaption:
+    """What can be read in one window.
+
+    Args:
+        start (`float`): begin of the window, seconds.
+        end (`float`): end of the window, seconds.
+        text (`str`, *optional*, defaults to `""`): the texts of the tracks, joined by spaces.
+        tracks (`list[TextTrack]`, *optional*): the texts, most salient first, lines of one block together.
+    """
+
+    start: float
+    end: float
+    text: str = ""
+    tracks: list[TextTrack] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able fields: start, end, text, tracks (a list of dicts)."""
+        tracks = [track.to_dict() for track in self.tracks]
+        return {"start": self.start, "end": self.end, "text": self.text, "tracks": tracks}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "WindowCaption":
+        """The inverse of `to_dict`."""
+        tracks = [TextTrack.from_dict(track) for track in values.get("tracks", [])]
+        return cls(values["start"], values["end"], values.get("text", ""), tracks)
+
+
+class WindowOCRCaptioner:
+    """Cuts a video into windows and turns the text seen in each into a caption.
+
+    A video of `duration` seconds has `num_windows` windows that do not overlap. In each, frames are sampled evenly, at
+    least `ocr_fps` a second and at least one; of those, frames that show nothing new are not read
+    (`frame_skipping.py`); readings are filtered, merged and ordered by salience (`text_tracks.py`).
+
+    Args:
+        engine (*optional*, defaults to `"rapidocr"`):
+            `"rapidocr"`, `"doctr"`, a ready docTR predictor, or a callable of yours that takes a list of RGB uint8
+            images and returns for each a list of `TextReading`s or `(text, confidence, box)` tuples. `None`: no engine,
+            for captions that are given ([`~WindowOCRCaptioner.caption_texts`]).
+        engine_options (`dict[str, Any]`, *optional*):
+            Options of a named engine, see `RapidOCREngine` and `DoctrEngine`.
+        num_windows (`int`, *optional*, defaults to 12): windows per video.
+        window_scale (`float`, *optional*, defaults to 1.0):
+            The paper's ξ in (0, 1]: text is taken only from this part of a window, around its centre.
+        ocr_fps (`float`, *optional*, defaults to 2.0): frames sampled per second, at least.
+        min_confidence (`float`, *optional*, defaults to 0.5): readings below it are dropped, 0-1.
+        min_text_height (`float`, *optional*, defaults to 0.01):
+            Readings whose box is lower than this, relative to the height of the frame, are dropped.
+        max_side (`int`, *optional*, defaults to 1280):
+            Frames are reduced to this many pixels on their longer side before they are read.
+        reading_interval (`float`, *optional*, defaults to 0.75):
+            While the picture keeps changing, one frame per this many seconds is read. `None`: every sampled frame is.
+
+    Raises:
+        ValueError: an option is out of range; the message says what is allowed.
+    """
+
+    def __init__(
+        self,
+        engine: str | OCREngine | Callable | None = "rapidocr",
+        engine_options: dict[str, Any] | None = None,
+        num_windows: int = 12,
+        window_scale: float = 1.0,
+        ocr_fps: float = 2.0,
+        min_confidence: float = 0.5,
+        min_text_height: float = 0.01,
+        max_side: int = 1280,
+        reading_interval: float | None = 0.75,
+    ):
+        _check(isinstance(num_windows, int) and num_windows >= 1, "num_windows", num_windows, "an int of at least 1")
+        _check(0 < window_scale <= 1, "window_scale", window_scale, "in (0, 1]")
+        _check(0 < ocr_fps < math.inf, "ocr_fps", ocr_fps, "a positive number of frames per second")
+        _check(0 <= min_confidence <= 1, "min_confidence", min_confidence, "in [0, 1]")
+        _check(0 <= min_text_height < 1, "min_text_height", min_text_height, "in [0, 1)")
+        _check(isinstance(max_side, int) and max_side >= 32, "max_side", max_side, "an int of at least 32 pixels")
+        if reading_interval is not None:
+            _check(0 < reading_interval < math.inf, "reading_interval", reading_interval, "None or positive seconds")
+        self.engine = engine
+        self.engine_options = dict(engine_options or {})
+        self.num_windows = num_windows
+        self.window_scale = float(window_scale)
+        self.ocr_fps = float(ocr_fps)
+        self.min_confidence = float(min_confidence)
+        self.min_text_height = float(min_text_height)
+        self.max_side = max_side
+        self.reading_interval = reading_interval
+        # datasets.map hashes an object by its state, not by its code: raise this when captions change
+        self.version = 1
+        if engine is not None:
+            get_engine(engine, **self.engine_options)  # a wrong name or option shows here, not in a worker
+
+    def __call__(self, video, fps: float | None = None) -> list[WindowCaption]:
+        """Reads a video.
+
+        Args:
+            video: anything `open_video` takes: a path, bytes, a file object, an array `(frames, height, width, 3)` RGB
+                uint8, a list of PIL images, or an open `Video` (which stays open).
+            fps (`float`, *optional*): frames per second of an array or a list of images.
+
+        Returns:
+            `list[WindowCaption]`, one per window.
+
+        Raises:
+            VideoReadError: the video cannot be read.
+            OCREngineError: the engine's weights cannot be had.
+        """
+        opened = open_video(video, fps=fps, num_threads=default_num_threads())
+        try:
+            times = self.sample_times(opened.duration)
+            frames = opened.iter_frames_at(times, max_side=self.max_side)
+            return self.caption_frames(zip(times, frames, strict=True), opened.duration)
+        finally:
+            if not isinstance(video, Video):
+                opened.close()
+
+    def sample_times(self, duration: float) -> list[float]:
+        """Times in seconds, ascending, at which frames are wanted: middles of equal pieces of each window's ξ part."""
+        width = _checked_duration(duration) / self.num_windows * self.window_scale
+        count = max(1, math.ceil(width * self.ocr_fps - 1e-9))
+        return [start + (i + 0.5) * width / count for start, _ in self._read_parts(duration) for i in range(count)]
+
+    def caption_frames(self, frames: Iterable[tuple[float, np.ndarray]], duration: float) -> list[WindowCaption]:
+        """Captions from frames that are decoded already.
+
+        Args:
+            frames: pairs of time in seconds, ascending, and RGB uint8 frame `(height, width, 3)`; best those of
+                `sample_times`, reduced to `max_side`. Frames outside the ξ part of a window are not used.
+            duration (`float`): duration of the whole video, seconds.
+
+        Returns:
+            `list[WindowCaption]`, one per window.
+        """
+        if self.engine is None:
+            raise ValueError(
+                "This captioner has no OCR engine. Give it one, such as WindowOCRCaptioner(engine='rapidocr'), or use "
+                "`caption_texts` for texts that were read before."
+            )
+        parts = self._read_parts(duration)
+        used = (pair for pair in frames if self._window_at(pair[0], parts) is not None)
+        stretches = split_into_stretches(used, self.reading_interval)
+        seen: list[tuple[float, int]] = []  # time of a sample, number of the stretch that stands for it
+        read: list[tuple[list[TextReading], float]] = []  # readings and aspect of each stretch
+        while batch := list(islice(stretches, ENGINE_BATCH_SIZE)):
+            for number, stretch in enumerate(batch, start=len(read)):
+                seen += [(time, number) for time in stretch.times]
+            read += self._read(batch)
+        return self._captions(seen, read, parts, duration)
+
+    def caption_texts(
+        self, texts: Sequence[str] | Sequence[tuple[float, float, str]], duration: float
+    ) -> list[WindowCaption]:
+        """Captions from texts that are given, without an engine.
+
+        Args:
+            texts: either `num_windows` strings, one per window, or any number of `(start, end, text)` with times in
+                seconds; these go to every window whose ξ part they overlap, longest overlap first.
+            duration (`float`): duration of the video, seconds.
+        """
+        windows = self._windows(duration)
+        if all(isinstance(text, str) for text in texts):
+            if len(texts) != self.num_windows:
+                raise ValueError(
+                    f"Got {len(texts)} texts for {self.num_windows} windows: give one string per window, empty where "
+                    "there is no text, or (start, end, text) tuples."
+                )
+            return [WindowCaption(*window, normalize_text(text)) for window, text in zip(windows, texts, strict=True)]
+        captions = []
+        for window, (part_start, part_end) in zip(windows, self._read_parts(duration), strict=True):
+            tracks = []
+            for start, end, text in texts:
+                start, end = max(start, part_start), min(end, part_end)
+                if end > start and normalize_text(text):
+                    tracks.append(TextTrack(normalize_text(text), 1.0, start, end, (0.0, 0.0, 1.0, 1.0)))
+            tracks.sort(key=lambda track: track.start - track.end)
+            captions.append(_as_caption(window, tracks))
+        return captions
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able constructor arguments. An engine that is an object of yours is saved as `None`, with a warning."""
+        if self.engine is not None and not isinstance(self.engine, str):
+            logger.warning(
+                "The OCR engine is an object of class %s and cannot be saved: give it again after loading.",
+                type(self.engine).__name__,
+            )
+        return {
+            "engine": self.engine if isinstance(self.engine, str) else None,
+            "engine_options": dict(self.engine_options),
+            "num_windows": self.num_windows,
+            "window_scale": self.window_scale,
+            "ocr_fps": self.ocr_fps,
+            "min_confidence": self.min_confidence,
+            "min_text_height": self.min_text_height,
+            "max_side": self.max_side,
+            "reading_interval": self.reading_interval,
+        }
+
+    def __deepcopy__(self, memo) -> "WindowOCRCaptioner":
+        # saving a processor copies it deeply; an engine of the user's may hold what cannot be copied, and need not be
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__, engine_options=dict(self.engine_options))
+        memo[id(self)] = copied
+        return copied
+
+    def __repr__(self) -> str:
+        engine = self.engine if isinstance(self.engine, str | None) else type(self.engine).__name__
+        return f"{type(self).__name__}(engine={engine!r}, num_windows={self.num_windows}, ocr_fps={self.ocr_fps})"
+
+    def _windows(self, duration: float) -> list[tuple[float, float]]:
+        width = _checked_duration(duration) / self.num_windows
+        return [(index * width, (index + 1) * width) for index in range(self.num_windows)]
+
+    def _read_parts(self, duration: float) -> list[tuple[float, float]]:
+        """The part of each window that text is taken from: ξ of it, around its centre."""
+        margin = (1 - self.window_scale) / 2 * _checked_duration(duration) / self.num_windows
+        return [(start + margin, end - margin) for start, end in self._windows(duration)]
+
+    @staticmethod
+    def _window_at(time: float, parts: list[tuple[float, float]]) -> int | None:
+        index = max(0, bisect.bisect_right(parts, (time, math.inf)) - 1)
+        start, end = parts[index]
+        return index if start - 1e-9 <= time <= end + 1e-9 else None
+
+    def _read(self, stretches: list[Stretch]) -> list[tuple[list[TextReading], float]]:
+        """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
+        engine = get_engine(self.engine, **self.engine_options)
+        read = []
+        for stretch, readings in zip(stretches, engine([stretch.frame for stretch in stretches]), strict=True):
+            kept = [
+                replace(reading, text=normalize_text(reading.text))
+                for reading in readings
+                if reading.confidence >= self.min_confidence
+                and reading.box[3] - reading.box[1] >= self.min_text_height
+                and spelling(reading.text)  # dots, bars and arrows are no text
+            ]
+            height, width = stretch.frame.shape[:2]
+            read.append((split_columns(kept, width / height), width / height))
+        return read
+
+    def _captions(self, seen, read, parts, duration: float) -> list[WindowCaption]:
+        samples: list[list[tuple[float, int]]] = [[] for _ in parts]
+        for time, number in seen:
+            samples[self._window_at(time, parts)].append((time, number))
+        return [
+            _as_caption(window, merge_sightings(_sightings(in_window, part, read)))
+            for window, part, in_window in zip(self._windows(duration), parts, samples, strict=True)
+        ]
+
+
+def fit_caption(texts: Sequence[str], fits: Callable[[str], bool]) -> str:
+    """Joins texts, most salient first, as far as they fit; the last is cut between words, never inside one.
+
+    Args:
+        texts (`Sequence[str]`): such as the texts of a caption's tracks, or `[caption.text]`.
+        fits (`Callable[[str], bool]`): whether a text is short enough, such as by its number of tokens. What fits must
+            also fit with its last words left out.
+    """
+    words = " ".join(texts).split()
+    # bisect over the number of words: a tokenizer is asked some 7 times, not once a word
+    count = bisect.bisect_left(range(1, len(words) + 1), True, key=lambda n: not fits(" ".join(words[:n])))
+    return " ".join(words[:count])
+
+
+def _sightings(
+    samples: list[tuple[float, int]], part: tuple[float, float], read: list[tuple[list[TextReading], float]]
+) -> list[Sighting]:
+    """One sighting per read frame; every sample stands for the time up to half-way to its neighbours."""
+    if not samples:
+        return []
+    times = [time for time, _ in samples]
+    borders = [part[0], *((a + b) / 2 for a, b in pairwise(times)), part[1]]
+    sightings: dict[int, Sighting] = {}
+    for (_, number), (start, end) in zip(samples, pairwise(borders), strict=True):
+        readings, aspect = read[number]
+        sighting = sightings.setdefault(number, Sighting(readings, start, end, 0.0, aspect))
+        sighting.end = end
+        sighting.seconds += end - start
+    return list(sightings.values())
+
+
+def _as_caption(window: tuple[float, float], tracks: list[TextTrack]) -> WindowCaption:
+    return WindowCaption(*window, " ".join(track.text for track in tracks), tracks)
+
+
+def _checked_duration(duration: float) -> float:
+    _check(0 < duration < math.inf, "duration", duration, "a positive number of seconds")
+    return duration
+
+
+def _check(condition: bool, name: str, value: Any, allowed: str):
+    if not condition:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}.")
