@@ -28,8 +28,8 @@ class TCDConfig(PreTrainedConfig):
         use_ocr (`bool`, *optional*, defaults to `True`):
             Read OCR captions. `False` leaves the text-video part alone: no co-attention, no hybrid clue.
         share_ocr_encoder (`bool`, *optional*, defaults to `True`):
-            Encode OCR captions with the text encoder's own weights (ours). `False` gives them a tower of their own,
-            which starts as a copy.
+            Encode OCR captions with the text encoder's own weights (ours). `False` gives them a tower of their own. It
+            starts as a copy in [`TCDModel.from_backbone`], and where a checkpoint of a shared one is loaded.
         text_condition (`"after"` or `"before"`, *optional*, defaults to `"after"`):
             Whether the query's gate acts after the co-attention (ours: exact scores stay cheap, and object and text
             are bound in time) or before it (the order drawn in TCD figure 2).
@@ -102,14 +102,15 @@ class TCDConfig(PreTrainedConfig):
 
     def validate_ranges(self):
         """Part of the `@strict` validation: numbers that no model could be built or trained with."""
-        for name in ("num_frames", "fusion_num_heads"):
+        for name in ("num_frames", "fusion_num_heads", "projection_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)}.")
         for name in ("text_condition_temperature", "calibration_temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}.")
-        if not self.calibration_weight >= 0:
-            raise ValueError(f"`calibration_weight` must be 0 or more, got {self.calibration_weight}.")
+        for name in ("calibration_weight", "initializer_range"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")
         if not 0 <= self.fusion_dropout < 1:
             raise ValueError(f"`fusion_dropout` must be in [0, 1), got {self.fusion_dropout}.")
         if self.projection_dim % self.fusion_num_heads:

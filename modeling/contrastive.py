@@ -72,16 +72,16 @@ def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
     return _AllGather.apply(tensor)
 
 
-def check_even_batches(batch_size: int, device: torch.device) -> None:
+def check_even_batches(num_texts: int, num_videos: int, device: torch.device) -> None:
     """Raises `ValueError` on every process when their batches differ in size, before a collective could hang on it."""
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return
-    size = torch.tensor([batch_size], device=device)
+    size = torch.tensor([num_texts, num_videos], device=device)
     sizes = [torch.empty_like(size) for _ in range(dist.get_world_size())]
     dist.all_gather(sizes, size)
-    sizes = [int(each) for each in sizes]
+    sizes = [tuple(each.tolist()) for each in sizes]
     if len(set(sizes)) > 1:
         raise ValueError(
-            f"Every process must bring the same number of pairs to the contrastive loss, got {sizes}. Use "
-            "`drop_last=True`, or the even batches that accelerate makes by default."
+            "Every process must bring the same number of pairs to the contrastive loss; got, as texts and videos of "
+            f"each, {sizes}. Use `drop_last=True`, or the even batches that accelerate makes by default."
         )

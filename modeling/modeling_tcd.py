@@ -244,7 +244,8 @@ class TCDModel(TCDPreTrainedModel):
             raise TypeError("`backbone_kwargs` say how to load a backbone, but a loaded model was given.")
 
         config = TCDConfig(backbone_config=backbone.config.to_dict(), **config_overrides)
-        model = cls._from_config(config, dtype=backbone.dtype)
+        attn_implementation = backbone.config._attn_implementation
+        model = cls._from_config(config, dtype=backbone.dtype, attn_implementation=attn_implementation)
         weights = backbone.state_dict()
         model.backbone.load_state_dict(weights)
         if model.ocr_encoder is not model.backbone:
@@ -277,10 +278,15 @@ class TCDModel(TCDPreTrainedModel):
         return self.backbone.logit_scale if self.own_logit_scale is None else self.own_logit_scale
 
     def get_input_embeddings(self) -> nn.Module:
-        return self.backbone.get_input_embeddings()
+        return self._embeddings_holder.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module):
-        self.backbone.set_input_embeddings(value)
+        self._embeddings_holder.set_input_embeddings(value)
+
+    @property
+    def _embeddings_holder(self) -> nn.Module:
+        # CLIPModel does not tell where its token embeddings are; its text tower does.
+        return getattr(self.backbone, "text_model", self.backbone)
 
     def get_text_features(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
@@ -556,7 +562,7 @@ class TCDModel(TCDPreTrainedModel):
         if output.text_embeds is None or output.video_features is None:
             raise ValueError("`return_loss=True` needs both texts and videos, text i describing video i.")
         batch_size = len(output.text_embeds)
-        check_even_batches(batch_size, output.text_embeds.device)
+        check_even_batches(batch_size, len(output.video_features.frame_embeds), output.text_embeds.device)
         texts = gather_with_gradient(output.text_embeds)
         videos = output.video_features.map_videos(gather_with_gradient)
         scores = self.score(texts, videos)

@@ -31,6 +31,7 @@ __all__ = [
     "TextReading",
     "default_num_threads",
     "get_engine",
+    "is_pool_worker",
     "normalize_text",
 ]
 
@@ -79,7 +80,7 @@ def default_num_threads() -> int:
     from_environment = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if from_environment.isdigit() and int(from_environment) > 0:
         return int(from_environment)
-    if _is_pool_worker():
+    if is_pool_worker():
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     world_size = os.environ.get("LOCAL_WORLD_SIZE", "1")
@@ -87,7 +88,8 @@ def default_num_threads() -> int:
     return max(1, min(cores // processes, MAX_DEFAULT_THREADS))
 
 
-def _is_pool_worker() -> bool:
+def is_pool_worker() -> bool:
+    """Whether this process was started by `multiprocessing`, or by datasets' kin of it."""
     # datasets runs its workers with `multiprocess`, a fork of multiprocessing with process objects of its own
     modules = (multiprocessing, sys.modules.get("multiprocess"))
     return any(module is not None and module.parent_process() is not None for module in modules)

@@ -8,7 +8,7 @@ from PIL import Image
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
-from .ocr_engines import _is_pool_worker as is_pool_worker
+from .ocr_engines import is_pool_worker
 from .video_reading import open_video
 from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
 

@@ -9,6 +9,9 @@ from transformers import CLIPConfig, Siglip2Config, SiglipConfig
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 
+# Tensors are too small to share among threads; and sums over threads round differently from run to run.
+torch.set_num_threads(1)
+
 NUM_FRAMES = 4
 VOCAB_SIZE, END_OF_TEXT = 64, 63
 TOWER = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}

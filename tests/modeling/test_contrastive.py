@@ -42,4 +42,4 @@ def test_texts_and_videos_come_in_pairs():
 def test_one_process_gathers_nothing():
     tensor = torch.ones(2, 3)
     assert gather_with_gradient(tensor) is tensor
-    check_even_batches(2, tensor.device)
+    check_even_batches(2, 3, tensor.device)

@@ -160,9 +160,11 @@ def test_uneven_batches_are_refused_by_every_process(results):
     for rank in range(NUM_PROCESSES):
         message = (results / f"uneven-pairs-{rank}.txt").read_text()
         assert message.startswith("ValueError")
-        assert "same number of pairs" in message and "[1, 2]" in message and "drop_last" in message
+        assert "same number of pairs" in message and "(1, 1), (2, 2)" in message and "drop_last" in message
 
 
 def test_uneven_videos_are_refused_by_every_process(results):
     for rank in range(NUM_PROCESSES):
-        assert (results / f"uneven-videos-{rank}.txt").read_text().startswith("ValueError")
+        message = (results / f"uneven-videos-{rank}.txt").read_text()
+        assert message.startswith("ValueError")
+        assert "(1, 1), (1, 2)" in message

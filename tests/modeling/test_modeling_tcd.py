@@ -372,6 +372,14 @@ class TestSaving:
         assert shared == ["backbone.text_model.embeddings.token_embedding.weight"]
         assert len(text_towers(make_model(share_ocr_encoder=False), tmp_path / "two")) == 2
 
+    def test_a_shared_checkpoint_gives_both_towers_its_weights(self, make_model, tiny_inputs, tmp_path):
+        shared = make_model(randomise=True)
+        shared.save_pretrained(tmp_path)
+        model, info = TCDModel.from_pretrained(tmp_path, share_ocr_encoder=False, output_loading_info=True)
+        assert not info["missing_keys"]
+        assert model.ocr_encoder is not model.backbone
+        torch.testing.assert_close(model(**tiny_inputs).logits_per_text, shared(**tiny_inputs).logits_per_text)
+
     def test_one_dtype_throughout_after_a_change_and_back(self, random_model, tiny_inputs, tmp_path):
         random_model.save_pretrained(tmp_path / "fp32")
         halved = TCDModel.from_pretrained(tmp_path / "fp32", dtype=torch.bfloat16)
@@ -515,6 +523,11 @@ class TestFromBackbone:
         assert model.config.num_frames == NUM_FRAMES
         halved = TCDModel.from_backbone(str(tmp_path), {"dtype": torch.bfloat16}, num_frames=NUM_FRAMES)
         assert {weight.dtype for weight in halved.parameters()} == {torch.bfloat16}
+
+    def test_keeps_the_attention_implementation(self, tiny_clip_config):
+        backbone = CLIPModel._from_config(copy.deepcopy(tiny_clip_config), attn_implementation="eager")
+        model = TCDModel.from_backbone(backbone, num_frames=NUM_FRAMES)
+        assert model.config._attn_implementation == model.backbone.config._attn_implementation == "eager"
 
     def test_the_backbone_given_is_copied(self, tiny_clip_config):
         backbone = self.backbone(tiny_clip_config)
