@@ -165,6 +165,8 @@ class TCDProcessor(ProcessorMixin):
         Returns:
             `num_frames` [`WindowCaption`]s for each video, in order of time.
         """
+        if self.ocr_engine is None:
+            raise ValueError("This processor has no OCR engine (`ocr_engine=None`); set it one, such as \"rapidocr\".")
         captions = []
         for video in as_batch(videos):
             with open_video(video, fps=fps, backend=self.video_backend) as opened:
@@ -190,8 +192,9 @@ class TCDProcessor(ProcessorMixin):
         with open_video(video, fps=fps, backend=self.video_backend) as opened:
             length = opened.duration / self.num_frames
             centres = [(i + 0.5) * length for i in range(self.num_frames)]
-            if not with_captions:
-                return opened.frames_at(centres, max_side=captioner.max_side), None
+            if not with_captions or captioner.engine is None:
+                captions = captioner.caption_texts([""] * self.num_frames, opened.duration) if with_captions else None
+                return opened.frames_at(centres, max_side=captioner.max_side), captions
 
             ocr_times = set(captioner.sample_times(opened.duration))
             times = sorted(ocr_times.union(centres))

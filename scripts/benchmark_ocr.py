@@ -10,6 +10,7 @@ A string counts as found where, without case, punctuation and spaces, it is part
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -24,24 +25,39 @@ from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 
 
 class TimedEngine:
-    """Reads each frame once, remembers how long that took, and adds up the seconds of the frames it was asked for."""
+    """Reads each frame once, remembers how long that took, and adds up the seconds of the frames it was asked for.
 
-    def __init__(self, engine):
-        self.engine = engine
-        self.known: dict[bytes, tuple[list, float]] = {}
-        self.seconds = 0.0
-        self.frames = 0
+    Args:
+        engine (`RapidOCREngine`): the engine that is timed.
+        store (`Path`, *optional*): readings and their seconds are kept in this file, so that a run that stopped goes
+            on where it was. It belongs to one machine and one engine.
+    """
+
+    def __init__(self, engine, store: Path | None = None):
+        self.engine, self.store = engine, store
+        self.known: dict[str, tuple[list, float]] = {}
+        self.seconds, self.frames = 0.0, 0
+        engine([np.zeros((64, 64, 3), np.uint8)])  # loading the weights is not what is measured
+        if store is not None and store.exists():
+            for line in store.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                self.known[row["frame"]] = (row["readings"], row["seconds"])
 
     def __call__(self, images: list[np.ndarray]) -> list:
         return [self._read(image) for image in images]
 
     def _read(self, image: np.ndarray) -> list:
-        key = image.tobytes()
-        if key not in self.known:
+        settings = f"{image.shape} {sorted(vars(self.engine).items())}"
+        frame = hashlib.blake2b(image.tobytes() + settings.encode(), digest_size=20).hexdigest()
+        if frame not in self.known:
             start = time.perf_counter()
-            readings = self.engine([image])[0]
-            self.known[key] = (readings, time.perf_counter() - start)
-        readings, seconds = self.known[key]
+            readings = [(reading.text, reading.confidence, reading.box) for reading in self.engine([image])[0]]
+            self.known[frame] = (readings, time.perf_counter() - start)
+            if self.store is not None:
+                row = {"frame": frame, "readings": readings, "seconds": self.known[frame][1]}
+                with self.store.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        readings, seconds = self.known[frame]
         self.seconds += seconds
         self.frames += 1
         return readings
@@ -56,15 +72,12 @@ def is_found(text: str, captions: list) -> bool:
     return any(squeeze(text) in squeeze(caption.text) for caption in captions)
 
 
-def measure(folder: Path, options: dict, engine_options: dict, skip_reference: bool) -> dict:
+def measure(folder: Path, options: dict, timed: TimedEngine, skip_reference: bool = False) -> dict:
     """Reads all annotated clips by the captioner and, unless skipped, by reading every sampled frame."""
-    engine = get_engine("rapidocr", **engine_options)
-    engine([np.zeros((64, 64, 3), np.uint8)])  # loading the weights is not what is measured
     intervals = {} if skip_reference else {"every sampled frame": {**options, "reading_interval": None}}
     totals = {name: {"found": 0, "seconds": 0.0, "frames": 0} for name in [*intervals, "captioner"]}
     strings, duration, missed = 0, 0.0, []
     for clip in json.loads((folder / "annotations.json").read_text(encoding="utf-8")):
-        timed = TimedEngine(engine)
         with open_video(folder / clip["video"]) as video:
             duration += video.duration
             strings += len(clip["visible_text"])
@@ -96,13 +109,15 @@ def main(argv=None) -> int:
     parser.add_argument("--ocr-fps", type=float, default=2.0, help="frames sampled per second")
     parser.add_argument("--limit-side-len", type=int, default=1280, help="detector resolution, pixels")
     parser.add_argument("--no-enlarge", action="store_true", help="read small frames as they are")
+    parser.add_argument("--readings", type=Path, help="keep readings here, to go on with after a stop")
     parser.add_argument("--skip-reference", action="store_true", help="do not read every sampled frame")
     args = parser.parse_args(argv)
     if not (args.data / "annotations.json").is_file():
         print(f"Skipped: there is no {args.data / 'annotations.json'} on this machine.")
         return 0
     engine_options = {"limit_side_len": args.limit_side_len, "enlarge": not args.no_enlarge}
-    result = measure(args.data, {"ocr_fps": args.ocr_fps}, engine_options, args.skip_reference)
+    timed = TimedEngine(get_engine("rapidocr", **engine_options), args.readings)
+    result = measure(args.data, {"ocr_fps": args.ocr_fps}, timed, args.skip_reference)
     for name in ("captioner", "every sampled frame"):
         if name in result:
             row = result[name]

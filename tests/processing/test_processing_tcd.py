@@ -93,6 +93,13 @@ def test_captions_read_once_serve_again(processor, sign_clip):
         torch.testing.assert_close(fresh[name], reused[name])
 
 
+def test_without_an_engine_captions_are_empty_and_not_read(sign_clip):
+    processor = letter_processor(ocr_engine=None)
+    assert processor(videos=sign_clip)["ocr_mask"].tolist() == [[False] * 4]
+    with pytest.raises(ValueError, match="no OCR engine"):
+        processor.caption(sign_clip)
+
+
 def test_what_is_one_video_and_what_is_a_batch(processor, sign_clip):
     frames = coded_frames(4, size=(32, 32))
     given = {"ocr_captions": [[""] * 4], "fps": 4}

@@ -1,0 +1,224 @@
+"""Measures search on a folder of annotated real clips: how often the right clip comes first, and what reading costs.
+
+The gallery is every clip of the folder, the queries those of the annotated clips. `annotations.json` lists `{video,
+has_text, visible_text: [...], captions: [3], duration_s}`: of a clip with text, captions 1 and 2 name it and are the
+text queries; caption 3 of every clip is the visual query.
+
+    python scripts/benchmark_realvid.py --data ../shared/data/realvid --json realvid.json
+
+Prints Markdown tables. Without the folder it says so and ends with status 0.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+CUTOFFS = (1, 5, 10)
+WEIGHTS = np.arange(11) / 10
+PACKAGES = ("torch", "transformers", "rapidocr", "onnxruntime", "scikit-learn", "bm25s", "decord2", "av")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the benchmark; returns the exit status."""
+    args = _parse(argv)
+    if not (args.data / "annotations.json").is_file():
+        print(f"Skipped: {args.data} holds no annotations.json. It is a local data set that is not distributed.")
+        return 0
+    annotations = json.loads((args.data / "annotations.json").read_text(encoding="utf-8"))
+
+    from benchmark_ocr import TimedEngine, measure  # beside this script
+
+    from tcd_hf.cli.common import load
+    from tcd_hf.index.files import find_videos
+    from tcd_hf.index.gallery import VideoGallery
+    from tcd_hf.processing.ocr_engines import get_engine
+
+    model, processor = load(args.model)
+    timed = TimedEngine(get_engine(processor.ocr_engine, **(processor.ocr_options or {})), args.readings)
+    processor.ocr_engine, processor.ocr_options = timed, None
+    with tempfile.TemporaryDirectory() as cache_dir:
+        gallery = VideoGallery(model, processor, cache_dir=cache_dir, lexical_weight=args.lexical_weight)
+        start = time.perf_counter()
+        skipped = gallery.add(find_videos([args.data / "clips"]))
+        seconds = time.perf_counter() - start
+    report = {
+        "machine": describe_machine(),
+        "lexical_weight": gallery.lexical_weight,
+        "gallery": {
+            "videos": len(gallery),
+            "skipped": len(skipped),
+            "seconds": round(seconds, 1),
+            "seconds_of_ocr": round(timed.seconds, 1),
+            "seconds_of_video": round(sum(captions[-1].end for captions in gallery.captions), 1),
+        },
+        **measure_search(gallery, annotations, args.data),
+    }
+    if not args.no_ocr:
+        captioner_options = processor.captioner.to_dict()
+        del captioner_options["engine"], captioner_options["engine_options"]
+        report["ocr"] = measure(args.data, captioner_options, timed)
+    print(to_markdown(report))
+    if args.json:
+        args.json.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def measure_search(gallery, annotations: list[dict], data: Path) -> dict:
+    """Recall of every ranker on text and on visual queries, and of the fused search over its weight."""
+    from tcd_hf.index.lexical import LexicalScorer
+
+    columns = {Path(path).resolve(): column for column, path in enumerate(gallery.paths)}
+    text_queries, visual_queries = [], []
+    for clip in annotations:
+        column = columns[(data / clip["video"]).resolve()]
+        if clip["has_text"]:
+            text_queries += [(caption, column) for caption in clip["captions"][:2]]
+        visual_queries.append((clip["captions"][2], column))
+
+    characters_alone = LexicalScorer([[c.text for c in captions] for captions in gallery.captions], word_weight=0)
+    results = {}
+    for name, pairs in (("text_queries", text_queries), ("visual_queries", visual_queries)):
+        queries, targets = [query for query, _ in pairs], np.array([column for _, column in pairs])
+        start = time.perf_counter()
+        scores = gallery.score(queries)
+        seconds = time.perf_counter() - start
+        rankers = {
+            "BM25 on words, one document a clip": bm25_scores(gallery, queries),
+            "the same without English stop words": bm25_scores(gallery, queries, stopwords="en"),
+            "characters (TF-IDF of 3- to 5-grams, best window)": characters_alone.score(queries).similarity,
+            "characters and words (the lexical score)": scores.lexical,
+            "model: text-video part": scores.text_video,
+            "model: text-OCR part": scores.text_ocr,
+            "model: hybrid part": scores.text_hybrid,
+            "model: total": scores.model,
+            "search: model and lexical score fused": scores.score,
+        }
+        results[name] = {
+            "count": len(pairs),
+            "milliseconds_per_query": round(1000 * seconds / len(pairs), 2),
+            "recall": {name: recall(matrix, targets) for name, matrix in rankers.items() if matrix is not None},
+            "recall_at_1_by_weight": {
+                f"{w:.1f}": recall((1 - w) * scores.model + w * scores.lexical, targets)["R@1"] for w in WEIGHTS
+            },
+        }
+    return results
+
+
+def recall(similarity: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """R@1, R@5, R@10, MdR of the text-to-video direction."""
+    from tcd_hf.evaluation.metrics import compute_retrieval_metrics
+
+    metrics = compute_retrieval_metrics(similarity, targets)
+    return {name: round(metrics[f"t2v_{name}"], 4) for name in [*(f"R@{k}" for k in CUTOFFS), "MdR", "MRR"]}
+
+
+def bm25_scores(gallery, queries: list[str], stopwords: str | None = None) -> np.ndarray | None:
+    """Plain BM25 on the same readings: the bar to beat. None without the package bm25s."""
+    try:
+        import bm25s
+    except ImportError:
+        print("BM25 is left out: it needs `pip install 'tcd-hf[benchmark]'`.", file=sys.stderr)
+        return None
+    documents = [" ".join(caption.text for caption in captions) for captions in gallery.captions]
+    ranker = bm25s.BM25()
+    ranker.index(bm25s.tokenize(documents, stopwords=stopwords, show_progress=False), show_progress=False)
+    tokens = bm25s.tokenize(queries, stopwords=stopwords, return_ids=False, show_progress=False)
+    return np.stack([ranker.get_scores(words) for words in tokens])
+
+
+def describe_machine() -> dict:
+    """Processor, cores, Python and the versions that matter."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "processor": _processor_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def to_markdown(report: dict) -> str:
+    """The report as Markdown."""
+    machine, gallery = report["machine"], report["gallery"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    lines = [
+        f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, {versions}.",
+        "",
+        f"Gallery: {gallery['videos']} clips, {gallery['seconds_of_video']} s of video, read and encoded in "
+        f"{gallery['seconds']} s, OCR {gallery['seconds_of_ocr']} s. w = {report['lexical_weight']}.",
+    ]
+    for name, title in (("text_queries", "Queries that name a text"), ("visual_queries", "Visual queries")):
+        part = report[name]
+        lines += [
+            "",
+            f"{title} ({part['count']}; {part['milliseconds_per_query']} ms each):",
+            "",
+            "| ranked by | R@1 | R@5 | R@10 | MdR |",
+            "|---|---|---|---|---|",
+        ]
+        for ranker, scores in part["recall"].items():
+            numbers = " | ".join(f"{scores[f'R@{k}']:.3f}" for k in CUTOFFS)
+            lines.append(f"| {ranker} | {numbers} | {scores['MdR']:g} |")
+        weights = part["recall_at_1_by_weight"]
+        lines += [
+            "",
+            "| w | " + " | ".join(weights) + " |",
+            "|---|" + "---|" * len(weights),
+            "| R@1 | " + " | ".join(f"{value:.3f}" for value in weights.values()) + " |",
+        ]
+    if "ocr" in report:
+        lines += [
+            "",
+            f"Text found in the annotated clips ({report['ocr']['strings']} strings):",
+            "",
+            "| read | strings found | s of OCR per s of video | frames per s of video |",
+            "|---|---|---|---|",
+        ]
+        for name in ("captioner", "every sampled frame"):
+            row = report["ocr"][name]
+            lines.append(
+                f"| {name} | {row['found']:.3f} | {row['ocr_seconds_per_video_second']:.3f} | "
+                f"{row['frames_per_video_second']:.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations.json and clips/")
+    parser.add_argument("--model", help="model folder or Hub id; the small model of the package if not given")
+    parser.add_argument("--lexical-weight", type=float, default=0.5, help="w of the search score, in [0, 1]")
+    parser.add_argument("--readings", type=Path, help="keep readings here, to go on with after a stop")
+    parser.add_argument("--no-ocr", action="store_true", help="leave out the OCR measurements, which read clips again")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    args = parser.parse_args(argv)
+    if not 0 <= args.lexical_weight <= 1:
+        parser.error(f"--lexical-weight must lie in [0, 1], got {args.lexical_weight}")
+    return args
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

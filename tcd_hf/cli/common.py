@@ -1,0 +1,133 @@
+"""What the verbs share: consoles, error handling, options, loading the model."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from tcd_hf import TCDModel, TCDProcessor
+
+__all__ = [
+    "CacheDirOption",
+    "JsonOption",
+    "OcrEngineOption",
+    "fail",
+    "load",
+    "print_json",
+    "progress_bar",
+    "reports_errors",
+    "stderr",
+    "stdout",
+]
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+OcrEngineOption = Annotated[
+    str | None,
+    typer.Option(help=r"OCR engine: rapidocr (offline) or doctr (pip install 'tcd-hf\[doctr]')."),
+]
+
+CacheDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Cache of captions and features; else $TCD_HF_CACHE or the user's cache folder."
+    ),
+]
+
+
+def fail(message: object) -> typer.Exit:
+    """Prints an error and returns the exit with status 1 to raise."""
+    stderr.print(f"[bold red]error:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+def reports_errors(command: Callable) -> Callable:
+    """A command whose errors of use (files, settings, missing packages) end in one line and status 1, no traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)  # on stderr
+        try:
+            return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort):  # RuntimeErrors themselves
+            raise
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
+            raise fail(error) from error
+
+    return wrapper
+
+
+def print_json(data: Any) -> None:
+    """Prints JSON as UTF-8 text, never wrapped or coloured."""
+    import json
+
+    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def progress_bar() -> "Iterator[Progress]":
+    """A progress bar on stderr that leaves nothing behind."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        yield progress
+
+
+def load(model: str | None = None, ocr_engine: str | None = None) -> "tuple[TCDModel, TCDProcessor]":
+    """A model and its processor, on the GPU where there is one.
+
+    Args:
+        model (`str`, *optional*): folder or Hub id of a TCD checkpoint, or of a dual encoder such as
+            `"openai/clip-vit-base-patch32"`, which is then used as it is, zero-shot. The package's own when not given.
+        ocr_engine (`str`, *optional*): OCR engine to use in place of the processor's own.
+
+    Raises:
+        ValueError: when there is nothing that can be loaded.
+    """
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    from tcd_hf import load_mini
+
+    transformers_logging.disable_progress_bar()
+    if model is None:
+        loaded, processor = load_mini()
+    else:
+        try:
+            loaded, processor = _from_pretrained(model)
+        except Exception as error:  # OSError, SafetensorError, KeyError, ...: damaged folders raise anything
+            cause = str(error).strip().split("\n")[0] or type(error).__name__
+            raise ValueError(
+                f"Cannot load a model from {model!r}: {cause} Give a folder that `save_pretrained` wrote, or a Hub id."
+            ) from error
+    if ocr_engine is not None and ocr_engine != processor.ocr_engine:
+        processor.ocr_engine, processor.ocr_options = ocr_engine, None  # options are the other engine's
+    return loaded.to("cuda" if torch.cuda.is_available() else "cpu").eval(), processor
+
+
+def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":
+    import torch
+    from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
+
+    from tcd_hf import TCDModel, TCDProcessor
+
+    config, _ = PreTrainedConfig.get_config_dict(name)
+    if config.get("model_type") == "tcd":
+        return TCDModel.from_pretrained(name), TCDProcessor.from_pretrained(name)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the new modules get the same weights in every run, so that the cache knows the model
+        model = TCDModel.from_backbone(name)
+    image_processor, tokenizer = AutoImageProcessor.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+    return model, TCDProcessor(image_processor, tokenizer, num_frames=model.config.num_frames)

@@ -1,0 +1,46 @@
+"""`tcd-hf ocr`: what a video shows in writing, window by window."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tcd_hf.cli.common import JsonOption, OcrEngineOption, print_json, reports_errors, stderr, stdout
+
+__all__ = ["ocr"]
+
+
+@reports_errors
+def ocr(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file to read.")],
+    as_json: JsonOption = False,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="IMAGE", help="Also draw frames with their texts onto a contact sheet.")
+    ] = None,
+    ocr_engine: OcrEngineOption = None,
+    num_windows: Annotated[int, typer.Option(min=1, help="Windows that the video is cut into.")] = 12,
+    ocr_fps: Annotated[float, typer.Option(help="Frames read per second of video.")] = 2.0,
+    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Readings below are dropped.")] = 0.5,
+) -> None:
+    """Read the text that appears in a video: one caption per time window."""
+    if ocr_fps <= 0:
+        raise typer.BadParameter(f"must be above 0, got {ocr_fps}.", param_hint="--ocr-fps")
+
+    from tcd_hf.processing.window_ocr import WindowOCRCaptioner, draw_captions
+
+    captioner = WindowOCRCaptioner(
+        engine=ocr_engine or "rapidocr", num_windows=num_windows, ocr_fps=ocr_fps, min_confidence=min_confidence
+    )
+    with stderr.status("Reading text ..."):
+        captions = captioner(video)
+        if draw is not None:
+            draw_captions(video, captions).save(draw)
+    if as_json:
+        print_json({"path": str(video), "captions": [caption.to_dict() for caption in captions]})
+        return
+    table = Table("seconds", "caption", title=escape(str(video)), title_justify="left", title_style="bold")
+    for caption in captions:
+        table.add_row(f"{caption.start:.1f}-{caption.end:.1f}", escape(caption.text))
+    stdout.print(table)

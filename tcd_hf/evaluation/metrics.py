@@ -1,0 +1,95 @@
+"""Retrieval metrics in both directions, from one similarity matrix."""
+
+import numpy as np
+
+__all__ = ["compute_retrieval_metrics"]
+
+RECALL_CUTOFFS = (1, 5, 10, 50)
+BLOCK_ELEMENTS = 1 << 22  # scores compared at once: a row block and its two masks stay below some 50 MB
+
+
+def compute_retrieval_metrics(similarity: np.ndarray, text_to_video: np.ndarray) -> dict[str, float]:
+    """Text-to-video and video-to-text retrieval metrics of a similarity matrix.
+
+    The rank of a right answer is `1 + candidates scored strictly higher + half of the other candidates tied with it`,
+    so a tie is never counted in one's favour and a constant matrix scores no better than chance.
+
+    - Text to video (`t2v_`): every text is one query, its own video the one right answer among all videos.
+    - Video to text (`v2t_`): every video that has a text is one query, and its best-ranked own text counts. Its other
+      texts are right answers too: tied with the best one, they do not push it down (data sets repeat captions).
+      Videos without a text (distractors) are candidates of the texts, but no queries.
+
+    Args:
+        similarity (`np.ndarray` of shape `(num_texts, num_videos)`):
+            Scores, higher is more alike. Any real dtype; compared as it is.
+        text_to_video (`np.ndarray` of shape `(num_texts,)`, integers):
+            Column of the video that each text describes. Several texts may share one video.
+
+    Returns:
+        `dict[str, float]`: for either prefix, `R@1`, `R@5`, `R@10`, `R@50` (share of queries with a right answer of
+        rank at most k, in [0, 1]), `MdR`, `MnR` (median and mean rank, from 1) and `MRR` (mean reciprocal rank).
+        For example `metrics["t2v_R@1"]`.
+
+    Raises:
+        ValueError: on a NaN, an empty matrix, shapes that do not fit, or a column that does not exist.
+        TypeError: when `text_to_video` does not hold integers.
+    """
+    similarity, text_to_video = _validate(similarity, text_to_video)
+    num_texts, num_videos = similarity.shape
+
+    own = similarity[np.arange(num_texts), text_to_video]
+    best_own = np.full(num_videos, -np.inf, dtype=np.result_type(similarity.dtype, np.float16))
+    np.maximum.at(best_own, text_to_video, own)
+    own_tied = np.bincount(text_to_video, weights=own == best_own[text_to_video], minlength=num_videos)
+
+    text_ranks = np.empty(num_texts)
+    video_higher, video_tied = np.zeros(num_videos), np.zeros(num_videos)
+    rows_per_block = max(1, BLOCK_ELEMENTS // num_videos)
+    for start in range(0, num_texts, rows_per_block):
+        rows = slice(start, start + rows_per_block)
+        block = similarity[rows]
+        if np.isnan(block).any():
+            text, video = np.argwhere(np.isnan(block))[0]
+            raise ValueError(
+                f"similarity holds NaN, first at text {start + text}, video {video}. Ranks of NaN mean nothing: look "
+                "for the model output that produced it."
+            )
+        higher = (block > own[rows, None]).sum(axis=1)
+        tied = (block == own[rows, None]).sum(axis=1) - 1
+        text_ranks[rows] = 1 + higher + tied / 2
+        video_higher += (block > best_own).sum(axis=0)
+        video_tied += (block == best_own).sum(axis=0)
+
+    has_text = np.bincount(text_to_video, minlength=num_videos) > 0
+    video_ranks = (1 + video_higher + (video_tied - own_tied) / 2)[has_text]
+    return {**_summarise("t2v", text_ranks), **_summarise("v2t", video_ranks)}
+
+
+def _summarise(prefix: str, ranks: np.ndarray) -> dict[str, float]:
+    metrics = {f"{prefix}_R@{k}": float((ranks <= k).mean()) for k in RECALL_CUTOFFS}
+    metrics[f"{prefix}_MdR"] = float(np.median(ranks))
+    metrics[f"{prefix}_MnR"] = float(ranks.mean())
+    metrics[f"{prefix}_MRR"] = float((1 / ranks).mean())
+    return metrics
+
+
+def _validate(similarity: np.ndarray, text_to_video: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    similarity, text_to_video = np.asarray(similarity), np.asarray(text_to_video)
+    if similarity.ndim != 2 or similarity.size == 0:
+        raise ValueError(
+            f"similarity must be a matrix (num_texts, num_videos) with at least one of each, got shape "
+            f"{similarity.shape}."
+        )
+    if text_to_video.shape != similarity.shape[:1]:
+        raise ValueError(
+            f"text_to_video must hold one video column for each of the {similarity.shape[0]} texts, got shape "
+            f"{text_to_video.shape}."
+        )
+    if not np.issubdtype(text_to_video.dtype, np.integer):
+        raise TypeError(f"text_to_video must hold integers (video columns), got dtype {text_to_video.dtype}.")
+    if text_to_video.min() < 0 or text_to_video.max() >= similarity.shape[1]:
+        raise ValueError(
+            f"text_to_video must lie in 0..{similarity.shape[1] - 1}, got values from {text_to_video.min()} to "
+            f"{text_to_video.max()}."
+        )
+    return similarity, text_to_video

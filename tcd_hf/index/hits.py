@@ -1,0 +1,122 @@
+"""What a search returns, and why a video matched: its best window and the texts that speak for it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tcd_hf.index.lexical import FILLER_WORDS
+
+__all__ = ["Hit", "fuse_scores", "matching_texts", "score_windows"]
+
+WORD_SIMILARITY = 80  # of 100: one wrong character in five is still the same word
+FUZZY_WORD_LENGTH = 4  # shorter words must be equal
+CONTAINED_WORD_LENGTH = 5  # words from this length on are also looked for inside others: "TESCOexpress"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One video found, with the parts of its score and the evidence for it.
+
+    Attributes:
+        path (`str`): the video file, as it was named or found.
+        score (`float`): what hits are ranked by, `(1 - lexical_weight) * total + lexical_weight * lexical`, where
+            `total` is the model's similarity, the mean of the three `text_*` parts for TCD.
+        text_video (`float`): cosine of the query and the frames.
+        text_ocr (`float`, *optional*): cosine of the query and the window captions; `None` for a model that does not
+            read OCR.
+        text_hybrid (`float`, *optional*): cosine of the query and the clue distilled from both; `None` likewise.
+        lexical (`float`): spelling shared by the query and the best window's caption, in [0, 1].
+        start (`float`): seconds at which the window that matches best begins.
+        end (`float`): seconds at which it ends.
+        evidence (`list[str]`): texts read in that window that the query names, best first; empty when the match rests
+            on the picture or on meaning alone.
+    """
+
+    path: str
+    score: float
+    text_video: float
+    text_ocr: float | None
+    text_hybrid: float | None
+    lexical: float
+    start: float
+    end: float
+    evidence: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The hit as plain JSON types."""
+        return asdict(self)
+
+
+def fuse_scores(model_score: np.ndarray, lexical_score: np.ndarray, lexical_weight: float) -> np.ndarray:
+    """The one search score: `(1 - w) * S + w * L`, of whole videos as of single windows (ours)."""
+    return (1 - lexical_weight) * model_score + lexical_weight * lexical_score
+
+
+def score_windows(
+    frame_cosines: np.ndarray,
+    ocr_cosines: np.ndarray | None,
+    has_text: np.ndarray | None,
+    lexical_scores: np.ndarray,
+    lexical_weight: float,
+) -> np.ndarray:
+    """How well each window of one video matches a query (ours).
+
+    A window's model score is the mean of its two cosines, each taken relative to its mean over the video: text-to-text
+    and text-to-image cosines lie in different ranges, and a window without text must neither gain nor lose by having
+    only one of them. It is then fused with the window's lexical score as whole videos are.
+
+    Args:
+        frame_cosines (`np.ndarray` of shape `(num_windows,)`): cosine of the query and the fused frame embeddings.
+        ocr_cosines (`np.ndarray` of shape `(num_windows,)`): the same of the fused OCR embeddings; `None` for a model
+            that does not read OCR.
+        has_text (`np.ndarray` of shape `(num_windows,)`, bool): windows in which text was read; `None` likewise.
+        lexical_scores (`np.ndarray` of shape `(num_windows,)`): in [0, 1].
+        lexical_weight (`float`): in [0, 1].
+
+    Returns:
+        `np.ndarray` of shape `(num_windows,)`.
+    """
+    ocr_part = np.zeros_like(frame_cosines)
+    if has_text is not None and has_text.any():
+        ocr_part[has_text] = ocr_cosines[has_text] - ocr_cosines[has_text].mean()
+    model_scores = (frame_cosines - frame_cosines.mean() + ocr_part) / 2
+    return fuse_scores(model_scores, lexical_scores, lexical_weight)
+
+
+def matching_texts(query: str, texts: Sequence[str], limit: int = 5) -> list[str]:
+    """The texts that share a word with the query, spelling slips allowed, best first.
+
+    A text counts the characters of its words that some word of the query resembles. Words such as "the" count only
+    when the query has no other words. Texts that count the same keep their order.
+
+    Args:
+        query (`str`): what was searched for.
+        texts (`Sequence[str]`): what was read, most salient first.
+        limit (`int`, defaults to 5): most texts to return.
+    """
+    query_words = _words(query)
+    query_words = [word for word in query_words if word not in FILLER_WORDS] or query_words
+    strength: dict[str, int] = {}
+    for text in texts:
+        matched = sum(len(word) for word in _words(text) if any(_same_word(word, other) for other in query_words))
+        if matched:
+            strength.setdefault(text, matched)
+    return sorted(strength, key=strength.__getitem__, reverse=True)[:limit]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+(?:[.,:'/-]\w+)*", text.casefold())  # 1.30, 17:27 and let's stay whole
+
+
+def _same_word(word: str, other: str) -> bool:
+    from rapidfuzz import fuzz
+
+    if any(character.isdigit() for character in word + other):
+        return word == other  # 1.30 and 1.50 differ in one character of four, and in everything
+    shorter, longer = sorted((word, other), key=len)
+    if shorter in longer and len(shorter) >= (CONTAINED_WORD_LENGTH if shorter.isascii() else 2):
+        return True  # readings often lose spaces; scripts such as Chinese have none
+    return word == other or (len(shorter) >= FUZZY_WORD_LENGTH and fuzz.ratio(word, other) >= WORD_SIMILARITY)

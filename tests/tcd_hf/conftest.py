@@ -1,0 +1,93 @@
+"""A tiny model and processor, and an OCR engine that reads what coded frames stand for."""
+
+import numpy as np
+import pytest
+import torch
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPTokenizer
+
+from tcd_hf.modeling.configuration_tcd import TCDConfig
+from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.processing.ocr_engines import TextReading
+from tcd_hf.processing.processing_tcd import TCDProcessor
+from tests.clips import coded_frame, read_code, write_clip
+
+NUM_FRAMES = 4
+
+
+class CodeReader:
+    """An OCR engine that looks the code of a frame up in a table: `{code: [texts]}`; other codes show no text."""
+
+    def __init__(self, texts: dict[int, list[str]]):
+        self.texts = texts
+        self.images_read = 0
+
+    def __getstate__(self):
+        return {"texts": self.texts}  # what it has read so far makes no other engine of it
+
+    def __call__(self, images: list[np.ndarray]) -> list[list[TextReading]]:
+        self.images_read += len(images)
+        return [
+            [
+                TextReading(text, 0.9, (0.1, 0.1 + 0.2 * line, 0.9, 0.25 + 0.2 * line))
+                for line, text in enumerate(self.texts.get(read_code(image), []))
+            ]
+            for image in images
+        ]
+
+
+def make_tiny_model(seed: int = 0, **config_overrides) -> TCDModel:
+    """A CLIP-shaped model of some thousand random weights, for the tokenizer of `make_tiny_processor`."""
+    torch.manual_seed(seed)
+    backbone = CLIPConfig(
+        text_config={
+            "vocab_size": 514,
+            "hidden_size": 32,
+            "intermediate_size": 37,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "bos_token_id": 512,
+            "eos_token_id": 513,
+        },
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 37,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 16,
+            "patch_size": 8,
+        },
+        projection_dim=16,
+    )
+    return TCDModel(TCDConfig(backbone_config=backbone, num_frames=NUM_FRAMES, **config_overrides)).eval()
+
+
+def make_tiny_processor(engine=None) -> TCDProcessor:
+    """A processor whose tokenizer knows bytes only, hence any text."""
+    alphabet = sorted(ByteLevel.alphabet())
+    tokens = [*alphabet, *(character + "</w>" for character in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77)
+    image_processor = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16)
+    return TCDProcessor(image_processor, tokenizer, num_frames=NUM_FRAMES, ocr_engine=engine)
+
+
+@pytest.fixture
+def code_reader() -> CodeReader:
+    return CodeReader({1: ["TESCO express", "£1.30"], 2: ["DEPARTURES", "Gate B4"], 3: ["STAR WARS"]})
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Clips of 4 s (so 1 s a window) by name: the code shown in each second."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    schedule = {
+        "shop.mp4": [8, 8, 1, 1],
+        "airport.mp4": [2, 2, 16, 16],
+        "toys.mp4": [32, 3, 32, 32],
+        "sea.mp4": [64] * 4,
+    }
+    return {
+        name: write_clip(folder / name, [coded_frame(code) for code in codes for _ in range(5)], fps=5)
+        for name, codes in schedule.items()
+    }

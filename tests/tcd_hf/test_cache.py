@@ -1,0 +1,91 @@
+import hashlib
+import os
+
+import pytest
+import torch
+
+from tcd_hf.index.cache import CacheError, VideoCache, default_cache_dir, fingerprint, hash_file
+from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
+
+KEY = hashlib.blake2b(b"video", digest_size=20).hexdigest()
+CAPTIONS = [
+    WindowCaption(
+        start=0.0,
+        end=1.5,
+        text="café £1.30",
+        tracks=[TextTrack(text="café £1.30", confidence=0.9, start=0.0, end=1.5, box=(0.1, 0.2, 0.3, 0.4))],
+    ),
+    WindowCaption(start=1.5, end=3.0, text="", tracks=[]),
+]
+
+
+def entries(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_captions_and_features_come_back(tmp_path):
+    cache = VideoCache(tmp_path)
+    features = {"frame_embeds": torch.randn(1, 2, 3).half(), "ocr_mask": torch.tensor([[True, False]])}
+    assert cache.load_captions(KEY, "a") is None
+    assert cache.load_features(KEY, "a") is None
+    cache.save_captions(KEY, "a", CAPTIONS)
+    cache.save_features(KEY, "a", features)
+    assert cache.load_captions(KEY, "a") == CAPTIONS
+    loaded = cache.load_features(KEY, "a")
+    assert loaded.keys() == features.keys()
+    assert all(
+        torch.equal(loaded[name], features[name]) and loaded[name].dtype == features[name].dtype for name in loaded
+    )
+    assert cache.load_captions(KEY, "b") is None  # other settings
+    assert cache.load_captions(KEY[::-1], "a") is None  # another video
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"[{", b'{"start": 0}', b"[1, 2]", b'[{"start": 0}]', b"\xff\xfe\x00junk", b"\x00" * 100]
+)
+def test_a_damaged_entry_is_a_miss_and_is_replaced(tmp_path, caplog, damage):
+    cache = VideoCache(tmp_path)
+    cache.save_captions(KEY, "a", CAPTIONS)
+    cache.save_features(KEY, "a", {"x": torch.ones(2)})
+    for path in entries(tmp_path):
+        path.write_bytes(damage)
+    assert cache.load_captions(KEY, "a") is None
+    assert cache.load_features(KEY, "a") is None
+    assert str(tmp_path) in caplog.text
+    cache.save_captions(KEY, "a", CAPTIONS)
+    assert cache.load_captions(KEY, "a") == CAPTIONS
+
+
+def test_a_write_that_breaks_off_leaves_the_old_entry_and_no_rubbish(tmp_path, monkeypatch):
+    cache = VideoCache(tmp_path)
+    cache.save_captions(KEY, "a", CAPTIONS)
+
+    def killed(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cache.save_captions(KEY, "a", [])
+    assert cache.load_captions(KEY, "a") == CAPTIONS
+    assert len(entries(tmp_path)) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CacheError, match=r"file cannot be written.*--cache-dir"):
+        VideoCache(tmp_path / "file").save_captions(KEY, "a", CAPTIONS)
+
+
+def test_the_environment_names_the_default_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "mine"))
+    assert default_cache_dir() == VideoCache().folder == tmp_path / "mine"
+    monkeypatch.delenv("TCD_HF_CACHE")
+    assert default_cache_dir().name == "tcd-hf"
+
+
+def test_hashes_and_fingerprints(tmp_path, monkeypatch):
+    monkeypatch.setattr("tcd_hf.index.cache.HASH_CHUNK_BYTES", 3)
+    (tmp_path / "v").write_bytes(b"0123456789")
+    assert hash_file(tmp_path / "v") == hashlib.blake2b(b"0123456789", digest_size=20).hexdigest()
+    assert fingerprint({"a": 1, "b": [2.0, None]}) == fingerprint({"b": [2.0, None], "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})

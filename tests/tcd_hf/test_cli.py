@@ -1,0 +1,171 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from tcd_hf.cli.main import app
+from tcd_hf.demo import DEMO_CLIPS, DEMO_QUERIES
+from tcd_hf.version import __version__
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+
+HIT_FIELDS = ["path", "score", "text_video", "text_ocr", "text_hybrid", "lexical", "start", "end", "evidence"]
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, code_reader):
+    """Runs the command line with a tiny model; what goes to stdout and stderr is kept apart."""
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("tcd_hf.cli.search.load", lambda *args: (make_tiny_model(), make_tiny_processor(code_reader)))
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def test_search_prints_the_json_of_the_documentation(run, clips, tmp_path):
+    queries = tmp_path / "queries.txt"
+    queries.write_text("star wars toys\n\n  gate b4  \n", encoding="utf-8")
+    result = run("search", "the store TESCO express", "--videos", tmp_path / "videos", "--queries", queries, "--json")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert list(data) == ["queries"]
+    assert [entry["query"] for entry in data["queries"]] == ["the store TESCO express", "star wars toys", "gate b4"]
+    for entry, name in zip(data["queries"], ["shop.mp4", "toys.mp4", "airport.mp4"], strict=True):
+        assert list(entry) == ["query", "hits"]
+        assert all(list(hit) == HIT_FIELDS for hit in entry["hits"])
+        assert entry["hits"][0]["path"] == str(clips[name])
+        assert len(entry["hits"]) == len(clips)
+    assert data["queries"][0]["hits"][0]["evidence"] == ["TESCO express"]
+
+
+def test_search_prints_a_ranked_table(run, clips, tmp_path):
+    result = run("search", "gate b4", "--videos", tmp_path / "videos", "--top-k", 2)
+    assert result.exit_code == 0, result.stderr
+    rows = [line for line in result.stdout.splitlines() if ".mp4" in line]
+    assert len(rows) == 2
+    assert "airport.mp4" in rows[0] and "Gate B4" in rows[0]
+
+
+def test_videos_takes_what_a_shell_makes_of_a_pattern(run, clips):
+    files = sorted(clips.values())
+    for arguments in (
+        ["gate b4", "--videos", *files, "--json"],
+        ["--videos", *files, "gate b4", "--json"],
+        ["--json", *(part for file in files for part in ("--videos", file)), "gate b4"],
+        ["--json", f"--videos={files[0]}", "--videos", *files[1:], "--", "gate b4"],
+    ):
+        result = run("search", *arguments)
+        assert result.exit_code == 0, (arguments, result.stderr)
+        (entry,) = json.loads(result.stdout)["queries"]
+        assert entry["query"] == "gate b4"
+        assert len(entry["hits"]) == len(files)
+
+
+def test_a_bad_video_is_named_and_the_others_are_searched(run, clips, tmp_path):
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"junk")
+    result = run("search", "gate b4", "--videos", tmp_path / "videos", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["queries"][0]["hits"][0]["path"] == str(clips["airport.mp4"])
+    assert "skipped" in result.stderr and "broken.mp4" in result.stderr
+
+
+def test_only_bad_videos_is_an_error(run, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"junk")
+    result = run("search", "gate b4", "--videos", tmp_path / "broken.mp4", "--json")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1] == "error: None of the 1 videos could be read."
+
+
+def test_errors_end_with_status_1_and_one_line(run, clips, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.txt").write_text("\n \n")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    videos = ["--videos", tmp_path / "videos"]
+    for arguments, message in (
+        (["search", "x", "--videos", tmp_path / "empty"], ".mp4"),
+        (["search", "x", "--videos", tmp_path / "nowhere"], "nowhere"),
+        (["search", "--queries", tmp_path / "nowhere.txt", *videos], "nowhere.txt"),
+        (["search", "--queries", tmp_path / "empty.txt", *videos], "empty.txt holds no query"),
+        (["search", "--queries", tmp_path / "latin.txt", *videos], "UTF-8"),
+        (["ocr", tmp_path / "nowhere.mp4"], "nowhere.mp4"),
+        (["ocr", clips["sea.mp4"], "--ocr-engine", "tesseract"], "tesseract"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 1, (arguments, result.stdout, result.stderr)
+        assert result.stderr.startswith("error: ") and message in result.stderr, result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_wrong_usage_ends_with_status_2(run, tmp_path):
+    videos = ["--videos", tmp_path]
+    for arguments, message in (
+        (["search"], "QUERY"),
+        (["search", "x"], "--videos"),
+        (["search", "  ", *videos], "empty"),
+        (["search", "x", *videos, "--top-k", 0], "--top-k"),
+        (["search", "x", *videos, "--nonsense"], "--nonsense"),
+        (["ocr"], "VIDEO"),
+        (["ocr", "x.mp4", "--ocr-fps", 0], "--ocr-fps"),
+        (["ocr", "x.mp4", "--num-windows", 0], "--num-windows"),
+        (["index"], "index"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2, (arguments, result.stdout, result.stderr)
+        assert message in result.stderr
+
+
+def test_a_folder_that_is_no_model_is_an_error(clips, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{broken")
+    for name in ("model", "nowhere"):
+        arguments = ["search", "x", "--videos", str(clips["sea.mp4"]), "--model", str(tmp_path / name)]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 1
+        assert f"Cannot load a model from '{tmp_path / name}'" in result.stderr.replace("\n", "")
+
+
+def test_a_saved_model_is_searched_with(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
+    make_tiny_model().save_pretrained(tmp_path / "model")
+    make_tiny_processor("rapidocr").save_pretrained(tmp_path / "model")
+    arguments = ["search", "x", "--videos", str(tmp_path / "videos"), "--model", str(tmp_path / "model"), "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    assert len(json.loads(result.stdout)["queries"][0]["hits"]) == len(clips)
+
+
+def test_ocr_prints_captions_as_table_and_json_and_draws(run, tmp_path):
+    from tests.clips import text_clip, write_clip
+
+    clip = write_clip(tmp_path / "sign.mp4", text_clip([("OPEN CAFE", 1.0, 3.0)], duration=3.0, fps=5), fps=5)
+    result = run("ocr", clip, "--num-windows", 3, "--json", "--draw", tmp_path / "sheet.png")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert list(data) == ["path", "captions"]
+    assert [caption["text"] for caption in data["captions"]] == ["", "OPEN CAFE", "OPEN CAFE"]
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    table = run("ocr", clip, "--num-windows", 3).stdout
+    assert table.count("OPEN CAFE") == 2 and "1.0-2.0" in table
+
+
+def test_demo_finds_every_clip(tmp_path):
+    """The package's own checkpoint and OCR engine, offline."""
+    result = CliRunner(env={"HF_HUB_OFFLINE": "1", "COLUMNS": "200"}).invoke(app, ["demo", "--output", str(tmp_path)])
+    assert result.exit_code == 0, result.stdout + result.stderr
+    assert f"All {len(DEMO_QUERIES)} queries found their clip first" in result.stdout
+    assert "HARBOUR CAFE" in result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(clip.name for clip in DEMO_CLIPS)
+
+
+def test_starting_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys, tcd_hf.cli.main\n"
+        "print(*{'torch', 'transformers', 'numpy', 'av', 'decord', 'sklearn', 'rapidocr'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
+
+
+def test_version(run):
+    assert run("--version").stdout.strip() == f"tcd-hf {__version__}"

@@ -1,0 +1,41 @@
+import os
+
+import pytest
+
+from tcd_hf.index.files import find_videos
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
+
+
+def test_folders_are_searched_recursively_in_order(tmp_path):
+    names = ["b.MP4", "a/z.webm", "a/y.mkv", "notes.txt", ".hidden.mp4", ".git/c.mp4", "a/b c é/x.mov"]
+    for name in names:
+        touch(tmp_path / name)
+    found = [os.path.relpath(path, tmp_path) for path in find_videos([tmp_path])]
+    assert found == ["b.MP4", "a/y.mkv", "a/z.webm", "a/b c é/x.mov"]
+
+
+def test_links_are_followed_once_and_loops_end(tmp_path):
+    folder = tmp_path / "videos"
+    video = touch(folder / "a.mp4")
+    elsewhere = touch(tmp_path / "elsewhere" / "b.mp4")
+    (folder / "loop").symlink_to(folder)
+    (folder / "linked").symlink_to(elsewhere.parent)
+    (folder / "same.mp4").symlink_to(video)
+    assert find_videos([folder, folder, elsewhere]) == [str(video), str(folder / "linked" / "b.mp4")]
+
+
+def test_a_named_file_is_taken_whatever_its_ending(tmp_path):
+    assert find_videos([touch(tmp_path / "clip.bin")]) == [str(tmp_path / "clip.bin")]
+
+
+def test_nothing_found_says_what_was_looked_for(tmp_path):
+    touch(tmp_path / "notes.txt")
+    with pytest.raises(ValueError, match=r"\.avi .*\.mp4 .*\.webm"):
+        find_videos([tmp_path])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        find_videos([tmp_path, tmp_path / "nowhere"])

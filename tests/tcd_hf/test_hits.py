@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from tcd_hf.index.hits import Hit, matching_texts, score_windows
+
+
+@pytest.mark.parametrize(
+    ("query", "texts", "expected"),
+    [
+        (
+            "the store TESCO express",
+            ["Let's all stay safe", "CLUBCARD", "TESCO", "tesco express"],
+            ["tesco express", "TESCO"],
+        ),
+        ("PARKNG in the street", ["the", "PARKING", "in the"], ["PARKING"]),  # a slip; "the" and "in" prove nothing
+        ("the who", ["the who"], ["the who"]),  # unless there is nothing else
+        ("gate b4 at 17:27", ["17:27", "17:28", "B4", "B5"], ["17:27", "B4"]),  # digits must be right
+        ("broccoli for £1.30", ["£1.50", "£1.30"], ["£1.30"]),
+        ("harbour cafe", ["HARBOURCAFE OPEN"], ["HARBOURCAFE OPEN"]),  # a lost space
+        ("出口在左边", ["出口"], ["出口"]),
+        ("a chimpanzee", ["BBC", "news"], []),
+    ],
+)
+def test_evidence_is_what_the_query_names_best_first(query, texts, expected):
+    assert matching_texts(query, texts) == expected
+
+
+def test_evidence_is_limited_and_without_repeats():
+    assert matching_texts("stop", ["STOP", "STOP", "stop it", "don't stop"], limit=2) == ["STOP", "stop it"]
+
+
+def test_a_window_scores_by_hand():
+    scores = score_windows(
+        frame_cosines=np.array([0.2, 0.4, 0.3]),
+        ocr_cosines=np.array([0.8, 0.6, 0.9]),
+        has_text=np.array([True, True, False]),
+        lexical_scores=np.array([0.0, 0.5, 0.0]),
+        lexical_weight=0.4,
+    )
+    # frames, relative to .3: -.1 .1 0; texts, relative to .7 over windows with text: .1 -.1 0
+    expected = [0.6 * (-0.1 + 0.1) / 2, 0.6 * (0.1 - 0.1) / 2 + 0.4 * 0.5, 0.0]
+    np.testing.assert_allclose(scores, expected, atol=1e-12)
+
+
+def test_without_any_text_the_frames_decide():
+    nothing, no_text = np.zeros(3), np.zeros(3, dtype=bool)
+    scores = score_windows(np.array([0.1, 0.1, 0.3]), np.array([0.9, 0.1, 0.1]), no_text, nothing, 0.5)
+    assert scores.argmax() == 2
+
+
+def test_a_hit_becomes_plain_json_types():
+    hit = Hit("a.mp4", 0.5, 0.1, 0.2, 0.3, 0.4, 1.0, 2.0, ["x"])
+    assert hit.to_dict() == {
+        "path": "a.mp4",
+        "score": 0.5,
+        "text_video": 0.1,
+        "text_ocr": 0.2,
+        "text_hybrid": 0.3,
+        "lexical": 0.4,
+        "start": 1.0,
+        "end": 2.0,
+        "evidence": ["x"],
+    }
