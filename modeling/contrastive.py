@@ -54,6 +54,13 @@ class _AllGather(torch.autograd.Function):
         return grad[start : start + ctx.batch_size]
 
 
+def world() -> tuple[int, int]:
+    """This process's rank, and the number of processes: `(0, 1)` outside a process group."""
+    if not dist.is_available() or not dist.is_initialized():
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
 def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
     """
     Rows of all processes, in order of rank, with gradient to each process's own rows. The tensor itself where there is
@@ -65,7 +72,7 @@ def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
     Returns:
         `torch.Tensor` of shape `(world_size * batch_size, ...)`.
     """
-    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+    if world()[1] == 1:
         return tensor
     if not tensor.is_floating_point():  # masks: nothing to differentiate, and not every backend takes bool
         return _AllGather.apply(tensor.to(torch.uint8)).to(tensor.dtype)
@@ -74,7 +81,7 @@ def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
 
 def check_even_batches(num_texts: int, num_videos: int, device: torch.device) -> None:
     """Raises `ValueError` on every process when their batches differ in size, before a collective could hang on it."""
-    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+    if world()[1] == 1:
         return
     size = torch.tensor([num_texts, num_videos], device=device)
     sizes = [torch.empty_like(size) for _ in range(dist.get_world_size())]

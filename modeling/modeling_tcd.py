@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from .calibration import CalibrationLoss
 from .co_attention import VideoOCRCoAttention
 from .configuration_tcd import TCDConfig
-from .contrastive import ContrastiveLoss, check_even_batches, gather_with_gradient
+from .contrastive import ContrastiveLoss, check_even_batches, gather_with_gradient, world
 from .distillation import ClueDistilling, CrossAttentionClue, masked_mean
 from .factorized_scoring import TCDScoringTables, scoring_tables
 from .gating import visible_windows
@@ -45,7 +45,7 @@ class TCDVideoFeatures(ModelOutput):
             One L2-normalised vector per video, for recall (ours): `n(n(mean v) + n(mean o))`, the second term only
             where the video has text.
         patch_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, num_patches, dim)`, *optional*):
-            L2-normalised patch embeddings; `None` unless asked for.
+            Reserved for EERCF's patch level; `None` in this version.
         vision_model_output (`BaseModelOutputWithPooling`, *optional*):
             The image tower's output over all frames, `batch_size * num_frames` rows.
         ocr_model_output (`BaseModelOutputWithPooling`, *optional*):
@@ -96,8 +96,7 @@ class TCDOutput(ModelOutput):
             `return_loss=True`.
         contrastive_loss (`torch.FloatTensor`, scalar): symmetric InfoNCE over the pairs of all processes.
         calibration_loss (`torch.FloatTensor`, scalar): HSC, in squared frames, with `use_calibration`.
-        coarse_loss (`torch.FloatTensor`, scalar): contrastive loss of the coarse vector.
-        pearson_loss (`torch.FloatTensor`, scalar): Pearson constraint.
+        coarse_loss, pearson_loss (`torch.FloatTensor`, scalar): reserved for EERCF's terms; `None` in this version.
         logits_per_text (`torch.FloatTensor` of shape `(T, B)`): `exp(logit_scale)` times the similarity.
         logits_per_video (`torch.FloatTensor` of shape `(B, T)`): its transpose.
         text_video_similarity, text_ocr_similarity, text_hybrid_similarity (`torch.FloatTensor` of shape `(T, B)`):
@@ -574,7 +573,7 @@ class TCDModel(TCDPreTrainedModel):
             if self.config.use_ocr and self.config.use_calibration:
                 output.calibration_loss = self.calibration(videos.frame_embeds, videos.ocr_embeds, videos.ocr_mask)
                 output.loss = output.loss + self.config.calibration_weight * output.calibration_loss
-        start = own_rank() * batch_size
+        start = world()[0] * batch_size
         own = slice(start, start + batch_size)
         self._add_scores(output, TCDScores(**{name: part[own, own] for name, part in scores.items()}))
 
@@ -607,8 +606,3 @@ def check_shape(name: str, tensor: torch.Tensor, expected: tuple[int, ...]):
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
     """Similarities, ranks and losses are float32, under autocast too."""
     return torch.autocast(device_type=device.type, enabled=False)
-
-
-def own_rank() -> int:
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_rank() if distributed else 0

@@ -1,9 +1,11 @@
 """Scores of (text, video) pairs: gate, fuse, distil, match (TCD sections 2 and 4-6)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers.utils import ModelOutput
 
 from .distillation import masked_mean
@@ -48,7 +50,7 @@ def pair_scores(model, text_embeds: torch.Tensor, video_features, method: str) -
     Returns:
         [`TCDScores`] of shape `(num_texts, num_videos)`.
     """
-    num_frames, dim = video_features.frame_embeds.shape[1:]
+    num_videos, num_frames, dim = video_features.frame_embeds.shape
     heads = model.config.fusion_num_heads
     factorized = method == "factorized"
     pair_elements = heads * num_frames * max(16, num_frames) if factorized else num_frames * dim
@@ -57,6 +59,9 @@ def pair_scores(model, text_embeds: torch.Tensor, video_features, method: str) -
     videos_per_block = max(1, BLOCK_ELEMENTS // max(texts_per_block * pair_elements, table_elements))
 
     score_block = factorized_scores if factorized else reference_scores
+    if torch.is_grad_enabled() and texts_per_block * videos_per_block < len(text_embeds) * num_videos:
+        # Autograd would hold every block's features until the backward pass; computed again there, it holds one's.
+        score_block = partial(checkpoint, score_block, use_reentrant=False)
     columns = []
     for videos in video_features.split(videos_per_block):
         if factorized and videos.scoring_tables is None:

@@ -100,7 +100,7 @@ def _cached_model(key: tuple, build: Callable[[], Any]) -> Any:
     # built stays in the dictionary, unused: destroying it in the child would wait for threads that are not there.
     key = (os.getpid(), *key)
     if key not in _models:
-        _models[key] = build()
+        _models.setdefault(key, build())  # two threads may both build; all use the first one's
     return _models[key]
 
 
@@ -300,7 +300,10 @@ def get_engine(engine: str | OCREngine | Callable, **options) -> OCREngine:
     if isinstance(engine, str):
         if engine not in engines:
             names = ", ".join(repr(name) for name in engines)
-            raise ValueError(f"Unknown OCR engine {engine!r}. Allowed: {names}, or a callable of yours.")
+            raise ValueError(
+                f"Unknown OCR engine {engine!r}. Allowed: {names}, or a callable of yours. If a processor was "
+                "saved with an engine object of this class, give it again: `from_pretrained(..., ocr_engine=...)`."
+            )
         try:
             return engines[engine](**options)
         except TypeError as error:

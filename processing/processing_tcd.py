@@ -1,5 +1,6 @@
 """Processor of TCD models: texts, videos, and the text that appears in the videos."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +10,7 @@ from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
 from .ocr_engines import is_pool_worker
-from .video_reading import open_video
-from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
+from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption, opened_video
 
 __all__ = ["TCDProcessor"]
 
@@ -33,6 +33,8 @@ class TCDProcessor(ProcessorMixin):
             that is an object is saved by the name of its class only, and must be given again after loading.
         ocr_options (`dict`, *optional*): options of a built-in engine, such as `{"num_threads": 1}`.
         ocr_fps (`float`, *optional*, defaults to 2.0): frames per second of video that are looked at for text.
+        reading_interval (`float`, *optional*, defaults to 0.75): while the picture keeps changing, one of those frames
+            is read per this many seconds; with `None` all are.
         min_confidence (`float`, *optional*, defaults to 0.5): readings below it are dropped, in [0, 1].
         max_length (`int`, *optional*): tokens of a query or caption at most; the tokenizer's own limit by default.
         video_backend (`"auto"`, `"decord"` or `"pyav"`, *optional*, defaults to `"auto"`): what decodes video files.
@@ -63,6 +65,7 @@ class TCDProcessor(ProcessorMixin):
         ocr_engine="rapidocr",
         ocr_options=None,
         ocr_fps=2.0,
+        reading_interval=0.75,
         min_confidence=0.5,
         max_length=None,
         video_backend="auto",
@@ -73,11 +76,15 @@ class TCDProcessor(ProcessorMixin):
         self.ocr_engine = ocr_engine
         self.ocr_options = ocr_options
         self.ocr_fps = ocr_fps
+        self.reading_interval = reading_interval
         self.min_confidence = min_confidence
         self.max_length = max_length
         self.video_backend = video_backend
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
-        self.captioner  # noqa: B018  refuses options out of range here, where they were given
+        if type(num_frames) is not int or num_frames < 1:
+            raise ValueError(f"`num_frames` must be an int of at least 1, got {num_frames!r}.")
+        # Options out of range are refused here, where they are given.
+        self.ocr_options = self.captioner.engine_options or None
         if video_backend not in ("auto", "decord", "pyav"):
             raise ValueError(f'`video_backend` must be "auto", "decord" or "pyav", got {video_backend!r}.')
         if max_length is not None and max_length < 3:
@@ -92,6 +99,7 @@ class TCDProcessor(ProcessorMixin):
             num_windows=self.num_frames,
             window_scale=self.window_scale,
             ocr_fps=self.ocr_fps,
+            reading_interval=self.reading_interval,
             min_confidence=self.min_confidence,
         )
 
@@ -119,8 +127,9 @@ class TCDProcessor(ProcessorMixin):
             ocr_captions (`list[list[str]]` or `list[list[WindowCaption]]`, *optional*): captions read before, as
                 [`~TCDProcessor.caption`] gives them or as strings: `num_frames` per video, `""` where there is no text.
                 Nothing is read then.
-            fps (`float`, *optional*): frames per second of videos given as arrays or images.
-            return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, `"np"`, or `None` for lists.
+            fps (`float`, *optional*): frames per second of videos given as arrays or images; files
+                have their own.
+            return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, or `"np"` for arrays.
 
         Returns:
             `BatchFeature` with, for `T` texts, `B` videos, `N = num_frames` and `L` tokens, `input_ids` and
@@ -150,9 +159,11 @@ class TCDProcessor(ProcessorMixin):
         """`processor(text=...)`."""
         return self(text=text, return_tensors=return_tensors)
 
-    def process_videos(self, videos, ocr_captions=None, return_tensors: str | None = "pt") -> BatchFeature:
+    def process_videos(
+        self, videos, ocr_captions=None, fps: float | None = None, return_tensors: str | None = "pt"
+    ) -> BatchFeature:
         """`processor(videos=...)`."""
-        return self(videos=videos, ocr_captions=ocr_captions, return_tensors=return_tensors)
+        return self(videos=videos, ocr_captions=ocr_captions, fps=fps, return_tensors=return_tensors)
 
     def caption(self, videos, fps: float | None = None) -> list[list[WindowCaption]]:
         """
@@ -166,10 +177,10 @@ class TCDProcessor(ProcessorMixin):
             `num_frames` [`WindowCaption`]s for each video, in order of time.
         """
         if self.ocr_engine is None:
-            raise ValueError("This processor has no OCR engine (`ocr_engine=None`); set it one, such as \"rapidocr\".")
+            raise ValueError('This processor has no OCR engine (`ocr_engine=None`); set it one, such as "rapidocr".')
         captions = []
         for video in as_batch(videos):
-            with open_video(video, fps=fps, backend=self.video_backend) as opened:
+            with opened_video(video, fps=fps, backend=self.video_backend) as opened:
                 captions.append(self.captioner(opened))
         return captions
 
@@ -189,7 +200,7 @@ class TCDProcessor(ProcessorMixin):
             captions, or `None`.
         """
         captioner = self.captioner
-        with open_video(video, fps=fps, backend=self.video_backend) as opened:
+        with opened_video(video, fps=fps, backend=self.video_backend) as opened:
             length = opened.duration / self.num_frames
             centres = [(i + 0.5) * length for i in range(self.num_frames)]
             if not with_captions or captioner.engine is None:
@@ -257,7 +268,7 @@ class TCDProcessor(ProcessorMixin):
     def _caption_text(self, caption: str | WindowCaption) -> str:
         """The caption as far as it fits the tokenizer, what matters most first, whole words only."""
         if isinstance(caption, WindowCaption):
-            return fit_caption([track.text for track in caption.tracks] or [caption.text], self._fits)
+            return fit_caption([caption.text], self._fits)
         if isinstance(caption, str):
             return fit_caption([caption], self._fits)
         raise TypeError(f"An OCR caption is a string or a WindowCaption, got {type(caption).__name__}.")
@@ -267,7 +278,7 @@ class TCDProcessor(ProcessorMixin):
 
     @property
     def _token_limit(self) -> int:
-        limit = self.max_length or self.tokenizer.model_max_length
+        limit = min(self.max_length or math.inf, self.tokenizer.model_max_length)
         if limit > 1_000_000:  # what transformers writes for "unknown"
             raise ValueError("The tokenizer tells no length limit; give the processor `max_length` (77 for CLIP).")
         return limit
@@ -279,8 +290,9 @@ class TCDProcessor(ProcessorMixin):
                 f"A text of {max(lengths)} tokens is cut to {self._token_limit}, the most the model takes. What "
                 "follows is not searched for."
             )
-        # Towers without an attention mask (SigLIP) were trained on texts padded to the full length.
-        has_mask = "attention_mask" in self.tokenizer.model_input_names
+        # SigLIP's towers read the last position: they were trained on texts padded to the full length, without a mask.
+        is_siglip = any("Siglip" in type(part).__name__ for part in (self.tokenizer, self.image_processor))
+        has_mask = "attention_mask" in self.tokenizer.model_input_names and not is_siglip
         encoded = self.tokenizer(
             texts,
             padding="longest" if has_mask else "max_length",

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,11 +22,15 @@ __all__ = [
     "PyAVDecoder",
     "Source",
     "VideoReadError",
+    "has_pyav",
     "open_decoder",
 ]
 
-# Readers keep times in float32, which errs by 0.12 ms after half an hour: a frame is on screen this early, in seconds.
+# A frame is on screen this early, in seconds: more than the times of decord err.
 TIME_TOLERANCE = 1e-3
+# decord keeps times in float32, counted from the clock's zero: until here, in seconds, they err by less than 0.25 ms.
+# Files that go on longer or start their clock late (broadcasts, the time of day) are PyAV's.
+DECORD_MAX_TIME = 2.0**13
 IMAGE_LIST_FPS = 1.0
 # Containers whose index leads to a frame reliably; the others are read from the start on, by PyAV.
 SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
@@ -69,24 +73,12 @@ class Source:
     @classmethod
     def locate(cls, video: "str | os.PathLike | bytes | BinaryIO") -> "Source":
         if isinstance(video, (str, os.PathLike)):
-            name = file = os.fsdecode(video)
-            if os.path.isdir(name):
-                raise VideoReadError(name, "it is a folder", "Give one file")
-            try:
-                with open(name, "rb") as stream:
-                    head, size = stream.read(4096), os.path.getsize(name)
-            except FileNotFoundError as error:
-                raise VideoReadError(name, "there is no such file", "Check the path") from error
-            except OSError as error:
-                raise VideoReadError(name, f"it cannot be opened ({error.strerror})", "Check its rights") from error
+            name, file, size, head = _look_at_path(video)
         elif isinstance(video, (bytes, bytearray, memoryview)):
-            name, file, head, size = "<bytes>", io.BytesIO(video), bytes(video[:4096]), len(video)
+            data = bytes(video)
+            name, file, size, head = "<bytes>", io.BytesIO(data), len(data), data[:4096]
         elif hasattr(video, "read") and not isinstance(video, io.TextIOBase):
-            name = str(getattr(video, "name", "<file object>"))
-            file = video if video.seekable() else io.BytesIO(video.read())
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            head = file.read(4096)
+            name, file, size, head = _look_at_stream(video)
         else:
             raise TypeError(f"A video must be {ALLOWED}; got {type(video)}.")
         if size == 0:
@@ -102,9 +94,36 @@ class Source:
         return self.file
 
 
+def _look_at_path(video: "str | os.PathLike") -> tuple[str, str, int, bytes]:
+    name = os.fsdecode(video)
+    if os.path.isdir(name):
+        raise VideoReadError(name, "it is a folder", "Give one file")
+    try:
+        with open(name, "rb") as stream:
+            # Of a relative name with a colon ("http:a.mp4", "concat:a.mp4"), FFmpeg would take the start for a protocol.
+            return name, os.path.abspath(name), os.path.getsize(name), stream.read(4096)
+    except FileNotFoundError as error:
+        raise VideoReadError(name, "there is no such file", "Check the path") from error
+    except OSError as error:
+        raise VideoReadError(name, f"it cannot be opened ({_first_line(error)})", "Check its rights") from error
+    except ValueError as error:  # a null character
+        raise VideoReadError(name, f"this is no path ({_first_line(error)})", "Check the path") from error
+
+
+def _look_at_stream(video: BinaryIO) -> tuple[str, BinaryIO, int, bytes]:
+    name = str(getattr(video, "name", "<file object>"))
+    try:
+        file = video if video.seekable() else io.BytesIO(video.read())
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        return name, file, size, file.read(4096)
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise VideoReadError(name, f"it cannot be read ({_first_line(error)})", "Give an open file") from error
+
+
 @dataclass(frozen=True)
 class Timeline:
-    """When each frame appears, in seconds after the first, ascending (float32), and which frames are keyframes."""
+    """When each frame appears, in seconds after the first, ascending (float64), and which frames are keyframes."""
 
     starts: np.ndarray
     keyframes: np.ndarray
@@ -112,7 +131,7 @@ class Timeline:
 
     @classmethod
     def build(cls, starts, ends, keyframes, rate: float) -> "Timeline":
-        starts, ends = np.asarray(starts, dtype=np.float32), np.asarray(ends, dtype=np.float32)
+        starts, ends = np.asarray(starts, dtype=np.float64), np.asarray(ends, dtype=np.float64)
         # A lone frame, or one of a container that keeps no durations, lasts as long as the frame rate says.
         end = ends.max() if ends.max() > starts[-1] else starts[-1] + 1 / rate
         return cls(starts - starts[0], np.union1d([0], keyframes).astype(int), float(end - starts[0]))
@@ -141,8 +160,9 @@ class Decoder:
     @classmethod
     def gives_up(cls, name: str, error: DecodeError) -> VideoReadError:
         """What the user is told when there is no other reader to turn to."""
-        remedy = "Use backend='auto' or 'pyav', which may still read it" if cls.backend == "decord" else COPY_AGAIN
-        return VideoReadError(name, str(error), remedy)
+        install = "" if has_pyav() else " after `pip install av`"
+        retry = f"Use backend='auto' or 'pyav'{install}, which may still read it"
+        return VideoReadError(name, str(error), retry if cls.backend == "decord" else COPY_AGAIN)
 
 
 class ImageDecoder(Decoder):
@@ -179,12 +199,22 @@ class DecordDecoder(Decoder):
     backend = "decord"
 
     def __init__(self, source: Source, num_threads: int):
+        _import("decord")
+        if not has_pyav():
+            self._open(source, num_threads)
+            return
+        container, stream = _open_container(source)  # a look at the header spares decord what it gets wrong
+        with container:
+            if container.format.name not in SEEKABLE or _is_fragmented(container, stream):
+                raise DecodeError(f"decord can return wrong frames of such a file ({container.format.name})")
+            if _end_time(container, stream) > DECORD_MAX_TIME:  # asked beforehand: decord may abort the whole process
+                raise DecodeError("decord does not keep times as late as those of this file")
+            self._open(source, num_threads)
+            self.problem = _cut_off(stream, source, self.timeline)
+
+    def _open(self, source: Source, num_threads: int):
         decord = _import("decord")
         decord.logging.set_level(decord.logging.QUIET)
-        has_pyav = importlib.util.find_spec("av") is not None  # its look at the header spares decord what it gets wrong
-        container, stream = _open_container(source) if has_pyav else (None, None)
-        if has_pyav and (container.format.name not in SEEKABLE or _is_fragmented(container, stream)):
-            raise DecodeError(f"decord can return wrong frames of such a file ({container.format.name})")
         try:
             # The smallest tolerance: decord otherwise passes off a neighbour as a frame it could not decode.
             self._reader = decord.VideoReader(source.rewound(), num_threads=num_threads, fault_tol=1e-6)
@@ -193,10 +223,10 @@ class DecordDecoder(Decoder):
             rate = self._reader.get_avg_fps() or 1.0
         except Exception as error:  # RuntimeError, DECORDError, AssertionError: decord raises whatever it likes
             raise DecodeError(f"decord cannot open it ({_first_line(error)})") from error
+        # Headers can be wrong, or unread without PyAV. Times too late for decord can come out as zeros.
+        if np.abs(times).max() > DECORD_MAX_TIME or (len(times) > 1 and times[-1, 0] <= times[0, 0]):
+            raise DecodeError("decord does not keep times as late as those of this file")
         self.timeline = Timeline.build(times[:, 0], times[:, 1], keyframes, rate)
-        if has_pyav:
-            self.problem = _cut_off(stream, source, self.timeline)
-            container.close()
 
     def read(self, index: int) -> np.ndarray:
         try:
@@ -219,13 +249,17 @@ class PyAVDecoder(Decoder):
     backend = "pyav"
 
     def __init__(self, source: Source, num_threads: int):
-        self._av = _import("av")
+        self._errors = _read_errors()
         self._source = source
         self._num_threads = num_threads
         self._held = self._ahead = None  # (index, frame): the last one at or before the wanted, and the one after it
         self._open()
-        self._scan()
-        self.problem = _cut_off(self._stream, source, self.timeline) or self.problem
+        try:
+            self._scan()
+            self.problem = _cut_off(self._stream, source, self.timeline) or self.problem
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, index: int) -> np.ndarray:
         key = self.timeline.keyframe_before(index)
@@ -240,7 +274,11 @@ class PyAVDecoder(Decoder):
         if found is None:
             raise DecodeError("none of its frames can be decoded")
         frame = found[1]
-        return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4))
+        try:
+            pixels = frame.to_ndarray(format="rgb24")
+        except self._errors as error:
+            raise DecodeError(f"frame {index} cannot be decoded ({_first_line(error)})") from error
+        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
     def close(self):
         self._container.close()
@@ -266,14 +304,15 @@ class PyAVDecoder(Decoder):
             return
         packets.sort()
         self._pts, durations, is_key = map(np.array, zip(*packets, strict=True))
-        starts, ends = (time * float(self._stream.time_base) for time in (self._pts, self._pts + durations))
+        since_first = self._pts - self._pts[0]  # in whole ticks, exact however late the clock starts
+        starts, ends = (ticks * float(self._stream.time_base) for ticks in (since_first, since_first + durations))
         keyframes = np.flatnonzero(is_key) if self._container.format.name in SEEKABLE else []
         self.timeline = Timeline.build(starts, ends, keyframes, rate)
 
     def _packets(self) -> Iterator[Any]:
         try:
             yield from self._container.demux(self._stream)
-        except self._av.FFmpegError as error:
+        except self._errors as error:
             self.problem = self.problem or f"it breaks off ({_first_line(error)})"
 
     def _frames(self) -> Iterator[tuple[int, Any]]:
@@ -282,7 +321,7 @@ class PyAVDecoder(Decoder):
         for packet in self._packets():
             try:
                 frames = packet.decode()
-            except self._av.FFmpegError as error:
+            except self._errors as error:
                 self.problem = self.problem or f"some frames cannot be decoded ({_first_line(error)})"
                 continue
             for frame in frames:
@@ -292,13 +331,16 @@ class PyAVDecoder(Decoder):
                     yield max(int(np.searchsorted(self._pts, frame.pts, side="right")) - 1, 0), frame
 
     def _seek(self, key: int):
-        if key == 0:  # opening again finds the first frame of any container
-            self._container.close()
-            self._open()
-        else:
-            self._container.seek(int(self._pts[key]), stream=self._stream)
         self._held = self._ahead = None
         self._decoded = self._frames()
+        if key > 0:
+            try:
+                self._container.seek(int(self._pts[key]), stream=self._stream)
+                return
+            except self._errors:  # from now on this file is read from the start on
+                self.timeline = replace(self.timeline, keyframes=np.array([0]))
+        self._container.close()
+        self._open()  # this finds the first frame of any container
 
     def _advance(self, index: int):
         """Decodes until `_held` is frame `index`, or the last readable one before it."""
@@ -307,6 +349,11 @@ class PyAVDecoder(Decoder):
             if self._ahead is None or self._ahead[0] > index:
                 break
             self._held, self._ahead = self._ahead, None
+
+
+def has_pyav() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
 
 
 def _import(package: str):
@@ -321,18 +368,34 @@ def _open_container(source: Source):
     """The container and its video stream, opened by PyAV."""
     av = _import("av")
     try:
-        container = av.open(source.rewound())
-    except av.FFmpegError as error:
-        if source.head[4:8] == b"ftyp":
+        container = av.open(source.rewound(), metadata_errors="replace")  # old titles are not UTF-8
+    except _read_errors() as error:
+        if source.head[4:8] == b"ftyp" and isinstance(error, av.FFmpegError):
             cause = "its index (moov) is missing, as in a file that was cut off while it was written or copied"
-        else:
+        elif isinstance(error, av.FFmpegError):
             cause = f"it is no video, or of a kind that FFmpeg does not know ({_first_line(error)})"
+        else:  # of the file object
+            cause = f"it cannot be read ({_first_line(error)})"
         raise VideoReadError(source.name, cause) from error
     stream = container.streams.best("video")
     if stream is None:
         container.close()
         raise VideoReadError(source.name, "it has no video stream", "Give a file with pictures in it")
+    if stream.codec_context is None:
+        container.close()
+        raise VideoReadError(source.name, "FFmpeg does not know its codec", "Convert it to H.264, or leave it out")
     return container, stream
+
+
+def _read_errors() -> tuple[type[Exception], ...]:
+    """What PyAV raises: FFmpeg's errors, and those of the file object that it reads."""
+    return (_import("av").FFmpegError, OSError, ValueError)
+
+
+def _end_time(container, stream) -> float:
+    """The latest time on the file's clock, or a later one, in seconds, as far as the header tells."""
+    microseconds = abs(container.start_time or 0) + (container.duration or 0)
+    return max(microseconds / 1e6, float(abs(stream.start_time or 0) * stream.time_base))
 
 
 def _is_fragmented(container, stream) -> bool:
@@ -343,7 +406,7 @@ def _is_fragmented(container, stream) -> bool:
 def _cut_off(stream, source: Source, timeline: Timeline) -> str | None:
     """What to say of a file whose index points past its end (MP4), or that promised to last longer (Matroska)."""
     index = stream.index_entries
-    tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
     hours, minutes, seconds = map(float, tag.groups()) if tag else (0, 0, 0)
     promised = hours * 3600 + minutes * 60 + seconds - float((stream.start_time or 0) * stream.time_base)
     if (len(index) and index[-1].pos + index[-1].size > source.size) or promised > timeline.duration + 0.5:

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from numbers import Integral, Real
 from typing import BinaryIO
 
 import numpy as np
@@ -24,6 +25,7 @@ from .video_decoders import (
     PyAVDecoder,
     Source,
     VideoReadError,
+    has_pyav,
     open_decoder,
 )
 
@@ -47,7 +49,7 @@ def open_video(
             their own and refuse it.
         backend (`str`, *optional*, defaults to `"auto"`):
             `"decord"` or `"pyav"` use that reader and no other. `"auto"` takes decord, and PyAV where decord is not
-            installed or fails, even half-way.
+            installed, cannot be trusted with the file or fails, even half-way.
         num_threads (`int`, *optional*, defaults to 0):
             Decoding threads; 0 leaves it to the reader, which takes all cores. Use 1 in worker processes, as in
             `datasets.map(num_proc=...)`.
@@ -56,14 +58,19 @@ def open_video(
         [`Video`], a context manager.
 
     Raises:
-        `VideoReadError` (a `ValueError`): the file is missing, empty, broken or no video.
+        `VideoReadError` (a `ValueError`): the file is missing, empty, broken or no video, or its file object fails.
         `ValueError`: an array of another shape or dtype, `fps` or `num_threads` out of range, an unknown `backend`.
-        `TypeError`: `video` is none of the types above.
+        `TypeError`: `video` is none of the types above; `fps` or `num_threads` is no number.
+        `ImportError`: the reader asked for is not installed, or with `"auto"` none is.
     """
     if isinstance(video, Video):
         return video
     if backend not in ("auto", "decord", "pyav"):
         raise ValueError(f"`backend` must be 'auto', 'decord' or 'pyav', got {backend!r}.")
+    if not isinstance(num_threads, Integral):
+        raise TypeError(f"`num_threads` must be a whole number, got {num_threads!r}.")
+    if fps is not None and not isinstance(fps, Real):
+        raise TypeError(f"`fps` must be a number of frames per second, got {fps!r}.")
     if num_threads < 0:
         raise ValueError(f"`num_threads` must be 0 (the reader decides) or more, got {num_threads}.")
     if fps is not None and not 0 < fps < float("inf"):
@@ -78,11 +85,11 @@ def open_video(
         return Video(source.name, pyav())
     try:
         decoder = open_decoder(DecordDecoder, source, num_threads)
-    except (ImportError, VideoReadError):
-        if backend == "decord":
+    except (ImportError, VideoReadError) as error:
+        if backend == "decord" or (isinstance(error, VideoReadError) and not has_pyav()):
             raise
         return Video(source.name, pyav())
-    return Video(source.name, decoder, fallback=pyav if backend == "auto" else None)
+    return Video(source.name, decoder, fallback=pyav if backend == "auto" and has_pyav() else None)
 
 
 class Video:
@@ -131,8 +138,6 @@ class Video:
         """
         if max_side is not None and max_side < 1:
             raise ValueError(f"`max_side` must be at least 1 pixel, got {max_side}.")
-        if self._closed:
-            raise ValueError(f"The video {self.name!r} is closed; open it again with `open_video`.")
         shown, frame = None, None
         for time in times:
             if np.isnan(time):
@@ -163,6 +168,8 @@ class Video:
         return f"Video({self.name!r}, {size}, backend={self.backend!r})"
 
     def _read(self, time: float) -> np.ndarray:
+        if self._closed:
+            raise ValueError(f"The video {self.name!r} is closed; open it again with `open_video`.")
         try:
             return self._decoder.read(self._decoder.timeline.index_at(time))
         except DecodeError as error:

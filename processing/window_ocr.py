@@ -7,9 +7,12 @@ print(captions[0].start, captions[0].end, captions[0].text)
 """
 
 import bisect
+import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+import numbers
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
@@ -99,16 +102,20 @@ class WindowOCRCaptioner:
         max_side: int = 1280,
         reading_interval: float | None = 0.75,
     ):
-        _check(isinstance(num_windows, int) and num_windows >= 1, "num_windows", num_windows, "an int of at least 1")
-        _check(0 < window_scale <= 1, "window_scale", window_scale, "in (0, 1]")
-        _check(0 < ocr_fps < math.inf, "ocr_fps", ocr_fps, "a positive number of frames per second")
-        _check(0 <= min_confidence <= 1, "min_confidence", min_confidence, "in [0, 1]")
+        _check(type(num_windows) is int and num_windows >= 1, "num_windows", num_windows, "an int of at least 1")
+        _check(_is_number(window_scale) and 0 < window_scale <= 1, "window_scale", window_scale, "in (0, 1]")
+        allowed = "a positive number of frames per second"
+        _check(_is_number(ocr_fps) and 0 < ocr_fps < math.inf, "ocr_fps", ocr_fps, allowed)
+        _check(_is_number(min_confidence) and 0 <= min_confidence <= 1, "min_confidence", min_confidence, "in [0, 1]")
         _check(0 <= min_text_height < 1, "min_text_height", min_text_height, "in [0, 1)")
         _check(isinstance(max_side, int) and max_side >= 32, "max_side", max_side, "an int of at least 32 pixels")
         if reading_interval is not None:
             _check(0 < reading_interval < math.inf, "reading_interval", reading_interval, "None or positive seconds")
         self.engine = engine
-        self.engine_options = dict(engine_options or {})
+        self.engine_options = {
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value
+            for name, value in (engine_options or {}).items()
+        }
         self.num_windows = num_windows
         self.window_scale = float(window_scale)
         self.ocr_fps = float(ocr_fps)
@@ -136,14 +143,10 @@ class WindowOCRCaptioner:
             VideoReadError: the video cannot be read.
             OCREngineError: the engine's weights cannot be had.
         """
-        opened = open_video(video, fps=fps, num_threads=default_num_threads())
-        try:
+        with opened_video(video, fps=fps) as opened:
             times = self.sample_times(opened.duration)
             frames = opened.iter_frames_at(times, max_side=self.max_side)
             return self.caption_frames(zip(times, frames, strict=True), opened.duration)
-        finally:
-            if not isinstance(video, Video):
-                opened.close()
 
     def sample_times(self, duration: float) -> list[float]:
         """Times in seconds, ascending, at which frames are wanted: middles of equal pieces of each window's ξ part."""
@@ -278,8 +281,23 @@ class WindowOCRCaptioner:
         ]
 
 
+@contextlib.contextmanager
+def opened_video(video, fps: float | None = None, backend: str = "auto") -> Iterator[Video]:
+    """`open_video` with this process's share of the machine. A [`Video`] that is given open stays open."""
+    if fps is not None and not isinstance(video, (np.ndarray, list, tuple)):
+        fps = None  # files have their own
+    opened = open_video(video, fps=fps, backend=backend, num_threads=default_num_threads())
+    try:
+        yield opened
+    finally:
+        if opened is not video:
+            opened.close()
+
+
 def fit_caption(texts: Sequence[str], fits: Callable[[str], bool]) -> str:
-    """Joins texts, most salient first, as far as they fit; the last is cut between words, never inside one.
+    """Joins texts, most salient first, as far as they fit; the last is cut between words, not inside one.
+
+    A word that is too long by itself, as a line of Chinese may be, is left out; if all are, the first is cut.
 
     Args:
         texts (`Sequence[str]`): such as the texts of a caption's tracks, or `[caption.text]`.
@@ -287,9 +305,17 @@ def fit_caption(texts: Sequence[str], fits: Callable[[str], bool]) -> str:
             also fit with its last words left out.
     """
     words = " ".join(texts).split()
-    # bisect over the number of words: a tokenizer is asked some 7 times, not once a word
-    count = bisect.bisect_left(range(1, len(words) + 1), True, key=lambda n: not fits(" ".join(words[:n])))
-    return " ".join(words[:count])
+    if fits(" ".join(words)):
+        return " ".join(words)
+    short = [word for word in words if fits(word)]
+    if not short:
+        return words[0][: _longest_prefix(len(words[0]), lambda n: fits(words[0][:n]))]
+    return " ".join(short[: _longest_prefix(len(short), lambda n: fits(" ".join(short[:n])))])
+
+
+def _longest_prefix(length: int, fits: Callable[[int], bool]) -> int:
+    # bisect: a tokenizer is asked some 7 times, not once a word
+    return bisect.bisect_left(range(1, length + 1), True, key=lambda n: not fits(n))
 
 
 def _sightings(
@@ -316,6 +342,10 @@ def _as_caption(window: tuple[float, float], tracks: list[TextTrack]) -> WindowC
 def _checked_duration(duration: float) -> float:
     _check(0 < duration < math.inf, "duration", duration, "a positive number of seconds")
     return duration
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _check(condition: bool, name: str, value: Any, allowed: str):

@@ -1,6 +1,9 @@
 """Tiny backbones, configurations, models and inputs: seconds matter, weights do not."""
 
 import copy
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything of the Hub is imported: no test needs a network
 
 import pytest
 import torch

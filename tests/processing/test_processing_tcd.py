@@ -8,9 +8,10 @@ import pytest
 import torch
 from datasets import Dataset
 from PIL import Image
+from transformers import Siglip2Tokenizer, SiglipImageProcessor
 
-from tcd_hf import TCDProcessor
-from tcd_hf.processing import TextReading, VideoReadError, WindowCaption
+from tcd_hf import TCDConfig, TCDModel, TCDProcessor
+from tcd_hf.processing import TextReading, VideoReadError, WindowCaption, open_video
 from tests.clips import coded_frames, text_clip, write_clip
 from tests.tokenizers import letter_processor
 
@@ -20,6 +21,7 @@ OPTIONS = {
     "ocr_engine": "doctr",
     "ocr_options": {"num_threads": 1},
     "ocr_fps": 3.5,
+    "reading_interval": 1.5,
     "min_confidence": 0.25,
     "max_length": 9,
     "video_backend": "pyav",
@@ -100,6 +102,19 @@ def test_without_an_engine_captions_are_empty_and_not_read(sign_clip):
         processor.caption(sign_clip)
 
 
+def test_an_open_video_stays_open(processor, sign_clip):
+    with open_video(sign_clip) as video:
+        processor.read_video(video)
+        processor.caption(video)
+        assert len(video.frames_at([0.0])) == 1
+
+
+def test_files_and_arrays_in_one_batch(sign_clip):
+    processor = letter_processor(ocr_engine=None)
+    inputs = processor(videos=[sign_clip, np.zeros((8, 8, 8, 3), np.uint8)], fps=4)
+    assert inputs["pixel_values_videos"].shape == (2, 4, 3, 16, 16)
+
+
 def test_what_is_one_video_and_what_is_a_batch(processor, sign_clip):
     frames = coded_frames(4, size=(32, 32))
     given = {"ocr_captions": [[""] * 4], "fps": 4}
@@ -134,6 +149,21 @@ def test_caption_over_the_limit_is_cut_between_words(caplog):
 
 def test_max_length_below_the_tokenizers_limit_holds():
     assert letter_processor(max_length=5)(text="abcdefg")["input_ids"].shape == (1, 5)
+
+
+def test_no_text_is_longer_than_the_tokenizer_allows():
+    assert letter_processor(max_length=50)(text="a" * 40)["input_ids"].shape == (1, 16)
+
+
+def test_siglip_queries_do_not_depend_on_the_batch(tiny_siglip_config):
+    vocab = {token: index for index, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", *"▁abcdefgh"])}
+    tokenizer = Siglip2Tokenizer(vocab=vocab, merges=[], model_max_length=16)
+    processor = TCDProcessor(SiglipImageProcessor(size={"height": 16, "width": 16}), tokenizer, num_frames=4)
+    model = TCDModel(TCDConfig(backbone_config=tiny_siglip_config.to_dict(), num_frames=4)).eval()
+    alone, together = processor(text="a b"), processor(text=["a b", "a b c d e f g"])
+    assert set(alone) == {"input_ids"} and alone["input_ids"].shape == (1, 16)
+    embeds = model.get_text_features(**together).pooler_output
+    torch.testing.assert_close(model.get_text_features(**alone).pooler_output, embeds[:1])
 
 
 def test_tokenizers_without_a_mask_are_padded_to_their_full_length():
@@ -207,12 +237,16 @@ def test_captions_that_do_not_fit_are_refused(processor, captions, error, messag
         {"ocr_options": {"colour": "red"}},
         {"ocr_fps": 0},
         {"min_confidence": 2},
+        {"num_frames": "4"},
+        {"window_scale": "1"},
         {"max_length": 1},
         {"video_backend": "opencv"},
     ],
 )
 def test_options_out_of_range_are_refused_at_once(options):
-    with pytest.raises(ValueError, match=str(next(iter(options.values()))).replace("{", "").split(":")[0].strip("'")):
+    named = {"ocr_engine": "OCR engine 'tesseract'", "ocr_options": "{'colour': 'red'}"}
+    name = next(iter(options))
+    with pytest.raises(ValueError, match=named.get(name, name)):
         letter_processor(**options)
 
 

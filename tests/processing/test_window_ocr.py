@@ -173,6 +173,12 @@ class TestFitCaption:
         assert fit_caption(["TESCO express", "Hello there"], lambda text: len(text) <= 21) == "TESCO express Hello"
         assert fit_caption(["TESCO express"], lambda text: len(text) <= 12) == "TESCO"
 
+    def test_a_word_too_long_by_itself(self):
+        assert fit_caption(["A" * 30, "TESCO", "express"], lambda text: len(text) <= 8) == "TESCO"
+        assert (
+            fit_caption(["電話番号は下記", "電話番号は下記のとおりです"], lambda text: len(text) <= 5) == "電話番号は"
+        )
+
     def test_nothing_fits_or_nothing_is_there(self):
         assert fit_caption(["TESCO"], lambda text: False) == ""
         assert fit_caption([], lambda text: True) == ""
