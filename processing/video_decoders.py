@@ -31,6 +31,7 @@ TIME_TOLERANCE = 1e-3
 # decord keeps times in float32, counted from the clock's zero: until here, in seconds, they err by less than 0.25 ms.
 # Files that go on longer or start their clock late (broadcasts, the time of day) are PyAV's.
 DECORD_MAX_TIME = 2.0**13
+TOO_LATE = "decord does not keep times as late as those of this file apart"
 IMAGE_LIST_FPS = 1.0
 # Containers whose index leads to a frame reliably; the others are read from the start on, by PyAV.
 SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
@@ -100,7 +101,7 @@ def _look_at_path(video: "str | os.PathLike") -> tuple[str, str, int, bytes]:
         raise VideoReadError(name, "it is a folder", "Give one file")
     try:
         with open(name, "rb") as stream:
-            # Of a relative name with a colon ("http:a.mp4", "concat:a.mp4"), FFmpeg would take the start for a protocol.
+            # FFmpeg would take the start of a relative name with a colon for a protocol: "http:a.mp4", "concat:a.mp4".
             return name, os.path.abspath(name), os.path.getsize(name), stream.read(4096)
     except FileNotFoundError as error:
         raise VideoReadError(name, "there is no such file", "Check the path") from error
@@ -199,22 +200,21 @@ class DecordDecoder(Decoder):
     backend = "decord"
 
     def __init__(self, source: Source, num_threads: int):
-        _import("decord")
+        decord = _import("decord")
+        decord.logging.set_level(decord.logging.QUIET)
         if not has_pyav():
-            self._open(source, num_threads)
+            self._open(decord, source, num_threads)
             return
         container, stream = _open_container(source)  # a look at the header spares decord what it gets wrong
         with container:
             if container.format.name not in SEEKABLE or _is_fragmented(container, stream):
                 raise DecodeError(f"decord can return wrong frames of such a file ({container.format.name})")
-            if _end_time(container, stream) > DECORD_MAX_TIME:  # asked beforehand: decord may abort the whole process
-                raise DecodeError("decord does not keep times as late as those of this file")
-            self._open(source, num_threads)
+            if _late_time(container, stream) > DECORD_MAX_TIME:  # asked beforehand: decord may abort the whole process
+                raise DecodeError(TOO_LATE)
+            self._open(decord, source, num_threads)
             self.problem = _cut_off(stream, source, self.timeline)
 
-    def _open(self, source: Source, num_threads: int):
-        decord = _import("decord")
-        decord.logging.set_level(decord.logging.QUIET)
+    def _open(self, decord, source: Source, num_threads: int):
         try:
             # The smallest tolerance: decord otherwise passes off a neighbour as a frame it could not decode.
             self._reader = decord.VideoReader(source.rewound(), num_threads=num_threads, fault_tol=1e-6)
@@ -223,9 +223,9 @@ class DecordDecoder(Decoder):
             rate = self._reader.get_avg_fps() or 1.0
         except Exception as error:  # RuntimeError, DECORDError, AssertionError: decord raises whatever it likes
             raise DecodeError(f"decord cannot open it ({_first_line(error)})") from error
-        # Headers can be wrong, or unread without PyAV. Times too late for decord can come out as zeros.
-        if np.abs(times).max() > DECORD_MAX_TIME or (len(times) > 1 and times[-1, 0] <= times[0, 0]):
-            raise DecodeError("decord does not keep times as late as those of this file")
+        # Headers can be wrong, or unread without PyAV. Times far too late for decord come out equal.
+        if times.max() > DECORD_MAX_TIME or (np.diff(times[:, 0]) <= 0).any():
+            raise DecodeError(TOO_LATE)
         self.timeline = Timeline.build(times[:, 0], times[:, 1], keyframes, rate)
 
     def read(self, index: int) -> np.ndarray:
@@ -392,9 +392,9 @@ def _read_errors() -> tuple[type[Exception], ...]:
     return (_import("av").FFmpegError, OSError, ValueError)
 
 
-def _end_time(container, stream) -> float:
-    """The latest time on the file's clock, or a later one, in seconds, as far as the header tells."""
-    microseconds = abs(container.start_time or 0) + (container.duration or 0)
+def _late_time(container, stream) -> float:
+    """Where the file's clock ends or, with a container that counts its duration from the first frame, starts (s)."""
+    microseconds = max(abs(container.start_time or 0), container.duration or 0)
     return max(microseconds / 1e6, float(abs(stream.start_time or 0) * stream.time_base))
 
 

@@ -18,7 +18,7 @@ from transformers import CLIPConfig
 
 from tcd_hf import TCDConfig, TCDModel
 
-REFERENCE_VIDEOS = 50  # the reference is slow: it is timed on so many videos
+REFERENCE_VIDEOS = 50  # the reference is slow: it is timed on so many videos, or all if there are fewer
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--videos", type=int, default=1000)
     parser.add_argument("--width", type=int, default=512, help="of the joint space")
     parser.add_argument("--heads", type=int, default=1, help="fusion_num_heads")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
@@ -66,11 +66,11 @@ def measure(num_texts: int, num_videos: int, width: int, heads: int, repeats: in
     few = features.split(REFERENCE_VIDEOS)[0]
     vectors = torch.stack([frames, captions, features.fused_frame_embeds, features.fused_ocr_embeds]).flatten(0, 2)
 
-    pairs = num_texts * num_videos
+    pairs, few_pairs = num_texts * num_videos, num_texts * len(few.frame_embeds)
     reference = model.score(texts, few, method="reference")
     factorized = model.score(texts, few, method="factorized")
     return {
-        "reference": best_of(2, lambda: model.score(texts, few, "reference")) / (num_texts * REFERENCE_VIDEOS) * 1e6,
+        "reference": best_of(2, lambda: model.score(texts, few, "reference")) / few_pairs * 1e6,
         "factorized": best_of(repeats, lambda: model.score(texts, features, "factorized")) / pairs * 1e6,
         "dot_products": best_of(repeats, lambda: texts @ vectors.T) / pairs * 1e6,
         "difference": max((reference[part] - factorized[part]).abs().max().item() for part in reference),

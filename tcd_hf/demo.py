@@ -95,11 +95,18 @@ DEMO_QUERIES = {
 
 
 def render_demo_clips(folder: str | os.PathLike) -> list[Path]:
-    """Draws the demo's clips into a folder (made if need be) as H.264 files, 3 s each, and returns their paths."""
+    """Draws the demo's clips into a folder (made if need be) as H.264 files, 3 s each, and returns their paths.
+
+    Raises:
+        FileExistsError: a file of a clip's name is there already; it may be the user's own.
+    """
     import av
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    taken = [clip.name for clip in DEMO_CLIPS if (folder / clip.name).exists()]
+    if taken:
+        raise FileExistsError(f"{folder} already holds {', '.join(taken)}: choose another folder, or remove them.")
     paths = []
     for clip in DEMO_CLIPS:
         path = folder / clip.name

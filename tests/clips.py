@@ -101,10 +101,12 @@ def write_clip(
     *,
     rotation: int = 0,
     pts: Sequence[float] | None = None,
+    start: float = 0.0,
     keyframe_interval: int | None = None,
     pix_fmt: str | None = None,
     options: dict[str, str] | None = None,
     faststart: bool = False,
+    title: str | None = None,
 ) -> Path:
     """
     Encodes `frames` into a file and returns its path; the ending of `path` names the container.
@@ -114,16 +116,19 @@ def write_clip(
         codec: "libx264", "libsvtav1", "libvpx-vp9", "mpeg4", "ffv1", ...
         rotation: degrees counter-clockwise by which a player turns the stored frames (the container's display matrix).
         pts: presentation time of every frame in seconds, ascending, for a variable frame rate; rounded to 1/1000 s.
+        start: without `pts`, seconds on the file's clock at which the first frame appears.
         keyframe_interval: frames from one keyframe to the next (default: the encoder's own, 250 for H.264).
         pix_fmt: "yuv420p" when both sides are even, else "yuv444p".
         options: of the encoder, such as `{"crf": "40"}`.
         faststart: put the index of an MP4 in front, so that a file cut off later stays partly readable.
+        title: the container's metadata entry of that name.
     """
     path, frames = Path(path), list(frames)
     height, width = frames[0].shape[:2]
     rate = Fraction(fps).limit_denominator(1001)
     fixed_gop = {"libx264": {"x264-params": "scenecut=0"}}.get(codec, {}) if keyframe_interval else {}
     with av.open(str(path), "w", options={"movflags": "+faststart"} if faststart else {}) as container:
+        container.metadata.update({"title": title} if title else {})
         stream = container.add_stream(codec, rate=rate, options={**fixed_gop, **(options or {})})
         stream.width, stream.height = width, height
         stream.pix_fmt = pix_fmt or ("yuv420p" if width % 2 == height % 2 == 0 else "yuv444p")
@@ -137,7 +142,7 @@ def write_clip(
         for index, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             frame.time_base = time_base
-            frame.pts = index if pts is None else round(pts[index] * 1000)
+            frame.pts = index + round(start * rate) if pts is None else round(pts[index] * 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path

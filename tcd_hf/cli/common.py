@@ -1,7 +1,10 @@
 """What the verbs share: consoles, error handling, options, loading the model."""
 
 import functools
+import io
 import logging
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,13 +56,20 @@ def fail(message: object) -> typer.Exit:
 
 
 def reports_errors(command: Callable) -> Callable:
-    """A command whose errors of use (files, settings, missing packages) end in one line and status 1, no traceback."""
+    """A command whose errors of use (files, settings, missing packages) end in one line and status 1, no traceback.
+
+    Warnings are one line each, without file and code. Characters that stdout cannot take are escaped.
+    """
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)  # on stderr
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            return command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return command(*args, **kwargs)
         except (typer.Exit, typer.Abort):  # RuntimeErrors themselves
             raise
         except (OSError, ValueError, RuntimeError, ImportError) as error:
@@ -69,10 +79,16 @@ def reports_errors(command: Callable) -> Callable:
 
 
 def print_json(data: Any) -> None:
-    """Prints JSON as UTF-8 text, never wrapped or coloured."""
+    """Prints JSON as UTF-8, whatever the locale, never wrapped or coloured."""
     import json
 
-    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+    text = json.dumps(data, ensure_ascii=False, indent=2)
+    # a file name that is not UTF-8 holds lone surrogates, which JSON escapes exactly as backslashreplace does
+    typer.echo(text.encode("utf-8", "backslashreplace"))
+
+
+def _show_warning(message: Warning | str, *details: Any, **named_details: Any) -> None:
+    stderr.print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -130,4 +146,6 @@ def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":
         torch.manual_seed(0)  # the new modules get the same weights in every run, so that the cache knows the model
         model = TCDModel.from_backbone(name)
     image_processor, tokenizer = AutoImageProcessor.from_pretrained(name), AutoTokenizer.from_pretrained(name)
-    return model, TCDProcessor(image_processor, tokenizer, num_frames=model.config.num_frames)
+    # some tokenizers tell no limit, or one that is not their tower's
+    limit = min(tokenizer.model_max_length, model.config.backbone_config.text_config.max_position_embeddings)
+    return model, TCDProcessor(image_processor, tokenizer, num_frames=model.config.num_frames, max_length=limit)

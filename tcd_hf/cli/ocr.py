@@ -27,6 +27,8 @@ def ocr(
     """Read the text that appears in a video: one caption per time window."""
     if ocr_fps <= 0:
         raise typer.BadParameter(f"must be above 0, got {ocr_fps}.", param_hint="--ocr-fps")
+    if draw is not None:
+        _check_image_path(draw)
 
     from tcd_hf.processing.window_ocr import WindowOCRCaptioner, draw_captions
 
@@ -35,12 +37,25 @@ def ocr(
     )
     with stderr.status("Reading text ..."):
         captions = captioner(video)
-        if draw is not None:
-            draw_captions(video, captions).save(draw)
     if as_json:
         print_json({"path": str(video), "captions": [caption.to_dict() for caption in captions]})
-        return
-    table = Table("seconds", "caption", title=escape(str(video)), title_justify="left", title_style="bold")
-    for caption in captions:
-        table.add_row(f"{caption.start:.1f}-{caption.end:.1f}", escape(caption.text))
-    stdout.print(table)
+    else:
+        table = Table("seconds", "caption", title=escape(str(video)), title_justify="left", title_style="bold")
+        for caption in captions:
+            table.add_row(f"{caption.start:.1f}-{caption.end:.1f}", escape(caption.text))
+        stdout.print(table)
+    if draw is not None:  # last: a full disk then costs the drawing alone
+        draw_captions(video, captions).save(draw)
+
+
+def _check_image_path(path: Path) -> None:
+    """Refuses before the reading, which takes minutes, what could not be written after it."""
+    from PIL import Image
+
+    formats = Image.registered_extensions()
+    if formats.get(path.suffix.lower()) not in Image.SAVE:
+        raise typer.BadParameter(
+            f"{path} does not end like an image that can be written, such as .png or .jpg.", param_hint="--draw"
+        )
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {path.parent} to write {path.name} to.", param_hint="--draw")

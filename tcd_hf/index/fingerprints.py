@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import os
 from importlib import metadata
 from typing import Any
 
 import torch
 
-from tcd_hf.index.cache import fingerprint
+from tcd_hf.index.cache import fingerprint, hash_file
 from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.processing.ocr_engines import DoctrEngine, RapidOCREngine, get_engine
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 from tcd_hf.version import __version__
@@ -20,16 +22,16 @@ VOLATILE_SETTINGS = ("_name_or_path", "transformers_version", "name_or_path")  #
 
 
 def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
-    """Of the captioner's settings and version, and its OCR engine: name and release, or state if it is an object."""
-    settings = dict(vars(captioner))
-    engine = settings.pop("engine")
-    if engine is None or isinstance(engine, str):
-        settings["engine"] = engine
-        settings["engine_release"] = metadata.version(ENGINE_PACKAGES[engine]) if engine in ENGINE_PACKAGES else None
-    else:
-        from datasets.fingerprint import Hasher  # as in datasets.map: equal state, equal hash
+    """Of the captioner's settings and version, and its OCR engine: name, release and options, or state if it is yours.
 
-        settings["engine"] = Hasher.hash(engine)
+    A file that an option names counts by its content, so that new weights under an old name are noticed. Threads do not
+    count: they change no reading.
+    """
+    settings = dict(vars(captioner))
+    engine, options = settings.pop("engine"), settings.pop("engine_options")
+    if engine is not None:
+        built = get_engine(engine, **options)
+        settings["engine"] = _engine_state(built if isinstance(built, RapidOCREngine | DoctrEngine) else engine)
     return fingerprint(settings)
 
 
@@ -55,6 +57,32 @@ def hash_weights(model: torch.nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _engine_state(engine: Any) -> Any:
+    if not isinstance(engine, RapidOCREngine | DoctrEngine):
+        return _state(engine)
+    try:
+        release = metadata.version(ENGINE_PACKAGES[engine.name])
+    except metadata.PackageNotFoundError:  # at the first frame the engine itself says what to install
+        release = None
+    options = {name: _state(value) for name, value in vars(engine).items() if name != "num_threads"}
+    return {"name": engine.name, "release": release, "options": options}
+
+
+def _state(value: Any) -> Any:
+    """A value as plain JSON types, a file by its content."""
+    if isinstance(value, dict):
+        return {str(name): _state(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_state(item) for item in value]
+    if isinstance(value, str | os.PathLike):
+        return {"file": hash_file(value)} if os.path.isfile(value) else os.fspath(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    from datasets.fingerprint import Hasher  # as in datasets.map: equal state, equal hash
+
+    return Hasher.hash(value)
 
 
 def _stable(settings: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tcd_hf.index.cache import VideoCache, hash_file
+from tcd_hf.index.cache import CacheError, VideoCache, hash_file
 from tcd_hf.index.fingerprints import caption_fingerprint, feature_fingerprint
 from tcd_hf.index.hits import Hit, fuse_scores, matching_texts, score_windows
 from tcd_hf.index.lexical import LexicalScorer
@@ -112,8 +112,13 @@ class VideoGallery:
         for path in map(os.fspath, paths):
             try:
                 captions, features = self._read(path)
+            except CacheError:
+                raise
             except VideoReadError as error:
                 skipped.append(SkippedVideo(path, str(error)))
+            except OSError as error:  # no such file, no rights, a failing disk: no reason to give up on the others
+                cause = VideoReadError(path, f"it cannot be read ({error.strerror or error})", "Check the file")
+                skipped.append(SkippedVideo(path, str(cause)))
             else:
                 self.paths.append(path)
                 self.captions.append(captions)
@@ -144,13 +149,10 @@ class VideoGallery:
         ]
 
     def _read(self, path: str) -> tuple[list[WindowCaption], dict[str, torch.Tensor]]:
-        try:
-            content_hash = hash_file(path)
-        except OSError as error:
-            raise VideoReadError(path, f"it cannot be opened ({error.strerror or error})", "Check the path") from error
+        content_hash = hash_file(path)
         captions = self.cache.load_captions(content_hash, self._caption_settings)
         features = self.cache.load_features(content_hash, self._feature_settings)
-        if captions is None:
+        if captions is None or len(captions) != self.processor.num_frames:  # the latter: not an entry of ours
             frames, captions = self.processor.read_video(path)
             self.cache.save_captions(content_hash, self._caption_settings, captions)
             video = np.stack(frames)

@@ -1,5 +1,6 @@
 import io
 import math
+import os
 import sys
 import warnings
 import weakref
@@ -74,6 +75,35 @@ def test_variable_frame_rate(folder, backend):
     # Time 0 is the first frame's appearance, also where the file starts its clock later.
     times = [0, 0.12, 0.16, 0.79, 0.81, 1.59, 1.61, 1.71, 5]
     assert codes_at(path, times, backend=backend) == [0, 1, 2, 2, 3, 3, 4, 5, 5]
+
+
+@pytest.mark.parametrize("backend", ["auto", "pyav"])
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("late.mkv", 5e3), ("day.mkv", 9e4), ("day.ts", 9e4), ("clock.mp4", 1.7e9), ("clock.mkv", 1.7e9)],
+)
+def test_clocks_that_start_late(folder, name, start, backend):
+    times = np.arange(60) / 30
+    path = write_clip(folder / name, coded_frames(60), fps=30, start=start, keyframe_interval=20)
+    with open_video(path, backend=backend) as video:
+        assert video.backend == ("decord" if (backend, start) == ("auto", 5e3) else "pyav")
+        assert video.duration == pytest.approx(2.0, abs=2e-3)
+        assert [read_code(frame) for frame in video.frames_at(times + 0.01)] == list(range(60))
+    if start > 5e3:
+        with pytest.raises(VideoReadError, match=r"decord .*'auto' or 'pyav'"):
+            open_video(path, backend="decord")
+
+
+def test_clock_that_leaps(folder):
+    path = write_clip(folder / "leap.mkv", coded_frames(3), pts=[0, 0.1, 1e8])
+    assert codes_at(path, [0.05, 0.15, 9e7, 1.1e8]) == [0, 1, 1, 2]
+
+
+def test_late_clock_without_pyav(folder, monkeypatch):
+    path = write_clip(folder / "late.mp4", coded_frames(10), start=1.7e9)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(VideoReadError, match=r"times as late.*pip install av"):
+        open_video(path)
 
 
 @pytest.mark.parametrize("rotation", [90, -90, 180])
@@ -159,6 +189,24 @@ def test_kinds_of_input(clip, kind, backend):
         assert not file.closed
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names cannot hold a colon")
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["file:a.mp4", "http:a.mp4", "concat:a.mp4|b.mp4", "subfile,,start,9,end,0,,:a.mp4"])
+def test_names_that_look_like_protocols(clip, tmp_path, monkeypatch, name, backend):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(clip.read_bytes())
+    assert codes_at(name, [1.25, 3.95], backend=backend) == [12, 39]
+    assert open_video(name, backend=backend).name == name
+
+
+def test_metadata_that_makes_no_sense(folder):
+    path = write_clip(folder / "metadata.mkv", coded_frames(10), title="cafX")
+    data = path.read_bytes().replace(b"cafX", b"caf\xe9").replace(b"00:00:01.00", b"00:00:1.0.0")
+    assert b"caf\xe9" in data and b"00:00:1.0.0" in data
+    for backend in BACKENDS:
+        assert codes_at(data, [0.55], backend=backend) == [5]
+
+
 def test_arrays_and_images():
     frames = coded_frames(8)
     with open_video(np.stack(frames), fps=4) as video:
@@ -240,6 +288,114 @@ def test_missing_pyav_leaves_decord(clip, monkeypatch):
     assert codes_at(clip, [1.0, 0.2], backend="auto") == [10, 2]
     with pytest.raises(ImportError, match="pip install av"):
         open_video(clip, backend="pyav")
+
+
+def test_broken_file_without_pyav_is_a_broken_file(monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(VideoReadError, match=r"decord cannot open it.*after `pip install av`"):
+        open_video(np.random.default_rng(0).bytes(5000))
+
+
+class Wrapper:
+    """Stands in for a container or frame, with some of its methods replaced."""
+
+    def __init__(self, wrapped, **methods):
+        self.__dict__.update(methods, wrapped=wrapped)
+
+    def __getattr__(self, name):
+        return getattr(self.wrapped, name)
+
+
+def not_permitted(*args, **kwargs):
+    raise av.error.PermissionError(1, "Operation not permitted")
+
+
+def test_refused_seek_reads_from_the_start(clip):
+    with warnings.catch_warnings(), open_video(clip, backend="pyav") as video:
+        warnings.simplefilter("error")
+        video._decoder._container = Wrapper(video._decoder._container, seek=not_permitted)
+        assert [read_code(frame) for frame in video.frames_at([2.05, 3.55, 0.85, 1.05])] == [20, 35, 8, 10]
+
+
+def test_failing_demuxer_is_read_as_far_as_it_goes(clip):
+    with open_video(clip, backend="pyav", num_threads=1) as video:
+        container = video._decoder._container
+
+        def demux(stream):
+            for number, packet in enumerate(container.demux(stream)):
+                if number == 20:
+                    not_permitted()
+                yield packet
+
+        container.seek(0)
+        video._decoder._container = Wrapper(container, demux=demux)
+        video._decoder._seek = lambda key: None
+        video._decoder._decoded = video._decoder._frames()
+        with pytest.warns(UserWarning, match=r"as far as it goes: it breaks off \(Operation not permitted"):
+            codes = [read_code(frame) for frame in video.frames_at([0.55, 3.55])]
+    assert codes[0] == 5 and 10 <= codes[1] <= 19
+
+
+def test_frame_that_cannot_be_converted(clip):
+    with open_video(clip, backend="pyav") as video:
+        frames = video._decoder._frames
+        video._decoder._frames = lambda: (
+            (index, Wrapper(frame, to_ndarray=not_permitted)) for index, frame in frames()
+        )
+        with pytest.raises(VideoReadError, match=r"clip\.mp4.*frame 5 cannot be decoded \(Operation not permitted"):
+            video.frames_at([0.55])
+
+
+class FailingFile(io.BytesIO):
+    """A file on a disk that goes away after `reads` reads."""
+
+    reads = sys.maxsize
+
+    def read(self, size=-1):
+        self.reads -= 1
+        if self.reads < 0:
+            raise OSError(5, "the disk went away")
+        return super().read(size)
+
+
+@pytest.mark.filterwarnings("ignore:The video")
+def test_file_objects_that_fail(clip, noise):
+    for backend in BACKENDS:
+        for reads in (0, 1):
+            file = FailingFile(clip.read_bytes())
+            file.reads = reads
+            with pytest.raises(VideoReadError, match=r"<file object>.*the disk went away"):
+                open_video(file, backend=backend)
+        file = io.BytesIO(clip.read_bytes())
+        file.close()
+        with pytest.raises(VideoReadError, match=r"<file object>.*closed"):
+            open_video(file, backend=backend)
+    file = FailingFile(noise.read_bytes())
+    with open_video(file, backend="pyav") as video:
+        file.reads = 0
+        with pytest.raises(VideoReadError, match="the disk went away"):
+            video.frames_at([1.0])
+
+
+def test_refused_files_are_given_back(folder, clip, monkeypatch):
+    late = write_clip(folder / "given_back.mkv", coded_frames(5), start=9e4)
+    stream = write_clip(folder / "given_back.ts", coded_frames(5))
+    unknown = folder / "given_back.mp4"
+    unknown.write_bytes(clip.read_bytes().replace(b"avc1", b"zzzz"))
+    opened, real_open = [], av.open
+    monkeypatch.setattr(av, "open", lambda *args, **options: opened.append(real_open(*args, **options)) or opened[-1])
+    for path in (late, stream, unknown, clip):
+        if path == clip:
+            monkeypatch.setitem(sys.modules["decord"].__dict__, "VideoReader", not_permitted)
+        with pytest.raises(VideoReadError):
+            open_video(path, backend="decord")
+    monkeypatch.setattr(video_decoders.PyAVDecoder, "_packets", lambda self: iter(()))
+    with pytest.raises(VideoReadError, match="no frames"):
+        open_video(clip, backend="pyav")
+    assert len(opened) == 5
+    for container in opened:
+        with pytest.raises(AssertionError, match="not open"):
+            container.seek(0)
 
 
 def test_decord_failing_half_way_falls_back(clip, monkeypatch):
@@ -326,6 +482,8 @@ def broken_files(folder: Path, noise: Path):
         container.start_encoding()
     yield folder / "none.mp4", "no frames|decord cannot open"
     yield write_audio(folder / "sound.mp4"), "no video stream"
+    (folder / "codec.mp4").write_bytes(plain.replace(b"avc1", b"zzzz"))
+    yield folder / "codec.mp4", "codec"
     yield folder / "missing.mp4", "no such file"
     yield folder, "folder"
 
@@ -346,6 +504,8 @@ def test_unreadable_files(tmp_path, noise, backend, capfd):
 def test_broken_bytes_are_named():
     with pytest.raises(VideoReadError, match=r"<bytes>.*empty"):
         open_video(b"")
+    with pytest.raises(VideoReadError, match=r"'a\\x00b'.*no path"):
+        open_video("a\0b")
 
 
 @pytest.mark.parametrize("video", [None, 3, {"path": "a.mp4"}, io.StringIO("text"), [np.zeros((4, 4, 3))]])
@@ -367,6 +527,10 @@ def test_wrong_options(clip):
         open_video([])
     with pytest.raises(ValueError, match="opencv"):
         open_video(clip, backend="opencv")
+    with pytest.raises(TypeError, match=r"`num_threads`.*'1'"):
+        open_video(clip, num_threads="1")
+    with pytest.raises(TypeError, match=r"`fps`.*'3'"):
+        open_video([Image.new("RGB", (4, 4))], fps="3")
     with pytest.raises(ValueError, match="-1"):
         open_video(clip, num_threads=-1)
     with pytest.raises(ValueError, match="its own"):

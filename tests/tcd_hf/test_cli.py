@@ -1,10 +1,14 @@
 import json
+import os
 import subprocess
 import sys
+import warnings
+from importlib import metadata
 
 import pytest
 from typer.testing import CliRunner
 
+from tcd_hf.cli.common import load, reports_errors
 from tcd_hf.cli.main import app
 from tcd_hf.demo import DEMO_CLIPS, DEMO_QUERIES
 from tcd_hf.version import __version__
@@ -128,7 +132,9 @@ def test_a_folder_that_is_no_model_is_an_error(clips, tmp_path):
 def test_a_saved_model_is_searched_with(clips, tmp_path, monkeypatch):
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
     make_tiny_model().save_pretrained(tmp_path / "model")
-    make_tiny_processor("rapidocr").save_pretrained(tmp_path / "model")
+    processor = make_tiny_processor("rapidocr")
+    processor.ocr_options = {"limit_side_len": 64}  # the clips' own size: quick
+    processor.save_pretrained(tmp_path / "model")
     arguments = ["search", "x", "--videos", str(tmp_path / "videos"), "--model", str(tmp_path / "model"), "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.stderr
@@ -149,6 +155,84 @@ def test_ocr_prints_captions_as_table_and_json_and_draws(run, tmp_path):
     assert table.count("OPEN CAFE") == 2 and "1.0-2.0" in table
 
 
+def test_ocr_refuses_a_drawing_that_cannot_be_written_before_it_reads(run, clips, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the video was read")
+
+    monkeypatch.setattr("tcd_hf.processing.window_ocr.WindowOCRCaptioner.__call__", refuse)
+    for image, message in (
+        (tmp_path / "sheet", "image"),
+        (tmp_path / "sheet.mp4", "image"),
+        (tmp_path / "nowhere" / "sheet.png", "no folder"),
+    ):
+        result = run("ocr", clips["sea.mp4"], "--json", "--draw", image)
+        assert result.exit_code == 2, (result.stdout, result.stderr)
+        assert "--draw" in result.stderr and message in result.stderr
+
+
+def test_captions_are_printed_even_if_the_drawing_fails(run, clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("tcd_hf.processing.window_ocr.WindowOCRCaptioner.__call__", lambda self, video: [])
+    (tmp_path / "sheet.png").mkdir()
+    result = run("ocr", clips["sea.mp4"], "--json", "--draw", tmp_path / "sheet.png")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["captions"] == []
+
+
+@pytest.mark.parametrize("command", ["search", "ocr"])
+def test_doctr_without_its_package_says_how_to_install_it(clips, tmp_path, monkeypatch, command):
+    def load(model, ocr_engine):
+        return make_tiny_model(), make_tiny_processor(ocr_engine)
+
+    def version(package):
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tcd_hf.cli.search.load", load)
+    monkeypatch.setattr("tcd_hf.index.fingerprints.metadata.version", version)
+    for module in ("doctr", "doctr.models"):
+        monkeypatch.setitem(sys.modules, module, None)
+    video = str(clips["sea.mp4"])
+    arguments = ["ocr", video] if command == "ocr" else ["search", "x", "--videos", video]
+    result = CliRunner().invoke(app, [*arguments, "--ocr-engine", "doctr"])
+    assert result.exit_code == 1
+    assert 'pip install "tcd-hf[doctr]"' in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_json_is_utf8_whatever_the_locale(encoding):
+    code = "from tcd_hf.cli.common import print_json; print_json({'path': 'caf\\udce9.mp4', 'text': '東京 £1'})"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment).stdout
+    assert "東京 £1".encode() in output
+    assert json.loads(output.decode("utf-8")) == {"path": "caf\udce9.mp4", "text": "東京 £1"}
+
+
+def test_a_table_is_printed_whatever_the_locale():
+    code = "from tcd_hf.cli.common import reports_errors, stdout; reports_errors(lambda: stdout.print('Cafe 東京'))()"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment).stdout
+    assert output.strip() == rb"Cafe \u6771\u4eac"
+
+
+def test_a_warning_is_one_line_without_code(capsys):
+    before = warnings.showwarning
+    reports_errors(lambda: warnings.warn("The video 'a.mp4' is cut off.", stacklevel=1))()
+    assert capsys.readouterr().err == "warning: The video 'a.mp4' is cut off.\n"
+    assert warnings.showwarning is before
+
+
+def test_a_dual_encoder_is_given_the_limit_of_its_tower(tmp_path):
+    processor = make_tiny_processor()
+    processor.tokenizer.model_max_length = int(1e30)  # what transformers takes where a tokenizer tells none
+    for part in (make_tiny_model().backbone, processor.tokenizer, processor.image_processor):
+        part.save_pretrained(tmp_path)
+    model, loaded = load(str(tmp_path))
+    assert loaded.max_length == 77
+    inputs = loaded(text=["long " * 100])
+    assert inputs["input_ids"].shape == (1, 77)
+    assert model.get_text_features(**inputs.to(model.device)).pooler_output.shape == (1, 16)
+
+
 def test_demo_finds_every_clip(tmp_path):
     """The package's own checkpoint and OCR engine, offline."""
     result = CliRunner(env={"HF_HUB_OFFLINE": "1", "COLUMNS": "200"}).invoke(app, ["demo", "--output", str(tmp_path)])
@@ -158,7 +242,7 @@ def test_demo_finds_every_clip(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(clip.name for clip in DEMO_CLIPS)
 
 
-def test_starting_is_quick_and_imports_nothing_heavy():
+def test_starting_imports_nothing_heavy():
     code = (
         "import sys, tcd_hf.cli.main\n"
         "print(*{'torch', 'transformers', 'numpy', 'av', 'decord', 'sklearn', 'rapidocr'} & set(sys.modules))"

@@ -23,6 +23,14 @@ def test_every_clip_is_a_readable_file_of_the_stated_size(clips):
         assert frames[0].shape == (HEIGHT, WIDTH, 3)
 
 
+def test_files_of_the_user_are_not_overwritten(tmp_path):
+    (tmp_path / "market.mp4").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=r"already holds market\.mp4: choose another"):
+        render_demo_clips(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["market.mp4"]
+    assert (tmp_path / "market.mp4").read_bytes() == b"mine"
+
+
 def test_texts_appear_when_and_move_as_stated(clips):
     cafe = read_frames(clips["cafe.mp4"])
     lower_half = np.stack([frame[HEIGHT // 2 :] for frame in cafe]).astype(int)

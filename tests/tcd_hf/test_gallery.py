@@ -1,3 +1,4 @@
+import json
 import logging
 import shutil
 
@@ -7,9 +8,13 @@ import torch
 
 from tcd_hf.index import gallery as gallery_module
 from tcd_hf.index.cache import CacheError
-from tcd_hf.index.fingerprints import feature_fingerprint, hash_weights
+from tcd_hf.index.fingerprints import caption_fingerprint, feature_fingerprint, hash_weights
 from tcd_hf.index.gallery import VideoGallery
 from tcd_hf.index.lexical import LexicalScorer
+from tcd_hf.processing.ocr_engines import RapidOCREngine
+from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.video_reading import VideoReadError
+from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
 
 QUERIES = ["the store TESCO express", "star wars toys", "gate b4"]
@@ -32,7 +37,7 @@ def forbid_reading(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a video was decoded")
 
-    return lambda: monkeypatch.setattr("tcd_hf.processing.processing_tcd.open_video", refuse)
+    return lambda: monkeypatch.setattr(TCDProcessor, "read_video", refuse)
 
 
 def entries(tmp_path, kind):
@@ -145,6 +150,37 @@ def test_damaged_entries_are_made_again(make_gallery, clips, tmp_path, caplog):
     assert second.search(QUERIES) == hits
 
 
+def test_an_entry_of_another_number_of_windows_is_made_again(make_gallery, clips, tmp_path):
+    make_gallery().add([clips["shop.mp4"]])
+    (entry,) = entries(tmp_path, "captions")
+    stored = json.loads(entry.read_bytes())
+    for foreign in ([], stored[:1]):
+        entry.write_text(json.dumps(foreign))
+        gallery = make_gallery()
+        assert gallery.add([clips["shop.mp4"]]) == []
+        assert len(gallery.captions[0]) == len(json.loads(entry.read_bytes())) == len(stored)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError(1, "Operation not permitted"), OSError("odd"), VideoReadError("v", "it is broken", "Stop")],
+)
+def test_an_error_while_reading_ends_no_search(make_gallery, clips, monkeypatch, error):
+    read_video = TCDProcessor.read_video
+
+    def read_or_fail(self, video, *args, **options):
+        if isinstance(video, str) and video == str(clips["shop.mp4"]):
+            raise error
+        return read_video(self, video, *args, **options)
+
+    monkeypatch.setattr(TCDProcessor, "read_video", read_or_fail)
+    gallery = make_gallery()
+    (skipped,) = gallery.add(clips.values())
+    assert skipped.path == str(clips["shop.mp4"])
+    assert (getattr(error, "strerror", None) or str(error)) in skipped.cause
+    assert len(gallery) == len(clips) - 1
+
+
 def test_bad_videos_are_reported_and_the_rest_is_searched(make_gallery, clips, tmp_path):
     (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video at all")
     paths = [tmp_path / "videos" / "broken.mp4", tmp_path / "missing.mp4", *clips.values()]
@@ -231,3 +267,35 @@ def test_the_fingerprint_follows_what_features_depend_on(code_reader):
     changed = make_tiny_processor(code_reader)
     changed.ocr_fps = 1.0
     assert feature_fingerprint(make_tiny_model(), changed) != same
+
+
+def fingerprint_of(engine="rapidocr", **options):
+    return caption_fingerprint(WindowOCRCaptioner(engine, engine_options=options))
+
+
+def test_captions_depend_on_the_content_of_weight_files(tmp_path):
+    weights, moved = tmp_path / "rec.onnx", tmp_path / "moved.onnx"
+    weights.write_bytes(b"one")
+    for options in (lambda file: {"params": {"Rec.model_path": str(file)}}, lambda file: {"params": {"a": [file]}}):
+        weights.write_bytes(b"one")
+        before = fingerprint_of(**options(weights))
+        assert before not in (fingerprint_of(), fingerprint_of(**options(tmp_path / "missing.onnx")))
+        shutil.copy(weights, moved)
+        assert fingerprint_of(**options(moved)) == before
+        weights.write_bytes(b"two")
+        assert fingerprint_of(**options(weights)) != before
+    weights.write_bytes(b"one")
+    before = fingerprint_of("doctr", det_weights=weights)
+    weights.write_bytes(b"two")
+    assert fingerprint_of("doctr", det_weights=weights) != before
+
+
+def test_captions_do_not_depend_on_threads_nor_on_how_the_engine_is_given():
+    assert fingerprint_of(num_threads=1) == fingerprint_of(num_threads=3) == fingerprint_of()
+    assert fingerprint_of(RapidOCREngine(limit_side_len=640)) == fingerprint_of(limit_side_len=640) != fingerprint_of()
+
+
+def test_the_release_of_the_engine_counts(monkeypatch):
+    before = fingerprint_of()
+    monkeypatch.setattr("tcd_hf.index.fingerprints.metadata.version", lambda package: "0.0")
+    assert fingerprint_of() != before
