@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ BOX_COLOR = (255, 64, 64)
 
 
 def draw_captions(video: Any, captions: Sequence[Any], columns: int = 3, tile_width: int = 426) -> Image.Image:
-    """Draws window captions onto the frames at the centres of their windows.
+    """Draws window captions onto frames of their windows: those in which most of their texts were read.
 
     Args:
         video: anything `open_video` takes, or a list of as many frames (arrays `(height, width, 3)` RGB uint8 or PIL
@@ -54,11 +55,17 @@ def _frames_of(video: Any, captions: Sequence[Any], max_side: int) -> list[Any]:
         return [frame if isinstance(frame, Image.Image) else Image.fromarray(frame) for frame in video]
     opened = open_video(video)
     try:
-        centres = [(caption.start + caption.end) / 2 for caption in captions]
-        return [Image.fromarray(frame) for frame in opened.frames_at(centres, max_side=2 * max_side)]
+        times = [_shown_time(caption) for caption in captions]
+        return [Image.fromarray(frame) for frame in opened.frames_at(times, max_side=2 * max_side)]
     finally:
         if not isinstance(video, Video):
             opened.close()
+
+
+def _shown_time(caption: Any) -> float:
+    """The time at which most texts of the caption were read; the centre of its window where there are none."""
+    times = Counter(track.box_time for track in caption.tracks)
+    return times.most_common(1)[0][0] if times else (caption.start + caption.end) / 2
 
 
 def _draw_tile(frame: Image.Image, caption: Any, width: int) -> Image.Image:
@@ -68,7 +75,8 @@ def _draw_tile(frame: Image.Image, caption: Any, width: int) -> Image.Image:
     tile = Image.new("RGB", (width, picture.height + (CAPTION_LINES + 1) * line_height), "white")
     tile.paste(picture)
     draw = ImageDraw.Draw(tile)
-    for track in caption.tracks:
+    shown = _shown_time(caption)
+    for track in (track for track in caption.tracks if track.box_time == shown):
         x0, y0, x1, y1 = np.clip(track.box, 0, 1) * ([picture.width, picture.height] * 2)
         draw.rectangle((x0, y0, x1, y1), outline=BOX_COLOR, width=2)
     lines = [f"{caption.start:.1f} - {caption.end:.1f} s"]

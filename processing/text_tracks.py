@@ -41,6 +41,9 @@ class TextTrack:
         box (`tuple[float, float, float, float]`):
             x0, y0, x1, y1 relative to the frame, 0-1, where it was read with most confidence.
         count (`int`, *optional*, defaults to 1): number of frames it was read in.
+        box_time (`float`, *optional*, defaults to 0.0):
+            Time of the frame that `box` belongs to, seconds: the one to show as evidence. A frame may stand for a short
+            while around it, so this can lie just outside the window.
     """
 
     text: str
@@ -49,6 +52,7 @@ class TextTrack:
     end: float
     box: Box
     count: int = 1
+    box_time: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields."""
@@ -70,6 +74,7 @@ class Sighting:
         end (`float`): end of that time.
         seconds (`float`): how long the frame stands for; less than `end - start` where other frames lie between.
         aspect (`float`): width of the frame divided by its height.
+        time (`float`, *optional*, defaults to 0.0): when the frame was on screen, seconds.
     """
 
     readings: Sequence[TextReading]
@@ -77,6 +82,7 @@ class Sighting:
     end: float
     seconds: float
     aspect: float
+    time: float = 0.0
 
 
 def merge_sightings(sightings: Iterable[Sighting]) -> list[TextTrack]:
@@ -135,6 +141,7 @@ class _Track:
 
     box: Box  # where it was seen last
     readings: list[TextReading] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # of the readings
     start: float = float("inf")
     end: float = 0.0
     salience: float = 0.0
@@ -143,6 +150,7 @@ class _Track:
     def add(self, reading: TextReading, sighting: Sighting):
         x0, y0, x1, y1 = self.box = reading.box
         self.readings.append(reading)
+        self.times.append(sighting.time)
         self.spellings.add(spelling(reading.text))
         self.start, self.end = min(self.start, sighting.start), max(self.end, sighting.end)
         self.salience += sighting.seconds * (x1 - x0) * (y1 - y0) * reading.confidence
@@ -261,6 +269,7 @@ def _as_text_track(line: list[_Track]) -> TextTrack:
         end=max(track.end for track in line),
         box=(min(x0), min(y0), max(x1), max(y1)),
         count=max(len(track.readings) for track in line),
+        box_time=line[0].times[line[0].readings.index(winners[0])],
     )
 
 

@@ -124,7 +124,7 @@ class WindowOCRCaptioner:
         self.max_side = max_side
         self.reading_interval = reading_interval
         # datasets.map hashes an object by its state, not by its code: raise this when captions change
-        self.version = 1
+        self.version = 2
         if engine is not None:
             get_engine(engine, **self.engine_options)  # a wrong name or option shows here, not in a worker
 
@@ -174,7 +174,7 @@ class WindowOCRCaptioner:
         used = (pair for pair in frames if self._window_at(pair[0], parts) is not None)
         stretches = split_into_stretches(used, self.reading_interval)
         seen: list[tuple[float, int]] = []  # time of a sample, number of the stretch that stands for it
-        read: list[tuple[list[TextReading], float]] = []  # readings and aspect of each stretch
+        read: list[tuple[list[TextReading], float, float]] = []  # readings, aspect, time of each stretch
         while batch := list(islice(stretches, ENGINE_BATCH_SIZE)):
             for number, stretch in enumerate(batch, start=len(read)):
                 seen += [(time, number) for time in stretch.times]
@@ -255,7 +255,7 @@ class WindowOCRCaptioner:
         start, end = parts[index]
         return index if start - 1e-9 <= time <= end + 1e-9 else None
 
-    def _read(self, stretches: list[Stretch]) -> list[tuple[list[TextReading], float]]:
+    def _read(self, stretches: list[Stretch]) -> list[tuple[list[TextReading], float, float]]:
         """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
         engine = get_engine(self.engine, **self.engine_options)
         read = []
@@ -268,7 +268,7 @@ class WindowOCRCaptioner:
                 and spelling(reading.text)  # dots, bars and arrows are no text
             ]
             height, width = stretch.frame.shape[:2]
-            read.append((split_columns(kept, width / height), width / height))
+            read.append((split_columns(kept, width / height), width / height, stretch.time))
         return read
 
     def _captions(self, seen, read, parts, duration: float) -> list[WindowCaption]:
@@ -319,7 +319,7 @@ def _longest_prefix(length: int, fits: Callable[[int], bool]) -> int:
 
 
 def _sightings(
-    samples: list[tuple[float, int]], part: tuple[float, float], read: list[tuple[list[TextReading], float]]
+    samples: list[tuple[float, int]], part: tuple[float, float], read: list[tuple[list[TextReading], float, float]]
 ) -> list[Sighting]:
     """One sighting per read frame; every sample stands for the time up to half-way to its neighbours."""
     if not samples:
@@ -328,8 +328,8 @@ def _sightings(
     borders = [part[0], *((a + b) / 2 for a, b in pairwise(times)), part[1]]
     sightings: dict[int, Sighting] = {}
     for (_, number), (start, end) in zip(samples, pairwise(borders), strict=True):
-        readings, aspect = read[number]
-        sighting = sightings.setdefault(number, Sighting(readings, start, end, 0.0, aspect))
+        readings, aspect, time = read[number]
+        sighting = sightings.setdefault(number, Sighting(readings, start, end, 0.0, aspect, time))
         sighting.end = end
         sighting.seconds += end - start
     return list(sightings.values())

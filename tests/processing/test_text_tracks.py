@@ -127,3 +127,12 @@ class TestColumns:
 def test_round_trip():
     track = TextTrack("EXIT", 0.9, 0.0, 1.0, BOX, 2)
     assert TextTrack.from_dict(track.to_dict()) == track
+
+
+def test_the_box_is_that_of_the_frame_it_is_said_to_be_of():
+    sightings = [
+        Sighting([TextReading("OPEN", 0.6, (0.1, 0.1, 0.3, 0.2))], 0.0, 1.0, 1.0, 1.5, time=0.4),
+        Sighting([TextReading("OPEN", 0.9, (0.5, 0.1, 0.7, 0.2))], 1.0, 2.0, 1.0, 1.5, time=1.6),
+    ]
+    (track,) = merge_sightings(sightings)
+    assert (track.box, track.box_time, track.start, track.end) == ((0.5, 0.1, 0.7, 0.2), 1.6, 0.0, 2.0)

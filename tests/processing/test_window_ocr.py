@@ -68,7 +68,7 @@ class TestWindows:
         captions = WindowOCRCaptioner(reader, num_windows=4, ocr_fps=1.0)(grey(*[50] * 8), fps=1.0)
         assert reader.seen == [50]  # nothing changed: one reading for eight samples
         assert [caption.text for caption in captions] == ["level 50"] * 4
-        assert captions[1].tracks == [TextTrack("level 50", 0.9, 2.0, 4.0, BOX, 1)]
+        assert captions[1].tracks == [TextTrack("level 50", 0.9, 2.0, 4.0, BOX, 1, box_time=0.5)]
 
     def test_track_times_within_a_window(self):
         captions = WindowOCRCaptioner(LevelReader(), num_windows=1, ocr_fps=1.0)(grey(10, 10, 10, 200), fps=1.0)
