@@ -458,8 +458,8 @@ class TCDModel(TCDPreTrainedModel):
             video_features ([`TCDVideoFeatures`]): of `num_videos` videos.
             method (`str`, *optional*):
                 `"reference"` runs the method as written, pair by pair. `"factorized"` gives the same scores to
-                rounding, about a hundred times faster, and is the default where it applies: in evaluation mode with
-                `text_condition="after"`.
+                rounding, some 80 times as fast (scripts/benchmark_scoring.py), and is the default where it applies: in
+                evaluation mode with `text_condition="after"`.
 
         Returns:
             [`TCDScores`] of shape `(num_texts, num_videos)`, float32.

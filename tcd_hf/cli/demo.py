@@ -46,7 +46,7 @@ def demo(
         seconds = time.perf_counter() - clock
     wrong = []
     for (query, name), hits in zip(DEMO_QUERIES.items(), results, strict=True):
-        print_hits(query, hits)
+        print_hits(query, hits, folder=paths[0].parent)
         if Path(hits[0].path).name != name:
             wrong.append(f"{query!r} should find {name} first, found {Path(hits[0].path).name}")
     stdout.print(f"Answered {len(DEMO_QUERIES)} queries in {seconds:.2f} s.")

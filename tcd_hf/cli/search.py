@@ -110,8 +110,8 @@ def add_videos(gallery: "VideoGallery", paths: list[str]) -> None:
         raise fail(f"None of the {len(paths)} videos could be read.")
 
 
-def print_hits(query: str, hits: "list[Hit]") -> None:
-    """A query's hits as a ranked table."""
+def print_hits(query: str, hits: "list[Hit]", folder: str | os.PathLike = ".") -> None:
+    """A query's hits as a ranked table; paths as seen from `folder`, where that is shorter."""
     table = Table(title=escape(query), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("path", overflow="fold")
@@ -122,12 +122,20 @@ def print_hits(query: str, hits: "list[Hit]") -> None:
         numbers = (hit.score, hit.text_video, hit.text_ocr, hit.text_hybrid, hit.lexical)
         table.add_row(
             str(rank),
-            escape(hit.path),
+            escape(shorter_path(hit.path, folder)),
             *("" if number is None else f"{number:.3f}" for number in numbers),
             f"{hit.start:.1f}-{hit.end:.1f}",
             escape(" | ".join(hit.evidence)),
         )
     stdout.print(table)
+
+
+def shorter_path(path: str, folder: str | os.PathLike) -> str:
+    """`path` as seen from `folder`, or as it is where that is no longer (or there is no way: another drive)."""
+    try:
+        return min(path, os.path.relpath(path, folder), key=len)
+    except ValueError:
+        return path
 
 
 def _collect_queries(queries: list[str], file: Path | None) -> list[str]:
