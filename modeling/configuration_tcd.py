@@ -4,7 +4,11 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+
+try:
+    from transformers.configuration_utils import SubConfigSpec
+except ImportError:  # transformers before it was there
+    SubConfigSpec = None
 
 __all__ = ["TCDConfig"]
 
@@ -70,7 +74,10 @@ class TCDConfig(PreTrainedConfig):
 
     model_type = "tcd"
     _auto_class = "AutoConfig"  # saving copies this file beside the weights, for use without the package
-    sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="clip")}  # noqa: RUF012
+    if SubConfigSpec is not None:
+        sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="clip")}
+    else:
+        sub_configs = {"backbone_config": AutoConfig}
 
     backbone_config: dict | PreTrainedConfig | None = None
     interaction: Literal["tcd", "tib"] = "tcd"
