@@ -1,6 +1,7 @@
 """The readers behind `video_reading`: frames by number, in presentation order, and the times at which they appear."""
 
 import codecs
+import gc
 import importlib.util
 import io
 import itertools
@@ -41,6 +42,11 @@ ALLOWED = (
     "or a list of PIL images"
 )
 COPY_AGAIN = "Copy or download it again, or leave it out"
+
+# PyAV's containers are freed by the garbage collector, and their decoders have threads, which a fork leaves behind. A
+# worker, as of `datasets.map(num_proc=...)`, that collects its parent's garbage would wait for those threads for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=gc.freeze)
 
 
 class VideoReadError(ValueError):

@@ -1,5 +1,7 @@
+import gc
 import io
 import math
+import multiprocessing
 import os
 import sys
 import warnings
@@ -546,3 +548,23 @@ def test_wrong_options(clip):
     video.close()
     with pytest.raises(ValueError, match="closed"):
         video.frames_at([0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a fork")
+def test_a_forked_process_survives_the_garbage_of_readers(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_clip(path, coded_frames(8, size=(64, 48)), fps=8)
+    gc.collect()
+    gc.disable()  # so that what follows is garbage when the process forks
+    try:
+        for _ in range(3):
+            with open_video(path, backend="pyav", num_threads=2) as video:
+                video.frames_at([0.0, 0.5])
+        worker = multiprocessing.get_context("fork").Process(target=gc.collect)
+        worker.start()
+        worker.join(20)
+        hangs = worker.is_alive()
+        worker.kill()
+    finally:
+        gc.enable()
+    assert not hangs
