@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .video_reading import Video, open_video
+from .video_reading import opened_video
 
 __all__ = ["draw_captions"]
 
@@ -53,13 +53,9 @@ def draw_captions(video: Any, captions: Sequence[Any], columns: int = 3, tile_wi
 def _frames_of(video: Any, captions: Sequence[Any], max_side: int) -> list[Any]:
     if isinstance(video, Sequence) and not isinstance(video, str | bytes) and len(video) == len(captions):
         return [frame if isinstance(frame, Image.Image) else Image.fromarray(frame) for frame in video]
-    opened = open_video(video)
-    try:
+    with opened_video(video) as opened:
         times = [_shown_time(caption) for caption in captions]
         return [Image.fromarray(frame) for frame in opened.frames_at(times, max_side=2 * max_side)]
-    finally:
-        if not isinstance(video, Video):
-            opened.close()
 
 
 def _shown_time(caption: Any) -> float:

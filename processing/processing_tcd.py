@@ -9,8 +9,9 @@ from PIL import Image
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
-from .ocr_engines import is_pool_worker
-from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption, opened_video
+from .ocr_engines import default_num_threads, is_pool_worker
+from .video_reading import opened_video
+from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
 
 __all__ = ["TCDProcessor"]
 
@@ -180,7 +181,7 @@ class TCDProcessor(ProcessorMixin):
             raise ValueError('This processor has no OCR engine (`ocr_engine=None`); set it one, such as "rapidocr".')
         captions = []
         for video in as_batch(videos):
-            with opened_video(video, fps=fps, backend=self.video_backend) as opened:
+            with self._opened(video, fps) as opened:
                 captions.append(self.captioner(opened))
         return captions
 
@@ -200,7 +201,7 @@ class TCDProcessor(ProcessorMixin):
             captions, or `None`.
         """
         captioner = self.captioner
-        with opened_video(video, fps=fps, backend=self.video_backend) as opened:
+        with self._opened(video, fps) as opened:
             length = opened.duration / self.num_frames
             centres = [(i + 0.5) * length for i in range(self.num_frames)]
             if not with_captions or captioner.engine is None:
@@ -231,6 +232,9 @@ class TCDProcessor(ProcessorMixin):
             return super().to_dict()
         finally:
             self.ocr_engine = engine
+
+    def _opened(self, video, fps: float | None):
+        return opened_video(video, fps=fps, backend=self.video_backend, num_threads=default_num_threads())
 
     def _read_videos(self, videos, ocr_captions, fps):
         if ocr_captions is not None and len(ocr_captions) != len(videos):

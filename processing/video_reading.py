@@ -6,6 +6,7 @@ same frames bit for bit: the frame for a time is the one on screen at that time,
 metadata, and reduced by one resize path that knows nothing of the reader. One full-size frame is held at a time.
 """
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +30,7 @@ from .video_decoders import (
     open_decoder,
 )
 
-__all__ = ["Video", "VideoInput", "VideoReadError", "open_video"]
+__all__ = ["Video", "VideoInput", "VideoReadError", "open_video", "opened_video"]
 
 VideoInput = str | os.PathLike | bytes | BinaryIO | np.ndarray | list[Image.Image]
 
@@ -90,6 +91,21 @@ def open_video(
             raise
         return Video(source.name, pyav())
     return Video(source.name, decoder, fallback=pyav if backend == "auto" and has_pyav() else None)
+
+
+@contextlib.contextmanager
+def opened_video(
+    video: "VideoInput | Video", fps: float | None = None, backend: str = "auto", num_threads: int = 0
+) -> Iterator["Video"]:
+    """As [`open_video`], but a [`Video`] that is given open stays open, and `fps` is ignored for files."""
+    if fps is not None and not isinstance(video, (np.ndarray, list, tuple)):
+        fps = None  # files have their own
+    opened = open_video(video, fps=fps, backend=backend, num_threads=num_threads)
+    try:
+        yield opened
+    finally:
+        if opened is not video:
+            opened.close()
 
 
 class Video:

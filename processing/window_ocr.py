@@ -7,12 +7,11 @@ print(captions[0].start, captions[0].end, captions[0].text)
 """
 
 import bisect
-import contextlib
 import logging
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
@@ -23,7 +22,7 @@ from .caption_drawing import draw_captions
 from .frame_skipping import Stretch, split_into_stretches
 from .ocr_engines import OCREngine, TextReading, default_num_threads, get_engine, normalize_text
 from .text_tracks import Sighting, TextTrack, merge_sightings, spelling, split_columns
-from .video_reading import Video, open_video
+from .video_reading import opened_video
 
 __all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
 
@@ -143,7 +142,7 @@ class WindowOCRCaptioner:
             VideoReadError: the video cannot be read.
             OCREngineError: the engine's weights cannot be had.
         """
-        with opened_video(video, fps=fps) as opened:
+        with opened_video(video, fps=fps, num_threads=default_num_threads()) as opened:
             times = self.sample_times(opened.duration)
             frames = opened.iter_frames_at(times, max_side=self.max_side)
             return self.caption_frames(zip(times, frames, strict=True), opened.duration)
@@ -279,19 +278,6 @@ class WindowOCRCaptioner:
             _as_caption(window, merge_sightings(_sightings(in_window, part, read)))
             for window, part, in_window in zip(self._windows(duration), parts, samples, strict=True)
         ]
-
-
-@contextlib.contextmanager
-def opened_video(video, fps: float | None = None, backend: str = "auto") -> Iterator[Video]:
-    """`open_video` with this process's share of the machine. A [`Video`] that is given open stays open."""
-    if fps is not None and not isinstance(video, (np.ndarray, list, tuple)):
-        fps = None  # files have their own
-    opened = open_video(video, fps=fps, backend=backend, num_threads=default_num_threads())
-    try:
-        yield opened
-    finally:
-        if opened is not video:
-            opened.close()
 
 
 def fit_caption(texts: Sequence[str], fits: Callable[[str], bool]) -> str:
