@@ -23,16 +23,17 @@ class CrossAttention(nn.Module):
     Multi-head attention of one sequence to another through the attention interface of transformers.
 
     Args:
-        config ([`TCDConfig`]): gives width, heads, and the attention implementation.
+        config ([`TCDConfig`]): gives width and attention implementation.
         neutral (`dict[str, str]`, *optional*): projections that start as `"zeros"` or as the identity (`"eye"`), not at
             random. `TCDPreTrainedModel` reads it off the projections.
+        num_heads (`int`, *optional*, defaults to `config.fusion_num_heads`)
     """
 
-    def __init__(self, config, neutral: dict[str, str] | None = None):
+    def __init__(self, config, neutral: dict[str, str] | None = None, num_heads: int | None = None):
         super().__init__()
         self.config = config
-        self.num_heads = config.fusion_num_heads
-        self.head_dim = config.projection_dim // config.fusion_num_heads
+        self.num_heads = num_heads or config.fusion_num_heads
+        self.head_dim = config.projection_dim // self.num_heads
         self.scaling = self.head_dim**-0.5
         self.is_causal = False
         self.q_proj = nn.Linear(config.projection_dim, config.projection_dim)

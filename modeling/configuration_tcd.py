@@ -26,11 +26,12 @@ class TCDConfig(PreTrainedConfig):
             where it has none.
         interaction (`"tcd"` or `"tib"`, *optional*, defaults to `"tcd"`):
             How a text meets a video: the scene-text aware interaction of TCD, or the text-gated interaction block of
-            EERCF.
+            EERCF, which reads no OCR captions.
         num_frames (`int`, *optional*, defaults to 12):
             Frames per video, and OCR windows per video (N in the paper).
         use_ocr (`bool`, *optional*, defaults to `True`):
-            Read OCR captions. `False` leaves the text-video part alone: no co-attention, no hybrid clue.
+            Read OCR captions. `False` leaves the text-video part alone: no co-attention, no hybrid clue. Ignored with
+            `interaction="tib"`; `reads_ocr` tells which holds.
         share_ocr_encoder (`bool`, *optional*, defaults to `True`):
             Encode OCR captions with the text encoder's own weights (ours). `False` gives them a tower of their own. It
             starts as a copy in [`TCDModel.from_backbone`], and where a checkpoint of a shared one is loaded.
@@ -49,20 +50,53 @@ class TCDConfig(PreTrainedConfig):
         fusion_num_heads (`int`, *optional*, defaults to 1):
             Heads of the co-attention and of the distillation. One head keeps exact scoring cheapest.
         fusion_dropout (`float`, *optional*, defaults to 0.3):
-            Dropout on the attention outputs of the new modules, in [0, 1).
+            Dropout on the outputs of the co-attention and of the distillation, in [0, 1).
         use_calibration (`bool`, *optional*, defaults to `True`):
             Add the heterogeneous semantics calibrating loss (HSC) in training.
         calibration_weight (`float`, *optional*, defaults to 0.1):
             Its weight (lambda in the paper; 0.05 on MSR-VTT), 0 or more.
         calibration_temperature (`float`, *optional*, defaults to 0.1):
             Temperature of its soft nearest neighbours (ours), above 0.
+        temporal_num_layers (`int`, *optional*, defaults to 4):
+            Transformer layers over the frames, before they are averaged to the coarse vector, and in which EERCF's
+            gated frames are weighed. 0 does without.
+        use_patch_features (`bool`, *optional*, defaults to `False`):
+            Embed every patch of every frame too, for CLIP and SigLIP. Only `interaction="tib"` scores patches. They
+            take as many times the memory of the frames as a frame has patches.
+        coarse_loss_weight (`float`, *optional*):
+            Weight of the coarse contrastive loss, 0 or more. By default 0.8 with `interaction="tib"`, where it trains
+            the mix below, and 0.2 with `"tcd"` (ours: there it serves recall only, and the score that ranks should
+            lead the backbone).
+        tib_loss_weight (`float`, *optional*, defaults to 0.2):
+            Weight of the contrastive loss of the text-gated frames, with `interaction="tib"`.
+        pearson_weight (`float`, *optional*, defaults to 0.001):
+            Weight of the Pearson constraint.
+        pearson_diagonal_weight, pearson_off_diagonal_weight (`float`, *optional*, default to 0.14 and 0.0):
+            Within the Pearson constraint: weight of making equal dimensions correlate, and of decorrelating different
+            ones.
+        pearson_video_weight, pearson_tib_frame_weight, pearson_tib_patch_weight (`float`, *optional*, default to 1.0,
+        1.0 and 0.0):
+            Weight of the constraint between texts and coarse vectors, text-gated frames, and text-gated patches; the
+            last two with `interaction="tib"`.
+        weak_temperature (`float`, *optional*, defaults to 0.01):
+            Temperature at which a text's cosines with frames, or with patches, weigh themselves ("weak" scores of
+            EERCF), above 0.
+        tib_frame_temperature, tib_patch_temperature (`float`, *optional*, default to 0.1 and 0.01):
+            Temperatures of the text's gate on frames and on patches, above 0.
+        training_video_weight, training_frame_weight, training_patch_weight (`float`, *optional*, default to 0.5, 0.5
+        and 0.05):
+            Mix of video, weak frame and weak patch scores that the coarse loss trains with `interaction="tib"`.
+        rerank_video_weight, rerank_frame_weight, rerank_patch_weight, rerank_tib_frame_weight, rerank_tib_patch_weight
+        (`float`, *optional*, default to 0.5, 0.8, 0.2, 0.2 and 0.0):
+            Mix of video, weak frame, weak patch, text-gated frame and text-gated patch scores that ranks with
+            `interaction="tib"`. The similarity is their mean with these weights, over those that are computed.
         projection_dim (`int`, *optional*):
             Width of the joint space. Read off the backbone's configuration; set it only where that fails.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of the new modules' random weights.
 
     Raises:
-        ValueError: a number out of its range, or a width that the heads do not divide.
+        ValueError: a number out of its range, a width that the heads do not divide, or no score to rank by.
 
     Example:
 
@@ -94,6 +128,27 @@ class TCDConfig(PreTrainedConfig):
     use_calibration: bool = True
     calibration_weight: float | int = 0.1
     calibration_temperature: float | int = 0.1
+    temporal_num_layers: int = 4
+    use_patch_features: bool = False
+    coarse_loss_weight: float | int | None = None
+    tib_loss_weight: float | int = 0.2
+    pearson_weight: float | int = 0.001
+    pearson_diagonal_weight: float | int = 0.14
+    pearson_off_diagonal_weight: float | int = 0.0
+    pearson_video_weight: float | int = 1.0
+    pearson_tib_frame_weight: float | int = 1.0
+    pearson_tib_patch_weight: float | int = 0.0
+    weak_temperature: float | int = 0.01
+    tib_frame_temperature: float | int = 0.1
+    tib_patch_temperature: float | int = 0.01
+    training_video_weight: float | int = 0.5
+    training_frame_weight: float | int = 0.5
+    training_patch_weight: float | int = 0.05
+    rerank_video_weight: float | int = 0.5
+    rerank_frame_weight: float | int = 0.8
+    rerank_patch_weight: float | int = 0.2
+    rerank_tib_frame_weight: float | int = 0.2
+    rerank_tib_patch_weight: float | int = 0.0
     projection_dim: int | None = None
     initializer_range: float | int = 0.02
 
@@ -105,19 +160,33 @@ class TCDConfig(PreTrainedConfig):
             self.backbone_config = AutoConfig.for_model(**{"model_type": "clip", **self.backbone_config})
         if self.projection_dim is None:
             self.projection_dim = joint_width(self.backbone_config)
+        if self.coarse_loss_weight is None:
+            self.coarse_loss_weight = 0.8 if self.interaction == "tib" else 0.2
         super().__post_init__(**kwargs)
+
+    @property
+    def reads_ocr(self) -> bool:
+        """Whether the model embeds OCR captions: with `use_ocr=True`, and never with `interaction="tib"`."""
+        return self.use_ocr and self.interaction == "tcd"
 
     def validate_ranges(self):
         """Part of the `@strict` validation: numbers that no model could be built or trained with."""
         for name in ("num_frames", "fusion_num_heads", "projection_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)}.")
-        for name in ("text_condition_temperature", "calibration_temperature"):
+        fields = self.__dataclass_fields__
+        for name in (each for each in fields if each.endswith("_temperature")):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}.")
-        for name in ("calibration_weight", "initializer_range"):
+        weights = [each for each in fields if each.endswith("_weight")]
+        for name in (*weights, "initializer_range", "temporal_num_layers"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")
+        if not self.rerank_video_weight + self.rerank_frame_weight + self.rerank_tib_frame_weight > 0:
+            raise ValueError(
+                "One of `rerank_video_weight`, `rerank_frame_weight` and `rerank_tib_frame_weight` must be above 0: "
+                "there is no score to rank by."
+            )
         if not 0 <= self.fusion_dropout < 1:
             raise ValueError(f"`fusion_dropout` must be in [0, 1), got {self.fusion_dropout}.")
         if self.projection_dim % self.fusion_num_heads:

@@ -6,9 +6,12 @@ needs whole vectors is done once per video (tables of dot products between its o
 seen through the clue's projections). A pair then costs dot products of the text with the video's vectors, which are
 plain matrix products over all pairs, and sums over `num_frames` numbers.
 
-The hybrid clue is written as a combination `sum_m g_m z_m` of vectors that do not depend on the query: projected
-windows, projected frames, and constants of the module. Its cosine with the text is `g.(z t) / |g|_G`,
-with `G` the table of `z.z`.
+The hybrid clue is `sum_m g_m z_m + sum_m a_m f_m`: `z` are a video's projected windows and frames, `f` what the type
+embeddings and biases add, the same for every video, `a` the clue's attention and `g` attention times gate. Its cosine
+with the text is `(g.(z t) + a.(f t)) / |clue|`, and the norm is a quadratic form in `(g, a)`.
+
+Texts are the last dimension of everything that pairs have, `(num_videos, num_frames, num_texts)`: sums and softmaxes
+over the few frames then run along texts, where the processor computes many at once.
 """
 
 from dataclasses import dataclass
@@ -17,21 +20,23 @@ import torch
 from transformers.utils import ModelOutput
 
 from .distillation import ClueDistilling
-from .gating import text_condition_weights, visible_windows
+from .gating import visible_windows
 
-__all__ = ["TCDScoringTables", "factorized_scores", "scoring_tables"]
+__all__ = ["FactorizedScorer", "TCDScoringTables", "scoring_tables"]
 
 
 @dataclass
 class TCDScoringTables(ModelOutput):
     """
-    What exact scoring needs of a video beside its features; float32, free of any query. `H` heads, `N` frames, `M = 4 H
-    N + 1` vectors that span the hybrid clue.
+    What exact scoring needs of a video beside its features; float32, free of any query. `H` heads, `N` frames. With one
+    head and 12 frames, 1,464 numbers a video: 5.7 KiB, or 2.9 KiB kept as float16.
 
     Args:
         frame_gram (`torch.FloatTensor` of shape `(batch_size, N, N)`): dot products of the fused frames.
         window_gram (`torch.FloatTensor` of shape `(batch_size, N, N)`, *optional*): of the fused windows.
-        clue_gram (`torch.FloatTensor` of shape `(batch_size, M, M)`, *optional*): of the vectors that span the clue.
+        clue_gram (`torch.FloatTensor` of shape `(batch_size, 2 H N, 4 H N)`, *optional*): of the vectors that the video
+            adds to the clue (windows, then frames, seen by each head), with each other and then, doubled, with those
+            that are the same for every video.
         window_logits (`torch.FloatTensor` of shape `(batch_size, H, Q, N)`, *optional*): attention logits of each
             window per unit of gate; `Q` is 1 for a clue token and `N + 1` where frames ask, of which the last row is
             what does not depend on the asking frame's gate.
@@ -45,58 +50,75 @@ class TCDScoringTables(ModelOutput):
     frame_logits: torch.FloatTensor | None = None
 
 
-def factorized_scores(model, text_embeds: torch.Tensor, video_features) -> dict[str, torch.Tensor]:
+class FactorizedScorer:
     """
-    The scores of [`reference_scores`], to rounding, without gated features of any pair.
+    Gives the scores of [`reference_scores`], to rounding, without gated features of any pair. What depends on the texts
+    and the weights alone is computed here, once for all blocks of pairs.
 
     Args:
         model ([`TCDModel`]): with `text_condition="after"`.
         text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised.
-        video_features ([`TCDVideoFeatures`]): of `num_videos` videos; with their `scoring_tables`.
-
-    Returns:
-        `dict` of `similarity`, `text_video`, `text_ocr`, `text_hybrid`, `torch.FloatTensor` of shape `(num_texts,
-        num_videos)` each; the last two only where the model reads OCR.
     """
-    config, scale = model.config, model.logit_scale.exp()
-    tables = video_features.scoring_tables
-    text, temperature = text_embeds.float(), config.text_condition_temperature
-    frames = video_features.fused_frame_embeds.float()
-    frame_gates = text_condition_weights(text, video_features.frame_embeds, scale, temperature)
-    text_video = gated_cosine(frame_gates, dots(text, frames), tables.frame_gram)
-    if not config.use_ocr:
-        return {"similarity": text_video, "text_video": text_video}
 
-    windows = video_features.fused_ocr_embeds.float()
-    mask = visible_windows(video_features.ocr_mask)
-    window_gates = text_condition_weights(text, video_features.ocr_embeds, scale, temperature, mask)
-    text_ocr = gated_cosine(window_gates, dots(text, windows), tables.window_gram)
+    def __init__(self, model, text_embeds: torch.Tensor):
+        self.model, config = model, model.config
+        text = text_embeds.float()
+        # Times a frame's embedding, the logits of the gate.
+        self.gate_query = text[None] * (model.logit_scale.detach().exp().float() / config.text_condition_temperature)
+        self.text = text[None]
+        if config.use_ocr:
+            self.from_windows, self.from_frames = clue_answers(model)
+            fixed = torch.cat([self.from_windows.fixed, self.from_frames.fixed])  # (2 H N, dim)
+            self.fixed_gram, self.fixed_dots = fixed @ fixed.T, fixed @ text.T
+            self.seen_by_windows = torch.cat([self.text, self.from_windows.seen(text)])  # (1 + H, num_texts, dim)
+            self.seen_by_frames = torch.cat([self.text, self.from_frames.seen(text)])
 
-    from_windows, from_frames = clue_answers(model)
-    on_windows = from_windows.attend(window_gates, frame_gates, tables.window_logits, mask, None)
-    on_frames = from_frames.attend(frame_gates, window_gates, tables.frame_logits, None, mask)
-    coefficients = torch.cat(
-        [
-            (on_windows * window_gates[:, :, None]).flatten(2),
-            (on_frames * frame_gates[:, :, None]).flatten(2),
-            on_windows.flatten(2),
-            on_frames.flatten(2),
-            torch.ones_like(text_ocr)[..., None],
-        ],
-        dim=-1,
-    )
-    fixed = fixed_vectors(from_windows, from_frames)
-    spans = torch.cat(
-        [
-            from_windows.dots(text, windows).flatten(2),
-            from_frames.dots(text, frames).flatten(2),
-            (text @ fixed.T)[:, None].expand(-1, len(frames), -1),
-        ],
-        dim=-1,
-    )
-    text_hybrid = gated_cosine(coefficients, spans, tables.clue_gram)
-    similarity = (text_video + text_ocr + text_hybrid) / 3
-    return {"similarity": similarity, "text_video": text_video, "text_ocr": text_ocr, "text_hybrid": text_hybrid}
+    def prepare(self, video_features):
+        """The videos in float32 and with their tables: once, however many blocks of texts they meet."""
+        videos = video_features.map_videos(lambda rows: rows.float() if rows.is_floating_point() else rows)
+        return self.model.precompute(videos) if videos.scoring_tables is None else videos
+
+    def __call__(self, texts: slice, videos) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            texts (`slice`): which of the texts.
+            videos ([`TCDVideoFeatures`]): of `num_videos` videos, as `prepare` gives them.
+
+        Returns:
+            `dict` of `similarity`, `text_video`, `text_ocr`, `text_hybrid`, `torch.FloatTensor` of shape `(num_texts,
+            num_videos)` each; the last two only where the model reads OCR.
+        """
+        tables = videos.scoring_tables
+        frame_gates = dots(videos.frame_embeds, self.gate_query[:, texts])[:, 0].softmax(dim=1)
+        frame_gates = frame_gates * frame_gates.shape[1]
+        if not self.model.config.use_ocr:
+            frame_dots = dots(videos.fused_frame_embeds, self.text[:, texts])[:, 0]
+            text_video = gated_cosine(frame_gates, frame_dots, tables.frame_gram)
+            return {"similarity": text_video, "text_video": text_video}
+
+        mask = visible_windows(videos.ocr_mask)[..., None]  # (num_videos, N, 1)
+        window_gates = dots(videos.ocr_embeds, self.gate_query[:, texts])[:, 0] + hidden(mask)
+        window_gates = window_gates.softmax(dim=1) * mask.sum(dim=1, keepdim=True)
+        frame_dots = dots(videos.fused_frame_embeds, self.seen_by_frames[:, texts])
+        window_dots = dots(videos.fused_ocr_embeds, self.seen_by_windows[:, texts])
+        text_video = gated_cosine(frame_gates, frame_dots[:, 0], tables.frame_gram)
+        text_ocr = gated_cosine(window_gates, window_dots[:, 0], tables.window_gram)
+
+        everywhere = torch.ones_like(mask)
+        on_windows = self.from_windows.attend(window_gates, frame_gates, tables.window_logits, mask, everywhere)
+        on_frames = self.from_frames.attend(frame_gates, window_gates, tables.frame_logits, everywhere, mask)
+        gated_windows, gated_frames = on_windows * window_gates[:, None], on_frames * frame_gates[:, None]
+        text_dots = inner(gated_windows, window_dots[:, 1:]).sum(1) + inner(gated_frames, frame_dots[:, 1:]).sum(1)
+        gated, attention = (
+            torch.cat([each.flatten(1, 2) for each in both], dim=1)  # (num_videos, 2 H N, num_texts)
+            for both in ((gated_windows, gated_frames), (on_windows, on_frames))
+        )
+        text_dots = text_dots + inner(attention, self.fixed_dots[:, texts])
+        squared_norm = inner(gated, tables.clue_gram @ torch.cat([gated, attention], dim=1))
+        squared_norm = squared_norm + inner(attention, self.fixed_gram @ attention)
+        text_hybrid = cosine(text_dots, squared_norm)
+        similarity = (text_video + text_ocr + text_hybrid) / 3
+        return {"similarity": similarity, "text_video": text_video, "text_ocr": text_ocr, "text_hybrid": text_hybrid}
 
 
 def scoring_tables(model, video_features) -> TCDScoringTables:
@@ -106,31 +128,39 @@ def scoring_tables(model, video_features) -> TCDScoringTables:
     if model.config.use_ocr:
         windows = video_features.fused_ocr_embeds.float()
         from_windows, from_frames = clue_answers(model)
-        fixed = fixed_vectors(from_windows, from_frames).expand(len(frames), -1, -1)
-        spanning = torch.cat([from_windows.values(windows), from_frames.values(frames), fixed], dim=1)
+        values = torch.cat([from_windows.values(windows), from_frames.values(frames)], dim=1)
+        fixed = torch.cat([from_windows.fixed, from_frames.fixed])
         tables.window_gram = windows @ windows.mT
-        tables.clue_gram = spanning @ spanning.mT
+        tables.clue_gram = torch.cat([values @ values.mT, 2 * values @ fixed.T], dim=-1)
         tables.window_logits = from_windows.logits(windows, frames)
         tables.frame_logits = from_frames.logits(frames, windows)
     return tables
 
 
-def dots(text: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
-    """Dot products of texts `(T, dim)` with every moment `(B, N, dim)`: one matrix product. Returns `(T, B, N)`."""
-    return (text @ moments.flatten(0, 1).T).unflatten(1, moments.shape[:2])
+def dots(moments: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """Dot products of every moment `(B, N, dim)` with queries `(H, T, dim)`: one matrix product, `(B, H, N, T)`."""
+    products = moments.flatten(0, 1) @ queries.flatten(0, 1).T
+    return products.view(*moments.shape[:2], *queries.shape[:2]).transpose(1, 2)
 
 
-def gated_cosine(coefficients: torch.Tensor, text_dots: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
-    """Cosine of texts with `sum_m g_m z_m`, from `g` and `z t` `(T, B, M)` and `z z` `(B, M, M)`. Returns `(T, B)`."""
-    through_gram = torch.bmm(coefficients.transpose(0, 1), gram).transpose(0, 1)
-    squared_norm = (through_gram * coefficients).sum(dim=-1)
-    return (coefficients * text_dots).sum(dim=-1) / squared_norm.clamp(min=1e-24).sqrt()
+def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Dot products over the dimension before the texts."""
+    return (a * b).sum(dim=-2)
 
 
-def fixed_vectors(from_windows: "Answers", from_frames: "Answers") -> torch.Tensor:
-    """The vectors of the clue that are the same for every video `(2 H N + 1, dim)`."""
-    constant = (from_windows.constant + from_frames.constant)[None]
-    return torch.cat([from_windows.fixed.flatten(0, 1), from_frames.fixed.flatten(0, 1), constant])
+def gated_cosine(gates: torch.Tensor, text_dots: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
+    """Cosine of texts with `sum_i w_i y_i`, from `w` and `y t` `(B, N, T)` and `y y` `(B, N, N)`. Returns `(T, B)`."""
+    return cosine(inner(gates, text_dots), inner(gates, gram @ gates))
+
+
+def cosine(text_dots: torch.Tensor, squared_norms: torch.Tensor) -> torch.Tensor:
+    """Cosines `(T, B)` of unit texts with vectors of these dot products and squared norms `(B, T)`."""
+    return (text_dots * squared_norms.clamp(min=1e-24).rsqrt()).T
+
+
+def hidden(mask: torch.Tensor) -> torch.Tensor:
+    """What is added to logits so that a softmax gives nothing to where `mask` is `False`."""
+    return torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)
 
 
 def clue_answers(model) -> tuple["Answers", "Answers"]:
@@ -167,16 +197,16 @@ class Answers:
         if attention is None:
             identity = torch.eye(dim, dtype=torch.float32, device=device)
             self.value_weight, self.output_weight = identity[None], identity[:, None]
-            self.constant = identity.new_zeros(dim)
+            self.fixed = identity.new_zeros(num_frames, dim)
             self.offsets = identity.new_zeros(1, num_frames)
-        else:
-            heads = (attention.num_heads, attention.head_dim)
-            self.value_weight = attention.v_proj.weight.float().unflatten(0, heads)  # (H, head_dim, dim)
-            self.output_weight = attention.out_proj.weight.float().unflatten(1, heads)  # (dim, H, head_dim)
-            constant = attention.out_proj.weight.float() @ attention.v_proj.bias.float()
-            self.constant = constant + attention.out_proj.bias.float()
-        types = self.constant.new_zeros(shape) if type_embedding is None else type_embedding.float()
-        self.fixed = self.values(types[None]).unflatten(1, (-1, num_frames))[0]  # (H, N, dim)
+            return
+        heads = (attention.num_heads, attention.head_dim)
+        self.value_weight = attention.v_proj.weight.float().unflatten(0, heads)  # (H, head_dim, dim)
+        self.output_weight = attention.out_proj.weight.float().unflatten(1, heads)  # (dim, H, head_dim)
+        constant = attention.out_proj.weight.float() @ attention.v_proj.bias.float() + attention.out_proj.bias.float()
+        # Every head's attention sums to one, so each moment may carry the head's share of what is always added.
+        types = constant.new_zeros(shape) if type_embedding is None else type_embedding.float()
+        self.fixed = self.values(types[None])[0] + constant / attention.num_heads  # (H N, dim)
         if query is not None:
             asked = attention.q_proj(query).float().view(heads) * attention.scaling
             self.key_weight = torch.einsum("hk,hkd->hd", asked, attention.k_proj.weight.float().unflatten(0, heads))
@@ -188,11 +218,9 @@ class Answers:
         projected = torch.einsum("bnd,hkd->bhnk", moments, self.value_weight)
         return torch.einsum("bhnk,dhk->bhnd", projected, self.output_weight).flatten(1, 2)
 
-    def dots(self, text, moments):
-        """Dot products of texts `(T, dim)` with the values of moments `(B, N, dim)`: `(T, B, H, N)`."""
-        seen = torch.einsum("td,dhk->thk", text, self.output_weight)
-        seen = torch.einsum("thk,hkd->thd", seen, self.value_weight)  # the text, seen through the projections
-        return dots(seen.flatten(0, 1), moments).unflatten(0, seen.shape[:2]).movedim(1, 2)
+    def seen(self, text):
+        """Texts `(T, dim)` whose dot products with moments are those of the texts with `values`: `(H, T, dim)`."""
+        return torch.einsum("td,dhk->htk", text, self.output_weight) @ self.value_weight
 
     def logits(self, moments, askers):
         """Attention logits per unit of gate: `(B, H, 1, N)` for a clue token, `(B, H, N + 1, N)` where moments ask."""
@@ -209,17 +237,15 @@ class Answers:
         return torch.cat([asked, bias], dim=2) @ keys.mT * self.attention.scaling
 
     def attend(self, gates, asking_gates, logits, mask, asking_mask):
-        """Attention of each pair to each moment, averaged over who asks: `(T, B, H, N)`."""
+        """
+        Attention of each pair to each moment, averaged over who asks, `(B, H, N, T)`; from gates `(B, N, T)`, `logits`
+        as above, and masks `(B, N, 1)` of moments and askers that count.
+        """
+        unseen = hidden(mask)[:, None]  # (B, 1, N, 1)
         if logits.shape[2] == 1:
-            gated = gates[:, :, None] * logits[:, :, 0] + self.offsets
-            return softmax(gated, None if mask is None else mask[:, None])
-        asked = asking_gates[:, :, None, :, None] * logits[:, :, :-1] + logits[:, :, -1:]
-        weights = softmax(gates[:, :, None, None] * asked, None if mask is None else mask[:, None, None])
-        if asking_mask is None:
-            return weights.mean(dim=-2)
-        shares = asking_mask / asking_mask.sum(dim=-1, keepdim=True)
-        return (weights * shares[:, None, :, None]).sum(dim=-2)
-
-
-def softmax(logits, mask):
-    return (logits if mask is None else logits.masked_fill(~mask, -torch.inf)).softmax(dim=-1)
+            return torch.addcmul(self.offsets[..., None] + unseen, gates[:, None], logits.mT).softmax(dim=-2)
+        logits = logits[..., None]  # (B, H, N + 1, N, 1)
+        asked = torch.addcmul(logits[:, :, -1:], asking_gates[:, None, :, None], logits[:, :, :-1])
+        weights = torch.addcmul(unseen[:, :, None], asked, gates[:, None, None]).softmax(dim=-2)  # (B, H, N, N, T)
+        shares = asking_mask / asking_mask.sum(dim=1, keepdim=True)
+        return (weights * shares[:, None, :, None]).sum(dim=2)

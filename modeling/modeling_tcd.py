@@ -1,127 +1,37 @@
 """TCD model: text-video retrieval that reads the text in the video."""
 
 import contextlib
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import can_return_tuple
 
 from .calibration import CalibrationLoss
 from .co_attention import VideoOCRCoAttention
+from .coarse_to_fine import (
+    PearsonConstraint,
+    TemporalEncoder,
+    mixed_scores,
+    paired_gated_embeds,
+    rerank_weights,
+    training_weights,
+)
 from .configuration_tcd import TCDConfig
 from .contrastive import ContrastiveLoss, check_even_batches, gather_with_gradient, world
 from .distillation import ClueDistilling, CrossAttentionClue, masked_mean
 from .factorized_scoring import TCDScoringTables, scoring_tables
 from .gating import visible_windows
-from .scoring import TCDScores, pair_scores
+from .outputs import TCDOutput, TCDVideoFeatures
+from .scoring import TCDScores, candidate_scores, pair_scores
 
 __all__ = ["TCDModel", "TCDOutput", "TCDPreTrainedModel", "TCDVideoFeatures"]
 
 LOGIT_SCALE_INIT = 2.6592  # CLIP's: a temperature of 0.07
-
-
-@dataclass
-class TCDVideoFeatures(ModelOutput):
-    """
-    Everything a video is scored by, free of any query: what an index stores.
-
-    Args:
-        frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`):
-            L2-normalised frame embeddings of the backbone (`v`); the gate reads them.
-        ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, *optional*):
-            L2-normalised embeddings of the windows' captions (`o`). `None` where the model does not read OCR.
-        fused_frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`):
-            Frames after the co-attention (`y`), not normalised; the gate acts on them. The frames themselves without
-            co-attention, and with `text_condition="before"`, where it runs for every pair.
-        fused_ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, *optional*):
-            Windows after the co-attention (`x`), likewise.
-        ocr_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
-            Windows with text. A row without any is scored over all its windows.
-        coarse_embeds (`torch.FloatTensor` of shape `(batch_size, dim)`):
-            One L2-normalised vector per video, for recall (ours): `n(n(mean v) + n(mean o))`, the second term only
-            where the video has text.
-        patch_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, num_patches, dim)`, *optional*):
-            Reserved for EERCF's patch level; `None` in this version.
-        vision_model_output (`BaseModelOutputWithPooling`, *optional*):
-            The image tower's output over all frames, `batch_size * num_frames` rows.
-        ocr_model_output (`BaseModelOutputWithPooling`, *optional*):
-            The text tower's output over the captions; each different caption of the batch is encoded once, and has
-            one row.
-        co_attentions (`tuple(torch.FloatTensor)`, *optional*):
-            Attention weights `(batch_size, num_heads, num_frames, num_frames)` of video reading OCR and of OCR reading
-            video, when `output_attentions=True` and the attention implementation gives them (`"eager"`).
-        scoring_tables ([`TCDScoringTables`], *optional*):
-            What [`~TCDModel.precompute`] adds, so that scoring need not compute it for every call.
-    """
-
-    frame_embeds: torch.FloatTensor | None = None
-    ocr_embeds: torch.FloatTensor | None = None
-    fused_frame_embeds: torch.FloatTensor | None = None
-    fused_ocr_embeds: torch.FloatTensor | None = None
-    ocr_mask: torch.BoolTensor | None = None
-    coarse_embeds: torch.FloatTensor | None = None
-    patch_embeds: torch.FloatTensor | None = None
-    vision_model_output: BaseModelOutputWithPooling | None = None
-    ocr_model_output: BaseModelOutputWithPooling | None = None
-    co_attentions: tuple[torch.FloatTensor, ...] | None = None
-    scoring_tables: TCDScoringTables | None = None
-
-    def map_videos(self, function) -> "TCDVideoFeatures":
-        """The same features with `function` applied to every tensor whose rows are videos."""
-        tensors = {name: function(value) for name, value in self.items() if torch.is_tensor(value)}
-        tables = self.scoring_tables
-        if tables is not None:
-            tables = TCDScoringTables(**{name: function(value) for name, value in tables.items()})
-        return TCDVideoFeatures(**tensors, scoring_tables=tables)
-
-    def split(self, size: int) -> list["TCDVideoFeatures"]:
-        """Pieces of at most `size` videos, in order."""
-        return [
-            self.map_videos(lambda rows, start=start: rows[start : start + size])
-            for start in range(0, len(self.frame_embeds), size)
-        ]
-
-
-@dataclass
-class TCDOutput(ModelOutput):
-    """
-    What [`TCDModel`] returns. `T` texts, `B` videos; a field is `None` where its inputs were not given.
-
-    Args:
-        loss (`torch.FloatTensor`, scalar): `contrastive_loss + calibration_weight * calibration_loss`, with
-            `return_loss=True`.
-        contrastive_loss (`torch.FloatTensor`, scalar): symmetric InfoNCE over the pairs of all processes.
-        calibration_loss (`torch.FloatTensor`, scalar): HSC, in squared frames, with `use_calibration`.
-        coarse_loss, pearson_loss (`torch.FloatTensor`, scalar): reserved for EERCF's terms; `None` in this version.
-        logits_per_text (`torch.FloatTensor` of shape `(T, B)`): `exp(logit_scale)` times the similarity.
-        logits_per_video (`torch.FloatTensor` of shape `(B, T)`): its transpose.
-        text_video_similarity, text_ocr_similarity, text_hybrid_similarity (`torch.FloatTensor` of shape `(T, B)`):
-            The parts of the similarity: why a video matched.
-        text_embeds (`torch.FloatTensor` of shape `(T, dim)`): L2-normalised.
-        video_features ([`TCDVideoFeatures`]): of the `B` videos, the towers' outputs with them.
-        text_model_output (`BaseModelOutputWithPooling`): the text tower's output for the texts.
-    """
-
-    loss: torch.FloatTensor | None = None
-    contrastive_loss: torch.FloatTensor | None = None
-    calibration_loss: torch.FloatTensor | None = None
-    coarse_loss: torch.FloatTensor | None = None
-    pearson_loss: torch.FloatTensor | None = None
-    logits_per_text: torch.FloatTensor | None = None
-    logits_per_video: torch.FloatTensor | None = None
-    text_video_similarity: torch.FloatTensor | None = None
-    text_ocr_similarity: torch.FloatTensor | None = None
-    text_hybrid_similarity: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
-    video_features: TCDVideoFeatures | None = None
-    text_model_output: BaseModelOutputWithPooling | None = None
-
-    def to_tuple(self) -> tuple:
-        return tuple(v.to_tuple() if isinstance(v, ModelOutput) else v for v in self.values())
+MAX_LOGIT_SCALE = 100.0  # of EERCF's logits
+PATCH_BACKBONES = ("clip", "siglip")
 
 
 class TCDPreTrainedModel(PreTrainedModel):
@@ -134,7 +44,14 @@ class TCDPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
-    _no_split_modules = ["VideoOCRCoAttention", "ClueDistilling", "CrossAttentionClue"]  # noqa: RUF012
+    _no_split_modules = [  # noqa: RUF012
+        "VideoOCRCoAttention",
+        "ClueDistilling",
+        "CrossAttentionClue",
+        "TemporalEncoderLayer",
+    ]
+    # Projections that are the identity until they are trained: a checkpoint without them is as good with them.
+    _keys_to_ignore_on_load_missing = [r"^coarse_projection\.", r"^frame_projection\."]  # noqa: RUF012
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -144,6 +61,8 @@ class TCDPreTrainedModel(PreTrainedModel):
             init.constant_(module.own_logit_scale, LOGIT_SCALE_INIT)
         elif isinstance(module, VideoOCRCoAttention):
             init.normal_(module.position_embedding, std=std)
+        elif isinstance(module, TemporalEncoder):
+            init.zeros_(module.position_embedding)
         elif isinstance(module, ClueDistilling):
             init.normal_(module.video_clue, std=std)
             init.normal_(module.ocr_clue, std=std)
@@ -162,13 +81,19 @@ class TCDModel(TCDPreTrainedModel):
     each other, once per video; a query then gates both, and is matched against the frames, the windows, and a hybrid
     clue distilled from both. The similarity is the mean of the three cosines.
 
+    With `interaction="tib"` it is EERCF (*Coarse-to-Fine Visual Representation Learning*, AAAI 2024) instead, which
+    reads no captions: a temporal encoder over the frames, and a mix of scores of different grain, from one coarse
+    vector per video to frames that the text gates, and patches.
+
+    Either way a video has one coarse vector, by which a large collection can be searched first.
+
     All weights but the SigLIP family's `logit_bias`, which the InfoNCE loss does not see, receive a gradient.
 
     Args:
         config ([`TCDConfig`]): the model's configuration. Building from it gives random weights.
 
     Raises:
-        NotImplementedError: `interaction="tib"`.
+        ValueError: a backbone that is no dual encoder, or whose patches cannot be embedded where they should be.
 
     Example:
 
@@ -184,14 +109,17 @@ class TCDModel(TCDPreTrainedModel):
 
     def __init__(self, config: TCDConfig):
         super().__init__(config)
-        if config.interaction == "tib":
-            raise NotImplementedError('`interaction="tib"` is not available yet; use `interaction="tcd"`.')
-        reads_ocr = config.use_ocr
+        reads_ocr = config.reads_ocr
         self.backbone = AutoModel.from_config(config.backbone_config)
         if not hasattr(self.backbone, "get_text_features") or not hasattr(self.backbone, "get_image_features"):
             raise ValueError(
                 f"The backbone {type(self.backbone).__name__} is no dual encoder: it must have `get_text_features` and "
                 "`get_image_features`, as CLIP, SigLIP and SigLIP 2 do."
+            )
+        if config.use_patch_features and config.backbone_config.model_type not in PATCH_BACKBONES:
+            raise ValueError(
+                f"`use_patch_features=True` needs a backbone whose patches can be projected one by one; known are "
+                f"{list(PATCH_BACKBONES)}, got {config.backbone_config.model_type!r}. Use `use_patch_features=False`."
             )
         if reads_ocr and not config.share_ocr_encoder:
             self.ocr_backbone = text_tower(AutoModel.from_config(config.backbone_config))
@@ -201,8 +129,12 @@ class TCDModel(TCDPreTrainedModel):
             self.distillation = ClueDistilling(config)
         elif reads_ocr and config.use_cross_attention:
             self.distillation = CrossAttentionClue(config)
+        self.temporal_encoder = TemporalEncoder(config) if config.temporal_num_layers else None
+        self.coarse_projection = identity_projection(config.projection_dim)
+        self.frame_projection = identity_projection(config.num_frames) if config.interaction == "tib" else None
         self.contrastive = ContrastiveLoss()
         self.calibration = CalibrationLoss(config.calibration_temperature)
+        self.pearson = PearsonConstraint(config.pearson_diagonal_weight, config.pearson_off_diagonal_weight)
         has_scale = hasattr(self.backbone, "logit_scale")
         self.own_logit_scale = None if has_scale else nn.Parameter(torch.tensor(LOGIT_SCALE_INIT))
         self.post_init()
@@ -213,7 +145,8 @@ class TCDModel(TCDPreTrainedModel):
     ) -> "TCDModel":
         """
         A model on pretrained towers, its new modules neutral: a sane zero-shot model, and where training starts. Its
-        similarity is the mean of the cosines of the text with the gated frames, the gated windows, and both.
+        similarity is the mean of the cosines of the text with the gated frames, the gated windows, and both; with
+        `interaction="tib"`, the mix of [`TCDModel`] with frames as the backbone gives them.
 
         Args:
             backbone (`str`, `os.PathLike` or `PreTrainedModel`):
@@ -316,7 +249,8 @@ class TCDModel(TCDPreTrainedModel):
                 Frame `i` is the one at the centre of window `i`. For SigLIP 2, patches of shape `(batch_size,
                 num_frames, num_patches, patch_dim)`.
             ocr_input_ids (`torch.LongTensor` of shape `(batch_size, num_frames, sequence_length)`):
-                Caption of each window; the empty caption where there is no text. Not needed with `use_ocr=False`.
+                Caption of each window; the empty caption where there is no text. Not needed, and ignored, with
+                `use_ocr=False` or `interaction="tib"`.
             ocr_attention_mask (`torch.LongTensor` of the same shape, *optional*)
             ocr_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
                 Windows with text; all of them by default.
@@ -342,10 +276,13 @@ class TCDModel(TCDPreTrainedModel):
         frame_embeds = nn.functional.normalize(vision_output.pooler_output, dim=-1)
         frame_embeds = frame_embeds.unflatten(0, (batch_size, num_frames))
 
-        ocr_embeds = ocr_output = None
-        if self.config.use_ocr:
+        ocr_embeds = ocr_output = patch_embeds = None
+        if self.config.use_patch_features:
+            patch_embeds = project_patches(self.backbone, vision_output.last_hidden_state)
+            patch_embeds = nn.functional.normalize(patch_embeds, dim=-1).unflatten(0, (batch_size, num_frames))
+        if self.config.reads_ocr:
             ocr_embeds, ocr_output = self._encode_captions(ocr_input_ids, ocr_attention_mask, **kwargs)
-        features = self.fuse(frame_embeds, ocr_embeds, ocr_mask, **kwargs)
+        features = self.fuse(frame_embeds, ocr_embeds, ocr_mask, patch_embeds, **kwargs)
         features.vision_model_output, features.ocr_model_output = vision_output, ocr_output
         return features
 
@@ -357,7 +294,7 @@ class TCDModel(TCDPreTrainedModel):
                 f"`pixel_values_videos` must have shape (batch_size, {self.config.num_frames}, ...), the second being "
                 f"`num_frames` of the configuration; got {shape}."
             )
-        if not self.config.use_ocr:
+        if not self.config.reads_ocr:
             return
         if ocr_input_ids is None:
             raise ValueError(
@@ -387,6 +324,7 @@ class TCDModel(TCDPreTrainedModel):
         frame_embeds: torch.Tensor,
         ocr_embeds: torch.Tensor | None = None,
         ocr_mask: torch.Tensor | None = None,
+        patch_embeds: torch.Tensor | None = None,
         **kwargs,
     ) -> TCDVideoFeatures:
         """
@@ -395,9 +333,11 @@ class TCDModel(TCDPreTrainedModel):
         Args:
             frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`): L2-normalised.
             ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, *optional*):
-                L2-normalised; ignored with `use_ocr=False`.
+                L2-normalised; ignored with `use_ocr=False` or `interaction="tib"`.
             ocr_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
                 Windows with text; all of them by default.
+            patch_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, num_patches, dim)`, *optional*):
+                L2-normalised; ignored with `use_patch_features=False`.
 
         Returns:
             [`TCDVideoFeatures`], without the towers' outputs.
@@ -407,10 +347,20 @@ class TCDModel(TCDPreTrainedModel):
         """
         expected = (len(frame_embeds), self.config.num_frames, self.config.projection_dim)
         check_shape("frame_embeds", frame_embeds, expected)
-        coarse_embeds = nn.functional.normalize(frame_embeds.mean(dim=1), dim=-1)
-        if not self.config.use_ocr:
+        if not self.config.use_patch_features:
+            patch_embeds = None
+        elif patch_embeds is None:
+            raise ValueError("This model embeds patches (`use_patch_features=True`), but `patch_embeds` is missing.")
+        else:
+            check_shape("patch_embeds", patch_embeds, (*expected[:2], *patch_embeds.shape[2:3], expected[2]))
+        temporal_embeds = frame_embeds if self.temporal_encoder is None else self.temporal_encoder(frame_embeds)
+        coarse_embeds = nn.functional.normalize(temporal_embeds.mean(dim=1), dim=-1)
+        if not self.config.reads_ocr:
             return TCDVideoFeatures(
-                frame_embeds=frame_embeds, fused_frame_embeds=frame_embeds, coarse_embeds=coarse_embeds
+                frame_embeds=frame_embeds,
+                fused_frame_embeds=temporal_embeds if self.config.interaction == "tib" else frame_embeds,
+                coarse_embeds=coarse_embeds,
+                patch_embeds=patch_embeds,
             )
         if ocr_embeds is None:
             raise ValueError("This model reads OCR captions (`use_ocr=True`), but `ocr_embeds` is missing.")
@@ -435,6 +385,7 @@ class TCDModel(TCDPreTrainedModel):
             fused_ocr_embeds=fused_ocr_embeds,
             ocr_mask=ocr_mask,
             coarse_embeds=nn.functional.normalize(coarse_embeds, dim=-1),
+            patch_embeds=patch_embeds,
             co_attentions=co_attentions,
         )
 
@@ -443,8 +394,26 @@ class TCDModel(TCDPreTrainedModel):
         The same features with the tables that factorised scoring reads: worth it where videos are scored more than
         once. They belong to these weights; compute them anew after training.
         """
-        tables = scoring_tables(self, video_features)
+        if self.config.interaction == "tib":
+            frames = video_features.fused_frame_embeds.float()
+            tables = TCDScoringTables(frame_gram=frames @ frames.mT)
+        else:
+            tables = scoring_tables(self, video_features)
         return TCDVideoFeatures(**{**video_features, "scoring_tables": tables})
+
+    def get_coarse_queries(self, text_embeds: torch.Tensor) -> torch.Tensor:
+        """
+        The vectors whose dot products with `coarse_embeds` of [`TCDVideoFeatures`] are the coarse scores, by which a
+        large collection is searched first (`s W_g`; the texts themselves before training).
+
+        Args:
+            text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised.
+
+        Returns:
+            `torch.FloatTensor` of shape `(num_texts, dim)`, float32, not normalised.
+        """
+        with full_precision(text_embeds.device):
+            return nn.functional.linear(text_embeds.float(), self.coarse_projection.weight.float())
 
     def score(
         self, text_embeds: torch.Tensor, video_features: TCDVideoFeatures, method: str | None = None
@@ -458,17 +427,52 @@ class TCDModel(TCDPreTrainedModel):
             video_features ([`TCDVideoFeatures`]): of `num_videos` videos.
             method (`str`, *optional*):
                 `"reference"` runs the method as written, pair by pair. `"factorized"` gives the same scores to
-                rounding, some 80 times as fast (scripts/benchmark_scoring.py), and is the default where it applies: in
-                evaluation mode with `text_condition="after"`.
+                rounding, over 100 times as fast (scripts/benchmark_scoring.py), and is the default where it applies: in
+                evaluation mode with `text_condition="after"`, and always with `interaction="tib"`.
 
         Returns:
-            [`TCDScores`] of shape `(num_texts, num_videos)`, float32.
+            [`TCDScores`] of shape `(num_texts, num_videos)`, float32. With `interaction="tib"` the similarity is the
+            weighted mean of the configuration's `rerank_*_weight`, and the text-video part is all there is.
 
         Raises:
             ValueError: an unknown method, `"factorized"` where it does not apply, no text or no video, or text
                 embeddings of another width.
         """
-        applies = self.config.text_condition == "after" and not self.training
+        method = self._scoring_method(text_embeds, video_features, method)
+        with full_precision(text_embeds.device):
+            if self.config.interaction == "tib":
+                similarity = mixed_scores(self, text_embeds, video_features, rerank_weights(self.config), method)
+                return TCDScores(similarity=similarity, text_video=similarity)
+            return pair_scores(self, text_embeds, video_features, method)
+
+    def score_pairs(
+        self, text_embeds: torch.Tensor, video_features: TCDVideoFeatures, candidates: torch.Tensor
+    ) -> TCDScores:
+        """
+        Scores every text against its own candidates only: the second stage of retrieval. Equals what
+        [`~TCDModel.score`] gives at those places; memory is bounded by blocks of candidates.
+
+        Args:
+            text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised.
+            video_features ([`TCDVideoFeatures`]): of `num_videos` videos. [`~TCDModel.precompute`] them if a video is a
+                candidate more than once.
+            candidates (`torch.LongTensor` of shape `(num_texts, num_candidates)`): rows of `video_features` for each
+                text; -1 where a text has fewer candidates.
+
+        Returns:
+            [`TCDScores`] of shape `(num_texts, num_candidates)`, float32; `-inf` where the candidate is -1.
+
+        Raises:
+            ValueError: as [`~TCDModel.score`]; candidates of another shape or type, or that are no rows of
+                `video_features`.
+        """
+        method = self._scoring_method(text_embeds, video_features, None)
+        with full_precision(text_embeds.device):
+            return candidate_scores(self, text_embeds, video_features, candidates, method)
+
+    def _scoring_method(self, text_embeds, video_features, method: str | None) -> str:
+        """The method that scores these; refuses what would fail later."""
+        applies = self.config.interaction == "tib" or (self.config.text_condition == "after" and not self.training)
         if method is None:
             method = "factorized" if applies else "reference"
         if method not in ("reference", "factorized"):
@@ -487,13 +491,18 @@ class TCDModel(TCDPreTrainedModel):
                 f"`text_embeds` must have shape (num_texts, {self.config.projection_dim}), got "
                 f"{tuple(text_embeds.shape)}."
             )
-        if self.config.use_ocr and video_features.fused_ocr_embeds is None:
+        if self.config.reads_ocr and video_features.fused_ocr_embeds is None:
             raise ValueError(
                 "This model reads OCR captions (`use_ocr=True`), but the video features hold none: they were made by a "
                 "model without OCR."
             )
-        with full_precision(text_embeds.device):
-            return pair_scores(self, text_embeds, video_features, method)
+        scores_patches = self.config.interaction == "tib" and self.config.use_patch_features
+        if scores_patches and video_features.patch_embeds is None:
+            raise ValueError(
+                "This model scores patches (`use_patch_features=True`), but the video features hold none: they were "
+                "made by a model without patch features."
+            )
+        return method
 
     @can_return_tuple
     def forward(
@@ -550,11 +559,15 @@ class TCDModel(TCDPreTrainedModel):
         return TCDOutput(**{name: getattr(output, name) for name in TCDOutput.__dataclass_fields__})
 
     def _add_scores(self, output: TCDOutput, scores: TCDScores):
-        output.logits_per_text = scores.similarity * self.logit_scale.exp().float()
+        output.logits_per_text = scores.similarity * self._logits_scale()
         output.logits_per_video = output.logits_per_text.T
         output.text_video_similarity = scores.text_video
         output.text_ocr_similarity = scores.text_ocr
         output.text_hybrid_similarity = scores.text_hybrid
+
+    def _logits_scale(self) -> torch.Tensor:
+        scale = self.logit_scale.exp().float()
+        return scale.clamp(max=MAX_LOGIT_SCALE) if self.config.interaction == "tib" else scale
 
     def _add_losses(self, output: TCDOutput):
         """Every process scores all texts against all videos; its own block of the scores goes to the output."""
@@ -564,18 +577,53 @@ class TCDModel(TCDPreTrainedModel):
         check_even_batches(batch_size, len(output.video_features.frame_embeds), output.text_embeds.device)
         texts = gather_with_gradient(output.text_embeds)
         videos = output.video_features.map_videos(gather_with_gradient)
-        scores = self.score(texts, videos)
-
         with full_precision(texts.device):
-            scale = self.logit_scale.exp().float()
-            output.contrastive_loss = self.contrastive(scores.similarity * scale)
-            output.loss = output.contrastive_loss
-            if self.config.use_ocr and self.config.use_calibration:
-                output.calibration_loss = self.calibration(videos.frame_embeds, videos.ocr_embeds, videos.ocr_mask)
-                output.loss = output.loss + self.config.calibration_weight * output.calibration_loss
-        start = world()[0] * batch_size
-        own = slice(start, start + batch_size)
-        self._add_scores(output, TCDScores(**{name: part[own, own] for name, part in scores.items()}))
+            if self.config.interaction == "tib":
+                self._add_tib_losses(output, texts, videos)
+                with torch.no_grad():  # the losses have scores of their own
+                    scores = self.score(output.text_embeds, output.video_features)
+            else:
+                scores = self.score(texts, videos)
+                self._add_tcd_losses(output, texts, videos, scores)
+                start = world()[0] * batch_size
+                own = slice(start, start + batch_size)
+                scores = TCDScores(**{name: part[own, own] for name, part in scores.items()})
+        self._add_scores(output, scores)
+
+    def _add_tcd_losses(self, output: TCDOutput, texts: torch.Tensor, videos: TCDVideoFeatures, scores: TCDScores):
+        """Losses of the scores, the two sequences of a video, and the coarse vectors, over all processes' pairs."""
+        config, scale = self.config, self._logits_scale()
+        coarse_scores = self.get_coarse_queries(texts) @ videos.coarse_embeds.float().T
+        output.contrastive_loss = self.contrastive(scores.similarity * scale)
+        output.coarse_loss = self.contrastive(coarse_scores * scale)
+        output.pearson_loss = config.pearson_video_weight * self.pearson(texts, videos.coarse_embeds)
+        output.loss = (
+            output.contrastive_loss
+            + config.coarse_loss_weight * output.coarse_loss
+            + config.pearson_weight * output.pearson_loss
+        )
+        if config.reads_ocr and config.use_calibration:
+            output.calibration_loss = self.calibration(videos.frame_embeds, videos.ocr_embeds, videos.ocr_mask)
+            output.loss = output.loss + config.calibration_weight * output.calibration_loss
+
+    def _add_tib_losses(self, output: TCDOutput, texts: torch.Tensor, videos: TCDVideoFeatures):
+        """Losses of EERCF: in training a video is gated by its own text alone, and meets every text that way."""
+        config, scale = self.config, self._logits_scale()
+        coarse_scores = mixed_scores(self, texts, videos, training_weights(config))
+        output.coarse_loss = self.contrastive(coarse_scores * scale)
+        gated = paired_gated_embeds(texts, videos.frame_embeds, videos.fused_frame_embeds, config.tib_frame_temperature)
+        output.contrastive_loss = self.contrastive(texts.float() @ gated.T * scale)
+        output.pearson_loss = config.pearson_video_weight * self.pearson(texts, videos.coarse_embeds)
+        output.pearson_loss = output.pearson_loss + config.pearson_tib_frame_weight * self.pearson(texts, gated)
+        if config.use_patch_features and config.pearson_tib_patch_weight:
+            patches = videos.patch_embeds.flatten(1, 2)
+            gated = paired_gated_embeds(texts, patches, patches, config.tib_patch_temperature)
+            output.pearson_loss = output.pearson_loss + config.pearson_tib_patch_weight * self.pearson(texts, gated)
+        output.loss = (
+            config.coarse_loss_weight * output.coarse_loss
+            + config.tib_loss_weight * output.contrastive_loss
+            + config.pearson_weight * output.pearson_loss
+        )
 
 
 def encode_text(backbone, input_ids, attention_mask, **kwargs) -> BaseModelOutputWithPooling:
@@ -593,6 +641,31 @@ def text_tower(backbone: PreTrainedModel) -> PreTrainedModel:
     for name in list(backbone._parameters):
         delattr(backbone, name)
     return backbone
+
+
+def project_patches(backbone: PreTrainedModel, last_hidden_state: torch.Tensor) -> torch.Tensor:
+    """
+    Patches in the joint space, each taken there on its own as the image is as a whole: through CLIP's last norm and
+    projection; through SigLIP's pooling head, which attends to that patch alone (ours).
+
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(num_images, sequence_length, hidden_size)`): of the image
+            tower, with CLIP's class token.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_images, num_patches, dim)`, not normalised.
+    """
+    if backbone.config.model_type == "clip":
+        return backbone.visual_projection(backbone.vision_model.post_layernorm(last_hidden_state[:, 1:]))
+    patches = last_hidden_state.flatten(0, 1)[:, None]  # (num_images * num_patches, 1, hidden_size)
+    return backbone.vision_model.head(patches).unflatten(0, last_hidden_state.shape[:2])
+
+
+def identity_projection(dim: int) -> nn.Linear:
+    """A projection that is the identity until it is trained."""
+    projection = nn.Linear(dim, dim, bias=False)
+    projection.neutral_start = "eye"
+    return projection
 
 
 def check_shape(name: str, tensor: torch.Tensor, expected: tuple[int, ...]):

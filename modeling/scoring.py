@@ -8,14 +8,16 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.utils import ModelOutput
 
+from .coarse_to_fine import block_scores, rerank_weights
 from .distillation import masked_mean
-from .factorized_scoring import factorized_scores
+from .factorized_scoring import FactorizedScorer
 from .gating import text_condition_weights, visible_windows
 
-__all__ = ["TCDScores", "pair_scores"]
+__all__ = ["TCDScores", "candidate_scores", "pair_scores"]
 
-# Elements of the largest tensor that scoring makes at a time.
-BLOCK_ELEMENTS = 2**22
+# Elements of the largest tensor that scoring makes at a time; and of the factorised scorer's largest tensor of pairs,
+# which is read again and again and should stay in a processor's own cache.
+BLOCK_ELEMENTS, CACHE_ELEMENTS = 2**22, 2**19
 
 
 @dataclass
@@ -50,25 +52,105 @@ def pair_scores(model, text_embeds: torch.Tensor, video_features, method: str) -
     Returns:
         [`TCDScores`] of shape `(num_texts, num_videos)`.
     """
-    num_videos, num_frames, dim = video_features.frame_embeds.shape
-    heads = model.config.fusion_num_heads
-    factorized = method == "factorized"
-    pair_elements = heads * num_frames * max(16, num_frames) if factorized else num_frames * dim
-    table_elements = 5 * heads * num_frames * dim  # of one video, while its tables are computed
-    texts_per_block = max(1, min(len(text_embeds), int((BLOCK_ELEMENTS / pair_elements) ** 0.5)))
-    videos_per_block = max(1, BLOCK_ELEMENTS // max(texts_per_block * pair_elements, table_elements))
+    num_texts, num_videos = len(text_embeds), len(video_features.frame_embeds)
+    pair_elements, allowed = largest_of_a_pair(model.config, method)
+    texts_per_block = max(1, min(num_texts, int((allowed / pair_elements) ** 0.5)))
+    videos_per_block = max(1, allowed // (texts_per_block * pair_elements))
+    videos_per_block = min(videos_per_block, videos_at_a_time(model.config, video_features))
 
-    score_block = factorized_scores if factorized else reference_scores
-    if torch.is_grad_enabled() and texts_per_block * videos_per_block < len(text_embeds) * num_videos:
+    prepare, score_block = block_scorer(model, text_embeds, method)
+    if torch.is_grad_enabled() and texts_per_block * videos_per_block < num_texts * num_videos:
         # Autograd would hold every block's features until the backward pass; computed again there, it holds one's.
         score_block = partial(checkpoint, score_block, use_reentrant=False)
+    blocks_of_texts = [slice(start, start + texts_per_block) for start in range(0, num_texts, texts_per_block)]
     columns = []
     for videos in video_features.split(videos_per_block):
-        if factorized and videos.scoring_tables is None:
-            videos = model.precompute(videos)
-        blocks = [score_block(model, texts, videos) for texts in text_embeds.split(texts_per_block)]
+        videos = prepare(videos)
+        blocks = [score_block(texts, videos) for texts in blocks_of_texts]
         columns.append({part: torch.cat([block[part] for block in blocks]) for part in blocks[0]})
     return TCDScores(**{part: torch.cat([column[part] for column in columns], dim=1) for part in columns[0]})
+
+
+def candidate_scores(
+    model, text_embeds: torch.Tensor, video_features, candidates: torch.Tensor, method: str
+) -> TCDScores:
+    """
+    Scores of each text with its own candidates, whose features are gathered in blocks, so that memory stays bounded.
+
+    Args:
+        model, text_embeds, video_features, method: see [`pair_scores`].
+        candidates (`torch.LongTensor` of shape `(num_texts, num_candidates)`): rows of `video_features`; -1 for none.
+
+    Returns:
+        [`TCDScores`] of shape `(num_texts, num_candidates)`, `-inf` where there is no candidate.
+
+    Raises:
+        ValueError: candidates of another shape or type, none at all, or that are no rows of `video_features`.
+    """
+    check_candidates(candidates, len(text_embeds), len(video_features.frame_embeds))
+    none = (candidates < 0).to(text_embeds.device)
+    rows = candidates.clamp(min=0).to(text_embeds.device)
+    prepare, score_block = block_scorer(model, text_embeds, method)
+    blocks = []
+    for text in range(len(text_embeds)):
+        for block in rows[text].split(videos_at_a_time(model.config, video_features)):
+            videos = prepare(video_features.map_videos(lambda values, block=block: values.index_select(0, block)))
+            blocks.append(score_block(slice(text, text + 1), videos))
+    scores = {part: torch.cat([block[part][0] for block in blocks]).view(none.shape) for part in blocks[0]}
+    return TCDScores(**{part: score.masked_fill(none, -torch.inf) for part, score in scores.items()})
+
+
+def block_scorer(model, text_embeds: torch.Tensor, method: str):
+    """What makes a block of videos ready to be scored, and what scores it against the texts of a `slice`."""
+    if model.config.interaction == "tib":
+        return unchanged, lambda texts, videos: tib_scores(model, text_embeds[texts], videos, method)
+    if method == "reference":
+        return unchanged, lambda texts, videos: reference_scores(model, text_embeds[texts], videos)
+    scorer = FactorizedScorer(model, text_embeds)
+    return scorer.prepare, scorer
+
+
+def unchanged(video_features):
+    return video_features
+
+
+def tib_scores(model, text_embeds: torch.Tensor, videos, method: str) -> dict[str, torch.Tensor]:
+    """The score that ranks with `interaction="tib"`, which reads no OCR: every text against every video."""
+    similarity = block_scores(model, text_embeds, videos, rerank_weights(model.config), method)
+    return {"similarity": similarity, "text_video": similarity}
+
+
+def largest_of_a_pair(config, method: str) -> tuple[int, int]:
+    """Elements of a pair in the largest tensor of pairs, and how many such a tensor may have."""
+    if method == "reference":
+        return config.num_frames * config.projection_dim, BLOCK_ELEMENTS
+    frames_ask = config.use_cross_attention and not config.use_distillation
+    return config.fusion_num_heads * config.num_frames * (config.num_frames if frames_ask else 4), CACHE_ELEMENTS
+
+
+def videos_at_a_time(config, video_features) -> int:
+    """Videos whose features, and what their tables are computed from, are a block."""
+    elements = sum(values[0].numel() for values in video_features.values() if torch.is_tensor(values))
+    return max(1, BLOCK_ELEMENTS // (config.fusion_num_heads * elements))
+
+
+def check_candidates(candidates: torch.Tensor, num_texts: int, num_videos: int):
+    if (
+        candidates.ndim != 2
+        or len(candidates) != num_texts
+        or not candidates.shape[1]
+        or candidates.dtype != torch.long
+    ):
+        raise ValueError(
+            f"`candidates` must be int64 of shape ({num_texts}, num_candidates), one row and at least one candidate a "
+            f"text; got {candidates.dtype} of shape {tuple(candidates.shape)}."
+        )
+    lowest, highest = candidates.min().item(), candidates.max().item()
+    if lowest < -1 or highest >= num_videos:
+        raise ValueError(
+            f"`candidates` must be rows of the video features, 0 to {num_videos - 1}, or -1 for none; got values from "
+            f"{lowest} to {highest}."
+        )
 
 
 def reference_scores(model, text_embeds: torch.Tensor, videos) -> dict[str, torch.Tensor]:

@@ -23,6 +23,27 @@ DEFAULTS = {
     "use_calibration": True,
     "calibration_weight": 0.1,
     "calibration_temperature": 0.1,
+    "temporal_num_layers": 4,
+    "use_patch_features": False,
+    "coarse_loss_weight": 0.2,
+    "tib_loss_weight": 0.2,
+    "pearson_weight": 0.001,
+    "pearson_diagonal_weight": 0.14,
+    "pearson_off_diagonal_weight": 0.0,
+    "pearson_video_weight": 1.0,
+    "pearson_tib_frame_weight": 1.0,
+    "pearson_tib_patch_weight": 0.0,
+    "weak_temperature": 0.01,
+    "tib_frame_temperature": 0.1,
+    "tib_patch_temperature": 0.01,
+    "training_video_weight": 0.5,
+    "training_frame_weight": 0.5,
+    "training_patch_weight": 0.05,
+    "rerank_video_weight": 0.5,
+    "rerank_frame_weight": 0.8,
+    "rerank_patch_weight": 0.2,
+    "rerank_tib_frame_weight": 0.2,
+    "rerank_tib_patch_weight": 0.0,
 }
 OTHERS = {
     "num_frames": 7,
@@ -38,6 +59,12 @@ OTHERS = {
     "use_calibration": False,
     "calibration_weight": 0.05,
     "calibration_temperature": 0.2,
+    "interaction": "tib",
+    "temporal_num_layers": 2,
+    "use_patch_features": True,
+    **{name: value + 0.25 for name, value in DEFAULTS.items() if name.startswith(("pearson", "training", "rerank"))},
+    **dict.fromkeys(("coarse_loss_weight", "tib_loss_weight"), 0.75),
+    **dict.fromkeys(("weak_temperature", "tib_frame_temperature", "tib_patch_temperature"), 0.02),
     "initializer_range": 0.01,
 }
 
@@ -92,6 +119,17 @@ def test_backbone_as_config_dict_or_nothing(tiny_clip_config, tiny_siglip_config
     assert config.projection_dim == 16
 
 
+def test_the_coarse_loss_leads_where_it_trains_most_of_the_score(tiny_clip_config):
+    assert TCDConfig(backbone_config=tiny_clip_config, interaction="tib").coarse_loss_weight == 0.8
+    assert TCDConfig(backbone_config=tiny_clip_config, interaction="tib", coarse_loss_weight=0).coarse_loss_weight == 0
+
+
+def test_only_tcd_reads_captions_and_only_when_told_to(tiny_clip_config):
+    for interaction, use_ocr in (("tcd", True), ("tcd", False), ("tib", True), ("tib", False)):
+        config = TCDConfig(backbone_config=tiny_clip_config, interaction=interaction, use_ocr=use_ocr)
+        assert config.reads_ocr == (interaction == "tcd" and use_ocr)
+
+
 def test_the_given_dict_is_not_changed():
     given = {"projection_dim": 16}
     TCDConfig(backbone_config=given)
@@ -123,6 +161,15 @@ def test_a_backbone_without_a_joint_space():
         ({"calibration_weight": -0.1}, "`calibration_weight` must be 0 or more, got -0.1"),
         ({"fusion_dropout": 1.0}, r"`fusion_dropout` must be in \[0, 1\), got 1.0"),
         ({"fusion_dropout": -0.1}, r"`fusion_dropout` must be in \[0, 1\), got -0.1"),
+        ({"weak_temperature": 0}, "`weak_temperature` must be above 0, got 0"),
+        ({"tib_patch_temperature": -0.1}, "`tib_patch_temperature` must be above 0, got -0.1"),
+        ({"coarse_loss_weight": -1}, "`coarse_loss_weight` must be 0 or more, got -1"),
+        ({"rerank_patch_weight": float("nan")}, "`rerank_patch_weight` must be 0 or more, got nan"),
+        ({"temporal_num_layers": -1}, "`temporal_num_layers` must be 0 or more, got -1"),
+        (
+            {"rerank_video_weight": 0, "rerank_frame_weight": 0, "rerank_tib_frame_weight": 0},
+            "there is no score to rank by",
+        ),
         ({"fusion_num_heads": 3}, r"\(512\) must be a multiple of `fusion_num_heads` \(3\)"),
     ],
     ids=lambda each: str(each) if isinstance(each, dict) else "",

@@ -17,6 +17,15 @@ CASES = {
     "all of TCD": {},
     "gate before co-attention": {"text_condition": "before", "use_calibration": False},
     "no text anywhere in one process": {"share_ocr_encoder": False},
+    "coarse to fine": {"interaction": "tib", "temporal_num_layers": 1},
+    "coarse to fine with patches": {
+        "interaction": "tib",
+        "temporal_num_layers": 0,
+        "use_patch_features": True,
+        "pearson_weight": 0.1,
+        "pearson_off_diagonal_weight": 0.1,
+        "pearson_tib_patch_weight": 0.5,
+    },
 }
 
 # One of the two processes. Scenarios share it, because importing takes longer than running them.
@@ -33,6 +42,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tcd_hf.modeling.contrastive import gather_with_gradient
 from tcd_hf.modeling.modeling_tcd import TCDModel
 
+LOSSES = ("loss", "contrastive_loss", "calibration_loss", "coarse_loss", "pearson_loss")
 folder, rank, world_size, pairs = Path(sys.argv[1]), *map(int, sys.argv[2:])
 torch.set_num_threads(1)
 dist.init_process_group(
@@ -51,7 +61,7 @@ for case in sorted(path for path in folder.iterdir() if path.is_dir()):
     output = parallel(**{name: value[own] for name, value in inputs.items()}, return_loss=True)
     output.loss.backward()
     results = {f"gradient of {name}": weight.grad for name, weight in model.named_parameters()}
-    for name in ("loss", "contrastive_loss", "calibration_loss", "logits_per_text"):
+    for name in (*LOSSES, "logits_per_text"):
         if getattr(output, name) is not None:
             results[name] = getattr(output, name).detach().clone(memory_format=torch.contiguous_format)
     save_file(results, folder / f"{case.name}-{rank}.safetensors")
@@ -132,10 +142,10 @@ def test_two_processes_give_the_loss_and_gradients_of_one(models, results, case)
     expected.loss.backward()
     for rank in range(NUM_PROCESSES):
         found = load_file(results / f"{case}-{rank}.safetensors")
-        assert ("calibration_loss" in found) == model.config.use_calibration
-        for name in ("loss", "contrastive_loss", "calibration_loss"):
-            if name in found:
-                torch.testing.assert_close(found[name], expected[name].detach(), atol=1e-5, rtol=1e-5, msg=name)
+        losses = [name for name in expected if name.endswith("loss")]
+        assert len(losses) == 4 + (model.config.reads_ocr and model.config.use_calibration)
+        for name in losses:
+            torch.testing.assert_close(found[name], expected[name].detach(), atol=1e-5, rtol=1e-5, msg=name)
         own = slice(rank * PAIRS_EACH, (rank + 1) * PAIRS_EACH)
         torch.testing.assert_close(
             found["logits_per_text"], expected.logits_per_text.detach()[own, own], atol=1e-5, rtol=1e-5

@@ -11,7 +11,6 @@ from transformers import AutoModel, CLIPModel
 
 from tcd_hf.modeling import modeling_tcd
 from tcd_hf.modeling.calibration import CalibrationLoss
-from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tests.conftest import NUM_FRAMES
 
@@ -24,6 +23,9 @@ ABLATIONS = [
     {"use_calibration": False},
     {"share_ocr_encoder": False},
     {"use_ocr": False},
+    {"temporal_num_layers": 0},
+    {"interaction": "tib"},
+    {"interaction": "tib", "use_patch_features": True, "temporal_num_layers": 1},
 ]
 
 
@@ -97,7 +99,7 @@ class TestOutputs:
         assert type(output) is tuple
         assert len(output) == len(expected)
         torch.testing.assert_close(output[0], expected.loss)
-        torch.testing.assert_close(output[3], expected.logits_per_text)
+        torch.testing.assert_close(output[5], expected.logits_per_text)
         video_features = output[list(expected).index("video_features")]
         assert type(video_features) is tuple
         assert torch.equal(video_features[0], expected.video_features.frame_embeds)
@@ -210,14 +212,10 @@ class TestErrors:
         with pytest.raises(ValueError, match="got 2 texts and 3 videos"):
             tiny_model(**make_inputs(num_texts=2, num_videos=3), return_loss=True)
 
-    def test_interaction_of_a_later_version(self, tiny_clip_config):
-        with pytest.raises(NotImplementedError, match="tib"):
-            TCDModel(TCDConfig(backbone_config=tiny_clip_config, interaction="tib"))
-
 
 class TestTraining:
     @pytest.mark.parametrize("options", [{}, {"calibration_weight": 0.5}, {"use_calibration": False}], ids=name_of)
-    def test_loss_is_contrastive_plus_weighted_calibration(self, make_model, make_inputs, options):
+    def test_loss_is_the_weighted_sum_of_its_parts(self, make_model, make_inputs, options):
         model, inputs = make_model(randomise=True, **options), make_inputs(num_texts=4, num_videos=4)
         with torch.no_grad():
             output = model(**inputs, return_loss=True)
@@ -225,15 +223,17 @@ class TestTraining:
         rows = output.logits_per_text.log_softmax(dim=1).diag().mean()
         columns = output.logits_per_text.log_softmax(dim=0).diag().mean()
         torch.testing.assert_close(output.contrastive_loss, -(rows + columns) / 2)
+        recall = 0.2 * output.coarse_loss + 0.001 * output.pearson_loss
+        assert recall > 0
         if not model.config.use_calibration:
             assert output.calibration_loss is None
-            torch.testing.assert_close(output.loss, output.contrastive_loss)
+            torch.testing.assert_close(output.loss, output.contrastive_loss + recall)
             return
         features = output.video_features
         calibration = CalibrationLoss(0.1)(features.frame_embeds, features.ocr_embeds, features.ocr_mask)
         torch.testing.assert_close(output.calibration_loss, calibration)
         weight = options.get("calibration_weight", 0.1)
-        torch.testing.assert_close(output.loss, output.contrastive_loss + weight * calibration)
+        torch.testing.assert_close(output.loss, output.contrastive_loss + weight * calibration + recall)
 
     @pytest.mark.parametrize("options", ABLATIONS, ids=name_of)
     def test_every_weight_gets_a_gradient(self, make_model, make_inputs, options):

@@ -28,6 +28,7 @@ except ModuleNotFoundError:
 else:
     raise SystemExit("tcd_hf can be imported")
 
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
@@ -45,6 +46,10 @@ model.save_pretrained(folder / "again")
 again, second = logits(folder / "again", inputs)
 built = AutoModel.from_config(config, trust_remote_code=True)
 assert built.state_dict().keys() == model.state_dict().keys()
+assert built.coarse_projection.weight.equal(torch.eye(16))  # it starts neutral there too
+encoder, layer = built.temporal_encoder, built.temporal_encoder.layers[0]
+for weight in (encoder.position_embedding, layer.mlp_out.weight, layer.attention.out_proj.weight):
+    assert not weight.any()
 outputs = {"first": first, "second": second}
 
 import numpy as np
@@ -79,15 +84,20 @@ def load_elsewhere(folder: Path, inputs: dict[str, torch.Tensor], hidden: list[s
     return load_file(folder / "outputs.safetensors")
 
 
+TCD = {"share_ocr_encoder": False, "fusion_num_heads": 2}
+TIB = {"interaction": "tib", "use_patch_features": True}
+
+
 @pytest.mark.parametrize(
-    "hidden",
+    ("options", "hidden"),
     [
-        pytest.param([], id="all packages", marks=pytest.mark.slow),
-        pytest.param(OPTIONAL, id="optional packages hidden"),
+        pytest.param(TCD, [], id="all packages", marks=pytest.mark.slow),
+        pytest.param(TCD, OPTIONAL, id="optional packages hidden"),
+        pytest.param(TIB, OPTIONAL, id="coarse to fine"),
     ],
 )
-def test_the_trio_gives_the_same_logits_without_the_package(tmp_path, hidden):
-    model, processor = make_tiny_model(share_ocr_encoder=False, fusion_num_heads=2), make_tiny_processor()
+def test_the_trio_gives_the_same_logits_without_the_package(tmp_path, options, hidden):
+    model, processor = make_tiny_model(**options), make_tiny_processor()
     randomise_fusion(model)
     model.save_pretrained(tmp_path / "saved")
     processor.save_pretrained(tmp_path / "saved")
@@ -103,4 +113,5 @@ def test_the_trio_gives_the_same_logits_without_the_package(tmp_path, hidden):
     assert outputs.keys() == {"first", "second", "processed", "processed_again"}
     saved, again = ({file.name for file in (tmp_path / each).glob("*")} for each in ("saved", "again"))
     assert saved == again
-    assert {"configuration_tcd.py", "modeling_tcd.py", "scoring.py", "processing_tcd.py", "window_ocr.py"} <= saved
+    sources = {"configuration_tcd.py", "modeling_tcd.py", "outputs.py", "coarse_to_fine.py", "scoring.py"}
+    assert sources | {"processing_tcd.py", "window_ocr.py"} <= saved

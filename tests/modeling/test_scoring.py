@@ -153,6 +153,10 @@ def features_of(model, videos=slice(None)):
         return model.fuse(FRAMES[videos], WINDOWS[videos], MASK[videos])
 
 
+def in_dtype(features, dtype):
+    return features.map_videos(lambda rows: rows.to(dtype) if rows.is_floating_point() else rows)
+
+
 def score(model, texts, features, method="reference") -> scoring.TCDScores:
     with torch.no_grad():
         return model.score(texts, features, method=method)
@@ -242,6 +246,7 @@ def test_blocks_of_pairs_give_the_scores_of_all_pairs(make_model, monkeypatch, o
     features = features_of(model)
     at_once = score(model, TEXTS, features, method)
     monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", block_elements)
+    monkeypatch.setattr(scoring, "CACHE_ELEMENTS", block_elements)
     for each in (features, model.precompute(features)) if method == "factorized" else (features,):
         in_blocks = score(model, TEXTS, each, method)
         assert in_blocks.keys() == at_once.keys()
@@ -317,12 +322,23 @@ def test_scores_are_cosines(random_model):
     torch.testing.assert_close(scores.similarity, (scores.text_video + scores.text_ocr + scores.text_hybrid) / 3)
 
 
-def test_features_kept_as_float16_score_nearly_the_same(random_model):
-    features = features_of(random_model)
-    halved = features.map_videos(lambda rows: rows.half() if rows.is_floating_point() else rows)
-    scores, expected = score(random_model, TEXTS, halved), score(random_model, TEXTS, features)
-    assert scores.similarity.dtype == torch.float32
-    torch.testing.assert_close(scores.similarity, expected.similarity, atol=2e-3, rtol=0)
+@pytest.mark.parametrize("options", [each for each in COMBINATIONS if "before" not in each.values()], ids=name_of)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_features_kept_in_half_precision(make_model, options, dtype):
+    model = make_model(randomise=True, **options)
+    features = features_of(model)
+    exact, halved = score(model, TEXTS, features), in_dtype(features, dtype)
+    with torch.no_grad():
+        precomputed = in_dtype(model.precompute(halved), dtype)
+    assert precomputed.scoring_tables.frame_gram.dtype == dtype
+    expected = score(model, TEXTS, halved)
+    for part in expected:
+        assert expected[part].dtype == torch.float32
+        rounding = 2e-3 if dtype == torch.float16 else 1e-2
+        torch.testing.assert_close(expected[part], exact[part], atol=rounding, rtol=0)
+        for kept, tolerance in ((halved, 1e-5), (precomputed, 2e-3)):
+            scores = score(model, TEXTS, kept, "factorized")
+            torch.testing.assert_close(scores[part], expected[part], atol=tolerance, rtol=0)
 
 
 def test_the_order_of_gate_and_co_attention_matters_once_trained(make_model):
@@ -355,14 +371,14 @@ def test_unknown_method(tiny_model, method):
 
 def test_factorized_is_the_default_where_it_is_exact(make_model, monkeypatch):
     used = []
-    for name in ("reference", "factorized"):
-        plain = getattr(scoring, f"{name}_scores")
+    for name, used_here in (("reference_scores", "reference"), ("FactorizedScorer", "factorized")):
+        plain = getattr(scoring, name)
 
-        def watched(*args, name=name, plain=plain):
-            used.append(name)
+        def watched(*args, used_here=used_here, plain=plain):
+            used.append(used_here)
             return plain(*args)
 
-        monkeypatch.setattr(scoring, f"{name}_scores", watched)
+        monkeypatch.setattr(scoring, name, watched)
     after, before = make_model(randomise=True), make_model(randomise=True, text_condition="before")
     after.score(TEXTS, features_of(after))
     before.score(TEXTS, features_of(before))
@@ -382,6 +398,80 @@ def test_precomputed_tables_give_the_same_scores(random_model):
         scores = score(random_model, texts, precomputed, "factorized")
         for part in PARTS:
             torch.testing.assert_close(scores[part], expected[part][: len(texts)], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_distillation": False}, {"use_ocr": False}], ids=name_of)
+def test_both_methods_give_the_same_gradients(make_model, monkeypatch, options):
+    monkeypatch.setattr(scoring, "CACHE_ELEMENTS", 130)  # several blocks, computed again in the backward pass
+    gradients = {}
+    for method in ("reference", "factorized"):
+        model, texts = make_model(randomise=True, **options), TEXTS.clone().requires_grad_()
+        features = model.fuse(FRAMES, WINDOWS, MASK)
+        model.score(texts, features, method=method).similarity.square().sum().backward()
+        weights = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+        gradients[method] = {"text": texts.grad, **weights}
+    assert options.get("use_ocr") is False or any("out_proj" in name for name in gradients["factorized"])
+    for name, gradient in gradients["factorized"].items():
+        torch.testing.assert_close(gradient, gradients["reference"][name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+class TestScorePairs:
+    # Unequal numbers of texts and videos; a video twice, none at all, and none but -1.
+    CANDIDATES = torch.tensor([[4, 0, 0, -1], [-1, 2, 3, 1], [-1, -1, -1, -1]])
+
+    @pytest.mark.parametrize("options", [*COMBINATIONS, {"interaction": "tib"}], ids=name_of)
+    @pytest.mark.parametrize("block_elements", [1, 2**22])
+    def test_equals_the_scores_of_all_pairs_at_those_places(self, make_model, monkeypatch, options, block_elements):
+        model = make_model(randomise=True, **options)
+        features = features_of(model)
+        everything = score(model, TEXTS, features, None)
+        monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", block_elements)
+        with torch.no_grad():
+            pairs = model.score_pairs(TEXTS, features, self.CANDIDATES)
+        assert pairs.keys() == everything.keys()
+        for part in everything:
+            expected = everything[part].gather(1, self.CANDIDATES.clamp(min=0))
+            expected[self.CANDIDATES < 0] = -torch.inf
+            torch.testing.assert_close(pairs[part], expected, atol=1e-6, rtol=0)
+
+    def test_uses_tables_computed_before(self, random_model, monkeypatch):
+        with torch.no_grad():
+            features = random_model.precompute(features_of(random_model))
+            expected = random_model.score(TEXTS, features).similarity.gather(1, self.CANDIDATES[:, 1:3].clamp(min=0))
+            monkeypatch.setattr(type(random_model), "precompute", None)
+            pairs = random_model.score_pairs(TEXTS[:2], in_dtype(features, torch.float32), self.CANDIDATES[:2, 1:3])
+        torch.testing.assert_close(pairs.similarity, expected[:2], atol=1e-6, rtol=0)
+
+    def test_scores_listed_pairs_only_in_blocks(self, random_model, monkeypatch):
+        sizes = []
+        plain = scoring.FactorizedScorer.__call__
+
+        def watched(scorer, texts, videos):
+            sizes.append((texts.stop - texts.start, len(videos.frame_embeds)))
+            return plain(scorer, texts, videos)
+
+        features = features_of(random_model)
+        elements = sum(values[0].numel() for values in features.values())
+        monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", 3 * elements)
+        monkeypatch.setattr(scoring.FactorizedScorer, "__call__", watched)
+        with torch.no_grad():
+            random_model.score_pairs(TEXTS, features, self.CANDIDATES)
+        assert sizes == [(1, 3), (1, 1)] * 3
+
+    @pytest.mark.parametrize(
+        ("candidates", "message"),
+        [
+            (torch.zeros(2, 4, dtype=torch.long), r"shape \(3, num_candidates\).* got torch.int64 of shape \(2, 4\)"),
+            (torch.zeros(3, dtype=torch.long), r"got torch.int64 of shape \(3,\)"),
+            (torch.zeros(3, 0, dtype=torch.long), "at least one candidate"),
+            (torch.zeros(3, 4), "must be int64 .* got torch.float32"),
+            (torch.tensor([[0], [5], [1]]), "0 to 4, or -1 for none; got values from 0 to 5"),
+            (torch.tensor([[0], [-2], [1]]), "got values from -2 to 1"),
+        ],
+    )
+    def test_candidates_that_are_no_rows(self, tiny_model, candidates, message):
+        with pytest.raises(ValueError, match=message):
+            tiny_model.score_pairs(TEXTS, features_of(tiny_model), candidates)
 
 
 def test_texts_of_another_width(tiny_model):

@@ -1,0 +1,119 @@
+"""What TCD models return: features of videos, and the output of `forward`."""
+
+from dataclasses import dataclass
+
+import torch
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput
+
+from .factorized_scoring import TCDScoringTables
+
+__all__ = ["TCDOutput", "TCDVideoFeatures"]
+
+
+@dataclass
+class TCDVideoFeatures(ModelOutput):
+    """
+    Everything a video is scored by, free of any query: what an index stores.
+
+    Args:
+        frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`):
+            L2-normalised frame embeddings of the backbone (`v`; `f` in EERCF); the gate reads them.
+        ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, *optional*):
+            L2-normalised embeddings of the windows' captions (`o`). `None` where the model does not read OCR.
+        fused_frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`):
+            What the gate acts on. Frames after the co-attention (`y`), not normalised; the frames themselves without
+            co-attention, and with `text_condition="before"`, where it runs for every pair. With `interaction="tib"`,
+            frames after the temporal encoder, L2-normalised.
+        fused_ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, *optional*):
+            Windows after the co-attention (`x`), not normalised.
+        ocr_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
+            Windows with text. A row without any is scored over all its windows.
+        coarse_embeds (`torch.FloatTensor` of shape `(batch_size, dim)`):
+            One L2-normalised vector per video, for recall, see [`~TCDModel.get_coarse_queries`]: `n(n(mean v) + n(mean
+            o))`, `v` after the temporal encoder, the second term only where the video has text (ours); `n(mean v)`
+            where the model does not read OCR.
+        patch_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, num_patches, dim)`, *optional*):
+            L2-normalised patch embeddings in the joint space, with `use_patch_features=True`.
+        vision_model_output (`BaseModelOutputWithPooling`, *optional*):
+            The image tower's output over all frames, `batch_size * num_frames` rows.
+        ocr_model_output (`BaseModelOutputWithPooling`, *optional*):
+            The text tower's output over the captions; each different caption of the batch is encoded once, and has
+            one row.
+        co_attentions (`tuple(torch.FloatTensor)`, *optional*):
+            Attention weights `(batch_size, num_heads, num_frames, num_frames)` of video reading OCR and of OCR reading
+            video, when `output_attentions=True` and the attention implementation gives them (`"eager"`).
+        scoring_tables ([`TCDScoringTables`], *optional*):
+            What [`~TCDModel.precompute`] adds, so that scoring need not compute it for every call.
+    """
+
+    frame_embeds: torch.FloatTensor | None = None
+    ocr_embeds: torch.FloatTensor | None = None
+    fused_frame_embeds: torch.FloatTensor | None = None
+    fused_ocr_embeds: torch.FloatTensor | None = None
+    ocr_mask: torch.BoolTensor | None = None
+    coarse_embeds: torch.FloatTensor | None = None
+    patch_embeds: torch.FloatTensor | None = None
+    vision_model_output: BaseModelOutputWithPooling | None = None
+    ocr_model_output: BaseModelOutputWithPooling | None = None
+    co_attentions: tuple[torch.FloatTensor, ...] | None = None
+    scoring_tables: TCDScoringTables | None = None
+
+    def map_videos(self, function) -> "TCDVideoFeatures":
+        """The same features with `function` applied to every tensor whose rows are videos."""
+        tensors = {name: function(value) for name, value in self.items() if torch.is_tensor(value)}
+        tables = self.scoring_tables
+        if tables is not None:
+            tables = TCDScoringTables(**{name: function(value) for name, value in tables.items()})
+        return TCDVideoFeatures(**tensors, scoring_tables=tables)
+
+    def split(self, size: int) -> list["TCDVideoFeatures"]:
+        """Pieces of at most `size` videos, in order."""
+        return [
+            self.map_videos(lambda rows, start=start: rows[start : start + size])
+            for start in range(0, len(self.frame_embeds), size)
+        ]
+
+
+@dataclass
+class TCDOutput(ModelOutput):
+    """
+    What [`TCDModel`] returns. `T` texts, `B` videos; a field is `None` where its inputs were not given.
+
+    Args:
+        loss (`torch.FloatTensor`, scalar): with `return_loss=True`, `contrastive_loss + calibration_weight *
+            calibration_loss + coarse_loss_weight * coarse_loss + pearson_weight * pearson_loss`; with
+            `interaction="tib"`, `tib_loss_weight * contrastive_loss` in the place of the first two.
+        contrastive_loss (`torch.FloatTensor`, scalar): symmetric InfoNCE over the pairs of all processes, of the
+            similarity; with `interaction="tib"`, of the text with the frames that its pair's text gated.
+        calibration_loss (`torch.FloatTensor`, scalar): HSC, in squared frames, with `use_calibration`.
+        coarse_loss (`torch.FloatTensor`, scalar): symmetric InfoNCE of the coarse vectors; with `interaction="tib"`,
+            of the mix of video, weak frame and weak patch scores.
+        pearson_loss (`torch.FloatTensor`, scalar): the Pearson constraint of texts and coarse vectors; with
+            `interaction="tib"`, weighted and summed with that of texts and gated features.
+        logits_per_text (`torch.FloatTensor` of shape `(T, B)`): the similarity times the scale of the logits,
+            `exp(logit_scale)`, 100 at most with `interaction="tib"`. There, beside losses, it carries no gradient.
+        logits_per_video (`torch.FloatTensor` of shape `(B, T)`): its transpose.
+        text_video_similarity, text_ocr_similarity, text_hybrid_similarity (`torch.FloatTensor` of shape `(T, B)`):
+            The parts of the similarity: why a video matched.
+        text_embeds (`torch.FloatTensor` of shape `(T, dim)`): L2-normalised.
+        video_features ([`TCDVideoFeatures`]): of the `B` videos, the towers' outputs with them.
+        text_model_output (`BaseModelOutputWithPooling`): the text tower's output for the texts.
+    """
+
+    loss: torch.FloatTensor | None = None
+    contrastive_loss: torch.FloatTensor | None = None
+    calibration_loss: torch.FloatTensor | None = None
+    coarse_loss: torch.FloatTensor | None = None
+    pearson_loss: torch.FloatTensor | None = None
+    logits_per_text: torch.FloatTensor | None = None
+    logits_per_video: torch.FloatTensor | None = None
+    text_video_similarity: torch.FloatTensor | None = None
+    text_ocr_similarity: torch.FloatTensor | None = None
+    text_hybrid_similarity: torch.FloatTensor | None = None
+    text_embeds: torch.FloatTensor | None = None
+    video_features: TCDVideoFeatures | None = None
+    text_model_output: BaseModelOutputWithPooling | None = None
+
+    def to_tuple(self) -> tuple:
+        return tuple(v.to_tuple() if isinstance(v, ModelOutput) else v for v in self.values())
