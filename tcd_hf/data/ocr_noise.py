@@ -1,8 +1,8 @@
 """What optical character recognition does to a text on its way to a caption.
 
 Video text is read from small, moving, oblique and half hidden letters. `OCRNoise` imitates the slips that survive in a
-window caption: characters taken for look-alikes, lost accents, dropped or doubled characters, words split, run
-together, cut off or missed. (Source: ours.)
+window caption: characters taken for look-alikes, lost accents, dropped or doubled characters, stray strokes, words
+split, run together, cut off or missed. (Source: ours.)
 """
 
 import random
@@ -70,6 +70,7 @@ LOOK_ALIKES = {
     "'": "’`",
     "-": "_.",
 }
+STRAY_STROKES = "||IIl1i'.-/"
 LOOK_ALIKE_GROUPS = {"rn": "m", "m": "rn", "cl": "d", "d": "cl", "vv": "w", "w": "vv", "ri": "n", "li": "h", "nn": "m"}
 
 
@@ -85,7 +86,7 @@ class OCRNoise:
             raise ValueError(f"level is a share of words: it must lie in 0-1, got {level}.")
         self.level = level
         self._operations = (self._confuse, self._confuse, self._confuse, self._confuse_group, self._drop, self._double,
-                            self._split, self._truncate, self._strip_accents)  # fmt: skip
+                            self._insert, self._split, self._truncate, self._strip_accents)  # fmt: skip
 
     def __call__(self, words: Sequence[str], rng: random.Random) -> list[str]:
         """Returns the words as they were read: damaged, merged with their neighbour, or missing.
@@ -140,6 +141,12 @@ class OCRNoise:
     def _double(word: str, rng: random.Random) -> str:
         place = rng.randrange(len(word))
         return word[: place + 1] + word[place:]
+
+    @staticmethod
+    def _insert(word: str, rng: random.Random) -> str:
+        """A stroke that is none: the edge of a box around the letters, a scratch, a shadow."""
+        place = rng.randrange(1, len(word))
+        return word[:place] + rng.choice(STRAY_STROKES) + word[place:]
 
     @staticmethod
     def _split(word: str, rng: random.Random) -> str:

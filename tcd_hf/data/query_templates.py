@@ -102,7 +102,7 @@ sponsored by {x} | a {x} truck | a {x} bus passes by | made by {x} | of the bran
 buys {x} | drinks {x} | eats {x} | opens {x} | a {x} advertisement | the building of {x} | the company {x} |
 a restaurant named {x} | a cafe called {x} | a hotel called {x} | the {x} channel | using the app {x} |
 plays the game {x} | the website of {x} | a pair of {x} shoes | reviews the {x} | unboxes the {x} |
-near the {x} bank | by {x}
+near the {x} bank | by {x} | with the {x} logo in the corner | with the {x} watermark
 """)
 _PERSON = _phrases("""
 with {x} | {x} is speaking | {x} is playing | {x} scores | an interview with {x} | named {x} | whose name is {x} |

@@ -10,6 +10,7 @@ import random
 import zlib
 from collections.abc import Iterable
 from functools import cache
+from string import ascii_uppercase
 
 
 def _words(text: str) -> list[str]:
@@ -151,7 +152,16 @@ class TextMaterial:
                 rng.choice(SYLLABLE_STARTS) + rng.choice(SYLLABLE_VOWELS) + rng.choice(SYLLABLE_ENDS)
                 for _ in range(rng.choice((1, 2, 2, 2, 3)))
             )
+            if rng.random() < 0.2:
+                word = word.lstrip("bcdfghjklmnpqrstvwxz")  # as many names do, it begins with a vowel
             if len(word) > 3 and is_held_out(word) == self.held_out:
+                return word
+
+    def acronym(self, rng: random.Random) -> str:
+        """Two to five capital letters, such as a channel's or a company's."""
+        while True:
+            word = "".join(rng.choice(ascii_uppercase) for _ in range(rng.choice((2, 3, 3, 3, 4, 4, 5))))
+            if is_held_out(word) == self.held_out:
                 return word
 
     def other_script(self, rng: random.Random) -> str:
@@ -179,8 +189,12 @@ class TextMaterial:
     def brand(self, rng: random.Random) -> str:
         """A company or product, with or without what it deals in; sometimes run together or with a model number."""
         chance = rng.random()
-        head = self.invented(rng) if chance < 0.55 else rng.choice(self.last) if chance < 0.75 else self.word(rng)
-        head, chance = head.capitalize(), rng.random()
+        if chance < 0.12:
+            head = self.acronym(rng)
+        else:
+            head = self.invented(rng) if chance < 0.6 else rng.choice(self.last) if chance < 0.78 else self.word(rng)
+            head = head.capitalize()
+        chance = rng.random()
         if chance < 0.35:
             return head
         if chance < 0.6:

@@ -48,7 +48,8 @@ class TestOCRNoise:
         assert read == {"80", "R0", "30", "BO", "Bo", "BQ", "BD"}
 
     @pytest.mark.parametrize(
-        ("operation", "length"), [(OCRNoise._drop, 4), (OCRNoise._double, 6), (OCRNoise._split, 6)]
+        ("operation", "length"),
+        [(OCRNoise._drop, 4), (OCRNoise._double, 6), (OCRNoise._insert, 6), (OCRNoise._split, 6)],
     )
     def test_lengths(self, operation, length):
         assert {len(operation("TESCO", random.Random(seed))) for seed in range(20)} == {length}
