@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "modeling.modeling_tcd": ["TCDModel"],
         "processing.processing_tcd": ["TCDProcessor"],
         "processing.window_ocr": ["WindowOCRCaptioner"],
+        "index.video_index": ["VideoIndex"],
         "checkpoints": ["load_mini"],
         "evaluation.metrics": ["compute_retrieval_metrics"],
     },

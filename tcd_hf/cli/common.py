@@ -5,7 +5,7 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,17 +15,19 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from tcd_hf import TCDModel, TCDProcessor
+    from tcd_hf import TCDModel, TCDProcessor, VideoIndex
+    from tcd_hf.index.reading import SkippedVideo
 
 __all__ = [
     "CacheDirOption",
     "JsonOption",
+    "ModelOption",
     "OcrEngineOption",
     "fail",
     "load",
+    "open_index",
     "print_json",
+    "print_skipped",
     "progress_bar",
     "reports_errors",
     "stderr",
@@ -36,6 +38,9 @@ stdout = Console()
 stderr = Console(stderr=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ModelOption = Annotated[
+    str | None, typer.Option(help="Model folder or Hub id; the small model of the package by default.")
+]
 OcrEngineOption = Annotated[
     str | None,
     typer.Option(help=r"OCR engine: rapidocr (offline) or doctr (pip install 'tcd-hf\[doctr]')."),
@@ -43,10 +48,10 @@ OcrEngineOption = Annotated[
 
 CacheDirOption = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FOLDER", help="Cache of captions and features; else $TCD_HF_CACHE or the user's cache folder."
-    ),
+    typer.Option(metavar="FOLDER", help="Cache of what was read; else $TCD_HF_CACHE or the user's cache folder."),
 ]
+
+SPEED_SECONDS = 300  # over which files/s and time left are estimated; a long video alone takes minutes
 
 
 def fail(message: object) -> typer.Exit:
@@ -91,14 +96,31 @@ def _show_warning(message: Warning | str, *details: Any, **named_details: Any) -
     stderr.print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
-@contextmanager
-def progress_bar() -> "Iterator[Progress]":
-    """A progress bar on stderr that leaves nothing behind."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def print_skipped(skipped: "Sequence[SkippedVideo]") -> None:
+    """Names the videos that could not be read, and why, on stderr."""
+    for video in skipped:
+        stderr.print(f"[yellow]skipped:[/] {escape(video.cause)}", highlight=False, soft_wrap=True)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True) as progress:
-        yield progress
+
+@contextmanager
+def progress_bar(description: str, num_files: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar on stderr, with files/s and time left, that leaves nothing behind.
+
+    Yields:
+        `Callable[[str], None]`: to be called with the path of each file that is done.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class FilesPerSecond(ProgressColumn):
+        def render(self, task):
+            return Text("" if task.speed is None else f"{task.speed:.2g} files/s")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), FilesPerSecond())
+    options = {"console": stderr, "transient": True, "disable": not stderr.is_terminal}
+    with Progress(*columns, TimeRemainingColumn(), speed_estimate_period=SPEED_SECONDS, **options) as progress:
+        task = progress.add_task(description, total=num_files)
+        yield lambda path: progress.advance(task)
 
 
 def load(model: str | None = None, ocr_engine: str | None = None) -> "tuple[TCDModel, TCDProcessor]":
@@ -149,3 +171,49 @@ def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":
     # some tokenizers tell no limit, or one that is not their tower's
     limit = min(tokenizer.model_max_length, model.config.backbone_config.text_config.max_position_embeddings)
     return model, TCDProcessor(image_processor, tokenizer, num_frames=model.config.num_frames, max_length=limit)
+
+
+def open_index(
+    uri: str, model: str | None, ocr_engine: str | None, cache_dir: Path | None, create: bool = False
+) -> "VideoIndex":
+    """An index with the model that made it.
+
+    Args:
+        uri (`str`): folder or URI of the index.
+        model, ocr_engine (`str`, *optional*): see [`load`].
+        cache_dir (`Path`, *optional*): of the caption cache.
+        create (`bool`, *optional*, defaults to `False`): make an empty index where there is none.
+
+    Raises:
+        ValueError: no index, or one of another model; the message names that model.
+    """
+    from tcd_hf import VideoIndex
+    from tcd_hf.index.schema import IndexMismatchError
+    from tcd_hf.index.storage import IndexStorage
+
+    if not create:
+        IndexStorage(uri).open()  # tells that there is none before the model is loaded
+    loaded, processor = load(model, ocr_engine)
+    try:
+        if create:
+            return VideoIndex.create(uri, loaded, processor, exist_ok=True, cache_dir=cache_dir)
+        return VideoIndex.open(uri, loaded, processor, cache_dir=cache_dir)
+    except IndexMismatchError as error:
+        raise ValueError(f"{error}{_model_to_give(uri, loaded)}") from error
+
+
+def _model_to_give(uri: str, model: "TCDModel") -> str:
+    """What to write on the command line where the index at `uri` was made by a model of another name."""
+    from tcd_hf.checkpoints import MINI
+    from tcd_hf.index.schema import IndexMismatchError
+    from tcd_hf.index.storage import IndexStorage
+
+    storage = IndexStorage(uri)
+    try:
+        storage.open()
+    except IndexMismatchError:
+        return ""
+    name = storage.metadata.model_name
+    if not name.startswith(("'", '"')) or name == repr(model.name_or_path):
+        return ""
+    return " That is: without --model." if name == repr(str(MINI)) else f" That is: with --model {name}."

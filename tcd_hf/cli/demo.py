@@ -26,8 +26,8 @@ def demo(
 
     Ends with status 1 if a query does not find its clip first.
     """
+    from tcd_hf import VideoIndex
     from tcd_hf.demo import DEMO_QUERIES, render_demo_clips
-    from tcd_hf.index.gallery import VideoGallery
 
     with tempfile.TemporaryDirectory() as temporary:
         clock = time.perf_counter()
@@ -37,12 +37,12 @@ def demo(
         clock = time.perf_counter()
         model, processor = load()
         processor.ocr_options = {"limit_side_len": DETECTION_SIDE}
-        gallery = VideoGallery(model, processor, cache_dir=Path(temporary) / "cache")
-        add_videos(gallery, [str(path) for path in paths])
+        index = VideoIndex.create(Path(temporary) / "index", model, processor, cache_dir=Path(temporary) / "cache")
+        add_videos(index, [str(path) for path in paths])
         stdout.print(f"Read their text and frames in {time.perf_counter() - clock:.1f} s.")
 
         clock = time.perf_counter()
-        results = gallery.search(list(DEMO_QUERIES), top_k=HITS_SHOWN)
+        results = index.search(list(DEMO_QUERIES), top_k=HITS_SHOWN)
         seconds = time.perf_counter() - clock
     wrong = []
     for (query, name), hits in zip(DEMO_QUERIES.items(), results, strict=True):

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from tcd_hf.cli.demo import demo
+from tcd_hf.cli.index import index
 from tcd_hf.cli.ocr import ocr
 from tcd_hf.cli.search import SearchCommand, search
 from tcd_hf.version import __version__
@@ -36,5 +37,6 @@ def main(
 
 
 app.command()(ocr)
+app.command()(index)
 app.command(cls=SearchCommand)(search)
 app.command()(demo)

@@ -1,6 +1,9 @@
 """`tcd-hf search`: rank videos for queries."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,22 +16,35 @@ from typer.core import TyperCommand
 from tcd_hf.cli.common import (
     CacheDirOption,
     JsonOption,
+    ModelOption,
     OcrEngineOption,
     fail,
     load,
+    open_index,
     print_json,
+    print_skipped,
     progress_bar,
     reports_errors,
-    stderr,
     stdout,
 )
-from tcd_hf.index.files import VIDEO_EXTENSIONS, find_videos
+from tcd_hf.index.files import VIDEO_EXTENSIONS, absolute_path, find_videos
 
 if TYPE_CHECKING:
-    from tcd_hf.index.gallery import VideoGallery
+    from tcd_hf import TCDModel, TCDProcessor, VideoIndex
     from tcd_hf.index.hits import Hit
 
 __all__ = ["SearchCommand", "add_videos", "print_hits", "search"]
+
+MAX_SCORED_VIDEOS = 2000  # of --videos: up to here mode "full", which misses nothing, is the default
+
+
+class Mode(str, Enum):
+    """The modes of [`VideoIndex.search`]."""
+
+    TWO_STAGE = "two-stage"
+    FULL = "full"
+    COARSE = "coarse"
+    LEXICAL = "lexical"
 
 
 class SearchCommand(TyperCommand):
@@ -66,31 +82,54 @@ def search(
         list[Path] | None,
         typer.Option("--videos", metavar="FOLDER|FILES", help="Folders, searched recursively, or video files."),
     ] = None,
+    index_uri: Annotated[
+        str | None, typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made.")
+    ] = None,
     queries_file: Annotated[
         Path | None, typer.Option("--queries", metavar="FILE", help="Text file with further queries, one a line.")
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Videos to list per query.")] = 10,
-    model: Annotated[
-        str | None, typer.Option(help="Model folder or Hub id; the small model of the package by default.")
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="Score candidates of a quick recall (two-stage), all videos (full), or rank by one kind of recall "
+            f"alone. Two-stage by default, with --videos full up to {MAX_SCORED_VIDEOS:,} videos.",
+            show_default=False,
+        ),
     ] = None,
+    recall_k: Annotated[int, typer.Option(min=1, help="Candidates of either kind of recall in mode two-stage.")] = 50,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="SQL", help="Only videos that meet a condition, such as 'duration < 60 AND has_text'."),
+    ] = None,
+    model: ModelOption = None,
     ocr_engine: OcrEngineOption = None,
     cache_dir: CacheDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank videos for sentences, and show the text in them that matched.
 
-    What is read in a video is kept in a cache folder of tcd-hf, by the video's content, so the next search is quick.
+    With --videos, what is read in them is kept in a cache folder of tcd-hf, so the next search is quick.
     """
     all_queries = _collect_queries(queries or [], queries_file)
-    if not videos:
-        raise typer.BadParameter("Say where to search, for example --videos my_clips/", param_hint="--videos")
-    paths = find_videos(videos)
-
-    from tcd_hf.index.gallery import VideoGallery
-
-    gallery = VideoGallery(*load(model, ocr_engine), cache_dir=cache_dir)
-    add_videos(gallery, paths)
-    results = gallery.search(all_queries, top_k=top_k)
+    if not videos and not index_uri:
+        raise typer.BadParameter("Say where to search: --videos my_clips/ or --index DIR", param_hint="--videos")
+    if videos and index_uri:
+        raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
+    names = {}  # of videos, as the user gave them
+    if index_uri:
+        index = open_index(index_uri, model, ocr_engine, cache_dir)
+    else:
+        paths = find_videos(videos)
+        names = {absolute_path(path): path for path in paths}
+        index = _index_in_cache(videos, paths, *load(model, ocr_engine), cache_dir)
+        if mode is None and len(index) <= MAX_SCORED_VIDEOS:
+            mode = Mode.FULL
+    mode = mode or Mode.TWO_STAGE
+    results = [
+        [replace(hit, path=names.get(hit.path, hit.path)) for hit in hits]
+        for hits in index.search(all_queries, top_k=top_k, recall_k=recall_k, mode=mode.value, where=where)
+    ]
     if as_json:
         pairs = zip(all_queries, results, strict=True)
         print_json({"queries": [{"query": query, "hits": [hit.to_dict() for hit in hits]} for query, hits in pairs]})
@@ -99,15 +138,46 @@ def search(
         print_hits(query, hits)
 
 
-def add_videos(gallery: "VideoGallery", paths: list[str]) -> None:
-    """Adds videos under a progress bar, names those that were skipped, and fails when none is left."""
-    with progress_bar() as progress:
-        task = progress.add_task("Reading videos", total=len(paths))
-        skipped = gallery.add(paths, on_video=lambda path: progress.advance(task))
-    for video in skipped:
-        stderr.print(f"[yellow]skipped:[/] {escape(video.cause)}", highlight=False, soft_wrap=True)
-    if not len(gallery):
+def add_videos(index: "VideoIndex", paths: Sequence[str]) -> None:
+    """Makes an index one of these videos, names those that were skipped, and fails when none is left."""
+    with progress_bar("Reading videos", len(paths)) as advance:
+        report = index.refresh(paths, on_video=advance)
+    print_skipped(report.skipped)
+    if report.skipped:  # what a file showed before it was damaged
+        index.remove([video.path for video in report.skipped])
+    if not len(index):
         raise fail(f"None of the {len(paths)} videos could be read.")
+
+
+def _index_in_cache(
+    roots: Sequence[Path], paths: Sequence[str], model: "TCDModel", processor: "TCDProcessor", cache_dir: Path | None
+) -> "VideoIndex":
+    """The index in the cache folder of `roots`, brought up to date with the videos found there."""
+    from tcd_hf import VideoIndex
+    from tcd_hf.index.cache import CacheError, default_cache_dir, fingerprint
+    from tcd_hf.index.fingerprints import model_fingerprint, processor_fingerprint
+    from tcd_hf.index.schema import SCHEMA_VERSION
+
+    name = fingerprint(
+        {
+            "roots": sorted(map(absolute_path, roots)),
+            "model": model_fingerprint(model),
+            "processor": processor_fingerprint(processor),
+            "schema": SCHEMA_VERSION,
+        }
+    )
+    folder = (cache_dir or default_cache_dir()) / "indexes" / name
+    try:
+        index = VideoIndex.create(folder, model, processor, exist_ok=True, cache_dir=cache_dir)
+        add_videos(index, paths)
+    except CacheError:
+        raise
+    except OSError as error:  # those of single videos are no errors
+        raise CacheError(
+            f"The cache folder {folder} cannot be written: {error}. Choose another with --cache-dir or the environment "
+            "variable TCD_HF_CACHE."
+        ) from error
+    return index
 
 
 def print_hits(query: str, hits: "list[Hit]", folder: str | os.PathLike = ".") -> None:

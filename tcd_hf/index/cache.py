@@ -1,16 +1,13 @@
-"""Cache on disk of what a video costs most: its captions (OCR) and its features (the model)."""
+"""Cache on disk of what a video costs most: its captions."""
 
 import hashlib
 import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import safetensors.torch
-import torch
 
 from tcd_hf.processing.window_ocr import WindowCaption
 
@@ -49,7 +46,7 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 class VideoCache:
-    """Captions (JSON) and feature arrays (safetensors) by the content of the video and the settings that made them.
+    """Captions, as JSON, by the content of the video and the settings that made them.
 
     An entry is written whole or not at all, so a killed process loses at most the video it was at, and several
     processes may share the folder. An entry that cannot be read (a damaged disk, a foreign file) is a miss: it is made
@@ -65,45 +62,25 @@ class VideoCache:
 
     def load_captions(self, content_hash: str, settings: str) -> list[WindowCaption] | None:
         """The captions stored for a content hash and a settings fingerprint, or None."""
-
-        def read(data: bytes) -> list[WindowCaption]:
-            return [WindowCaption.from_dict(caption) for caption in json.loads(data)]
-
-        return self._load(self._path("captions", content_hash, settings, ".json"), read)
-
-    def save_captions(self, content_hash: str, settings: str, captions: Sequence[WindowCaption]) -> None:
-        """Stores a video's captions."""
-        data = json.dumps([caption.to_dict() for caption in captions], ensure_ascii=False, separators=(",", ":"))
-        self._save(self._path("captions", content_hash, settings, ".json"), data.encode())
-
-    def load_features(self, content_hash: str, settings: str) -> dict[str, torch.Tensor] | None:
-        """The tensors stored for a content hash and a settings fingerprint, by name, or None."""
-        return self._load(self._path("features", content_hash, settings, ".safetensors"), safetensors.torch.load)
-
-    def save_features(self, content_hash: str, settings: str, features: Mapping[str, torch.Tensor]) -> None:
-        """Stores a video's tensors by name."""
-        path = self._path("features", content_hash, settings, ".safetensors")
-        self._save(path, safetensors.torch.save(dict(features)))
-
-    def _path(self, kind: str, content_hash: str, settings: str, suffix: str) -> Path:
-        return self.folder / kind / content_hash[:2] / f"{content_hash}-{settings}{suffix}"
-
-    def _load(self, path: Path, read: Callable[[bytes], Any]) -> Any:
+        path = self._path(content_hash, settings)
         try:
-            return read(path.read_bytes())
+            return [WindowCaption.from_dict(caption) for caption in json.loads(path.read_bytes())]
         except FileNotFoundError:
             return None
         except Exception as error:  # whatever a damaged entry makes its reader raise, the answer is to make it again
             logger.warning("Cache entry %s cannot be read (%s) and is made again.", path, error)
             return None
 
-    def _save(self, path: Path, data: bytes) -> None:
+    def save_captions(self, content_hash: str, settings: str, captions: Sequence[WindowCaption]) -> None:
+        """Stores a video's captions. Raises [`CacheError`]."""
+        path = self._path(content_hash, settings)
+        text = json.dumps([caption.to_dict() for caption in captions], ensure_ascii=False, separators=(",", ":"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(text)
                 os.replace(temporary, path)
             except BaseException:
                 os.unlink(temporary)
@@ -113,3 +90,6 @@ class VideoCache:
                 f"The cache folder {self.folder} cannot be written: {error}. Choose another with --cache-dir "
                 "(`cache_dir`) or the environment variable TCD_HF_CACHE."
             ) from error
+
+    def _path(self, content_hash: str, settings: str) -> Path:
+        return self.folder / "captions" / content_hash[:2] / f"{content_hash}-{settings}.json"

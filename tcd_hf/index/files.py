@@ -1,14 +1,47 @@
 """Which files a search looks at."""
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["VIDEO_EXTENSIONS", "find_videos"]
+__all__ = ["VIDEO_EXTENSIONS", "FileStamp", "absolute_path", "file_stamp", "find_videos"]
 
 VIDEO_EXTENSIONS = frozenset(  # lower case
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()  # noqa: SIM905
 )
+
+SETTLING_NANOSECONDS = 2_000_000_000  # the coarsest clock of a common file system (FAT) ticks every two seconds
+
+
+class FileStamp(NamedTuple):
+    """What changes when a file's content does, at the price of asking the file system.
+
+    Attributes:
+        size (`int`): bytes.
+        modified (`int`): nanoseconds since 1970, the later one of the times of content and of status change: unlike
+            the former, the latter cannot be set back by a program that copies files with their dates.
+    """
+
+    size: int
+    modified: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether a change from now on would show: not while the clock of the file system may still stand at it."""
+        return time.time_ns() - self.modified > SETTLING_NANOSECONDS
+
+
+def file_stamp(path: str | os.PathLike) -> FileStamp:
+    """The stamp of a file. Raises `OSError`."""
+    status = os.stat(path)
+    return FileStamp(status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
+
+
+def absolute_path(path: str | os.PathLike) -> str:
+    """A path as indexes name it: absolute, with forward slashes; links are not followed."""
+    return Path(os.path.abspath(path)).as_posix()
 
 
 def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fingerprints of what captions and features depend on, so that the cache never serves those of other settings."""
+"""Fingerprints of what captions and features depend on, so that none of other settings are ever served."""
 
 import hashlib
 import json
@@ -13,9 +13,8 @@ from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.ocr_engines import DoctrEngine, RapidOCREngine, get_engine
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
-from tcd_hf.version import __version__
 
-__all__ = ["caption_fingerprint", "feature_fingerprint"]
+__all__ = ["caption_fingerprint", "hash_weights", "model_fingerprint", "processor_fingerprint"]
 
 ENGINE_PACKAGES = {"rapidocr": "rapidocr", "doctr": "python-doctr"}  # their models come or change with the release
 VOLATILE_SETTINGS = ("_name_or_path", "transformers_version", "name_or_path")  # where a thing came from, not what it is
@@ -35,17 +34,19 @@ def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
     return fingerprint(settings)
 
 
-def feature_fingerprint(model: TCDModel, processor: TCDProcessor) -> str:
-    """Of all that features are made by: captions, settings, image processor, tokenizer, weights, our release."""
+def model_fingerprint(model: TCDModel) -> str:
+    """Of a model's configuration and weights, their dtype included."""
+    return fingerprint({"config": _stable(model.config.to_dict()), "weights": hash_weights(model)})
+
+
+def processor_fingerprint(processor: TCDProcessor) -> str:
+    """Of what makes frames, captions and tokens: the captioner, the image processor and the tokenizer."""
     return fingerprint(
         {
             "captions": caption_fingerprint(processor.captioner),
-            "config": _stable(model.config.to_dict()),
             "image_processor": _stable(processor.image_processor.to_dict()),
             "tokenizer": _digest(_tokenizer_bytes(processor.tokenizer)),
             "max_length": processor.max_length or processor.tokenizer.model_max_length,
-            "release": __version__,
-            "weights": hash_weights(model),
         }
     )
 
@@ -91,7 +92,9 @@ def _stable(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _tokenizer_bytes(tokenizer: Any) -> bytes:
     if hasattr(tokenizer, "backend_tokenizer"):  # every fast tokenizer; the vocabulary alone is the next best thing
-        return tokenizer.backend_tokenizer.to_str().encode()
+        state = json.loads(tokenizer.backend_tokenizer.to_str())
+        state["padding"] = state["truncation"] = None  # left over from the last call
+        return json.dumps(state, sort_keys=True).encode()
     return json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()
 
 

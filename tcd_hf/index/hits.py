@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tcd_hf.index.lexical import FILLER_WORDS
+from tcd_hf.processing.text_tracks import TextTrack
 
-__all__ = ["Hit", "fuse_scores", "matching_texts", "score_windows"]
+__all__ = ["Hit", "evidence_boxes", "fuse_scores", "matching_texts", "score_windows"]
 
 WORD_SIMILARITY = 80  # of 100: one wrong character in five is still the same word
 FUZZY_WORD_LENGTH = 4  # shorter words must be equal
@@ -23,7 +24,8 @@ class Hit:
     Attributes:
         path (`str`): the video file, as it was named or found.
         score (`float`): what hits are ranked by, `(1 - lexical_weight) * total + lexical_weight * lexical`, where
-            `total` is the model's similarity, the mean of the three `text_*` parts for TCD.
+            `total` is the model's similarity, the mean of the three `text_*` parts for TCD; or one of the scores of
+            recall, if they were asked for alone, see [`Retriever.search`].
         text_video (`float`): cosine of the query and the frames.
         text_ocr (`float`, *optional*): cosine of the query and the window captions; `None` for a model that does not
             read OCR.
@@ -33,6 +35,9 @@ class Hit:
         end (`float`): seconds at which it ends.
         evidence (`list[str]`): texts read in that window that the query names, best first; empty when the match rests
             on the picture or on meaning alone.
+        boxes (`list[dict]`): for each text of `evidence`, where it stands: `text`, `start` and `end` (seconds, when it
+            is seen in the window), `box` (x0, y0, x1, y1 relative to the frame, 0-1) and `time` (seconds, of the frame
+            that the box belongs to).
     """
 
     path: str
@@ -44,6 +49,7 @@ class Hit:
     start: float
     end: float
     evidence: list[str] = field(default_factory=list)
+    boxes: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The hit as plain JSON types."""
@@ -105,6 +111,16 @@ def matching_texts(query: str, texts: Sequence[str], limit: int = 5) -> list[str
         if matched:
             strength.setdefault(text, matched)
     return sorted(strength, key=strength.__getitem__, reverse=True)[:limit]
+
+
+def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack]) -> list[dict[str, Any]]:
+    """Where the texts of a hit's evidence stand, see [`Hit`]: of equal texts, the most salient one."""
+    track_of = {track.text: track for track in reversed(tracks)}
+    found = [track_of[text] for text in evidence]
+    return [
+        {"text": track.text, "start": track.start, "end": track.end, "box": list(track.box), "time": track.box_time}
+        for track in found
+    ]
 
 
 def _words(text: str) -> list[str]:

@@ -1,14 +1,47 @@
-"""Lexical score of queries on OCR captions: TF-IDF over characters, because OCR slips break words, and over words."""
+"""Lexical score of queries on OCR captions: TF-IDF over characters, because OCR slips break words, and over words.
+
+A caption is kept as the counts of its terms, numbered by hashing ([`term_columns`]), and a gallery as how many of its
+videos show each term ([`LexicalStatistics`]). A score needs no more than these: no caption is analysed twice.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-__all__ = ["FILLER_WORDS", "LexicalScorer", "LexicalScores"]
+__all__ = [
+    "FILLER_WORDS",
+    "TERM_SCHEMA",
+    "LexicalScorer",
+    "LexicalScores",
+    "LexicalStatistics",
+    "TermCounts",
+    "VideoTerms",
+    "cosines",
+    "query_terms",
+    "spell",
+    "term_columns",
+    "without_filler",
+]
 
-BLOCK_ELEMENTS = 1 << 22  # (query, window) scores held densely at once: 16 MB
+BLOCK_ELEMENTS = 1 << 22  # (query, caption) scores held densely at once: 16 MB
 NUM_BUCKETS = 1 << 20  # n-grams are numbered by hashing; a gallery has some 10,000 to 1,000,000 different ones
+NUM_TERMS = 2 * NUM_BUCKETS  # character n-grams, then words
+MAX_COUNT = np.iinfo(np.uint16).max
+DAMPED_COUNTS = np.append(0.0, 1 + np.log(np.arange(1, MAX_COUNT + 1))).astype(np.float32)
+
+TERM_SCHEMA = [
+    pa.field("term_ids", pa.list_(pa.uint32())),
+    pa.field("term_counts", pa.list_(pa.uint16())),
+    pa.field("term_ends", pa.list_(pa.uint32())),
+    pa.field("term_windows", pa.list_(pa.uint16())),
+    pa.field("term_text", pa.string()),
+]
+"""Columns of a video's terms. The terms of its different captions, one after the other: their ids and counts, and where
+each caption ends; for every window, which of these captions it has; and what full-text search looks in ([`spell`])."""
 
 _FILLER = (
     "a an and are as at be by for from has have he her his in into is it its of off on or our out over she that the "
@@ -16,6 +49,112 @@ _FILLER = (
 )
 FILLER_WORDS = frozenset(_FILLER.split())
 """English words that a query is built with and that tell no video from another."""
+
+
+class TermCounts(NamedTuple):
+    """How often each term occurs in each of several texts, as compressed rows.
+
+    Attributes:
+        ids (`np.ndarray` of shape `(num_entries,)`, uint32): terms, text after text; below `NUM_BUCKETS` the character
+            n-grams, above it the words.
+        counts (`np.ndarray` of shape `(num_entries,)`, uint16): occurrences, at most 65,535.
+        starts (`np.ndarray` of shape `(num_texts + 1,)`, int64): where each text begins; the last is `num_entries`.
+    """
+
+    ids: np.ndarray
+    counts: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "TermCounts":
+        """Counts the terms of texts.
+
+        They are the character 3- to 5-grams, taken inside words padded with a space on either side, so that strings of
+        two characters (a price, a plate) are n-grams too; and the whole words, since a long word has so many n-grams
+        that a short name next to it would hardly count. Case, accents and full-width forms do not matter.
+        """
+        if not texts:
+            return cls(np.zeros(0, np.uint32), np.zeros(0, np.uint16), np.zeros(1, np.int64))
+        matrix = _make_counter().transform(texts).tocsr()
+        counts = np.minimum(matrix.data, MAX_COUNT).astype(np.uint16)
+        return cls(matrix.indices.astype(np.uint32), counts, matrix.indptr.astype(np.int64))
+
+
+class VideoTerms(NamedTuple):
+    """Terms of the captions of several videos.
+
+    Attributes:
+        captions (`TermCounts`): the different captions of every video, video after video.
+        starts (`np.ndarray` of shape `(num_videos + 1,)`, int64): where the captions of each video begin.
+        windows (`list[np.ndarray]`): for each video, the caption of each of its windows, as a row of `captions`.
+    """
+
+    captions: TermCounts
+    starts: np.ndarray
+    windows: list[np.ndarray]
+
+    @classmethod
+    def from_rows(cls, rows: pa.Table | pa.RecordBatch) -> "VideoTerms":
+        """Takes them from the columns of [`TERM_SCHEMA`]."""
+        ids, num_terms = _flatten(rows["term_ids"])
+        counts, _ = _flatten(rows["term_counts"])
+        ends, num_captions = _flatten(rows["term_ends"])
+        windows, num_windows = _flatten(rows["term_windows"])
+        ends = ends + np.repeat(_starts(num_terms)[:-1], num_captions)
+        starts = _starts(num_captions)
+        windows = windows + np.repeat(starts[:-1], num_windows)
+        captions = TermCounts(ids, counts, np.append(0, ends).astype(np.int64))
+        return cls(captions, starts, np.split(windows, _starts(num_windows)[1:-1]))
+
+    def best(self, scores: np.ndarray) -> np.ndarray:
+        """`(num_queries, num_videos)` from scores of captions `(num_queries, num_captions)`: a video's best one."""
+        return np.maximum.reduceat(scores, self.starts[:-1], axis=1)
+
+
+class LexicalStatistics:
+    """How many videos there are, and how many of them show each term: what makes a term rare.
+
+    Attributes:
+        num_videos (`int`)
+        document_frequency (`np.ndarray` of shape `(NUM_TERMS,)`, int32)
+    """
+
+    def __init__(self):
+        self.num_videos = 0
+        self.document_frequency = np.zeros(NUM_TERMS, np.int32)
+
+    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """Counts videos, given as rows with the column `term_ids`. However long a text is shown, it counts once."""
+        ids, num_terms = _flatten(rows["term_ids"])
+        for video in np.split(ids, _starts(num_terms)[1:-1]) if len(num_terms) else []:
+            self.document_frequency[np.unique(video)] += 1
+        self.num_videos += len(num_terms)
+        self.__dict__.pop("idf", None)
+
+    def merge(self, other: "LexicalStatistics") -> None:
+        """Adds what `other` counted, of other videos."""
+        self.num_videos += other.num_videos
+        self.document_frequency += other.document_frequency
+        self.__dict__.pop("idf", None)
+
+    @cached_property
+    def idf(self) -> np.ndarray:
+        """Weight of each term, `ln((1 + num_videos) / (1 + document_frequency)) + 1`, `(NUM_TERMS,)` float32."""
+        return (np.log((1 + self.num_videos) / (1 + self.document_frequency)) + 1).astype(np.float32)
+
+    def to_table(self) -> pa.Table:
+        """The terms that occur: columns `term` and `document_frequency`; `num_videos` is in the schema's metadata."""
+        terms = np.flatnonzero(self.document_frequency).astype(np.uint32)
+        columns = {"term": terms, "document_frequency": self.document_frequency[terms]}
+        return pa.table(columns).replace_schema_metadata({"num_videos": str(self.num_videos)})
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> "LexicalStatistics":
+        """The inverse of [`~LexicalStatistics.to_table`]."""
+        statistics = cls()
+        statistics.num_videos = int(table.schema.metadata[b"num_videos"])
+        statistics.document_frequency[table["term"].to_numpy()] = table["document_frequency"].to_numpy()
+        return statistics
 
 
 class LexicalScores(NamedTuple):
@@ -33,16 +172,11 @@ class LexicalScores(NamedTuple):
 class LexicalScorer:
     """Scores queries against the window captions of a gallery by the spelling they share (ours).
 
-    Every window caption has two TF-IDF vectors: of its character 3- to 5-grams, taken inside words padded with a space
-    on either side, so that strings of two characters (a price, a plate) are n-grams too; and of its whole words, since
-    a long word has so many n-grams that a short name next to it would hardly count. Case, accents and full-width forms
-    do not matter, and `FILLER_WORDS` of a query are left out, unless it has no others. Rare is what few videos show,
-    however long they show it.
-
-    A window scores the mean of both cosines, a video that of its best window: text shown together counts more than text
-    scattered over the video, and a long video gains nothing from its length. What no caption has still counts in the
-    query's norm, so a query that the gallery's texts say little about scores low everywhere, and leaves the ranking to
-    the model.
+    A window scores the mean of two TF-IDF cosines, one over character n-grams and one over words ([`TermCounts.of`]), a
+    video that of its best window: text shown together counts more than text scattered over the video, and a long video
+    gains nothing from its length. Rare is what few videos show, however long they show it. `FILLER_WORDS` of a query
+    are left out, unless it has no others. What no caption has still counts in the query's norm, so a query that the
+    gallery's texts say little about scores low everywhere, and leaves the ranking to the model.
 
     Args:
         captions (`Sequence[Sequence[str]]`):
@@ -53,72 +187,153 @@ class LexicalScorer:
     """
 
     def __init__(self, captions: Sequence[Sequence[str]], word_weight: float = 0.5):
-        from scipy import sparse
-
         if not 0 <= word_weight <= 1:
             raise ValueError(f"word_weight must lie in [0, 1], got {word_weight}.")
         self.num_videos = len(captions)
         self.num_windows = max((len(windows) for windows in captions), default=0)
-        # Padded to a rectangle: a missing window is one without text, and both have an all-zero vector.
-        documents = [text for windows in captions for text in [*windows, *[""] * (self.num_windows - len(windows))]]
-        self._vectorizer = None
-        self._windows = sparse.csr_array((len(documents), 0), dtype=np.float32)
-        if any(text.strip() for text in documents):
-            self._vectorizer = _make_vectorizer(word_weight).fit([" ".join(windows) for windows in captions])
-            self._windows = sparse.csr_array(self._vectorizer.transform(documents))
+        self.word_weight = word_weight
+        rows = pa.Table.from_pylist([term_columns(windows) for windows in captions], pa.schema(TERM_SCHEMA))
+        self._videos = VideoTerms.from_rows(rows)
+        self._statistics = LexicalStatistics()
+        self._statistics.add(rows)
 
     def score(self, queries: Sequence[str]) -> LexicalScores:
         """Scores every video for every query; memory beyond the result is bounded whatever their numbers."""
         similarity = np.zeros((len(queries), self.num_videos), dtype=np.float32)
         best_window = np.zeros((len(queries), self.num_videos), dtype=np.int64)
-        if self._vectorizer is None or not queries:
+        if not self.num_windows:
             return LexicalScores(similarity, best_window)
-        query_vectors = self._embed(queries)
-        queries_per_block = max(1, BLOCK_ELEMENTS // self._windows.shape[0])
+        queries_per_block = max(1, BLOCK_ELEMENTS // (self.num_videos * self.num_windows))
         for start in range(0, len(queries), queries_per_block):
             rows = slice(start, start + queries_per_block)
-            windows = (query_vectors[rows] @ self._windows.T).toarray()
-            windows = windows.reshape(-1, self.num_videos, self.num_windows)
-            similarity[rows] = windows.max(axis=2).clip(0, 1)  # a cosine of 1 + 1e-7 is rounding
-            best_window[rows] = windows.argmax(axis=2)
+            scores = self._score_captions(queries[rows])
+            similarity[rows] = self._videos.best(scores)
+            for video, windows in enumerate(self._videos.windows):
+                if len(windows):
+                    best_window[rows, video] = scores[:, windows].argmax(axis=1)
         return LexicalScores(similarity, best_window)
 
     def window_scores(self, query: str, video: int) -> np.ndarray:
         """Scores of one video's windows, in [0, 1], `(num_windows,)` float32 (the gallery's largest number)."""
         if not 0 <= video < self.num_videos:
             raise ValueError(f"video must lie in 0..{self.num_videos - 1}, got {video}.")
-        if self._vectorizer is None:
-            return np.zeros(self.num_windows, dtype=np.float32)
-        rows = self._windows[video * self.num_windows : (video + 1) * self.num_windows]
-        return (self._embed([query]) @ rows.T).toarray()[0].clip(0, 1)
+        scores = self._score_captions([query])[0, self._videos.windows[video]]
+        return np.pad(scores, (0, self.num_windows - len(scores)))
 
-    def _embed(self, queries: Sequence[str]):
-        return self._vectorizer.transform([_without_filler(query) for query in queries])
+    def _score_captions(self, queries: Sequence[str]) -> np.ndarray:
+        return cosines(query_terms(queries), self._videos.captions, self._statistics, self.word_weight)
 
 
-def _make_vectorizer(word_weight: float):
-    """Both vectors side by side, each of length 1 times the root of its weight: their product is the weighted mean."""
-    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-    from sklearn.pipeline import FeatureUnion, make_pipeline
-
-    common = {
-        "strip_accents": "unicode",
-        "n_features": NUM_BUCKETS,
-        "alternate_sign": False,
-        "norm": None,
-        "dtype": np.float32,
+def term_columns(captions: Sequence[str]) -> dict[str, Any]:
+    """Values of [`TERM_SCHEMA`] for a video with these window captions, `""` for a window without text."""
+    different = {text: row for row, text in enumerate(dict.fromkeys(captions))} or {"": 0}
+    ids, counts, starts = TermCounts.of(list(different))
+    return {
+        "term_ids": ids,
+        "term_counts": counts,
+        "term_ends": starts[1:].astype(np.uint32),
+        "term_windows": np.array([different[text] for text in captions], np.uint16),
+        "term_text": spell(" ".join(different)),
     }
-    characters = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), **common)
-    words = HashingVectorizer(analyzer="word", token_pattern=r"(?u)\b\w+\b", **common)
-    return FeatureUnion(
-        [
-            ("characters", make_pipeline(characters, TfidfTransformer(sublinear_tf=True))),
-            ("words", make_pipeline(words, TfidfTransformer(sublinear_tf=True))),
-        ],
-        transformer_weights={"characters": (1 - word_weight) ** 0.5, "words": word_weight**0.5},
+
+
+def spell(text: str) -> str:
+    """The different character 3-grams and words of a text, for a full-text index that cuts at spaces alone.
+
+    Words are marked at both ends, so that those of one or two characters are in it too: `"B4"` gives `"_b4 b4_ _b4_"`.
+    """
+    characters, words = _make_spellers()
+    marked = [gram.replace(" ", "_") for gram in characters(text)] + [f"_{word}_" for word in words(text)]
+    return " ".join(dict.fromkeys(marked))
+
+
+def query_terms(queries: Sequence[str]) -> TermCounts:
+    """Terms of queries, without their filler words."""
+    return TermCounts.of([without_filler(query) for query in queries])
+
+
+def without_filler(query: str) -> str:
+    """The query without `FILLER_WORDS`, or as it is if it has no other words."""
+    telling = [word for word in query.split() if word.strip(".,;:!?\"'()").casefold() not in FILLER_WORDS]
+    return " ".join(telling) or query
+
+
+def cosines(
+    queries: TermCounts, captions: TermCounts, statistics: LexicalStatistics, word_weight: float = 0.5
+) -> np.ndarray:
+    """Weighted mean of the TF-IDF cosines of character n-grams and of words, sublinear in a term's count.
+
+    Returns:
+        `np.ndarray` of shape `(num_queries, num_captions)`, float32, in [0, 1].
+    """
+    from scipy import sparse
+
+    num_queries, num_captions = len(queries.starts) - 1, len(captions.starts) - 1
+    terms, columns = np.unique(queries.ids, return_inverse=True)
+    weights, scales = _weigh(queries, statistics, word_weight)
+    rows = np.repeat(np.arange(num_queries), np.diff(queries.starts))
+    weights = weights * scales[rows, queries.ids // NUM_BUCKETS]
+    query_vectors = sparse.csr_array((weights, (rows, columns)), shape=(num_queries, len(terms))).toarray()
+
+    # Few terms of a caption are in a query: the norm needs the weights of all, the product only those.
+    weights, scales = _weigh(captions, statistics, word_weight)
+    is_asked = np.zeros(NUM_TERMS, bool)
+    is_asked[terms] = True
+    shared = np.flatnonzero(is_asked[captions.ids])
+    ids = captions.ids[shared]
+    rows = np.searchsorted(captions.starts, shared, side="right") - 1
+    weights = weights[shared] * scales[rows, ids // NUM_BUCKETS]
+    shape = (num_captions, len(terms))
+    caption_vectors = sparse.csr_array((weights, (rows, np.searchsorted(terms, ids))), shape=shape)
+    return (caption_vectors @ query_vectors.T).T.clip(0, 1)  # a cosine of 1 + 1e-7 is rounding
+
+
+def _weigh(terms: TermCounts, statistics: LexicalStatistics, word_weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the entries, and what they must be multiplied by, `(num_texts, 2)` for n-grams and words, so that the
+    product of two texts is the weighted mean of their cosines. All float32."""
+    from scipy import sparse
+
+    weights = DAMPED_COUNTS[terms.counts] * statistics.idf[terms.ids]
+    squares = np.square(weights, dtype=np.float64)
+    shape = (len(terms.starts) - 1, 2)
+    norms = sparse.csr_array((squares, terms.ids // NUM_BUCKETS, terms.starts), shape=shape).toarray() ** 0.5
+    shares = np.sqrt([1 - word_weight, word_weight])
+    return weights, np.divide(shares, norms, out=np.zeros(shape), where=norms > 0).astype(np.float32)
+
+
+@cache
+def _make_counter():
+    from sklearn.pipeline import FeatureUnion
+
+    return FeatureUnion([("characters", _make_vectorizer(3, 5)), ("words", _make_vectorizer())])
+
+
+@cache
+def _make_spellers():
+    return _make_vectorizer(3, 3).build_analyzer(), _make_vectorizer().build_analyzer()
+
+
+def _make_vectorizer(*lengths: int):
+    """Of character n-grams of lengths from .. to; without them, of words."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    analysis = {"analyzer": "char_wb", "ngram_range": lengths} if lengths else {"token_pattern": r"(?u)\b\w+\b"}
+    return HashingVectorizer(
+        **analysis,
+        strip_accents="unicode",
+        n_features=NUM_BUCKETS,
+        alternate_sign=False,
+        norm=None,
+        dtype=np.float32,
     )
 
 
-def _without_filler(query: str) -> str:
-    telling = [word for word in query.split() if word.strip(".,;:!?\"'()").casefold() not in FILLER_WORDS]
-    return " ".join(telling) or query
+def _flatten(column: pa.ChunkedArray | pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """All values of a column of lists, and how many there are in each."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return column.flatten().to_numpy(), pc.list_value_length(column).to_numpy()
+
+
+def _starts(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

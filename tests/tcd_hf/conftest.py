@@ -18,9 +18,10 @@ NUM_FRAMES = 4
 class CodeReader:
     """An OCR engine that looks the code of a frame up in a table: `{code: [texts]}`; other codes show no text."""
 
+    images_read = 0
+
     def __init__(self, texts: dict[int, list[str]]):
         self.texts = texts
-        self.images_read = 0
 
     def __getstate__(self):
         return {"texts": self.texts}  # what it has read so far makes no other engine of it

@@ -2,7 +2,6 @@ import hashlib
 import os
 
 import pytest
-import torch
 
 from tcd_hf.index.cache import CacheError, VideoCache, default_cache_dir, fingerprint, hash_file
 from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
@@ -23,19 +22,11 @@ def entries(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_captions_and_features_come_back(tmp_path):
+def test_captions_come_back(tmp_path):
     cache = VideoCache(tmp_path)
-    features = {"frame_embeds": torch.randn(1, 2, 3).half(), "ocr_mask": torch.tensor([[True, False]])}
     assert cache.load_captions(KEY, "a") is None
-    assert cache.load_features(KEY, "a") is None
     cache.save_captions(KEY, "a", CAPTIONS)
-    cache.save_features(KEY, "a", features)
     assert cache.load_captions(KEY, "a") == CAPTIONS
-    loaded = cache.load_features(KEY, "a")
-    assert loaded.keys() == features.keys()
-    assert all(
-        torch.equal(loaded[name], features[name]) and loaded[name].dtype == features[name].dtype for name in loaded
-    )
     assert cache.load_captions(KEY, "b") is None  # other settings
     assert cache.load_captions(KEY[::-1], "a") is None  # another video
 
@@ -46,11 +37,9 @@ def test_captions_and_features_come_back(tmp_path):
 def test_a_damaged_entry_is_a_miss_and_is_replaced(tmp_path, caplog, damage):
     cache = VideoCache(tmp_path)
     cache.save_captions(KEY, "a", CAPTIONS)
-    cache.save_features(KEY, "a", {"x": torch.ones(2)})
     for path in entries(tmp_path):
         path.write_bytes(damage)
     assert cache.load_captions(KEY, "a") is None
-    assert cache.load_features(KEY, "a") is None
     assert str(tmp_path) in caplog.text
     cache.save_captions(KEY, "a", CAPTIONS)
     assert cache.load_captions(KEY, "a") == CAPTIONS

@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -10,11 +12,13 @@ from typer.testing import CliRunner
 
 from tcd_hf.cli.common import load, reports_errors
 from tcd_hf.cli.main import app
+from tcd_hf.cli.search import Mode
 from tcd_hf.demo import DEMO_CLIPS, DEMO_QUERIES
+from tcd_hf.index.retrieval import MODES
 from tcd_hf.version import __version__
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
-HIT_FIELDS = ["path", "score", "text_video", "text_ocr", "text_hybrid", "lexical", "start", "end", "evidence"]
+HIT_FIELDS = ["path", "score", "text_video", "text_ocr", "text_hybrid", "lexical", "start", "end", "evidence", "boxes"]
 
 
 @pytest.fixture
@@ -22,7 +26,10 @@ def run(monkeypatch, tmp_path, code_reader):
     """Runs the command line with a tiny model; what goes to stdout and stderr is kept apart."""
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("tcd_hf.cli.search.load", lambda *args: (make_tiny_model(), make_tiny_processor(code_reader)))
+    for module in ("common", "search"):
+        monkeypatch.setattr(
+            f"tcd_hf.cli.{module}.load", lambda *args: (make_tiny_model(), make_tiny_processor(code_reader))
+        )
     return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
 
 
@@ -82,6 +89,130 @@ def test_only_bad_videos_is_an_error(run, tmp_path):
     assert result.stderr.splitlines()[-1] == "error: None of the 1 videos could be read."
 
 
+def test_a_video_that_went_bad_is_no_longer_found(run, clips, tmp_path):
+    search = ["search", "gate b4", "--videos", tmp_path / "videos", "--json"]
+    assert len(json.loads(run(*search).stdout)["queries"][0]["hits"]) == 4
+    clips["airport.mp4"].write_bytes(b"junk")
+    clips["sea.mp4"].unlink()
+    for _ in range(2):
+        result = run(*search)
+        paths = {hit["path"] for hit in json.loads(result.stdout)["queries"][0]["hits"]}
+        assert paths == {str(clips["shop.mp4"]), str(clips["toys.mp4"])}
+        assert "airport.mp4" in result.stderr
+
+
+def test_a_changed_video_is_read_again_and_others_are_not(run, clips, tmp_path, code_reader):
+    search = ["search", "star wars", "--videos", tmp_path / "videos", "--json"]
+    run(*search)
+    read = code_reader.images_read
+    assert json.loads(run(*search).stdout)["queries"][0]["hits"][0]["path"] == str(clips["toys.mp4"])
+    assert code_reader.images_read == read
+    shutil.copy(clips["toys.mp4"], clips["sea.mp4"])
+    clips["toys.mp4"].unlink()
+    assert json.loads(run(*search).stdout)["queries"][0]["hits"][0]["path"] == str(clips["sea.mp4"])
+    assert code_reader.images_read == read
+
+
+def test_videos_are_named_as_the_user_named_them_in_their_order(run, clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    copies = [shutil.copy(clips["sea.mp4"], f"{name}.mp4") for name in "bac"]
+    result = run("search", "anything", "--json", "--videos", *copies)
+    assert [hit["path"] for hit in json.loads(result.stdout)["queries"][0]["hits"]] == copies
+
+
+def test_small_collections_are_scored_in_full(run, clips, tmp_path, monkeypatch):
+    modes = []
+
+    def record(self, queries, **options):
+        modes.append(options.pop("mode"))
+        assert options == {"top_k": 10, "recall_k": 50, "where": None}
+        return [[] for _ in queries]
+
+    monkeypatch.setattr("tcd_hf.index.video_index.VideoIndex.search", record)
+    search = ["search", "x", "--videos", tmp_path / "videos"]
+    run(*search)
+    run(*search, "--mode", "lexical")
+    monkeypatch.setattr("tcd_hf.cli.search.MAX_SCORED_VIDEOS", 3)
+    run(*search)
+    assert modes == ["full", "lexical", "two-stage"]
+    assert [mode.value for mode in Mode] == list(MODES)
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(run, clips, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = run("search", "x", "--videos", tmp_path / "videos", "--cache-dir", tmp_path / "file")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: The cache folder") and "Choose another with --cache-dir" in result.stderr
+
+
+def test_videos_are_indexed_once_and_searched(run, clips, tmp_path, code_reader):
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"junk")
+    place = ["--index", tmp_path / "my.index"]
+    result = run("index", tmp_path / "videos", *place)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("4 added, 0 unchanged, 0 replaced, 1 skipped in ")
+    assert result.stdout.endswith("my.index holds 4 videos.\n")
+    assert "skipped: " in result.stderr and "broken.mp4" in result.stderr
+
+    read = code_reader.images_read
+    result = run("index", *clips.values(), *place, "--workers", 0, "--json")
+    data = json.loads(result.stdout)
+    assert list(data) == ["index", "videos", "seconds", "added", "unchanged", "replaced", "skipped", "removed"]
+    assert data["unchanged"] == [str(path) for path in clips.values()] and data["added"] == data["skipped"] == []
+
+    for options in ([], ["--mode", "full"], ["--mode", "lexical"], ["--recall-k", 1]):
+        result = run("search", "gate b4", *place, "--json", "--top-k", 1, *options)
+        assert result.exit_code == 0, result.stderr
+        (hit,) = json.loads(result.stdout)["queries"][0]["hits"]
+        assert list(hit) == HIT_FIELDS
+        assert (hit["path"], hit["evidence"]) == (str(clips["airport.mp4"]), ["Gate B4"])
+        assert [list(box) for box in hit["boxes"]] == [["text", "start", "end", "box", "time"]]
+    result = run("search", "gate b4", *place, "--where", "NOT has_text", "--json")
+    assert [hit["path"] for hit in json.loads(result.stdout)["queries"][0]["hits"]] == [str(clips["sea.mp4"])]
+    assert code_reader.images_read == read
+
+
+def test_an_index_is_synchronised_shrunk_and_described(run, clips, tmp_path):
+    place = ["--index", tmp_path / "my.index"]
+    run("index", *clips.values(), *place)
+    clips["sea.mp4"].unlink()
+    result = run("index", tmp_path / "videos", "--sync", *place)
+    assert result.stdout.startswith("0 added, 3 unchanged, 0 replaced, 0 skipped, 1 removed in "), result.stderr
+    result = run("index", clips["shop.mp4"], tmp_path / "never.mp4", "--remove", *place)
+    assert result.stdout == f"1 removed; {tmp_path / 'my.index'} holds 2 videos.\n"
+    result = run("index", tmp_path / "videos", "--remove", *place, "--json")
+    assert json.loads(result.stdout) == {"index": str(tmp_path / "my.index"), "videos": 0, "removed": 2}
+    run("index", clips["shop.mp4"], *place)
+    data = json.loads(run("index", "--stats", *place, "--json").stdout)
+    assert (data["videos"], data["seconds_of_video"], data["files_that_cannot_be_read"]) == (1, 4.0, 0)
+    table = run("index", "--stats", *place).stdout
+    assert re.search(r"\nvideos +1 ", table) and re.search(r"\nseconds of video +4\.0 ", table)
+
+
+def test_an_index_of_bad_videos_alone_is_an_error(run, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"junk")
+    result = run("index", tmp_path / "broken.mp4", "--index", tmp_path / "my.index")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "error: None of the 1 videos could be read."
+
+
+def test_an_index_of_another_model_names_it(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
+    for seed, name in enumerate(("one", "two")):
+        make_tiny_model(seed).save_pretrained(tmp_path / name)
+        processor = make_tiny_processor("rapidocr")
+        processor.ocr_options = {"limit_side_len": 64}  # the clips' own size: quick
+        processor.save_pretrained(tmp_path / name)
+    arguments = ["--index", str(tmp_path / "my.index"), "--model"]
+    result = CliRunner().invoke(app, ["index", str(clips["sea.mp4"]), *arguments, str(tmp_path / "one")])
+    assert result.exit_code == 0, result.stderr
+    for command in (["search", "x"], ["index", str(clips["sea.mp4"])], ["index", "--stats"]):
+        result = CliRunner().invoke(app, [*command, *arguments, str(tmp_path / "two")])
+        assert result.exit_code == 1
+        assert result.stderr.startswith("error: The index") and result.stderr.count("\n") == 1
+        assert result.stderr.endswith(f" That is: with --model '{tmp_path / 'one'}'.\n")
+
+
 def test_errors_end_with_status_1_and_one_line(run, clips, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.txt").write_text("\n \n")
@@ -93,6 +224,12 @@ def test_errors_end_with_status_1_and_one_line(run, clips, tmp_path):
         (["search", "--queries", tmp_path / "nowhere.txt", *videos], "nowhere.txt"),
         (["search", "--queries", tmp_path / "empty.txt", *videos], "empty.txt holds no query"),
         (["search", "--queries", tmp_path / "latin.txt", *videos], "UTF-8"),
+        (["search", "x", "--index", tmp_path / "nowhere"], "There is no index at"),
+        (["search", "x", *videos, "--where", "nonsense >"], "nonsense >"),
+        (["index", tmp_path / "nowhere", "--index", tmp_path / "new"], "nowhere"),
+        (["index", tmp_path / "videos", "--index", tmp_path / "videos"], "is no index and not empty"),
+        (["index", "--stats", "--index", tmp_path / "videos"], "There is no index at"),
+        (["index", "x.mp4", "--remove", "--index", tmp_path / "nowhere"], "There is no index at"),
         (["ocr", tmp_path / "nowhere.mp4"], "nowhere.mp4"),
         (["ocr", clips["sea.mp4"], "--ocr-engine", "tesseract"], "tesseract"),
     ):
@@ -103,7 +240,7 @@ def test_errors_end_with_status_1_and_one_line(run, clips, tmp_path):
 
 
 def test_wrong_usage_ends_with_status_2(run, tmp_path):
-    videos = ["--videos", tmp_path]
+    videos, index = ["--videos", tmp_path], ["--index", tmp_path / "my.index"]
     for arguments, message in (
         (["search"], "QUERY"),
         (["search", "x"], "--videos"),
@@ -113,7 +250,17 @@ def test_wrong_usage_ends_with_status_2(run, tmp_path):
         (["ocr"], "VIDEO"),
         (["ocr", "x.mp4", "--ocr-fps", 0], "--ocr-fps"),
         (["ocr", "x.mp4", "--num-windows", 0], "--num-windows"),
-        (["index"], "index"),
+        (["search", "x", *videos, "--index", tmp_path], "not both"),
+        (["search", "x", *videos, "--mode", "best"], "--mode"),
+        (["search", "x", *videos, "--recall-k", 0], "--recall-k"),
+        (["index", tmp_path], "--index"),
+        (["index", *index], "VIDEOS"),
+        (["index", "--sync", *index], "VIDEOS"),
+        (["index", tmp_path, "--stats", *index], "--stats"),
+        (["index", tmp_path, "--sync", "--remove", *index], "--remove"),
+        (["index", tmp_path, "--sync", "--engine", "ray", *index], "--engine"),
+        (["index", tmp_path, "--engine", "spark", *index], "--engine"),
+        (["index", tmp_path, "--workers", -1, *index], "--workers"),
     ):
         result = run(*arguments)
         assert result.exit_code == 2, (arguments, result.stdout, result.stderr)
@@ -244,10 +391,8 @@ def test_demo_finds_every_clip(tmp_path):
 
 
 def test_starting_imports_nothing_heavy():
-    code = (
-        "import sys, tcd_hf.cli.main\n"
-        "print(*{'torch', 'transformers', 'numpy', 'av', 'decord', 'sklearn', 'rapidocr'} & set(sys.modules))"
-    )
+    heavy = {"torch", "transformers", "numpy", "av", "decord", "sklearn", "rapidocr", "lancedb", "pyarrow", "ray"}
+    code = f"import sys, tcd_hf.cli.main; print(*{heavy} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
 

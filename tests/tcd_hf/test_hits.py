@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tcd_hf.index.hits import Hit, matching_texts, score_windows
+from tcd_hf.index.hits import Hit, evidence_boxes, matching_texts, score_windows
+from tcd_hf.processing.text_tracks import TextTrack
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,8 @@ def test_without_any_text_the_frames_decide():
 
 
 def test_a_hit_becomes_plain_json_types():
-    hit = Hit("a.mp4", 0.5, 0.1, 0.2, 0.3, 0.4, 1.0, 2.0, ["x"])
+    box = {"text": "x", "start": 1.0, "end": 1.5, "box": [0.1, 0.2, 0.3, 0.4], "time": 1.2}
+    hit = Hit("a.mp4", 0.5, 0.1, 0.2, 0.3, 0.4, 1.0, 2.0, ["x"], [box])
     assert hit.to_dict() == {
         "path": "a.mp4",
         "score": 0.5,
@@ -60,4 +62,18 @@ def test_a_hit_becomes_plain_json_types():
         "start": 1.0,
         "end": 2.0,
         "evidence": ["x"],
+        "boxes": [box],
     }
+
+
+def test_boxes_are_those_of_the_evidence_the_most_salient_of_equal_texts():
+    tracks = [
+        TextTrack(text, 0.9, start, start + 1, (start / 10, 0.0, 1.0, 1.0), box_time=start + 0.5)
+        for start, text in enumerate(["STOP", "no exit", "STOP"])
+    ]
+    found = evidence_boxes(["no exit", "STOP"], tracks)
+    assert found == [
+        {"text": "no exit", "start": 1, "end": 2, "box": [0.1, 0.0, 1.0, 1.0], "time": 1.5},
+        {"text": "STOP", "start": 0, "end": 1, "box": [0.0, 0.0, 1.0, 1.0], "time": 0.5},
+    ]
+    assert evidence_boxes([], tracks) == []

@@ -4,10 +4,20 @@ import unicodedata
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tcd_hf.index import lexical
-from tcd_hf.index.lexical import LexicalScorer
+from tcd_hf.index.lexical import (
+    TERM_SCHEMA,
+    LexicalScorer,
+    LexicalStatistics,
+    VideoTerms,
+    cosines,
+    query_terms,
+    spell,
+    term_columns,
+)
 
 GALLERY = [
     ["TESCO express", "CLUBCARD £1.30", ""],
@@ -152,3 +162,134 @@ def test_no_queries_and_wrong_video():
     assert scorer.score([]).similarity.shape == (0, 4)
     with pytest.raises(ValueError, match=r"0\.\.3.*4"):
         scorer.window_scores("x", 4)
+
+
+def rows_of(gallery):
+    return pa.Table.from_pylist([term_columns(windows) for windows in gallery], pa.schema(TERM_SCHEMA))
+
+
+def random_gallery(num_videos, seed=0):
+    """Captions of 0 to 8 words of a small vocabulary, many of them repeated from window to window, some empty."""
+    rng = np.random.default_rng(seed)
+    words = [
+        "tesco",
+        "express",
+        "gate",
+        "b4",
+        "17:27",
+        "£1.30",
+        "ab12cde",
+        "zürich",
+        "CAFÉ",
+        "出口",
+        "a",
+        "of",
+        "2",
+        "***",
+    ]
+    words += ["".join(rng.choice(list("aeimnorst"), rng.integers(1, 12))) for _ in range(60)]
+    gallery = []
+    for _ in range(num_videos):
+        texts = [" ".join(rng.choice(words, rng.integers(0, 9))) for _ in range(rng.integers(1, 5))]
+        gallery.append(rng.choice([*texts, "", " "], rng.integers(1, 13)).tolist())
+    return gallery
+
+
+@pytest.mark.parametrize("word_weight", [0, 0.5, 0.8, 1])
+def test_stored_terms_score_as_the_pipeline_of_sklearn(word_weight):
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+    from sklearn.pipeline import FeatureUnion, make_pipeline
+
+    def tfidf(**analysis):
+        options = {"strip_accents": "unicode", "n_features": 1 << 20, "alternate_sign": False, "norm": None}
+        return make_pipeline(HashingVectorizer(**analysis, **options), TfidfTransformer(sublinear_tf=True))
+
+    pipelines = [
+        ("characters", tfidf(analyzer="char_wb", ngram_range=(3, 5))),
+        ("words", tfidf(token_pattern=r"(?u)\b\w+\b")),
+    ]
+    weights = {"characters": (1 - word_weight) ** 0.5, "words": word_weight**0.5}
+    pipeline = FeatureUnion(pipelines, transformer_weights=weights)
+    gallery = random_gallery(60)
+    pipeline.fit([" ".join(windows) for windows in gallery])
+    queries = ["tesc0 exprss", "gate b4 b4 b4", "zurich", "never seen before", "出口 2", "***", "."]
+    expected = [(pipeline.transform(queries) @ pipeline.transform(windows).T).toarray() for windows in gallery]
+
+    rows, statistics = rows_of(gallery), LexicalStatistics()
+    statistics.add(rows)
+    chosen = np.random.default_rng(1).permutation(60)[:40]
+    terms = VideoTerms.from_rows(rows.take(chosen))
+    scores = cosines(query_terms(queries), terms.captions, statistics, word_weight)
+    assert scores.dtype == np.float32 and scores.max() > 0.4
+    best = terms.best(scores)
+    for place, video in enumerate(chosen):
+        np.testing.assert_allclose(scores[:, terms.windows[place]], expected[video], atol=1e-6)
+        np.testing.assert_allclose(best[:, place], expected[video].max(axis=1), atol=1e-6)
+
+
+def test_terms_survive_slices_chunks_and_batches_of_rows():
+    gallery = random_gallery(20)
+    rows = rows_of(gallery)
+    whole = VideoTerms.from_rows(rows)
+    pieces = [
+        VideoTerms.from_rows(rows.slice(5, 10)),
+        VideoTerms.from_rows(rows.slice(5, 10).combine_chunks().to_batches()[0]),
+        VideoTerms.from_rows(pa.concat_tables([rows.slice(5, 3), rows.slice(8, 7)])),
+    ]
+    begin, end = whole.captions.starts[whole.starts[[5, 15]]]
+    for piece in pieces:
+        np.testing.assert_array_equal(piece.captions.ids, whole.captions.ids[begin:end])
+        np.testing.assert_array_equal(piece.captions.counts, whole.captions.counts[begin:end])
+        np.testing.assert_array_equal(piece.starts, whole.starts[5:16] - whole.starts[5])
+        for windows, expected in zip(piece.windows, whole.windows[5:15], strict=True):
+            np.testing.assert_array_equal(windows, expected - whole.starts[5])
+
+
+def test_equal_captions_are_stored_once():
+    once, often = term_columns(["gate b4", ""]), term_columns(["gate b4", "gate b4", "", "gate b4", ""])
+    assert once["term_ids"].tolist() == often["term_ids"].tolist()
+    assert often["term_windows"].tolist() == [0, 0, 1, 0, 1]
+    assert often["term_ends"].tolist() == [len(once["term_ids"])] * 2
+    nothing = term_columns([])
+    assert nothing["term_ends"].tolist() == [0] and not len(nothing["term_windows"]) and nothing["term_text"] == ""
+
+
+def test_a_count_beyond_what_is_stored_is_the_largest_stored():
+    assert term_columns(["a " * 70_000])["term_counts"].max() == 65_535
+
+
+def test_what_full_text_search_looks_in():
+    assert spell("B4") == "_b4 b4_ _b4_"
+    assert spell("Zürich, ＺＵ 7") == "_zu zur uri ric ich ch, h,_ zu_ _7_ _zurich_ _zu_"
+    assert spell("  ") == ""
+
+
+def test_statistics_count_videos_and_add_up():
+    gallery = random_gallery(30)
+    whole, first, second = LexicalStatistics(), LexicalStatistics(), LexicalStatistics()
+    whole.add(rows_of(gallery))
+    first.add(rows_of(gallery[:11]))
+    assert first.idf.shape == (lexical.NUM_TERMS,)
+    for batch in rows_of(gallery[11:]).to_batches(max_chunksize=4):
+        second.add(batch)
+    first.merge(second)
+    assert whole.num_videos == first.num_videos == 30
+    np.testing.assert_array_equal(first.document_frequency, whole.document_frequency)
+    np.testing.assert_array_equal(first.idf, whole.idf)
+    (b4,) = {*term_columns(["b4"])["term_ids"]} & {*range(lexical.NUM_BUCKETS, lexical.NUM_TERMS)}
+    shown = sum("b4" in " ".join(windows).split() for windows in gallery)
+    assert whole.document_frequency[b4] == shown > 0
+    assert whole.idf[b4] == pytest.approx(math.log(31 / (1 + shown)) + 1)
+
+
+def test_statistics_survive_a_table(tmp_path):
+    import lancedb
+
+    statistics = LexicalStatistics()
+    statistics.add(rows_of(random_gallery(30)))
+    lancedb.connect(tmp_path).create_table("statistics", statistics.to_table())
+    again = LexicalStatistics.from_table(lancedb.connect(tmp_path).open_table("statistics").to_arrow())
+    assert again.num_videos == 30
+    np.testing.assert_array_equal(again.document_frequency, statistics.document_frequency)
+    empty = LexicalStatistics.from_table(LexicalStatistics().to_table())
+    assert empty.num_videos == 0 and not empty.document_frequency.any()

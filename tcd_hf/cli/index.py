@@ -1,0 +1,144 @@
+"""`tcd-hf index`: videos into an index that lasts."""
+
+import time
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tcd_hf.cli.common import (
+    CacheDirOption,
+    JsonOption,
+    ModelOption,
+    OcrEngineOption,
+    fail,
+    open_index,
+    print_json,
+    print_skipped,
+    progress_bar,
+    reports_errors,
+    stdout,
+)
+from tcd_hf.index.files import find_videos
+
+if TYPE_CHECKING:
+    from tcd_hf import VideoIndex
+    from tcd_hf.index.ingest import AddReport
+
+__all__ = ["index"]
+
+
+class Engine(str, Enum):
+    """What spreads the work."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+@reports_errors
+def index(
+    index_uri: Annotated[
+        str, typer.Option("--index", metavar="DIR", help="Folder of the index, made if need be, or a URI: s3://...")
+    ],
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="VIDEOS...", help="Folders, searched recursively, or video files."),
+    ] = None,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Make the index one of exactly VIDEOS: all others are removed from it.")
+    ] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove VIDEOS from the index; a folder stands for all below it.")
+    ] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Only tell what the index holds.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that read videos; 0 reads in this one. One per core by default."),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help=r"Where videos are read: here, or on a Ray cluster (pip install 'tcd-hf\[ray]').")
+    ] = Engine.LOCAL,
+    model: ModelOption = None,
+    ocr_engine: OcrEngineOption = None,
+    cache_dir: CacheDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read videos once, to search them many times: `tcd-hf search QUERY --index DIR`.
+
+    Stop it at any time and run it again: it goes on where it was. Videos that did not change are not read again; those
+    that cannot be read are named and skipped, and kept in DIR/errors.jsonl.
+    """
+    videos = videos or []
+    _check_usage(videos, {"--sync": sync, "--remove": remove, "--stats": stats}, engine)
+    paths = [] if stats or remove else find_videos(videos)
+    opened = open_index(index_uri, model, ocr_engine, cache_dir, create=bool(paths))
+    if stats:
+        _print_stats(opened, as_json)
+    elif remove:
+        removed = opened.remove(videos)
+        if as_json:
+            print_json({"index": index_uri, "videos": len(opened), "removed": removed})
+        else:
+            stdout.print(f"{removed} removed; {escape(index_uri)} holds {len(opened)} videos.", soft_wrap=True)
+    else:
+        start = time.perf_counter()
+        report = _bring_in(opened, paths, sync, workers, engine)
+        _print_report(opened, index_uri, report, time.perf_counter() - start, as_json)
+        if len(report.skipped) == len(paths):
+            raise fail(f"None of the {len(paths)} videos could be read.")
+
+
+def _check_usage(videos: list[Path], actions: dict[str, bool], engine: Engine) -> None:
+    chosen = [name for name, given in actions.items() if given]
+    if len(chosen) > 1:
+        raise typer.BadParameter(f"{' and '.join(chosen)} exclude each other: give one.", param_hint=chosen[1])
+    if chosen == ["--stats"] and videos:
+        raise typer.BadParameter(f"It takes no videos, got {videos[0]}.", param_hint="--stats")
+    if chosen != ["--stats"] and not videos:
+        raise typer.BadParameter("Say which videos, for example my_clips/", param_hint="VIDEOS")
+    if chosen and engine is Engine.RAY:
+        raise typer.BadParameter(f"ray only adds videos: leave it out with {chosen[0]}.", param_hint="--engine")
+
+
+def _bring_in(index: "VideoIndex", paths: list[str], sync: bool, workers: int | None, engine: Engine) -> "AddReport":
+    with progress_bar("Indexing videos", len(paths)) as advance:
+        if engine is Engine.RAY:
+            from tcd_hf.index.ray_engine import add_with_ray
+
+            return add_with_ray(index, paths, workers=workers, on_video=advance)
+        return (index.refresh if sync else index.add)(paths, workers=workers, on_video=advance)
+
+
+def _print_report(index: "VideoIndex", uri: str, report: "AddReport", seconds: float, as_json: bool) -> None:
+    print_skipped(report.skipped)
+    if as_json:
+        print_json({"index": uri, "videos": len(index), "seconds": round(seconds, 2), **asdict(report)})
+        return
+    counts = [f"{len(group)} {name}" for name, group in vars(report).items() if group or name != "removed"]
+    files = sum(map(len, vars(report).values())) - len(report.removed)
+    stdout.print(
+        f"{', '.join(counts)} in {seconds:.1f} s ({files / seconds:.2g} files/s); "
+        f"{escape(uri)} holds {len(index)} videos.",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _print_stats(index: "VideoIndex", as_json: bool) -> None:
+    numbers = {**asdict(index.stats()), "files_that_cannot_be_read": len(index.errors)}
+    if as_json:
+        print_json({"index": index.uri, **numbers})
+        return
+    stdout.print(f"[bold]{escape(index.uri)}[/]", soft_wrap=True, highlight=False)
+    table = Table.grid(padding=(0, 2))
+    for name, number in numbers.items():
+        table.add_row(name.replace("_", " "), escape(f"{number:,}" if isinstance(number, int) else _text(number)))
+    stdout.print(table)
+
+
+def _text(value: object) -> str:
+    return f"{value:,.1f}" if isinstance(value, float) else "unknown" if value is None else str(value)

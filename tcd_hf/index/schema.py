@@ -1,0 +1,279 @@
+"""The rows of an index: what is known of a video as Arrow data, and back."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from tcd_hf.index.lexical import TERM_SCHEMA, term_columns
+from tcd_hf.modeling.factorized_scoring import TCDScoringTables
+from tcd_hf.modeling.modeling_tcd import TCDVideoFeatures
+from tcd_hf.processing.window_ocr import WindowCaption
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "IndexMetadata",
+    "IndexMismatchError",
+    "VideoRecord",
+    "captions_from",
+    "feature_tensors",
+    "features_from",
+    "rows_from",
+    "table_schema",
+    "video_id",
+]
+
+# Raise it when columns change, and when features or tables of the same weights are others than before.
+SCHEMA_VERSION = 1
+METADATA_KEY = b"tcd_hf"
+FEATURE_PREFIX, TABLE_PREFIX = "feature_", "table_"
+COARSE_COLUMN = "coarse"  # coarse_embeds; float32, since all of them are held in memory as they are
+FEATURES_COLUMN = "features"  # all others, one after another: one column is read in a third of the time of eight
+
+TRACK_TYPE = pa.struct(
+    [
+        ("text", pa.string()),
+        ("confidence", pa.float64()),
+        ("start", pa.float64()),
+        ("end", pa.float64()),
+        ("box", pa.list_(pa.float64(), 4)),
+        ("count", pa.int32()),
+        ("box_time", pa.float64()),
+    ]
+)
+CAPTION_TYPE = pa.struct(
+    [("start", pa.float64()), ("end", pa.float64()), ("text", pa.string()), ("tracks", pa.list_(TRACK_TYPE))]
+)
+
+
+class IndexMismatchError(ValueError):
+    """A place holds no index, or one of another model, processor or version; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class IndexMetadata:
+    """What an index is made by and what its feature columns hold; kept as JSON in the metadata of the Arrow schema.
+
+    Attributes:
+        model_fingerprint (`str`): of the configuration and the weights.
+        processor_fingerprint (`str`): of what makes frames, captions and tokens.
+        model_name (`str`): where the model came from, for messages.
+        dim (`int`): width of the embeddings.
+        num_frames (`int`): frames and windows per video.
+        shapes (`dict[str, tuple[int, ...]]`): shape of one video's tensor, by name; see [`feature_tensors`].
+        masks (`list[str]`): names of those that are masks.
+        schema_version (`int`, defaults to `SCHEMA_VERSION`): of the columns.
+    """
+
+    model_fingerprint: str
+    processor_fingerprint: str
+    model_name: str
+    dim: int
+    num_frames: int
+    shapes: dict[str, tuple[int, ...]]
+    masks: list[str]
+    schema_version: int = SCHEMA_VERSION
+
+    @classmethod
+    def describe(cls, features: TCDVideoFeatures, **made_by: Any) -> "IndexMetadata":
+        """The metadata of an index of such features; `made_by` are the other attributes."""
+        tensors = feature_tensors(features)
+        shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
+        masks = [name for name, tensor in tensors.items() if tensor.dtype == torch.bool]
+        return cls(**made_by, shapes=shapes, masks=masks)
+
+    @property
+    def stored_together(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of what the column `features` holds, in its order."""
+        return {name: shape for name, shape in self.shapes.items() if name != COARSE_COLUMN}
+
+    def to_json(self) -> bytes:
+        """The metadata as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_schema(cls, schema: pa.Schema) -> "IndexMetadata":
+        """The metadata of a table's schema.
+
+        Raises:
+            IndexMismatchError: there is none, or its schema version is another.
+        """
+        try:
+            values = json.loads((schema.metadata or {})[METADATA_KEY])
+            version = values["schema_version"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise IndexMismatchError("its table `videos` was not made by tcd-hf. Choose another place.") from error
+        if version != SCHEMA_VERSION:
+            raise IndexMismatchError(
+                f"it has schema version {version}, and this release of tcd-hf reads version {SCHEMA_VERSION}. Make it "
+                "anew from its videos (captions are taken from the cache), or use the release that made it."
+            )
+        shapes = {name: tuple(shape) for name, shape in values.pop("shapes").items()}
+        return cls(**values, shapes=shapes)
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One video of an index, but for its features.
+
+    Attributes:
+        path (`str`): absolute, with forward slashes.
+        content_hash (`str`): of the file's content, see [`hash_file`].
+        size (`int`): of the file, bytes.
+        modified (`int`): when the file last changed, nanoseconds since 1970; 0 where that cannot be relied on.
+        duration (`float`): seconds.
+        fps (`float`): frames per second, on average.
+        captions (`list[WindowCaption]`): one per window.
+    """
+
+    path: str
+    content_hash: str
+    size: int
+    modified: int
+    duration: float
+    fps: float
+    captions: list[WindowCaption]
+
+
+def video_id(path: str) -> str:
+    """The id of the row of a path: the same for the same path, in every index."""
+    return hashlib.blake2b(path.encode(), digest_size=12).hexdigest()
+
+
+def feature_tensors(features: TCDVideoFeatures) -> dict[str, torch.Tensor]:
+    """All that a video is scored by, by name: tensors whose rows are videos.
+
+    Fields of the features are named `feature_...`, those of their scoring tables `table_...`, and the coarse vectors
+    `coarse`. What the towers gave out on the way is left out.
+    """
+    tensors = {FEATURE_PREFIX + name: value for name, value in features.items() if torch.is_tensor(value)}
+    if features.scoring_tables is not None:
+        tensors.update({TABLE_PREFIX + name: value for name, value in features.scoring_tables.items()})
+    tensors[COARSE_COLUMN] = tensors.pop(FEATURE_PREFIX + "coarse_embeds")
+    return tensors
+
+
+def table_schema(metadata: IndexMetadata) -> pa.Schema:
+    """The columns of an index.
+
+    Features and scoring tables are stored in float16, which moves no score by more than 1e-4, masks among them as 0 and
+    1; coarse vectors in float32.
+    """
+    num_features = sum(map(math.prod, metadata.stored_together.values()))
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("modified", pa.int64(), nullable=False),
+        pa.field("duration", pa.float64(), nullable=False),
+        pa.field("fps", pa.float64(), nullable=False),
+        pa.field("has_text", pa.bool_(), nullable=False),
+        pa.field("captions", pa.list_(CAPTION_TYPE), nullable=False),
+        pa.field("caption_text", pa.string(), nullable=False),
+        *TERM_SCHEMA,
+        pa.field(COARSE_COLUMN, pa.list_(pa.float32(), metadata.dim), nullable=False),
+        pa.field(FEATURES_COLUMN, pa.list_(pa.float16(), num_features), nullable=False),
+    ]
+    return pa.schema(fields, metadata={METADATA_KEY: metadata.to_json()})
+
+
+def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema: pa.Schema) -> pa.Table:
+    """Rows of an index.
+
+    Args:
+        records (`list[VideoRecord]`): the videos.
+        features ([`TCDVideoFeatures`]): theirs, in the same order, with scoring tables if the index has them.
+        schema (`pa.Schema`): of the index's table.
+
+    Raises:
+        ValueError: the features are not those of the schema, or not finite in its types.
+    """
+    values: dict[str, Any] = {
+        "id": [video_id(record.path) for record in records],
+        "path": [record.path for record in records],
+        "content_hash": [record.content_hash for record in records],
+        "size": [record.size for record in records],
+        "modified": [record.modified for record in records],
+        "duration": [record.duration for record in records],
+        "fps": [record.fps for record in records],
+        "has_text": [any(caption.text for caption in record.captions) for record in records],
+        "captions": [[caption.to_dict() for caption in record.captions] for record in records],
+        "caption_text": [_distinct_texts(record.captions) for record in records],
+    }
+    terms = [term_columns([caption.text for caption in record.captions]) for record in records]
+    values.update({field.name: [row[field.name] for row in terms] for field in TERM_SCHEMA})
+    columns = {name: pa.array(column, schema.field(name).type) for name, column in values.items()}
+
+    columns.update(_feature_columns(feature_tensors(features), len(records), IndexMetadata.from_schema(schema)))
+    return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)
+
+
+def _feature_columns(
+    tensors: dict[str, torch.Tensor], num_videos: int, metadata: IndexMetadata
+) -> dict[str, pa.FixedSizeListArray]:
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    expected = {name: (num_videos, *shape) for name, shape in metadata.shapes.items()}
+    if shapes != expected:
+        raise ValueError(f"The index stores features of the shapes {expected}, but got {shapes}.")
+    numbers = {name: tensor.detach().float().cpu().flatten(1).numpy() for name, tensor in tensors.items()}
+    coarse = numbers.pop(COARSE_COLUMN)
+    with np.errstate(over="ignore"):
+        halves = {name: rows.astype(np.float16) for name, rows in numbers.items()}
+    for name, rows in {**halves, COARSE_COLUMN: coarse}.items():
+        if not np.isfinite(rows).all():
+            raise ValueError(f"{name!r} holds numbers beyond the range of {rows.dtype}, or NaN.")
+    together = np.concatenate([halves[name] for name in metadata.stored_together], axis=1)
+    return {
+        name: pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+        for name, rows in ((COARSE_COLUMN, coarse), (FEATURES_COLUMN, together))
+    }
+
+
+def features_from(table: pa.Table, metadata: IndexMetadata, device: torch.device | str = "cpu") -> TCDVideoFeatures:
+    """The features of rows, in their order: float32 on a device, masks as bool, with their scoring tables.
+
+    Args:
+        table (`pa.Table`): rows of an index; without the column `coarse`, or `features`, what it holds is `None`.
+        metadata ([`IndexMetadata`]): of the index.
+        device (`torch.device` or `str`, *optional*, defaults to `"cpu"`): where to put the tensors.
+    """
+    fields, tables = {}, {}
+    if COARSE_COLUMN in table.column_names:
+        fields["coarse_embeds"] = _tensor(table.column(COARSE_COLUMN)).to(device)
+    if FEATURES_COLUMN in table.column_names:
+        shapes = metadata.stored_together
+        together = _tensor(table.column(FEATURES_COLUMN)).to(device)
+        pieces = together.split([math.prod(shape) for shape in shapes.values()], dim=1)
+        for (name, shape), piece in zip(shapes.items(), pieces, strict=True):
+            tensor = (piece.bool() if name in metadata.masks else piece.float()).unflatten(1, shape)
+            if name.startswith(TABLE_PREFIX):
+                tables[name.removeprefix(TABLE_PREFIX)] = tensor
+            else:
+                fields[name.removeprefix(FEATURE_PREFIX)] = tensor
+    return TCDVideoFeatures(**fields, scoring_tables=TCDScoringTables(**tables) if tables else None)
+
+
+def captions_from(column: pa.ChunkedArray | pa.Array) -> list[list[WindowCaption]]:
+    """The captions of rows, from the column `captions`."""
+    return [[WindowCaption.from_dict(caption) for caption in captions] for captions in column.to_pylist()]
+
+
+def _tensor(column: pa.ChunkedArray) -> torch.Tensor:
+    """Lists of one length as a matrix."""
+    length = column.type.list_size
+    # Chunk by chunk: the numbers of a large column do not fit one Arrow array. `flatten` knows of slices.
+    arrays = [chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, length) for chunk in column.chunks]
+    if not arrays:
+        return torch.zeros(0, length)
+    return torch.from_numpy(np.concatenate(arrays) if len(arrays) > 1 else arrays[0].copy())  # Arrow's are read-only
+
+
+def _distinct_texts(captions: Sequence[WindowCaption]) -> str:
+    return " ".join(dict.fromkeys(caption.text for caption in captions if caption.text))

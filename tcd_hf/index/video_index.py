@@ -1,0 +1,406 @@
+"""An index of videos that lasts: on disk or in an object store, filled step by step, searched by sentences."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from tcd_hf.index.cache import VideoCache
+from tcd_hf.index.files import absolute_path
+from tcd_hf.index.fingerprints import model_fingerprint, processor_fingerprint
+from tcd_hf.index.ingest import DEFAULT_MEMORY_BUDGET, AddReport, Ingest
+from tcd_hf.index.reading import VideoReader, compute_features
+from tcd_hf.index.schema import (
+    IndexMetadata,
+    IndexMismatchError,
+    captions_from,
+    table_schema,
+    video_id,
+)
+from tcd_hf.index.storage import IndexStorage
+from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.window_ocr import WindowCaption
+
+if TYPE_CHECKING:
+    import datasets
+
+    from tcd_hf.index.hits import Hit
+    from tcd_hf.index.retrieval import IndexScores
+
+__all__ = ["IndexStats", "VideoIndex"]
+
+DEFAULT_LEXICAL_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class IndexStats:
+    """What an index holds.
+
+    Attributes:
+        videos (`int`): number of videos.
+        videos_with_text (`int`): of those, in how many text was read.
+        seconds_of_video (`float`): their durations, added up.
+        bytes_on_disk (`int`, *optional*): of all its files, old versions included; `None` on an object store.
+        dim (`int`): width of the embeddings.
+        num_frames (`int`): frames and windows per video.
+        model (`str`): where its model came from.
+        model_fingerprint (`str`): what tells that model from others.
+        schema_version (`int`): of its columns.
+    """
+
+    videos: int
+    videos_with_text: int
+    seconds_of_video: float
+    bytes_on_disk: int | None
+    dim: int
+    num_frames: int
+    model: str
+    model_fingerprint: str
+    schema_version: int
+
+
+class VideoIndex:
+    """Videos to search in, read and encoded once. Made by [`~VideoIndex.create`] or [`~VideoIndex.open`].
+
+    It is one LanceDB table with a row per file: its captions with their times and boxes, a full-text index on them, a
+    vector for recall, and the features that exact scores are computed from. Nothing is written beside the videos.
+
+    **Several processes.** Any number may search while one writes; each search sees the table as it was committed last
+    when the search began. Of two that write to a local index, the second waits until the first is done; a process that
+    dies leaves no lock behind. An object store has no lock: LanceDB repeats a commit that another one overtook.
+
+    **Places.** A folder, as a path or a `file://` URI, or what else LanceDB takes: `s3://bucket/path`, `gs://` and
+    `az://`, with the credentials of their environment variables. `errors.jsonl` is kept in folders only.
+
+    Example:
+
+    ```python
+    >>> model, processor = load_mini()
+    >>> index = VideoIndex.create("my.index", model, processor)
+    >>> report = index.add(["shop.mp4", "match.mp4"])
+    >>> index.search("the store TESCO express", top_k=1)[0].evidence
+    ['TESCO express']
+    ```
+    """
+
+    def __init__(
+        self,
+        storage: IndexStorage,
+        model: TCDModel,
+        processor: TCDProcessor,
+        cache_dir: str | os.PathLike | None = None,
+        lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
+        memory_budget: int = DEFAULT_MEMORY_BUDGET,
+    ):
+        if not 0 <= lexical_weight <= 1:
+            raise ValueError(f"lexical_weight must lie in [0, 1], got {lexical_weight}.")
+        self.model, self.processor = model, processor
+        self.cache = VideoCache(cache_dir)
+        self.lexical_weight = lexical_weight
+        self.memory_budget = memory_budget
+        self._storage = storage
+        self._retriever: Any = None
+        self._retriever_version: int | None = None
+
+    @classmethod
+    def create(
+        cls, uri: str | os.PathLike, model: TCDModel, processor: TCDProcessor, exist_ok: bool = False, **options
+    ) -> "VideoIndex":
+        """Makes an empty index.
+
+        Args:
+            uri (`str | os.PathLike`): where; see above. Folders are made.
+            model (`TCDModel`): encodes videos and queries, on the device that it is on; put into evaluation mode.
+            processor (`TCDProcessor`): reads frames and text, and makes the model's inputs.
+            exist_ok (`bool`, *optional*, defaults to `False`): open the index that is there, if there is one.
+            cache_dir, lexical_weight, memory_budget: as in [`~VideoIndex.open`].
+
+        Raises:
+            FileExistsError: there is an index, and not `exist_ok`.
+            IndexMismatchError: there is one of another model, processor or version, or the folder holds other files.
+        """
+        storage = IndexStorage(uri)
+        if not storage.exists():
+            if foreign := storage.foreign_files():
+                raise IndexMismatchError(
+                    f"{storage.uri} is no index and not empty: it holds {foreign[0]!r}. Choose a folder of its own."
+                )
+            schema = _schema_for(model.eval(), processor)
+            with storage.writing():
+                if not storage.exists():  # another process may have been quicker
+                    storage.create(schema)
+                    return cls(storage, model, processor, **options)
+        if not exist_ok:
+            raise FileExistsError(
+                f"There is an index at {storage.uri} already. Use `VideoIndex.open`, or `exist_ok=True` for either."
+            )
+        return cls.open(uri, model, processor, **options)
+
+    @classmethod
+    def open(
+        cls,
+        uri: str | os.PathLike,
+        model: TCDModel,
+        processor: TCDProcessor,
+        cache_dir: str | os.PathLike | None = None,
+        lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
+        memory_budget: int = DEFAULT_MEMORY_BUDGET,
+    ) -> "VideoIndex":
+        """Opens an index with the model and the processor that made it.
+
+        Args:
+            uri (`str | os.PathLike`): where it is; see above.
+            model (`TCDModel`): the model that made it, on any device; put into evaluation mode.
+            processor (`TCDProcessor`): the processor that made it.
+            cache_dir (`str | os.PathLike`, *optional*): folder of the caption cache, see [`VideoCache`]: text is read
+                once, whatever the index, model or path.
+            lexical_weight (`float`, *optional*, defaults to 0.5): `w` of the search score `(1 - w) * S + w * L`.
+            memory_budget (`int`, *optional*, defaults to 4 GiB): bytes that vectors for recall may take in memory;
+                above it an approximate index on disk is searched.
+
+        Raises:
+            IndexMismatchError: no index, or one of another model, processor or version; the message says what to do.
+            ValueError: an option out of its range.
+        """
+        storage = IndexStorage(uri)
+        storage.open()
+        _check_same_makers(storage, model.eval(), processor)
+        return cls(storage, model, processor, cache_dir, lexical_weight, memory_budget)
+
+    def __len__(self) -> int:
+        return self._latest().videos.count_rows()
+
+    def __repr__(self) -> str:
+        return f"VideoIndex({self.uri!r}, {len(self)} videos)"
+
+    @property
+    def uri(self) -> str:
+        """Where the index is."""
+        return self._storage.uri
+
+    @property
+    def metadata(self) -> IndexMetadata:
+        """What the index is made by."""
+        return self._storage.metadata
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths of the videos, absolute, in the order of the columns of [`~VideoIndex.score`]."""
+        return self._latest().read(["path"])["path"].to_pylist()
+
+    @property
+    def captions(self) -> list[list[WindowCaption]]:
+        """Captions of the videos, one per window, in the order of [`~VideoIndex.paths`]."""
+        return captions_from(self._latest().read(["captions"])["captions"])
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """Why files could not be read when they were last tried, by path; empty on an object store."""
+        return self._storage.read_errors()
+
+    def add(
+        self,
+        paths: Iterable[str | os.PathLike] | str | os.PathLike,
+        workers: int | None = None,
+        on_video: Callable[[str], None] | None = None,
+    ) -> AddReport:
+        """Brings videos into the index: new ones, and those whose content has changed.
+
+        Processes decode videos and read their text; this one encodes them, and commits every so often. It may be killed
+        at any moment: run again, it goes on from there. A file that cannot be read, even one that brings its process
+        down, is skipped and named in the report and in `errors.jsonl`. A file whose size and time stamps are those of
+        its row is not opened; one with the content of another row is not decoded.
+
+        Args:
+            paths (`Iterable[str | os.PathLike]`): video files.
+            workers (`int`, *optional*): processes that read; 0 reads in this one. By default one per core where there
+                are enough files. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead).
+            on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done.
+
+        Raises:
+            CacheError: the cache folder cannot be written.
+            OCREngineError, ImportError: the OCR engine cannot be had.
+            ValueError: `workers` is negative.
+        """
+        if workers is not None and workers < 0:
+            raise ValueError(f"workers must be 0 (read in this process) or more, got {workers}.")
+        with self._storage.writing():
+            return self._ingest(_absolute(paths), workers, on_video)
+
+    def refresh(
+        self,
+        paths: Iterable[str | os.PathLike] | str | os.PathLike,
+        workers: int | None = None,
+        on_video: Callable[[str], None] | None = None,
+    ) -> AddReport:
+        """Makes the index one of these videos: as [`~VideoIndex.add`], and rows of all other paths are removed."""
+        paths = _absolute(paths)
+        with self._storage.writing():
+            report = self._ingest(paths, workers, on_video)  # first, so that moved files take over their rows
+            gone = set(self._storage.read(["path"])["path"].to_pylist()).difference(paths)
+            report.removed = self._remove(gone, forget=set(self.errors).difference(paths))
+        return report
+
+    def remove(self, paths: Iterable[str | os.PathLike] | str | os.PathLike) -> int:
+        """Removes videos by their paths; a folder stands for all below it.
+
+        Returns:
+            `int`: how many rows there were. Paths that the index does not have are ignored.
+        """
+        prefixes = tuple(path.rstrip("/") + "/" for path in _absolute(paths))
+        with self._storage.writing():
+            present = self._storage.read(["path"])["path"].to_pylist()
+            gone, forget = (
+                {path for path in group if (path + "/").startswith(prefixes)} for group in (present, self.errors)
+            )
+            return len(self._remove(gone, forget))
+
+    def compact(self) -> None:
+        """Merges the pieces that many small additions leave, and frees the space of removed and replaced rows.
+
+        In a folder, so are the rest of killed runs and all old versions: a search that is running at this very moment
+        may fail and has to be asked again. On an object store, old versions stay for a week.
+        """
+        with self._storage.writing():
+            self._storage.compact()
+            self._storage.save_statistics()
+
+    def stats(self) -> IndexStats:
+        """What the index holds."""
+        rows = self._latest().read(["duration", "has_text"])
+        return IndexStats(
+            videos=len(rows),
+            videos_with_text=pc.sum(rows["has_text"]).as_py() or 0,
+            seconds_of_video=pc.sum(rows["duration"]).as_py() or 0.0,
+            bytes_on_disk=self._storage.bytes_on_disk(),
+            dim=self.metadata.dim,
+            num_frames=self.metadata.num_frames,
+            model=self.metadata.model_name,
+            model_fingerprint=self.metadata.model_fingerprint,
+            schema_version=self.metadata.schema_version,
+        )
+
+    def export_dataset(self) -> "datasets.Dataset":
+        """The index as a data set, without the features for scoring.
+
+        Columns: `path`, `content_hash`, `duration` (seconds), `fps`, `captions` (a list of `start`, `end`, `text` and
+        `tracks`, see [`WindowCaption`]), `coarse` (the vector for recall).
+        """
+        import datasets
+
+        rows = self._latest().read(["path", "content_hash", "duration", "fps", "captions", "coarse"])
+        if not len(rows):  # a table without any chunk, which datasets does not take
+            features = datasets.Features.from_arrow_schema(rows.schema)
+            return datasets.Dataset.from_dict({name: [] for name in rows.column_names}, features=features)
+        return datasets.Dataset(rows.replace_schema_metadata(None))
+
+    def search(
+        self,
+        queries: str | Sequence[str],
+        top_k: int = 10,
+        recall_k: int = 50,
+        mode: str = "two-stage",
+        where: str | None = None,
+    ) -> "list[Hit] | list[list[Hit]]":
+        """Finds the videos that match best; see [`~Retriever.search`].
+
+        Args:
+            queries (`str` or `list[str]`): what to look for.
+            top_k (`int`, *optional*, defaults to 10): hits per query, best first; fewer if there are fewer videos.
+            recall_k (`int`, *optional*, defaults to 50): candidates of either kind of recall that are scored exactly.
+            mode (`str`, *optional*, defaults to `"two-stage"`): `"two-stage"` recalls by vectors and by spelling and
+                scores the candidates exactly; `"full"` scores all videos; `"coarse"` and `"lexical"` rank by one alone.
+            where (`str`, *optional*): a filter in SQL on the columns `path`, `duration`, `fps`, `has_text`,
+                `caption_text`, such as `"duration < 60 AND has_text"`.
+
+        Returns:
+            `list[Hit]` for a string, `list[list[Hit]]` for a list.
+
+        Raises:
+            ValueError: an empty index or query, or an option out of its range.
+        """
+        return self._retrieval().search(queries, top_k=top_k, recall_k=recall_k, mode=mode, where=where)
+
+    def score(self, queries: Sequence[str]) -> "IndexScores":
+        """Scores every query with every video, in the order of [`~VideoIndex.paths`]."""
+        return self._retrieval().score(queries)
+
+    def _latest(self) -> IndexStorage:
+        self._storage.videos.checkout_latest()
+        return self._storage
+
+    def _retrieval(self):
+        version = self._latest().videos.version
+        if self._retriever is None or version != self._retriever_version:
+            from tcd_hf.index.retrieval import Retriever
+
+            table = self._storage.open_table()  # of its own: a search goes on undisturbed while this index is added to
+            self._retriever = Retriever(
+                self.model,
+                self.processor,
+                table,
+                self.metadata,
+                self._storage.load_statistics(table),
+                lexical_weight=self.lexical_weight,
+                memory_budget=self.memory_budget,
+            )
+            self._retriever_version = table.version
+        return self._retriever
+
+    def _ingest(self, paths: list[str], workers: int | None, on_video: Callable[[str], None] | None) -> AddReport:
+        reader = VideoReader(self.processor, self.cache)
+        return Ingest(self._storage, self.model, reader, on_video, self.memory_budget).run(paths, workers)
+
+    def _remove(self, paths: Iterable[str], forget: Iterable[str]) -> list[str]:
+        gone = sorted(paths)
+        if gone:
+            self._storage.delete(map(video_id, gone))
+            self._storage.save_statistics()
+        self._storage.update_errors({}, fine=[*gone, *forget])
+        return gone
+
+
+def _absolute(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> list[str]:
+    return list(map(absolute_path, [paths] if isinstance(paths, str | os.PathLike) else paths))
+
+
+def _schema_for(model: TCDModel, processor: TCDProcessor):
+    """Asks the model itself what it makes of a video: of a black one without text."""
+    num_frames = processor.num_frames
+    black = np.zeros((num_frames, 32, 32, 3), np.uint8)
+    inputs = processor(videos=[black], ocr_captions=[[""] * num_frames], return_tensors="np")
+    metadata = IndexMetadata.describe(
+        compute_features(model, [dict(inputs)]),
+        model_fingerprint=model_fingerprint(model),
+        processor_fingerprint=processor_fingerprint(processor),
+        model_name=_name(model),
+        dim=model.config.projection_dim,
+        num_frames=num_frames,
+    )
+    return table_schema(metadata)
+
+
+def _check_same_makers(storage: IndexStorage, model: TCDModel, processor: TCDProcessor) -> None:
+    metadata = storage.metadata
+    fingerprint = model_fingerprint(model)
+    if metadata.model_fingerprint != fingerprint:
+        raise IndexMismatchError(
+            f"The index {storage.uri} was made by the model {metadata.model_name} (fingerprint "
+            f"{metadata.model_fingerprint}), not by {_name(model)} ({fingerprint}). Open it with that model, weights "
+            "and dtype, or make a new index with this one: text that was read before is taken from the cache."
+        )
+    fingerprint = processor_fingerprint(processor)
+    if metadata.processor_fingerprint != fingerprint:
+        raise IndexMismatchError(
+            f"The index {storage.uri} was made by the model {metadata.model_name} and a processor of other settings "
+            f"(fingerprint {metadata.processor_fingerprint}, not {fingerprint}): OCR engine and options, frames, image "
+            "processor or tokenizer differ. Open it with the same processor, or make a new index with this one."
+        )
+
+
+def _name(model: TCDModel) -> str:
+    return repr(model.name_or_path) if model.name_or_path else f"without a name ({type(model).__name__})"

@@ -1,0 +1,490 @@
+"""`VideoIndex.add`: what is read, what is not, and what a killed run leaves."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tcd_hf.index import files as files_module
+from tcd_hf.index import ingest as ingest_module
+from tcd_hf.index.cache import CacheError
+from tcd_hf.index.ingest import AddReport
+from tcd_hf.index.reading import _stacked, compute_features
+from tcd_hf.index.schema import feature_tensors
+from tcd_hf.index.storage import _count_terms
+from tcd_hf.index.video_index import VideoIndex
+from tcd_hf.index.worker_pool import choose_num_workers, read_videos
+from tcd_hf.processing.ocr_engines import OCREngineError
+from tcd_hf.processing.processing_tcd import TCDProcessor
+from tests.clips import coded_frame, write_clip
+from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def make_index(tmp_path, code_reader):
+    """A new index, or the one that is there: `make_index(engine=..., model=..., name=...)`."""
+
+    def make(engine=code_reader, model=None, name="index"):
+        return VideoIndex.create(
+            tmp_path / name,
+            model or make_tiny_model(),
+            make_tiny_processor(engine),
+            exist_ok=True,
+            cache_dir=tmp_path / "cache",
+        )
+
+    return make
+
+
+@pytest.fixture
+def forbid_reading(monkeypatch):
+    """Call it, and from then on decoding a video is an error that is not taken for a bad file."""
+
+    def refuse(*args, **kwargs):
+        raise OCREngineError("a video was decoded")
+
+    return lambda: monkeypatch.setattr(TCDProcessor, "read_video", refuse)
+
+
+def contents(index):
+    """All that the index stores of its videos, but for the time stamps, by path."""
+    rows = index._storage.videos.to_arrow().drop_columns("modified").to_pylist()
+    assert len({row["path"] for row in rows}) == len({row["id"] for row in rows}) == len(rows)
+    return {row.pop("path"): row for row in rows}
+
+
+def texts(index):
+    captions = zip(index.paths, index.captions, strict=True)
+    return {Path(path).name: " ".join(caption.text for caption in windows).split() for path, windows in captions}
+
+
+def paths_of(clips):
+    return [Path(path).as_posix() for path in clips.values()]
+
+
+def test_videos_are_added_once(make_index, clips, forbid_reading):
+    index, seen = make_index(), []
+    assert index.add(clips.values(), workers=0, on_video=seen.append) == AddReport(added=paths_of(clips))
+    assert index.paths == seen == paths_of(clips)
+    assert texts(index)["toys.mp4"] == ["STAR", "WARS"] and texts(index)["sea.mp4"] == []
+    before = contents(index)
+    forbid_reading()
+    paths = [*clips.values(), clips["sea.mp4"]]
+    assert make_index().add(paths, workers=0) == AddReport(unchanged=paths_of(clips))
+    assert contents(make_index()) == before
+
+
+def test_rows_say_what_the_files_are(make_index, clips):
+    index = make_index()
+    index.add(clips.values(), workers=0)
+    rows = contents(index)
+    for path in clips.values():
+        row = rows[path.as_posix()]
+        assert (row["size"], row["duration"], row["fps"]) == (path.stat().st_size, 4.0, 5.0)
+        assert row["has_text"] == (path.name != "sea.mp4")
+
+
+def test_a_file_is_not_opened_while_its_stamp_says_it_is_the_same(make_index, clips, monkeypatch):
+    monkeypatch.setattr(files_module, "SETTLING_NANOSECONDS", -1)  # as if the clips were made some time ago
+    index = make_index()
+    index.add(clips.values(), workers=0)
+    monkeypatch.setattr(ingest_module, "hash_file", lambda path: pytest.fail(f"{path} was opened"))
+    assert index.add(clips.values(), workers=0).unchanged == paths_of(clips)
+
+
+def test_a_change_that_keeps_size_and_date_is_seen(make_index, clips, monkeypatch):
+    monkeypatch.setattr(files_module, "SETTLING_NANOSECONDS", -1)
+    index, path = make_index(), clips["shop.mp4"]
+    index.add([path], workers=0)
+    status, data = path.stat(), path.read_bytes()
+    time.sleep(0.02)  # a tick of the file system's clock
+    path.write_bytes(clips["toys.mp4"].read_bytes()[: len(data)].ljust(len(data), b"\0"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert index.add([path], workers=0).unchanged == []
+
+
+def test_files_touched_just_now_are_hashed_again_and_later_no_more(make_index, clips, monkeypatch):
+    index, hashed = make_index(), []
+    index.add(clips.values(), workers=0)
+    hash_file = ingest_module.hash_file
+    monkeypatch.setattr(ingest_module, "hash_file", lambda path: hashed.append(path) or hash_file(path))
+    index.add(clips.values(), workers=0)
+    assert sorted(hashed) == sorted(paths_of(clips))  # by several threads
+    monkeypatch.setattr(files_module, "SETTLING_NANOSECONDS", -1)  # some time passes
+    before = contents(index)
+    assert index.add(clips.values(), workers=0).unchanged == paths_of(clips)
+    assert len(hashed) == 2 * len(clips)
+    assert index.add(clips.values(), workers=0).unchanged == paths_of(clips)
+    assert len(hashed) == 2 * len(clips)
+    assert contents(index) == before
+
+
+def test_a_changed_file_replaces_its_row(make_index, clips):
+    index, path = make_index(), clips["shop.mp4"]
+    index.add(clips.values(), workers=0)
+    write_clip(path, [coded_frame(code) for code in [2] * 20], fps=5)
+    assert index.add(clips.values(), workers=0).replaced == [path.as_posix()]
+    assert len(index) == len(clips)
+    assert texts(index)["shop.mp4"] == ["DEPARTURES", "Gate", "B4"] * 4
+
+
+def test_known_content_at_another_path_is_not_decoded(make_index, clips, tmp_path, forbid_reading):
+    index = make_index()
+    index.add(clips.values(), workers=0)
+    moved = shutil.copy(clips["toys.mp4"], tmp_path / "it's moved.mp4")
+    shutil.copy(clips["airport.mp4"], clips["shop.mp4"])
+    forbid_reading()
+    report = index.add([moved, *clips.values()], workers=0)
+    assert (report.added, report.replaced) == ([str(moved)], [str(clips["shop.mp4"])])
+    rows = contents(index)
+    for new, old in ((str(moved), clips["toys.mp4"]), (str(clips["shop.mp4"]), clips["airport.mp4"])):
+        new, old = dict(rows[new]), dict(rows[old.as_posix()])
+        assert new.pop("id") != old.pop("id")
+        assert new == old
+
+
+def test_contents_that_change_places(make_index, clips, tmp_path):
+    index = make_index()
+    index.add(clips.values(), workers=0)
+    before = texts(index)
+    shutil.move(clips["shop.mp4"], tmp_path / "aside")
+    shutil.move(clips["toys.mp4"], clips["shop.mp4"])
+    shutil.move(tmp_path / "aside", clips["toys.mp4"])
+    report = index.add(clips.values(), workers=0)
+    assert report.replaced == [str(clips["shop.mp4"]), str(clips["toys.mp4"])]
+    assert texts(index) == {**before, "shop.mp4": before["toys.mp4"], "toys.mp4": before["shop.mp4"]}
+
+
+def test_equal_files_are_read_once(make_index, clips, tmp_path, code_reader):
+    copies = [shutil.copy(clips["shop.mp4"], tmp_path / f"{name}.mp4") for name in "bac"]
+    index = make_index()
+    index.add(copies[:1], workers=0)
+    read = code_reader.images_read
+    other = make_index(engine=CodeReader({**code_reader.texts, 9: ["x"]}), name="other")
+    assert other.add(copies, workers=0).added == list(map(str, copies))
+    assert other.processor.ocr_engine.images_read == read
+    assert len(set(map(str, texts(other).values()))) == 1
+
+
+def test_text_is_not_read_again_for_another_model(make_index, clips, code_reader):
+    make_index().add(clips.values(), workers=0)
+    read = code_reader.images_read
+    other = make_index(model=make_tiny_model(seed=1), name="other")
+    other.add(clips.values(), workers=0)
+    assert code_reader.images_read == read
+    assert texts(other) == texts(make_index())
+
+
+def test_what_is_finished_stays_when_a_run_is_broken_off(make_index, clips, code_reader, tmp_path):
+    def interrupt(path):
+        if path == str(clips["toys.mp4"]):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_index().add(clips.values(), workers=0, on_video=interrupt)
+    assert texts(make_index()).keys() == {"shop.mp4", "airport.mp4", "toys.mp4"}
+    read = code_reader.images_read
+    index = make_index()
+    assert index.add(clips.values(), workers=0).added == [str(clips["sea.mp4"])]
+    uninterrupted = make_index(engine=CodeReader(code_reader.texts), name="other")
+    uninterrupted.add(clips.values(), workers=0)
+    assert contents(index) == contents(uninterrupted)
+    assert code_reader.images_read > read
+    stored, counted = index._storage.load_statistics(), _count_terms(index._storage.videos)
+    np.testing.assert_array_equal(stored.document_frequency, counted.document_frequency)
+
+
+@pytest.mark.parametrize("videos_per_commit", [1, 2, 3])
+def test_any_rhythm_of_commits_gives_the_same_rows(make_index, clips, monkeypatch, videos_per_commit):
+    whole = make_index(name="whole")
+    whole.add(clips.values(), workers=0)
+    monkeypatch.setattr(ingest_module, "VIDEOS_PER_COMMIT", videos_per_commit)
+    index = make_index()
+    index.add(clips.values(), workers=0)
+    assert contents(index) == contents(whole)
+    monkeypatch.setattr(ingest_module, "SECONDS_PER_COMMIT", 0)
+    index = make_index(name="in time")
+    index.add(clips.values(), workers=0)
+    assert contents(index) == contents(whole)
+
+
+def bad_files(folder):
+    folder.mkdir()
+    (folder / "noise.mp4").write_bytes(b"no video at all")
+    (folder / "empty.mp4").touch()
+    (folder / "folder.mp4").mkdir()
+    return [
+        str(folder / name) for name in ("noise.mp4", "empty.mp4", "folder.mp4", "missing.mp4", "\udcff.mp4", "\0.mp4")
+    ]
+
+
+def test_bad_files_are_reported_and_stop_nothing(make_index, clips, tmp_path):
+    bad, seen, index = bad_files(tmp_path / "bad"), [], make_index()
+    report = index.add([bad[0], *clips.values(), *bad[1:]], workers=0, on_video=seen.append)
+    assert [video.path for video in report.skipped] == bad
+    assert report.added == paths_of(clips) and set(seen) == {*bad, *paths_of(clips)}
+    for video in report.skipped:
+        assert repr(video.path) in video.cause and video.cause.count("\n") == 0
+    lines = (tmp_path / "index" / "errors.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"path": video.path, "cause": video.cause} for video in sorted(report.skipped, key=lambda v: seen.index(v.path))
+    ]
+    assert index.errors == {video.path: video.cause for video in report.skipped}
+
+
+def test_a_file_that_is_fine_again_is_no_longer_in_the_list_of_errors(make_index, clips, tmp_path):
+    bad, index = bad_files(tmp_path / "bad"), make_index()
+    index.add(bad[:2], workers=0)
+    shutil.copy(clips["shop.mp4"], bad[1])
+    assert index.add(bad[1:2], workers=0).added == bad[1:2]
+    assert list(index.errors) == bad[:1]  # not asked about this time, so still as it was
+    assert not list((tmp_path / "index").glob("errors.jsonl?*"))
+
+
+def test_a_row_stays_when_its_file_turns_bad(make_index, clips):
+    index = make_index()
+    index.add(clips.values(), workers=0)
+    clips["shop.mp4"].write_bytes(b"half written")
+    (skipped,) = index.add(clips.values(), workers=0).skipped
+    assert skipped.path == str(clips["shop.mp4"]) and len(index) == len(clips)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), RuntimeError("odd"), MemoryError("much")])
+def test_whatever_a_reader_raises_the_others_are_read(make_index, clips, monkeypatch, error):
+    read_video = TCDProcessor.read_video
+
+    def read_or_fail(self, video, *args, **options):
+        if getattr(video, "name", None) == str(clips["shop.mp4"]):
+            raise error
+        return read_video(self, video, *args, **options)
+
+    monkeypatch.setattr(TCDProcessor, "read_video", read_or_fail)
+    report = make_index().add(clips.values(), workers=0)
+    assert [video.path for video in report.skipped] == [str(clips["shop.mp4"])]
+    assert (getattr(error, "strerror", None) or str(error)) in report.skipped[0].cause
+    assert len(report.added) == len(clips) - 1
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_for_later(make_index, clips, monkeypatch, tmp_path):
+    read_video, path = TCDProcessor.read_video, clips["shop.mp4"]
+
+    def read_and_append(self, video, *args, **options):
+        with open(path, "ab") as file:
+            file.write(b"more")
+        return read_video(self, video, *args, **options)
+
+    monkeypatch.setattr(TCDProcessor, "read_video", read_and_append)
+    (skipped,) = make_index().add([path], workers=0).skipped
+    assert "changed while it was read" in skipped.cause
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_no_video_is_to_blame_for_ends_the_run(make_index, clips, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(CacheError, match="cannot be written"):
+        make_index().add(clips.values(), workers=0)
+    (tmp_path / "cache").unlink()
+
+    def engine(images):
+        raise OCREngineError("its weights are missing")
+
+    with pytest.raises(OCREngineError, match="weights"):
+        make_index(engine, name="other").add(clips.values(), workers=0)
+    with pytest.raises(ValueError, match=r"workers must be 0 .* got -1"):
+        make_index().add(clips.values(), workers=-1)
+
+
+def test_captions_of_another_number_of_windows_are_read_again(make_index, clips, tmp_path):
+    make_index().add([clips["shop.mp4"]], workers=0)
+    (entry,) = (path for path in (tmp_path / "cache").rglob("*.json"))
+    stored = json.loads(entry.read_bytes())
+    entry.write_text(json.dumps(stored[:1]))
+    other = make_index(name="other")
+    assert len(other.add([clips["shop.mp4"]], workers=0).added) == 1
+    assert json.loads(entry.read_bytes()) == stored
+
+
+def test_nothing_is_written_beside_the_videos(make_index, clips, tmp_path):
+    before = sorted((tmp_path / "videos").iterdir())
+    make_index().add(clips.values(), workers=0)
+    assert sorted((tmp_path / "videos").iterdir()) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"videos", "cache", "index"}
+
+
+def test_processes_are_for_many_files_on_several_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
+    assert [choose_num_workers(count) for count in (0, 1, 7, 8, 20, 1000)] == [0, 0, 0, 4, 10, 16]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    assert choose_num_workers(1000) == 0
+
+
+def test_in_this_process_a_file_is_taken_when_its_video_is_asked_for():
+    taken = []
+    files = (taken.append(name) or name for name in "abc")
+    videos = read_videos(str.upper, files, num_workers=0)
+    assert next(videos) == "A" and taken == ["a"]
+
+
+class EndlessDeath:
+    """An engine that cannot even be brought to another process."""
+
+    def __call__(self, images):
+        return [[] for _ in images]
+
+    def __reduce__(self):
+        return os._exit, (7,)
+
+
+@pytest.mark.slow
+def test_processes_that_cannot_begin_are_no_files_fault(make_index, clips):
+    index = make_index(EndlessDeath())
+    with pytest.raises(BrokenProcessPool):
+        index.add(clips.values(), workers=1)
+    assert len(index) == 0 and index.errors == {}
+
+
+class DeadlyReader(CodeReader):
+    """Ends the process at code 64, as a crash in a decoder does, and fails at code 3."""
+
+    def __call__(self, images):
+        readings = super().__call__(images)
+        codes = {reading.text for image in readings for reading in image}
+        if "death" in codes:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "failure" in codes:
+            raise ValueError("cannot read this")
+        return readings
+
+
+@pytest.mark.slow
+def test_processes_read_the_same_and_one_that_dies_takes_no_other_video_with_it(
+    make_index, clips, tmp_path, code_reader
+):
+    extra = {
+        f"{name}.mp4": write_clip(tmp_path / "videos" / f"{name}.mp4", [coded_frame(code)] * 20, fps=5)
+        for name, code in {"more": 5, "deadly": 128, "failing": 256, "last": 1}.items()
+    }
+    paths = [*list(clips.values())[:2], extra["deadly.mp4"], *list(clips.values())[2:], *extra.values()]
+    engine = DeadlyReader({**code_reader.texts, 128: ["death"], 256: ["failure"]})
+    index, seen = make_index(engine), []
+    report = index.add([*paths, tmp_path / "missing.mp4"], workers=2, on_video=seen.append)
+    causes = {Path(video.path).name: video.cause for video in report.skipped}
+    assert causes.keys() == {"deadly.mp4", "failing.mp4", "missing.mp4"}
+    assert "process that read it died" in causes["deadly.mp4"] and "cannot read this" in causes["failing.mp4"]
+    assert len(seen) == len(set(seen)) == len(clips) + len(extra) + 1
+    alone = make_index(name="alone")
+    alone.add([*clips.values(), extra["more.mp4"], extra["last.mp4"]], workers=0)
+    assert contents(index) == contents(alone)
+
+
+KILLED_RUN = """
+    import sys
+    from tcd_hf.index import ingest
+    from tcd_hf.index.video_index import VideoIndex
+    from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
+
+    class OwnReader(CodeReader):  # a class of a script reaches the processes too
+        pass
+
+    ingest.VIDEOS_PER_COMMIT = 2
+    folder, workers, *paths = sys.argv[1:]
+    engine = OwnReader({1: ["TESCO express"], 2: ["Gate B4"], 3: ["STAR WARS"]})
+    index = VideoIndex.create(
+        folder + "/index", make_tiny_model(), make_tiny_processor(engine), exist_ok=True, cache_dir=folder + "/cache"
+    )
+    print("begin", flush=True)
+    report = index.add(paths, workers=int(workers), on_video=lambda path: print(path, flush=True))
+    print("end", len(report.added), len(report.unchanged), len(index), flush=True)
+"""  # without `if __name__ == "__main__"`: it must not be needed
+
+
+def run_script(folder, workers, paths, kill_after=None, before_kill=lambda: None):
+    """Runs the script; kills it, by a signal that cannot be caught, once it has printed so many lines."""
+    script = folder / "run.py"
+    script.write_text(textwrap.dedent(KILLED_RUN))
+    command = [sys.executable, script, folder, str(workers), *paths]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TCD_HF_TEST": str(folder)}
+    lines = []
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stdout:
+            lines.append(line.strip())
+            if len(lines) == kill_after:
+                before_kill()
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    return lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "kills"), [(0, (1, 4, 5)), (2, (3,))])
+def test_killed_runs_add_up_to_the_whole(tmp_path, make_index, workers, kills):
+    paths = [write_clip(tmp_path / f"{n}.mp4", [coded_frame(n % 8)] * 20, fps=5) for n in range(1, 10)]
+    paths.append(shutil.copy(paths[0], tmp_path / "copy.mp4"))
+    for kill_after in kills:
+        assert not run_script(tmp_path, workers, paths, kill_after)[-1].startswith("end")
+    *_, last = run_script(tmp_path, workers, paths)
+    end, added, unchanged, total = last.split()
+    assert end == "end" and int(added) + int(unchanged) == int(total) == len(paths)
+    assert workers or int(unchanged) >= 2  # what was committed before is not read again
+    whole = make_index(CodeReader({1: ["TESCO express"], 2: ["Gate B4"], 3: ["STAR WARS"]}), name="whole")
+    whole.add(paths, workers=0)
+
+    from lancedb import connect
+
+    rows = connect(tmp_path / "index").open_table("videos").to_arrow().drop_columns("modified").to_pylist()
+    assert len(rows) == len(paths)
+    assert {row.pop("path"): row for row in rows} == contents(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+def test_processes_end_with_the_one_that_was_killed(tmp_path):
+    def processes():
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"TCD_HF_TEST={tmp_path}".encode() in (process / "environ").read_bytes():
+                    found.append(process)
+        return found
+
+    paths = [write_clip(tmp_path / f"{n}.mp4", [coded_frame(n)] * 20, fps=5) for n in range(1, 10)]
+    before = []
+    run_script(tmp_path, 2, paths, kill_after=3, before_kill=lambda: before.extend(processes()))
+    assert len(before) >= 3  # itself and its two workers
+    deadline = time.monotonic() + 30
+    while processes() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert processes() == []
+
+
+def test_captions_of_a_batch_are_padded_on_the_side_of_the_tokenizer():
+    captions = [np.array([[[1, 2, 3]]]), np.array([[[4]]])]
+    assert _stacked(captions, "right").tolist() == [[[1, 2, 3]], [[4, 0, 0]]]
+    assert _stacked(captions, "left").tolist() == [[[1, 2, 3]], [[0, 0, 4]]]
+
+
+def test_a_batch_of_videos_has_the_features_of_each_alone(random_model, make_inputs):
+    inputs = {name: value.numpy() for name, value in make_inputs(num_videos=3).items()}
+    del inputs["input_ids"], inputs["attention_mask"]
+    videos = [{name: value[row : row + 1] for name, value in inputs.items()} for row in range(3)]
+    for video in videos:  # its longest caption decides how far its captions are padded
+        length = video["ocr_attention_mask"].sum(axis=-1).max()
+        for name in ("ocr_input_ids", "ocr_attention_mask"):
+            video[name] = video[name][..., :length]
+    assert len({video["ocr_input_ids"].shape for video in videos}) > 1
+    together = feature_tensors(compute_features(random_model, videos))
+    alone = [feature_tensors(compute_features(random_model, [video])) for video in videos]
+    for name, rows in together.items():
+        np.testing.assert_allclose(rows.float(), np.concatenate([each[name].float() for each in alone]), atol=2e-3)

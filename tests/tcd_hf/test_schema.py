@@ -1,0 +1,162 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from tcd_hf.index.schema import (
+    IndexMetadata,
+    IndexMismatchError,
+    VideoRecord,
+    captions_from,
+    feature_tensors,
+    features_from,
+    rows_from,
+    table_schema,
+    video_id,
+)
+from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.window_ocr import WindowCaption
+
+DIM, NUM_FRAMES = 16, 4
+
+
+@pytest.fixture(scope="module")
+def features(random_model):
+    generator = torch.Generator().manual_seed(0)
+    frames, windows = torch.nn.functional.normalize(
+        torch.randn(2, 3, NUM_FRAMES, DIM, generator=generator), dim=-1
+    ).half().float()  # fmt: skip
+    mask = torch.tensor([[True] * 4, [True, False, True, False], [False] * 4])
+    with torch.no_grad():
+        return random_model.precompute(random_model.fuse(frames, windows, mask))
+
+
+def describe(features) -> IndexMetadata:
+    made_by = {"model_fingerprint": "model", "processor_fingerprint": "processor", "model_name": "'some/model'"}
+    return IndexMetadata.describe(features, **made_by, dim=DIM, num_frames=NUM_FRAMES)
+
+
+@pytest.fixture(scope="module")
+def metadata(features):
+    return describe(features)
+
+
+@pytest.fixture(scope="module")
+def schema(metadata):
+    return table_schema(metadata)
+
+
+def captions_of(*texts):
+    return [
+        WindowCaption(
+            0.1 * i,
+            0.1 * (i + 1),
+            text,
+            [TextTrack(text, 1 / 3, 0.1 * i, 0.1 * i + 0.05, (0.1, 1 / 7, 0.9, 0.3), count=3, box_time=0.123)]
+            if text
+            else [],
+        )
+        for i, text in enumerate(texts)
+    ]
+
+
+@pytest.fixture(scope="module")
+def records():
+    return [
+        VideoRecord("/v/a b.mp4", "aa", 2**40, 1_700_000_000_123_456_789, 1 / 3, 29.97, captions_of("2", "", "x", "2")),
+        VideoRecord("/v/é'b.mp4", "bb", 7, 0, 4.0, 5.0, captions_of("", "", "", "")),
+        VideoRecord("/v/c.mp4", "aa", 1, 1, 4.0, 5.0, captions_of("停车", "OPEN", "", "")),
+    ]  # fmt: skip
+
+
+def test_captions_and_numbers_come_back_as_they_were(records, features, schema):
+    table = rows_from(records, features, schema)
+    assert captions_from(table["captions"]) == [record.captions for record in records]
+    for name in ("path", "content_hash", "size", "modified", "duration", "fps"):
+        assert table[name].to_pylist() == [getattr(record, name) for record in records]
+    assert table["id"].to_pylist() == [video_id(record.path) for record in records]
+    assert table["has_text"].to_pylist() == [True, False, True]
+    assert table["caption_text"].to_pylist() == ["2 x", "", "停车 OPEN"]
+    assert table.schema.equals(schema, check_metadata=True)
+
+
+def test_features_and_tables_come_back_in_float16_precision(records, features, schema, metadata):
+    restored = features_from(rows_from(records, features, schema), metadata)
+    before, after = feature_tensors(features), feature_tensors(restored)
+    assert set(before) == set(after) and "table_frame_gram" in after and "coarse" in after
+    for name, tensor in before.items():
+        assert after[name].shape == tensor.shape
+        assert after[name].dtype == (torch.bool if name == "feature_ocr_mask" else torch.float32)
+        expected = tensor if name in ("coarse", "feature_ocr_mask") else tensor.half().float()
+        assert torch.equal(after[name], expected), name
+
+
+def test_scores_of_stored_features_are_those_of_the_features(records, features, schema, metadata, random_model):
+    text = torch.nn.functional.normalize(torch.randn(5, DIM, generator=torch.Generator().manual_seed(1)), dim=-1)
+    with torch.no_grad():
+        expected = random_model.score(text, features, method="reference")
+        scores = random_model.score(text, features_from(rows_from(records, features, schema), metadata))
+    for name in expected:
+        np.testing.assert_allclose(scores[name], expected[name], atol=2e-3)
+
+
+def test_features_of_slices_chunks_and_some_columns(records, features, schema, metadata):
+    table = rows_from(records, features, schema)
+    whole = features_from(table, metadata)
+    pieces = pa.concat_tables([table.slice(2, 1), table.slice(0, 2)])
+    some = features_from(pieces.select(["features"]), metadata)
+    assert torch.equal(some.frame_embeds, whole.frame_embeds[[2, 0, 1]])
+    assert torch.equal(some.ocr_mask, whole.ocr_mask[[2, 0, 1]])
+    assert torch.equal(some.scoring_tables.clue_gram, whole.scoring_tables.clue_gram[[2, 0, 1]])
+    assert some.coarse_embeds is None
+    coarse = features_from(pieces.select(["coarse"]), metadata)
+    assert torch.equal(coarse.coarse_embeds, whole.coarse_embeds[[2, 0, 1]])
+    assert coarse.frame_embeds is None and coarse.scoring_tables is None
+    assert features_from(table.slice(0, 0), metadata).frame_embeds.shape == (0, NUM_FRAMES, DIM)
+
+
+def test_a_model_without_ocr_has_fewer_features(records, make_model):
+    model = make_model(use_ocr=False)
+    with torch.no_grad():
+        features = model.precompute(model.fuse(torch.randn(3, NUM_FRAMES, DIM)))
+    tensors = feature_tensors(features)
+    assert "feature_ocr_embeds" not in tensors and "feature_frame_embeds" in tensors
+    metadata = describe(features)
+    schema = table_schema(metadata)
+    restored = features_from(rows_from(records, features, schema), metadata)
+    assert restored.ocr_mask is None and restored.frame_embeds.shape == (3, NUM_FRAMES, DIM)
+
+
+def test_features_that_do_not_fit_are_refused(records, features, schema):
+    with pytest.raises(ValueError, match="features of the shapes"):
+        rows_from(records, type(features)(**{**features, "scoring_tables": None}), schema)
+    with pytest.raises(ValueError, match=r"\(2, .*but got .*\(3, "):
+        rows_from(records[:2], features, schema)
+    huge = features.map_videos(lambda rows: rows * 1e6 if rows.is_floating_point() else rows)
+    with pytest.raises(ValueError, match="beyond the range of float16"):
+        rows_from(records, huge, schema)
+
+
+def test_metadata_lies_in_the_schema_as_json(schema, metadata):
+    assert json.loads(schema.metadata[b"tcd_hf"])["shapes"]["coarse"] == [DIM]
+    assert IndexMetadata.from_schema(schema) == metadata
+
+
+def test_foreign_and_other_schemas_are_refused(schema, metadata):
+    for foreign in (None, {}, {b"tcd_hf": b"[1]"}, {b"tcd_hf": b"{}"}, {b"tcd_hf": b"\x80"}):
+        with pytest.raises(IndexMismatchError, match="not made by tcd-hf"):
+            IndexMetadata.from_schema(pa.schema([("id", pa.string())], metadata=foreign))
+    other = replace(metadata, schema_version=99)
+    with pytest.raises(IndexMismatchError, match=r"schema version 99, and .* reads version 1"):
+        IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": other.to_json()}))
+    unknown = json.dumps({"schema_version": 2, "new": 1}).encode()
+    with pytest.raises(IndexMismatchError, match="schema version 2"):
+        IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": unknown}))
+
+
+def test_ids_are_of_the_path_alone():
+    assert video_id("/a/b.mp4") == "0289f90f7c7cec09607959e6"  # in every index, on every machine
+    assert len({video_id(path) for path in ("/a/b.mp4", "/a/c.mp4", "/a/é.mp4")}) == 3
