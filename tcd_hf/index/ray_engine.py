@@ -1,0 +1,233 @@
+"""`VideoIndex.add` on a Ray cluster: workers read, encode and write fragments of the table; one commit adds them."""
+
+import contextlib
+import copy
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tcd_hf.index.files import FileStamp, absolute_path
+from tcd_hf.index.ingest import AddReport, Ingest
+from tcd_hf.index.reading import SkippedVideo, VideoFile, VideoReader, compute_features
+from tcd_hf.index.schema import rows_from, video_id
+from tcd_hf.index.storage import sql_list
+from tcd_hf.index.worker_pool import read_videos
+from tcd_hf.modeling.modeling_tcd import TCDModel
+
+if TYPE_CHECKING:
+    from lance import LanceDataset
+
+    from tcd_hf.index.video_index import VideoIndex
+
+__all__ = ["add_with_ray"]
+
+MAX_VIDEOS_PER_FRAGMENT = 64
+FRAGMENTS_PER_WORKER = 2  # at least: fewer files each, and the last worker to finish is not far behind the others
+
+
+def add_with_ray(
+    index: "VideoIndex",
+    paths: Iterable[str | os.PathLike],
+    workers: int | None = None,
+    on_video: Callable[[str], None] | None = None,
+) -> AddReport:
+    """Brings videos into an index as [`VideoIndex.add`] does, with the work spread over a Ray cluster.
+
+    The workers open the videos by their paths, and write to the index and to the folder of the caption cache: all three
+    must be in the same places on every machine, such as on a shared disk. They encode on the CPU.
+
+    All rows are committed at once, when the last video is done. Of a run that is killed, captions in the cache stay. An
+    index on an object store, which has no lock, must have no other writer meanwhile.
+
+    Args:
+        index ([`VideoIndex`]): to be added to.
+        paths (`Iterable[str | os.PathLike]`): video files.
+        workers (`int`, *optional*): Ray actors, one CPU each; all CPUs of the cluster by default. Joins the cluster
+            that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work is done.
+        on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done; paths come in
+            groups.
+
+    Raises:
+        ImportError: Ray or Lance is not installed; says how to install them.
+        ValueError: `workers` is not positive, or more than the cluster has CPUs.
+        RuntimeError: a worker cannot work, whatever the video; names the cause.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1 with Ray, got {workers}.")
+    _check_installed()
+    with index._storage.writing():
+        reader = VideoReader(index.processor, index.cache)
+        ingest = RayIngest(
+            index._storage, index.model, reader, on_video=on_video, memory_budget=index.memory_budget, workers=workers
+        )
+        return ingest.run(map(absolute_path, paths), num_workers=0)
+
+
+class RayIngest(Ingest):
+    """One run of [`add_with_ray`]: what is to be read is found out, and the run is finished, as in any other."""
+
+    def __init__(self, *args, workers: int | None, **options):
+        super().__init__(*args, **options)
+        self.workers = workers
+
+    def _read(self, files: Iterable[VideoFile], num_workers: int) -> None:
+        files = list(files)
+        if not files:
+            return
+        dataset = self.storage.videos.to_lance()
+        written, replaced = {}, []
+        for result in _map_with_ray(files, self.workers, self.reader, self.model, dataset):
+            written.update(dict.fromkeys(result["paths"][:1], result["fragments"]))
+            replaced += [path for path in result["paths"] if path in self.known]
+            for path in result["paths"]:
+                self._done(self.report.replaced if path in self.known else self.report.added, path)
+            for video in result["skipped"]:
+                self._skip(SkippedVideo(**video))
+        fragments = [fragment for path in sorted(written, key=self._rank.__getitem__) for fragment in written[path]]
+        _commit(dataset, fragments, replaced)
+        self.storage.videos.checkout_latest()
+        self.statistics = self.storage.load_statistics()  # of another version by now: counts anew
+
+
+class FragmentWriter:
+    """What a Ray worker does: reads and encodes videos, and writes their rows where they wait for the commit.
+
+    Videos are decoded in a process of their own, so that one that brings its decoder down takes no other with it.
+
+    Args:
+        reader ([`VideoReader`]): reads files.
+        model (`ray.ObjectRef`): of the model, on the CPU.
+        uri (`str`), schema (`pa.Schema`), version (`str`): the table, its columns and the version of its files.
+    """
+
+    def __init__(self, reader: VideoReader, model: Any, uri: str, schema: pa.Schema, version: str):
+        import ray
+
+        self.reader, self.model = reader, ray.get(model)
+        self.uri, self.schema, self.version = uri, schema, version
+
+    def __call__(self, item: dict[str, str]) -> dict[str, str]:
+        """JSON in and out: Ray would make columns of anything else. Errors too: it would show them as it sees fit."""
+        try:
+            return {"json": json.dumps(self._write(item))}
+        except Exception as error:
+            return {"json": json.dumps({"failure": f"{error} ({type(error).__name__})"})}
+
+    def _write(self, item: dict[str, str]) -> dict[str, Any]:
+        from lance.fragment import write_fragments
+
+        files = [VideoFile(path, digest, FileStamp(*stamp), settled) for path, digest, stamp, settled in _parse(item)]
+        rows, skipped = {}, []
+        for video in read_videos(self.reader, files, num_workers=1):
+            if isinstance(video, SkippedVideo):
+                skipped.append(vars(video))
+            else:
+                features = compute_features(self.model, [video.inputs])
+                rows[video.record.path] = rows_from([video.record], features, self.schema)
+        paths = [file.path for file in files if file.path in rows]
+        fragments = []
+        if paths:
+            table = pa.concat_tables(rows[path] for path in paths)
+            fragments = write_fragments(table, self.uri, mode="append", data_storage_version=self.version)
+        return {"paths": paths, "skipped": skipped, "fragments": [fragment.to_json() for fragment in fragments]}
+
+
+def _map_with_ray(
+    files: list[VideoFile], num_workers: int | None, reader: VideoReader, model: TCDModel, dataset: "LanceDataset"
+) -> Iterator[dict[str, Any]]:
+    """What the workers wrote, as it comes."""
+    with _cluster(num_workers) as num_workers:
+        import ray.data
+
+        size = min(MAX_VIDEOS_PER_FRAGMENT, -(-len(files) // (FRAGMENTS_PER_WORKER * num_workers)))
+        items = [
+            {"json": json.dumps([[*vars(file).values()] for file in files[start : start + size]])}
+            for start in range(0, len(files), size)
+        ]
+        writer = (
+            reader,
+            ray.put(copy.deepcopy(model).cpu()),
+            dataset.uri,
+            dataset.schema,
+            dataset.data_storage_version,
+        )
+        results = ray.data.from_items(items, override_num_blocks=len(items)).map(
+            FragmentWriter,
+            fn_constructor_args=writer,
+            compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(items))),
+            num_cpus=1,
+        )
+        try:
+            for result in map(_parse, results.iter_rows()):
+                if "failure" in result:
+                    raise RuntimeError(f"A Ray worker had to give up: {result['failure']}")
+                yield result
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(f"Ray had to give up: {error}") from error
+
+
+def _parse(item: dict[str, str]) -> Any:
+    return json.loads(item["json"])
+
+
+@contextlib.contextmanager
+def _cluster(num_workers: int | None) -> Iterator[int]:
+    """Makes sure that there is a Ray cluster. Yields the number of workers to start in it."""
+    import ray.data
+
+    started = not ray.is_initialized()
+    if started:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        with warnings.catch_warnings():  # LanceDB's of forks; these become other programs at once
+            warnings.simplefilter("ignore")
+            try:
+                ray.init(address="auto", **quiet)
+            except ConnectionError:  # none is running: one for us alone, with a CPU to spare for Ray's own tasks
+                num_workers = num_workers or os.cpu_count() or 1
+                ray.init(address="local", num_cpus=num_workers + 1, include_dashboard=False, **quiet)
+    try:
+        cpus = int(ray.cluster_resources().get("CPU", 0))
+        if (num_workers or 1) > cpus:
+            raise ValueError(f"{num_workers or 1} workers need as many CPUs, but the Ray cluster has {cpus}.")
+        yield num_workers or cpus
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _commit(dataset: "LanceDataset", fragments: "list[dict[str, Any]]", replaced: list[str]) -> None:
+    """Adds written fragments to the table and takes the former rows of `replaced` paths out, all or nothing."""
+    import lance
+    from lance.fragment import FragmentMetadata
+
+    if not fragments:
+        return
+    new = [FragmentMetadata.from_json(json.dumps(fragment)) for fragment in fragments]
+    operation = lance.LanceOperation.Append(new)
+    if replaced:
+        former = f"id IN {sql_list(map(video_id, replaced))}"
+        addresses = dataset.to_table(columns=[], filter=former, with_row_address=True)["_rowaddr"].to_pylist()
+        removed, updated = [], []
+        for number in sorted({address >> 32 for address in addresses}):
+            left = dataset.get_fragment(number).delete(former)
+            removed, updated = ([*removed, number], updated) if left is None else (removed, [*updated, left])
+        operation = lance.LanceOperation.Update(removed, updated, new)
+    lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+
+
+def _check_installed() -> None:
+    # Ray reads these when it is imported; its log of ordinary work would go to the user's terminal.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import lance  # noqa: F401
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f'The engine "ray" needs further packages ({error}): pip install "tcd-hf[ray]"') from error

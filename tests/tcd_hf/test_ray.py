@@ -1,0 +1,125 @@
+"""Indexing on a local Ray cluster of two workers. It takes seconds to start, so one run must answer for much."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tcd_hf.index.ray_engine import add_with_ray
+from tcd_hf.index.video_index import VideoIndex
+from tcd_hf.processing.ocr_engines import OCREngineError
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray = pytest.importorskip("ray", reason="needs the extra tcd-hf[ray]")
+    pytest.importorskip("lance", reason="needs the extra tcd-hf[ray]")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # the workers import the OCR engine of the tests
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def make_index(tmp_path, code_reader):
+    def make(name, engine=code_reader):
+        processor = make_tiny_processor(engine)
+        return VideoIndex.create(tmp_path / name, make_tiny_model(), processor, cache_dir=tmp_path / f"{name}-cache")
+
+    return make
+
+
+def rows_of(index):
+    """All columns but the time stamp, which is kept only where it had settled."""
+    rows = index._storage.videos.to_arrow().drop_columns("modified")
+    return rows.sort_by("path").to_pylist()
+
+
+def assert_same_rows(index, expected):
+    ours, theirs = rows_of(index), rows_of(expected)
+    assert [row["path"] for row in ours] == [row["path"] for row in theirs]
+    numbers = [name for name in ours[0] if name.startswith(("feature_", "table_", "coarse"))]
+    assert len(numbers) > 4
+    for row, other in zip(ours, theirs, strict=True):
+        for name in row:
+            if name in numbers:
+                np.testing.assert_allclose(row[name], other[name], atol=1e-3, err_msg=name)
+            else:
+                assert row[name] == other[name], name
+
+
+@pytest.mark.slow
+def test_two_workers_make_the_index_that_the_local_engine_makes(cluster, make_index, clips, tmp_path):
+    broken, missing = tmp_path / "videos" / "broken.mp4", tmp_path / "missing.mp4"
+    broken.write_bytes(b"junk")
+    copy = shutil.copy(clips["shop.mp4"], tmp_path / "videos" / "copy.mp4")
+    paths = [broken, *clips.values(), copy, missing]
+    with_ray, local = make_index("ray"), make_index("local")
+    seen = []
+    report, expected = add_with_ray(with_ray, paths, workers=2, on_video=seen.append), local.add(paths, workers=0)
+    assert report == expected
+    assert (len(report.added), len(report.skipped)) == (5, 2)
+    assert sorted(seen) == sorted(map(str, paths))
+    assert with_ray.paths == local.paths
+    assert_same_rows(with_ray, local)
+    assert with_ray.errors == local.errors and len(with_ray.errors) == 2
+    queries = ["the store TESCO express", "gate b4"]
+    assert [[hit.path for hit in hits] for hits in with_ray.search(queries)] == [
+        [hit.path for hit in hits] for hits in local.search(queries)
+    ]
+    np.testing.assert_allclose(with_ray.score(queries).lexical, local.score(queries).lexical)
+
+    # again: what is there is not read, what has changed takes the place of what was
+    shutil.copy(clips["toys.mp4"], clips["sea.mp4"])
+    clips["airport.mp4"].write_bytes(b"junk")
+    shutil.copy(ROOT / "tests" / "__init__.py", broken)
+    report = add_with_ray(with_ray, paths)
+    assert report == local.add(paths, workers=0)
+    assert (len(report.replaced), len(report.skipped)) == (1, 3)
+    assert_same_rows(with_ray, local)
+    assert with_ray._storage.load_statistics().num_videos == 5
+
+
+def read_nothing(images):
+    raise OCREngineError("its weights are not there")
+
+
+@pytest.mark.slow
+def test_what_keeps_all_videos_from_being_read_is_told_in_a_line(cluster, make_index, clips):
+    index = make_index("index", read_nothing)
+    with pytest.raises(
+        RuntimeError, match=r"A Ray worker had to give up: its weights are not there \(OCREngineError\)"
+    ):
+        add_with_ray(index, [clips["shop.mp4"]])
+    assert len(index) == 0
+
+
+@pytest.mark.slow
+def test_more_workers_than_cpus_are_refused_before_they_wait_for_ever(cluster, make_index, clips):
+    index = make_index("index")
+    with pytest.raises(ValueError, match="3 workers need as many CPUs, but the Ray cluster has 2"):
+        add_with_ray(index, clips.values(), workers=3)
+    assert len(index) == 0
+
+
+def test_without_ray_it_says_how_to_install_it(make_index, clips, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    with pytest.raises(ImportError, match=r'pip install "tcd-hf\[ray\]"'):
+        add_with_ray(make_index("index"), clips.values())
+    with pytest.raises(ValueError, match="at least 1 with Ray, got 0"):
+        add_with_ray(make_index("other"), clips.values(), workers=0)
+
+
+def test_nothing_else_imports_ray():
+    code = "import sys, tcd_hf.index.video_index, tcd_hf.cli.main; print(*{'ray', 'lance'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
