@@ -46,6 +46,9 @@ class TimedEngine:
                 row = json.loads(line)
                 self.known[row["frame"]] = (row["readings"], row["seconds"])
 
+    def __reduce__(self):
+        return TimedEngine, (self.engine, self.store)  # what it has read so far makes no other engine of it
+
     def __call__(self, images: list[np.ndarray]) -> list:
         return [self._read(image) for image in images]
 

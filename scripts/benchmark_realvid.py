@@ -45,29 +45,31 @@ def main(argv: list[str] | None = None) -> int:
 
     from tcd_hf.cli.common import load
     from tcd_hf.index.files import find_videos
-    from tcd_hf.index.gallery import VideoGallery
+    from tcd_hf.index.video_index import VideoIndex
     from tcd_hf.processing.ocr_engines import get_engine
 
     model, processor = load(args.model)
     timed = TimedEngine(get_engine(processor.ocr_engine, **(processor.ocr_options or {})), args.readings)
     processor.ocr_engine, processor.ocr_options = timed, None
-    with tempfile.TemporaryDirectory() as cache_dir:
-        gallery = VideoGallery(model, processor, cache_dir=cache_dir, lexical_weight=args.lexical_weight)
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"cache_dir": Path(folder) / "cache", "lexical_weight": args.lexical_weight}
+        index = VideoIndex.create(Path(folder) / "index", model, processor, **options)
         start = time.perf_counter()
-        skipped = gallery.add(find_videos([args.data / "clips"]))
+        added = index.add(find_videos([args.data / "clips"]), workers=0)  # in this process, where the engine is timed
         seconds = time.perf_counter() - start
-    report = {
-        "machine": describe_machine(),
-        "lexical_weight": gallery.lexical_weight,
-        "gallery": {
-            "videos": len(gallery),
-            "skipped": len(skipped),
-            "seconds": round(seconds, 1),
-            "seconds_of_ocr": round(timed.seconds, 1),
-            "seconds_of_video": round(sum(captions[-1].end for captions in gallery.captions), 1),
-        },
-        **measure_search(gallery, annotations, args.data),
-    }
+        captions = index.captions
+        report = {
+            "machine": describe_machine(),
+            "lexical_weight": index.lexical_weight,
+            "gallery": {
+                "videos": len(index),
+                "skipped": len(added.skipped),
+                "seconds": round(seconds, 1),
+                "seconds_of_ocr": round(timed.seconds, 1),
+                "seconds_of_video": round(sum(windows[-1].end for windows in captions), 1),
+            },
+            **measure_search(index, annotations, args.data),
+        }
     if not args.no_ocr:
         captioner_options = processor.captioner.to_dict()
         del captioner_options["engine"], captioner_options["engine_options"]
@@ -78,11 +80,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def measure_search(gallery, annotations: list[dict], data: Path) -> dict:
+def measure_search(index, annotations: list[dict], data: Path) -> dict:
     """Recall of every ranker on text and on visual queries, and of the fused search over its weight."""
     from tcd_hf.index.lexical import LexicalScorer
 
-    columns = {Path(path).resolve(): column for column, path in enumerate(gallery.paths)}
+    columns = {Path(path).resolve(): column for column, path in enumerate(index.paths)}
     text_queries, visual_queries = [], []
     for clip in annotations:
         column = columns[(data / clip["video"]).resolve()]
@@ -90,16 +92,17 @@ def measure_search(gallery, annotations: list[dict], data: Path) -> dict:
             text_queries += [(caption, column) for caption in clip["captions"][:2]]
         visual_queries.append((clip["captions"][2], column))
 
-    characters_alone = LexicalScorer([[c.text for c in captions] for captions in gallery.captions], word_weight=0)
+    captions = [[caption.text for caption in windows] for windows in index.captions]
+    characters_alone = LexicalScorer(captions, word_weight=0)
     results = {}
     for name, pairs in (("text_queries", text_queries), ("visual_queries", visual_queries)):
         queries, targets = [query for query, _ in pairs], np.array([column for _, column in pairs])
         start = time.perf_counter()
-        scores = gallery.score(queries)
+        scores = index.score(queries)
         seconds = time.perf_counter() - start
         rankers = {
-            "BM25 on words, one document a clip": bm25_scores(gallery, queries),
-            "the same without English stop words": bm25_scores(gallery, queries, stopwords="en"),
+            "BM25 on words, one document a clip": bm25_scores(captions, queries),
+            "the same without English stop words": bm25_scores(captions, queries, stopwords="en"),
             "characters (TF-IDF of 3- to 5-grams, best window)": characters_alone.score(queries).similarity,
             "characters and words (the lexical score)": scores.lexical,
             "model: text-video part": scores.text_video,
@@ -127,14 +130,14 @@ def recall(similarity: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     return {name: round(metrics[f"t2v_{name}"], 4) for name in [*(f"R@{k}" for k in CUTOFFS), "MdR", "MRR"]}
 
 
-def bm25_scores(gallery, queries: list[str], stopwords: str | None = None) -> np.ndarray | None:
+def bm25_scores(captions: list[list[str]], queries: list[str], stopwords: str | None = None) -> np.ndarray | None:
     """Plain BM25 on the same readings: the bar to beat. None without the package bm25s."""
     try:
         import bm25s
     except ImportError:
         print("BM25 is left out: it needs `pip install 'tcd-hf[benchmark]'`.", file=sys.stderr)
         return None
-    documents = [" ".join(caption.text for caption in captions) for captions in gallery.captions]
+    documents = [" ".join(windows) for windows in captions]
     ranker = bm25s.BM25()
     ranker.index(bm25s.tokenize(documents, stopwords=stopwords, show_progress=False), show_progress=False)
     tokens = bm25s.tokenize(queries, stopwords=stopwords, return_ids=False, show_progress=False)

@@ -1,4 +1,4 @@
-"""Makes the checkpoint inside the package: `python scripts/train_mini.py` (a quarter of an hour on a CPU core, no network).
+"""Makes the checkpoint inside the package: `python scripts/train_mini.py` (20 minutes on a CPU core, no network).
 
 The text tower learns to match a sentence with the OCR caption that contains the texts it mentions, from generated pairs
 only (`tcd_hf.data.text_pairs`). Two phases, both symmetric InfoNCE with siblings as hard negatives:

@@ -8,6 +8,7 @@ import pytest
 
 from tcd_hf.processing.ocr_engines import TextReading
 from tcd_hf.processing.window_ocr import WindowCaption
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -21,11 +22,63 @@ def scripts_are_importable(monkeypatch):
 def test_time_of_the_reference_is_divided_by_the_videos_it_scored(monkeypatch, num_videos):
     import benchmark_scoring
 
-    monkeypatch.setattr(benchmark_scoring, "best_of", lambda repeats, function: 1.0)
+    monkeypatch.setattr(benchmark_scoring, "fastest", lambda ways, threads, repeats: dict.fromkeys(ways, threads))
+    monkeypatch.setattr(benchmark_scoring.os, "cpu_count", lambda: 3)
     report = benchmark_scoring.measure(num_texts=2, num_videos=num_videos, width=16, heads=1, repeats=1)
-    assert report["reference"] == pytest.approx(1e6 / (2 * min(num_videos, 50)))
-    assert report["factorized"] == pytest.approx(1e6 / (2 * num_videos))
+    assert list(report["microseconds"]) == ["1", "3"]
+    for threads, times in report["microseconds"].items():
+        assert times["reference"] == pytest.approx(int(threads) * 1e6 / (2 * min(num_videos, 50)))
+        assert times["factorized"] == times["dot_products"] == pytest.approx(int(threads) * 1e6 / (2 * num_videos))
     assert report["difference"] < 1e-4
+
+
+def test_each_way_keeps_its_fastest_turn_but_the_first(monkeypatch):
+    import benchmark_scoring
+
+    seconds = iter([0.1, 0.2, 5, 4, 3, 6])
+    monkeypatch.setattr(benchmark_scoring, "seconds_of", lambda way: next(seconds))
+    assert benchmark_scoring.fastest({"a": None, "b": None}, threads=1, repeats=2) == {"a": 3, "b": 4}
+
+
+def test_multiply_adds_of_scoring():
+    from benchmark_scoring import measure, published_multiply_adds
+
+    # EERCF gives .8k and 15.9k for 1,000 videos, 50 candidates, 12 frames of 49 patches, 512 wide.
+    published = published_multiply_adds(1000, 12, 512, factorized=40_000)
+    expected = {"eercf": 819.2, "eercf_patches": 15_872, "two_stages": 512 + 2_000, "xclip": 197_000}
+    assert published == pytest.approx(expected)
+    counts = measure(num_texts=2, num_videos=3, width=16, heads=1, repeats=1)["multiply_adds"]
+    assert counts["dot_products"] == 4 * 12 * 16
+    # Two gates, three cosines; of each attention q and out once, and for 12 moments k, v and both products.
+    assert counts["reference"] == 2 * 12 * 16 + 3 * 16 + 2 * (2 * 16**2 + 2 * 12 * (16**2 + 16))
+
+
+def test_the_report_on_scoring_says_what_is_required():
+    import benchmark_scoring
+
+    report = benchmark_scoring.measure(num_texts=2, num_videos=60, width=16, heads=1, repeats=1)
+    report["microseconds"] = {
+        "1": {"reference": 250.0, "factorized": 2.5, "dot_products": 0.25},
+        "2": {"reference": 100.0, "factorized": 1.25, "dot_products": 0.25},
+    }
+    text = benchmark_scoring.to_markdown(report)
+    assert "| times as fast as written | at least 100 | 100, holds | 80, FAILS |" in text
+    assert "| times the bare dot products | at most 8 | 10.0, FAILS | 5.0, holds |" in text
+    assert "N = 60, k = 50" in text and "F = 12 frames, D = 16" in text
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 2
+    assert all(len({line.count("|") for line in table}) == 1 for table in tables)
+
+
+def test_the_numbers_of_scoring_are_written(tmp_path, capsys):
+    import benchmark_scoring
+
+    sizes = ["--texts", "2", "--videos", "3", "--width", "16", "--repeats", "1"]
+    assert benchmark_scoring.main([*sizes, "--json", str(tmp_path / "numbers.json")]) == 0
+    assert "bare dot products" in capsys.readouterr().out
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert (numbers["texts"], numbers["videos"], numbers["frames"]) == (2, 3, 12)
+    assert all(times["factorized"] > 0 for times in numbers["microseconds"].values())
 
 
 def test_a_string_is_found_without_case_punctuation_and_spaces_in_one_caption():
@@ -54,6 +107,71 @@ def test_ocr_of_a_folder_is_measured(tmp_path):
     # 1 s in 2 windows at 2 samples a second: the reference reads both
     assert result["every sampled frame, compared clips"]["frames_per_video_second"] == pytest.approx(2)
     assert result["missed"] == [["a.mp4", "two"]]
+
+
+def test_time_of_indexing_belongs_to_the_innermost_step(monkeypatch):
+    import benchmark_index
+
+    now = iter([0, 1, 3, 6, 10, 15])
+    monkeypatch.setattr(benchmark_index.time, "perf_counter", lambda: next(now))
+    clock = benchmark_index.Clock()
+    read = clock.timed("OCR", lambda image: image)
+    assert clock.timed("decode", read)("frame") == "frame"
+    clock.switch("other")
+    assert clock.seconds == {"other": 1 + 5, "decode": 2 + 4, "OCR": 3}
+
+
+def test_tables_of_two_indexes_are_compared(tmp_path, clips, code_reader):
+    import benchmark_index
+
+    from tcd_hf import VideoIndex
+
+    def make(name, paths, seed=0):
+        options = {"cache_dir": tmp_path / "cache"}
+        index = VideoIndex.create(tmp_path / name, make_tiny_model(seed), make_tiny_processor(code_reader), **options)
+        index.add(paths, workers=0)
+        return tmp_path / name
+
+    paths = list(clips.values())
+    whole = make("whole", paths)
+    same = benchmark_index.compare_tables(whole, make("reversed", paths[::-1]))
+    assert same["equal"] and same["rows"] == [4, 4] and same["doubled"] == 0
+    assert same["largest_difference_of_features"] == 0
+    part = benchmark_index.compare_tables(whole, make("part", paths[1:]))
+    assert not part["equal"] and part["rows"] == [4, 3]
+    other = benchmark_index.compare_tables(whole, make("other", paths, seed=1))
+    assert not other["equal"] and other["columns_that_differ"] == []
+    assert other["largest_difference_of_features"] > benchmark_index.MAX_DIFFERENCE
+    captions = VideoIndex.open(whole, make_tiny_model(), make_tiny_processor(code_reader))
+    captions._storage.videos.update(values={"caption_text": "else"})
+    changed = benchmark_index.compare_tables(whole, tmp_path / "reversed")
+    assert not changed["equal"] and changed["columns_that_differ"] == ["caption_text"]
+
+
+@pytest.mark.slow
+def test_killed_indexing_makes_the_table_of_the_uninterrupted_one(tmp_path, clips, capsys):
+    import benchmark_index
+
+    model, processor = make_tiny_model(), make_tiny_processor("rapidocr")
+    processor.ocr_options = {"limit_side_len": 64}  # the clips' own size: quick
+    for part in (model, processor):
+        part.save_pretrained(tmp_path / "model")
+    options = ["--model", tmp_path / "model", "--workers", 0, "--kills", 2, "--commit-every", 1]
+    options += ["--data", tmp_path / "videos", "--readings", tmp_path / "readings.jsonl"]
+    status = benchmark_index.main([*map(str, options), "--json", str(tmp_path / "numbers.json")])
+    report = json.loads((tmp_path / "numbers.json").read_text())
+    assert report["steps"]["files"] == report["uninterrupted"]["files"] == 4
+    assert report["comparison"]["equal"] and report["comparison"]["rows"] == [4, 4]
+    assert status == (0 if report["killed"]["kills"] == 2 else 1)  # a kill may come too late on a busy machine
+    assert all(seconds >= 0 for seconds in report["steps"]["by_step"].values())
+    assert "Tables are equal." in capsys.readouterr().out
+
+
+def test_indexing_of_a_folder_that_is_not_there_is_skipped(tmp_path, capsys):
+    import benchmark_index
+
+    assert benchmark_index.main(["--data", str(tmp_path / "nowhere")]) == 0
+    assert capsys.readouterr().out.startswith("Skipped")
 
 
 def test_the_report_names_what_is_required_and_what_the_numbers_are():
