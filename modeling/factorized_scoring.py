@@ -201,17 +201,19 @@ class Answers:
             self.offsets = identity.new_zeros(1, num_frames)
             return
         heads = (attention.num_heads, attention.head_dim)
+        output_weight, output_bias = attention.out_proj.weight.float(), attention.out_proj.bias.float()
         self.value_weight = attention.v_proj.weight.float().unflatten(0, heads)  # (H, head_dim, dim)
-        self.output_weight = attention.out_proj.weight.float().unflatten(1, heads)  # (dim, H, head_dim)
-        constant = attention.out_proj.weight.float() @ attention.v_proj.bias.float() + attention.out_proj.bias.float()
+        self.output_weight = output_weight.unflatten(1, heads)  # (dim, H, head_dim)
+        constant = output_weight @ attention.v_proj.bias.float() + output_bias
         # Every head's attention sums to one, so each moment may carry the head's share of what is always added.
-        types = constant.new_zeros(shape) if type_embedding is None else type_embedding.float()
-        self.fixed = self.values(types[None])[0] + constant / attention.num_heads  # (H N, dim)
+        self.fixed = (constant / attention.num_heads).expand(attention.num_heads * num_frames, -1)  # (H N, dim)
+        if type_embedding is not None:
+            self.fixed = self.fixed + self.values(type_embedding.float()[None])[0]
         if query is not None:
-            asked = attention.q_proj(query).float().view(heads) * attention.scaling
-            self.key_weight = torch.einsum("hk,hkd->hd", asked, attention.k_proj.weight.float().unflatten(0, heads))
-            keys = attention.k_proj(type_embedding).float().unflatten(1, heads)  # (N, H, head_dim)
-            self.offsets = torch.einsum("hk,nhk->hn", asked, keys)
+            asked = attention.q_proj(query).float().view(heads)[:, None] * attention.scaling
+            self.key_weight = (asked @ attention.k_proj.weight.float().unflatten(0, heads))[:, 0]  # (H, dim)
+            # The key bias adds the same to the logits of all moments: the softmax does not see it.
+            self.offsets = self.key_weight @ type_embedding.float().T  # (H, N)
 
     def values(self, moments):
         """What each moment `(B, N, dim)` adds to the clue per unit of gate and attention: `(B, H N, dim)`."""
@@ -233,7 +235,6 @@ class Answers:
         asked = (askers @ weights[0].T).unflatten(-1, heads).transpose(1, 2)  # (B, H, N, head_dim)
         bias = self.attention.q_proj.bias.float().view(heads)[:, None].expand(len(askers), -1, -1, -1)
         keys = (moments @ weights[1].T).unflatten(-1, heads).transpose(1, 2)
-        # The key bias adds the same to all logits of one asking moment: the softmax does not see it.
         return torch.cat([asked, bias], dim=2) @ keys.mT * self.attention.scaling
 
     def attend(self, gates, asking_gates, logits, mask, asking_mask):

@@ -56,6 +56,7 @@ VOCABULARY = 50_000
 ROWS_PER_BATCH, ROWS_PER_COMMIT = 500, 10_000
 RECALL_SIZES = (10, 50, 100, 200)
 MODES = ("full", "two-stage", "coarse", "lexical")
+QUERIES_AT_ONCE = 64
 WARM_UP = 3  # searches before the clock starts
 
 
@@ -332,19 +333,25 @@ def time_scoring(retriever: Retriever, vectors: torch.Tensor, args: argparse.Nam
     model, rows = retriever.model, retriever.table.search().select([COARSE_COLUMN, FEATURES_COLUMN]).to_arrow()
     features = features_from(rows, retriever.metadata)
 
-    def score_nearest(vector):
-        nearest = (model.get_coarse_queries(vector) @ features.coarse_embeds.T).topk(50).indices[0]
-        model.score(vector, features.map_videos(lambda rows: rows[nearest]))
+    def score_nearest(vectors):
+        nearest = (model.get_coarse_queries(vectors) @ features.coarse_embeds.T).topk(50).indices
+        model.score_pairs(vectors, features, nearest)
 
-    queries = list(vectors.split(1))
-    slow = queries[: args.slow_queries]
-    return {
-        "full by the reference scorer, scoring alone": time_each(
-            lambda vector: model.score(vector, features, method="reference"), slow
-        ),
-        "full, scoring alone": time_each(lambda vector: model.score(vector, features), slow),
-        "two-stage, scoring alone": time_each(score_nearest, queries),
-    }
+    def score_all(vectors, method):
+        model.score(vectors, features, method=method)
+
+    times = {}
+    for name, size in (("one query", 1), (f"{QUERIES_AT_ONCE} queries at once", QUERIES_AT_ONCE)):
+        batches = vectors[: len(vectors) // size * size].split(size)
+        few = batches[: max(1, args.slow_queries // size)]
+        for search, function, asked in (
+            ("full by the reference scorer", lambda vectors: score_all(vectors, "reference"), few),
+            ("full", lambda vectors: score_all(vectors, "factorized"), few),
+            ("two-stage", score_nearest, batches),
+        ):
+            milliseconds = time_each(function, asked)
+            times[f"{search}, scoring alone, {name}"] = {key: value / size for key, value in milliseconds.items()}
+    return times
 
 
 @torch.no_grad()
