@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "configuration_tcd": ["TCDConfig"],
         "modeling_tcd": ["TCDModel", "TCDOutput", "TCDPreTrainedModel", "TCDVideoFeatures"],
-        "scoring": ["TCDScores"],
+        "outputs": ["TCDScores"],
     },
 )

@@ -8,18 +8,18 @@ dot products `G` between a video's own frames it is `g.d / |g|_G` (ours; the pub
 Texts are the last dimension of everything that pairs have, `(num_videos, num_frames, num_texts)`.
 """
 
-from functools import partial
-
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from .co_attention import CrossAttention
+from .factorized_scoring import gated_cosine
+from .outputs import TCDVideoFeatures
 
 __all__ = [
+    "MixedScorer",
     "PearsonConstraint",
     "TemporalEncoder",
-    "mixed_scores",
+    "identity_projection",
     "paired_gated_embeds",
     "rerank_weights",
     "training_weights",
@@ -28,7 +28,6 @@ __all__ = [
 
 HEAD_DIM = 64  # of the temporal encoder, as in CLIP's towers
 SMALLEST_STD = 1e-6  # what varies less is constant but for rounding: embeddings have unit length
-BLOCK_ELEMENTS = 2**22  # of the largest tensor that scoring makes at a time
 
 
 class TemporalEncoder(nn.Module):
@@ -127,80 +126,79 @@ def standardise(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def rerank_weights(config) -> dict[str, float]:
-    """Weights of the scores that rank, by the names of [`mixed_scores`], with sum 1; those of weight 0 left out."""
+    """Weights of the scores that rank, by the names of [`MixedScorer`], with sum 1; those of weight 0 left out."""
     names = ["video", "frame", "tib_frame"] + ["patch", "tib_patch"] * config.use_patch_features
     weights = {name: getattr(config, f"rerank_{name}_weight") for name in names}
     return {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
 
 
 def training_weights(config) -> dict[str, float]:
-    """Weights of the scores that the coarse loss trains, by the names of [`mixed_scores`]."""
+    """Weights of the scores that the coarse loss trains, by the names of [`MixedScorer`]."""
     names = ["video", "frame"] + ["patch"] * config.use_patch_features
     return {name: getattr(config, f"training_{name}_weight") for name in names}
 
 
-def mixed_scores(
-    model, text_embeds: torch.Tensor, video_features, weights: dict[str, float], method: str = "factorized"
-) -> torch.Tensor:
+class MixedScorer:
     """
-    Weighted sum of scores of different grain, every text against every video, in blocks that bound memory.
+    Weighted sum of scores of different grain, of texts and blocks of videos. The texts' coarse queries are computed
+    here, once for all blocks.
 
     Args:
         model ([`TCDModel`]): with `interaction="tib"`.
-        text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised.
-        video_features ([`TCDVideoFeatures`]): of `num_videos` videos.
+        text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised, float32.
         weights (`dict[str, float]`): of `"video"` (coarse vectors), `"frame"` and `"patch"` (weak scores),
             `"tib_frame"` and `"tib_patch"` (text-gated features); what is not named is not computed.
-        method (`str`, *optional*, defaults to `"factorized"`): `"reference"` makes the gated frames of each pair.
-
-    Returns:
-        `torch.FloatTensor` of shape `(num_texts, num_videos)`, float32.
+        method (`str`): `"factorized"`; or `"reference"`, which makes the gated moments of each pair.
     """
-    num_moments, dim = video_features.frame_embeds.shape[1:]
-    if {"patch", "tib_patch"} & set(weights):
-        num_moments *= video_features.patch_embeds.shape[2]
-    pair_elements = num_moments * dim if method == "reference" else max(num_moments, dim * ("tib_patch" in weights))
-    texts_per_block = max(1, min(len(text_embeds), int((BLOCK_ELEMENTS / pair_elements) ** 0.5)))
-    videos_per_block = max(1, BLOCK_ELEMENTS // max(texts_per_block * pair_elements, num_moments * dim))
 
-    score_block = partial(block_scores, model, weights=weights, method=method)
-    num_pairs = len(text_embeds) * len(video_features.frame_embeds)
-    if torch.is_grad_enabled() and texts_per_block * videos_per_block < num_pairs:
-        # Autograd would hold every block's tensors until the backward pass; computed again there, it holds one's.
-        score_block = partial(checkpoint, score_block, use_reentrant=False)
-    columns = [
-        torch.cat([score_block(texts, videos) for texts in text_embeds.split(texts_per_block)])
-        for videos in video_features.split(videos_per_block)
-    ]
-    return torch.cat(columns, dim=1)
+    def __init__(self, model, text_embeds: torch.Tensor, weights: dict[str, float], method: str):
+        self.config, self.frame_projection = model.config, model.frame_projection
+        self.weights, self.as_written = weights, method == "reference"
+        self.text, self.coarse_queries = text_embeds, model.get_coarse_queries(text_embeds)
 
+    def __call__(self, texts: slice, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            texts (`slice`): which of the texts.
+            videos ([`TCDVideoFeatures`]): of `num_videos` videos, float32; with their tables, unless by the reference.
 
-def block_scores(model, text_embeds: torch.Tensor, videos, weights: dict[str, float], method: str) -> torch.Tensor:
-    """[`mixed_scores`] of one block."""
-    config, text = model.config, text_embeds.float()
-    gated_scores = built_gated_scores if method == "reference" else factorized_gated_scores
-    scores = {}
-    if "video" in weights:
-        scores["video"] = videos.coarse_embeds.float() @ model.get_coarse_queries(text).T
-    if {"frame", "tib_frame"} & set(weights):
-        cosines = videos.frame_embeds.float() @ text.T  # (num_videos, num_frames, num_texts)
-    if "frame" in weights:
-        scores["frame"] = weak_scores(cosines, config.weak_temperature, model.frame_projection)
-    if "tib_frame" in weights:
-        gates = (cosines / config.tib_frame_temperature).softmax(dim=1)
-        gram = None if videos.scoring_tables is None else videos.scoring_tables.frame_gram
-        scores["tib_frame"] = gated_scores(gates, text, videos.fused_frame_embeds.float(), gram)
-    if {"patch", "tib_patch"} & set(weights):
-        patches = videos.patch_embeds.float().flatten(1, 2)  # (num_videos, num_frames * num_patches, dim)
-        cosines = patches @ text.T
-    if "patch" in weights:
-        scores["patch"] = weak_scores(cosines, config.weak_temperature)
-    if "tib_patch" in weights:
-        gates = (cosines / config.tib_patch_temperature).softmax(dim=1)
-        # A table of dot products between all patches of a video would be larger than their gated sums.
-        gated_scores = built_gated_scores if method == "reference" else summed_gated_scores
-        scores["tib_patch"] = gated_scores(gates, text, patches)
-    return sum(weight * scores[name] for name, weight in weights.items()).T
+        Returns:
+            `dict` of `similarity` and `text_video`, both the mix, `torch.FloatTensor` of shape `(num_texts,
+            num_videos)`.
+        """
+        text, scores = self.text[texts], {}
+        if "video" in self.weights:
+            scores["video"] = (videos.coarse_embeds @ self.coarse_queries[texts].T).T
+        if {"frame", "tib_frame"} & set(self.weights):
+            scores |= self._frame_scores(text, videos)
+        if {"patch", "tib_patch"} & set(self.weights):
+            scores |= self._patch_scores(text, videos)
+        similarity = sum(weight * scores[name] for name, weight in self.weights.items())
+        return {"similarity": similarity, "text_video": similarity}
+
+    def _frame_scores(self, text: torch.Tensor, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
+        cosines, scores = videos.frame_embeds @ text.T, {}  # (num_videos, num_frames, num_texts)
+        if "frame" in self.weights:
+            scores["frame"] = weak_scores(cosines, self.config.weak_temperature, self.frame_projection)
+        if "tib_frame" in self.weights:
+            gates, frames = (cosines / self.config.tib_frame_temperature).softmax(dim=1), videos.fused_frame_embeds
+            if self.as_written:
+                scores["tib_frame"] = built_gated_scores(gates, text, frames)
+            else:
+                scores["tib_frame"] = gated_cosine(gates, frames @ text.T, videos.scoring_tables.frame_gram)
+        return scores
+
+    def _patch_scores(self, text: torch.Tensor, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
+        patches = videos.patch_embeds.flatten(1, 2)  # (num_videos, num_frames * num_patches, dim)
+        cosines, scores = patches @ text.T, {}
+        if "patch" in self.weights:
+            scores["patch"] = weak_scores(cosines, self.config.weak_temperature)
+        if "tib_patch" in self.weights:
+            gates = (cosines / self.config.tib_patch_temperature).softmax(dim=1)
+            # A table of dot products between all patches of a video would be larger than their gated sums.
+            gated_scores = built_gated_scores if self.as_written else summed_gated_scores
+            scores["tib_patch"] = gated_scores(gates, text, patches)
+        return scores
 
 
 def weak_scores(cosines: torch.Tensor, temperature: float, projection: nn.Linear | None = None) -> torch.Tensor:
@@ -214,30 +212,45 @@ def weak_scores(cosines: torch.Tensor, temperature: float, projection: nn.Linear
             others (ours).
 
     Returns:
-        `torch.FloatTensor` of shape `(num_videos, num_texts)`.
+        `torch.FloatTensor` of shape `(num_texts, num_videos)`.
     """
     shares = (cosines / temperature).softmax(dim=1)
     if projection is not None and projection.in_features == cosines.shape[1]:
         shares = projection.weight.float() @ shares
-    return (cosines * shares).sum(dim=1)
+    return (cosines * shares).sum(dim=1).T
 
 
-def factorized_gated_scores(gates, text, moments, gram=None):
-    """Cosine of moments `(B, N, dim)`, gated by `(B, N, T)`, with texts `(T, dim)`, by their dot products: `(B, T)`."""
-    gram = moments @ moments.mT if gram is None else gram.float()
-    squared_norm = (gates * (gram @ gates)).sum(dim=1)
-    return (gates * (moments @ text.T)).sum(dim=1) / squared_norm.clamp(min=1e-24).sqrt()
+def summed_gated_scores(gates: torch.Tensor, text_embeds: torch.Tensor, moment_embeds: torch.Tensor) -> torch.Tensor:
+    """
+    Cosines of texts with the gated moments of videos, from one sum a pair.
+
+    Args:
+        gates (`torch.FloatTensor` of shape `(num_videos, num_moments, num_texts)`): of frames or patches by texts.
+        text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised.
+        moment_embeds (`torch.FloatTensor` of shape `(num_videos, num_moments, dim)`): what the gates act on.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_texts, num_videos)`.
+    """
+    gated = gates.mT @ moment_embeds  # (num_videos, num_texts, dim)
+    return torch.einsum("btd,td->tb", nn.functional.normalize(gated, dim=-1), text_embeds)
 
 
-def summed_gated_scores(gates, text, moments):
-    """The same by the gated sum of each pair, `(B, T, dim)`."""
-    return torch.einsum("btd,td->bt", nn.functional.normalize(gates.mT @ moments, dim=-1), text)
+def built_gated_scores(gates: torch.Tensor, text_embeds: torch.Tensor, moment_embeds: torch.Tensor) -> torch.Tensor:
+    """
+    The same as it is written, from every gated moment of each pair. Slow.
+
+    Arguments and result are those of [`summed_gated_scores`].
+    """
+    gated = gates[..., None] * moment_embeds[:, :, None]  # (num_videos, num_moments, num_texts, dim)
+    return torch.einsum("btd,td->tb", nn.functional.normalize(gated.sum(dim=1), dim=-1), text_embeds)
 
 
-def built_gated_scores(gates, text, moments, gram=None):
-    """The same as it is written: every gated moment of each pair, `(B, N, T, dim)`. Slow."""
-    gated = (gates[..., None] * moments[:, :, None]).sum(dim=1)
-    return torch.einsum("btd,td->bt", nn.functional.normalize(gated, dim=-1), text)
+def identity_projection(dim: int) -> nn.Linear:
+    """A projection `(dim, dim)` without bias that is the identity until it is trained."""
+    projection = nn.Linear(dim, dim, bias=False)
+    projection.neutral_start = "eye"
+    return projection
 
 
 def paired_gated_embeds(

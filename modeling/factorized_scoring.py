@@ -14,40 +14,13 @@ Texts are the last dimension of everything that pairs have, `(num_videos, num_fr
 over the few frames then run along texts, where the processor computes many at once.
 """
 
-from dataclasses import dataclass
-
 import torch
-from transformers.utils import ModelOutput
 
 from .distillation import ClueDistilling
 from .gating import visible_windows
+from .outputs import TCDScoringTables
 
-__all__ = ["FactorizedScorer", "TCDScoringTables", "scoring_tables"]
-
-
-@dataclass
-class TCDScoringTables(ModelOutput):
-    """
-    What exact scoring needs of a video beside its features; float32, free of any query. `H` heads, `N` frames. With one
-    head and 12 frames, 1,464 numbers a video: 5.7 KiB, or 2.9 KiB kept as float16.
-
-    Args:
-        frame_gram (`torch.FloatTensor` of shape `(batch_size, N, N)`): dot products of the fused frames.
-        window_gram (`torch.FloatTensor` of shape `(batch_size, N, N)`, *optional*): of the fused windows.
-        clue_gram (`torch.FloatTensor` of shape `(batch_size, 2 H N, 4 H N)`, *optional*): of the vectors that the video
-            adds to the clue (windows, then frames, seen by each head), with each other and then, doubled, with those
-            that are the same for every video.
-        window_logits (`torch.FloatTensor` of shape `(batch_size, H, Q, N)`, *optional*): attention logits of each
-            window per unit of gate; `Q` is 1 for a clue token and `N + 1` where frames ask, of which the last row is
-            what does not depend on the asking frame's gate.
-        frame_logits (`torch.FloatTensor` of shape `(batch_size, H, Q, N)`, *optional*): of each frame, likewise.
-    """
-
-    frame_gram: torch.FloatTensor | None = None
-    window_gram: torch.FloatTensor | None = None
-    clue_gram: torch.FloatTensor | None = None
-    window_logits: torch.FloatTensor | None = None
-    frame_logits: torch.FloatTensor | None = None
+__all__ = ["FactorizedScorer", "gated_cosine", "scoring_tables"]
 
 
 class FactorizedScorer:
@@ -61,28 +34,24 @@ class FactorizedScorer:
     """
 
     def __init__(self, model, text_embeds: torch.Tensor):
-        self.model, config = model, model.config
+        config = model.config
         text = text_embeds.float()
         # Times a frame's embedding, the logits of the gate.
         self.gate_query = text[None] * (model.logit_scale.detach().exp().float() / config.text_condition_temperature)
         self.text = text[None]
-        if config.use_ocr:
+        self.reads_ocr = config.reads_ocr
+        if self.reads_ocr:
             self.from_windows, self.from_frames = clue_answers(model)
             fixed = torch.cat([self.from_windows.fixed, self.from_frames.fixed])  # (2 H N, dim)
             self.fixed_gram, self.fixed_dots = fixed @ fixed.T, fixed @ text.T
             self.seen_by_windows = torch.cat([self.text, self.from_windows.seen(text)])  # (1 + H, num_texts, dim)
             self.seen_by_frames = torch.cat([self.text, self.from_frames.seen(text)])
 
-    def prepare(self, video_features):
-        """The videos in float32 and with their tables: once, however many blocks of texts they meet."""
-        videos = video_features.map_videos(lambda rows: rows.float() if rows.is_floating_point() else rows)
-        return self.model.precompute(videos) if videos.scoring_tables is None else videos
-
     def __call__(self, texts: slice, videos) -> dict[str, torch.Tensor]:
         """
         Args:
             texts (`slice`): which of the texts.
-            videos ([`TCDVideoFeatures`]): of `num_videos` videos, as `prepare` gives them.
+            videos ([`TCDVideoFeatures`]): of `num_videos` videos, float32 and with their tables.
 
         Returns:
             `dict` of `similarity`, `text_video`, `text_ocr`, `text_hybrid`, `torch.FloatTensor` of shape `(num_texts,
@@ -91,7 +60,7 @@ class FactorizedScorer:
         tables = videos.scoring_tables
         frame_gates = dots(videos.frame_embeds, self.gate_query[:, texts])[:, 0].softmax(dim=1)
         frame_gates = frame_gates * frame_gates.shape[1]
-        if not self.model.config.use_ocr:
+        if not self.reads_ocr:
             frame_dots = dots(videos.fused_frame_embeds, self.text[:, texts])[:, 0]
             text_video = gated_cosine(frame_gates, frame_dots, tables.frame_gram)
             return {"similarity": text_video, "text_video": text_video}
@@ -125,7 +94,7 @@ def scoring_tables(model, video_features) -> TCDScoringTables:
     """The tables of `video_features`, computed once per video."""
     frames = video_features.fused_frame_embeds.float()
     tables = TCDScoringTables(frame_gram=frames @ frames.mT)
-    if model.config.use_ocr:
+    if model.config.reads_ocr:
         windows = video_features.fused_ocr_embeds.float()
         from_windows, from_frames = clue_answers(model)
         values = torch.cat([from_windows.values(windows), from_frames.values(frames)], dim=1)

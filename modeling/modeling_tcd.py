@@ -5,72 +5,26 @@ import contextlib
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
-from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import can_return_tuple
 
+from .backbones import PATCH_BACKBONES, encode_captions, encode_text, project_patches, text_tower
 from .calibration import CalibrationLoss
 from .co_attention import VideoOCRCoAttention
-from .coarse_to_fine import (
-    PearsonConstraint,
-    TemporalEncoder,
-    mixed_scores,
-    paired_gated_embeds,
-    rerank_weights,
-    training_weights,
-)
+from .coarse_to_fine import PearsonConstraint, TemporalEncoder, identity_projection
 from .configuration_tcd import TCDConfig
 from .contrastive import ContrastiveLoss, check_even_batches, gather_with_gradient, world
 from .distillation import ClueDistilling, CrossAttentionClue, masked_mean
-from .factorized_scoring import TCDScoringTables, scoring_tables
+from .factorized_scoring import scoring_tables
 from .gating import visible_windows
-from .outputs import TCDOutput, TCDVideoFeatures
-from .scoring import TCDScores, candidate_scores, pair_scores
+from .losses import tcd_losses, tib_losses
+from .outputs import TCDOutput, TCDScores, TCDVideoFeatures
+from .pretrained import LOGIT_SCALE_INIT, TCDPreTrainedModel
+from .scoring import candidate_scores, pair_scores
 
 __all__ = ["TCDModel", "TCDOutput", "TCDPreTrainedModel", "TCDVideoFeatures"]
 
-LOGIT_SCALE_INIT = 2.6592  # CLIP's: a temperature of 0.07
 MAX_LOGIT_SCALE = 100.0  # of EERCF's logits
-PATCH_BACKBONES = ("clip", "siglip")
-
-
-class TCDPreTrainedModel(PreTrainedModel):
-    """Weights initialisation, and saving and loading, of TCD models."""
-
-    config: TCDConfig
-    base_model_prefix = "model"
-    main_input_name = "pixel_values_videos"
-    input_modalities = ("video", "text")
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_attention_backend = True
-    _no_split_modules = [  # noqa: RUF012
-        "VideoOCRCoAttention",
-        "ClueDistilling",
-        "CrossAttentionClue",
-        "TemporalEncoderLayer",
-    ]
-    # Projections that are the identity until they are trained: a checkpoint without them is as good with them.
-    _keys_to_ignore_on_load_missing = [r"^coarse_projection\.", r"^frame_projection\."]  # noqa: RUF012
-
-    @torch.no_grad()
-    def _init_weights(self, module):
-        super()._init_weights(module)
-        std = self.config.initializer_range
-        if isinstance(module, TCDModel) and module.own_logit_scale is not None:
-            init.constant_(module.own_logit_scale, LOGIT_SCALE_INIT)
-        elif isinstance(module, VideoOCRCoAttention):
-            init.normal_(module.position_embedding, std=std)
-        elif isinstance(module, TemporalEncoder):
-            init.zeros_(module.position_embedding)
-        elif isinstance(module, ClueDistilling):
-            init.normal_(module.video_clue, std=std)
-            init.normal_(module.ocr_clue, std=std)
-            init.zeros_(module.clue_type_embedding)
-            init.zeros_(module.video_type_embedding)
-            init.zeros_(module.ocr_type_embedding)
-        elif hasattr(module, "neutral_start"):
-            {"zeros": init.zeros_, "eye": init.eye_}[module.neutral_start](module.weight)
 
 
 class TCDModel(TCDPreTrainedModel):
@@ -138,66 +92,6 @@ class TCDModel(TCDPreTrainedModel):
         has_scale = hasattr(self.backbone, "logit_scale")
         self.own_logit_scale = None if has_scale else nn.Parameter(torch.tensor(LOGIT_SCALE_INIT))
         self.post_init()
-
-    @classmethod
-    def from_backbone(
-        cls, backbone: str | PreTrainedModel, backbone_kwargs: dict | None = None, **config_overrides
-    ) -> "TCDModel":
-        """
-        A model on pretrained towers, its new modules neutral: a sane zero-shot model, and where training starts. Its
-        similarity is the mean of the cosines of the text with the gated frames, the gated windows, and both; with
-        `interaction="tib"`, the mix of [`TCDModel`] with frames as the backbone gives them.
-
-        Args:
-            backbone (`str`, `os.PathLike` or `PreTrainedModel`):
-                Name or folder of a pretrained dual encoder, loaded by `AutoModel.from_pretrained`; or a loaded one,
-                whose weights are copied.
-            backbone_kwargs (`dict`, *optional*):
-                Passed to `AutoModel.from_pretrained` (`dtype`, `revision`, `local_files_only`, ...).
-            config_overrides:
-                Fields of [`TCDConfig`].
-
-        Returns:
-            [`TCDModel`] in evaluation mode, in the backbone's dtype.
-
-        Raises:
-            ValueError: an override that is no field of [`TCDConfig`].
-            TypeError: `backbone_kwargs` beside a backbone that is loaded already.
-        """
-        known = set(TCDConfig.__dataclass_fields__) - {"backbone_config"}
-        unknown = sorted(set(config_overrides) - known)
-        if unknown:
-            raise ValueError(
-                f"{unknown} are no fields of TCDConfig that could be set here; fields are {sorted(known)}."
-            )
-        if not isinstance(backbone, PreTrainedModel):
-            backbone = AutoModel.from_pretrained(backbone, **(backbone_kwargs or {}))
-        elif backbone_kwargs:
-            raise TypeError("`backbone_kwargs` say how to load a backbone, but a loaded model was given.")
-
-        config = TCDConfig(backbone_config=backbone.config.to_dict(), **config_overrides)
-        attn_implementation = backbone.config._attn_implementation
-        model = cls._from_config(config, dtype=backbone.dtype, attn_implementation=attn_implementation)
-        weights = backbone.state_dict()
-        model.backbone.load_state_dict(weights)
-        if model.ocr_encoder is not model.backbone:
-            model.ocr_encoder.load_state_dict({name: weights[name] for name in model.ocr_encoder.state_dict()})
-        return model.eval()
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
-        """
-        As `PreTrainedModel.from_pretrained`. A checkpoint of a shared encoder that is loaded with
-        `share_ocr_encoder=False` gives both towers its weights.
-        """
-        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
-        missing = {name for name in info["missing_keys"] if name.startswith("ocr_backbone.")}
-        if missing:
-            weights = model.backbone.state_dict()
-            own = {name: weights[name] for name in model.ocr_encoder.state_dict() if f"ocr_backbone.{name}" in missing}
-            model.ocr_encoder.load_state_dict(own, strict=False)
-            info["missing_keys"] = set(info["missing_keys"]) - missing
-        return (model, info) if output_loading_info else model
 
     @property
     def ocr_encoder(self) -> PreTrainedModel:
@@ -281,7 +175,7 @@ class TCDModel(TCDPreTrainedModel):
             patch_embeds = project_patches(self.backbone, vision_output.last_hidden_state)
             patch_embeds = nn.functional.normalize(patch_embeds, dim=-1).unflatten(0, (batch_size, num_frames))
         if self.config.reads_ocr:
-            ocr_embeds, ocr_output = self._encode_captions(ocr_input_ids, ocr_attention_mask, **kwargs)
+            ocr_embeds, ocr_output = encode_captions(self.ocr_encoder, ocr_input_ids, ocr_attention_mask, **kwargs)
         features = self.fuse(frame_embeds, ocr_embeds, ocr_mask, patch_embeds, **kwargs)
         features.vision_model_output, features.ocr_model_output = vision_output, ocr_output
         return features
@@ -306,18 +200,6 @@ class TCDModel(TCDPreTrainedModel):
                 f"`ocr_input_ids` must have shape ({shape[0]}, {shape[1]}, sequence_length), one caption per window of "
                 f"each video; got {tuple(ocr_input_ids.shape)}."
             )
-
-    def _encode_captions(self, ocr_input_ids, ocr_attention_mask, **kwargs):
-        """Text that stays on screen gives equal captions, window after window: each different one is encoded once."""
-        rows = ocr_input_ids.flatten(0, 1)
-        masks = None if ocr_attention_mask is None else ocr_attention_mask.flatten(0, 1)
-        keys = rows if masks is None else torch.cat([rows, masks.to(rows.dtype)], dim=1)
-        unique, inverse = keys.unique(dim=0, return_inverse=True)
-        unique_rows, unique_masks = unique[:, : rows.shape[1]], None
-        if masks is not None:
-            unique_masks = unique[:, rows.shape[1] :].to(masks.dtype)
-        output = encode_text(self.ocr_encoder, unique_rows, unique_masks, **kwargs)
-        return output.pooler_output[inverse].unflatten(0, ocr_input_ids.shape[:2]), output
 
     def fuse(
         self,
@@ -394,12 +276,7 @@ class TCDModel(TCDPreTrainedModel):
         The same features with the tables that factorised scoring reads: worth it where videos are scored more than
         once. They belong to these weights; compute them anew after training.
         """
-        if self.config.interaction == "tib":
-            frames = video_features.fused_frame_embeds.float()
-            tables = TCDScoringTables(frame_gram=frames @ frames.mT)
-        else:
-            tables = scoring_tables(self, video_features)
-        return TCDVideoFeatures(**{**video_features, "scoring_tables": tables})
+        return TCDVideoFeatures(**{**video_features, "scoring_tables": scoring_tables(self, video_features)})
 
     def get_coarse_queries(self, text_embeds: torch.Tensor) -> torch.Tensor:
         """
@@ -438,11 +315,7 @@ class TCDModel(TCDPreTrainedModel):
             ValueError: an unknown method, `"factorized"` where it does not apply, no text or no video, or text
                 embeddings of another width.
         """
-        method = self._scoring_method(text_embeds, video_features, method)
         with full_precision(text_embeds.device):
-            if self.config.interaction == "tib":
-                similarity = mixed_scores(self, text_embeds, video_features, rerank_weights(self.config), method)
-                return TCDScores(similarity=similarity, text_video=similarity)
             return pair_scores(self, text_embeds, video_features, method)
 
     def score_pairs(
@@ -466,43 +339,8 @@ class TCDModel(TCDPreTrainedModel):
             ValueError: as [`~TCDModel.score`]; candidates of another shape or type, or that are no rows of
                 `video_features`.
         """
-        method = self._scoring_method(text_embeds, video_features, None)
         with full_precision(text_embeds.device):
-            return candidate_scores(self, text_embeds, video_features, candidates, method)
-
-    def _scoring_method(self, text_embeds, video_features, method: str | None) -> str:
-        """The method that scores these; refuses what would fail later."""
-        applies = self.config.interaction == "tib" or (self.config.text_condition == "after" and not self.training)
-        if method is None:
-            method = "factorized" if applies else "reference"
-        if method not in ("reference", "factorized"):
-            raise ValueError(f'`method` must be "reference" or "factorized", got {method!r}.')
-        if method == "factorized" and not applies:
-            raise ValueError(
-                'Factorised scoring needs evaluation mode (`model.eval()`) and `text_condition="after"`; got '
-                f'training={self.training} and "{self.config.text_condition}". Use `method="reference"`.'
-            )
-        if not len(text_embeds) or not len(video_features.frame_embeds):
-            raise ValueError(
-                f"Nothing to score: {len(text_embeds)} texts against {len(video_features.frame_embeds)} videos."
-            )
-        if text_embeds.ndim != 2 or text_embeds.shape[1] != self.config.projection_dim:
-            raise ValueError(
-                f"`text_embeds` must have shape (num_texts, {self.config.projection_dim}), got "
-                f"{tuple(text_embeds.shape)}."
-            )
-        if self.config.reads_ocr and video_features.fused_ocr_embeds is None:
-            raise ValueError(
-                "This model reads OCR captions (`use_ocr=True`), but the video features hold none: they were made by a "
-                "model without OCR."
-            )
-        scores_patches = self.config.interaction == "tib" and self.config.use_patch_features
-        if scores_patches and video_features.patch_embeds is None:
-            raise ValueError(
-                "This model scores patches (`use_patch_features=True`), but the video features hold none: they were "
-                "made by a model without patch features."
-            )
-        return method
+            return candidate_scores(self, text_embeds, video_features, candidates)
 
     @can_return_tuple
     def forward(
@@ -579,93 +417,18 @@ class TCDModel(TCDPreTrainedModel):
         videos = output.video_features.map_videos(gather_with_gradient)
         with full_precision(texts.device):
             if self.config.interaction == "tib":
-                self._add_tib_losses(output, texts, videos)
+                losses = tib_losses(self, texts, videos, self._logits_scale())
                 with torch.no_grad():  # the losses have scores of their own
                     scores = self.score(output.text_embeds, output.video_features)
             else:
                 scores = self.score(texts, videos)
-                self._add_tcd_losses(output, texts, videos, scores)
+                losses = tcd_losses(self, texts, videos, scores.similarity, self._logits_scale())
                 start = world()[0] * batch_size
                 own = slice(start, start + batch_size)
                 scores = TCDScores(**{name: part[own, own] for name, part in scores.items()})
+        for name, loss in losses.items():
+            setattr(output, name, loss)
         self._add_scores(output, scores)
-
-    def _add_tcd_losses(self, output: TCDOutput, texts: torch.Tensor, videos: TCDVideoFeatures, scores: TCDScores):
-        """Losses of the scores, the two sequences of a video, and the coarse vectors, over all processes' pairs."""
-        config, scale = self.config, self._logits_scale()
-        coarse_scores = self.get_coarse_queries(texts) @ videos.coarse_embeds.float().T
-        output.contrastive_loss = self.contrastive(scores.similarity * scale)
-        output.coarse_loss = self.contrastive(coarse_scores * scale)
-        output.pearson_loss = config.pearson_video_weight * self.pearson(texts, videos.coarse_embeds)
-        output.loss = (
-            output.contrastive_loss
-            + config.coarse_loss_weight * output.coarse_loss
-            + config.pearson_weight * output.pearson_loss
-        )
-        if config.reads_ocr and config.use_calibration:
-            output.calibration_loss = self.calibration(videos.frame_embeds, videos.ocr_embeds, videos.ocr_mask)
-            output.loss = output.loss + config.calibration_weight * output.calibration_loss
-
-    def _add_tib_losses(self, output: TCDOutput, texts: torch.Tensor, videos: TCDVideoFeatures):
-        """Losses of EERCF: in training a video is gated by its own text alone, and meets every text that way."""
-        config, scale = self.config, self._logits_scale()
-        coarse_scores = mixed_scores(self, texts, videos, training_weights(config))
-        output.coarse_loss = self.contrastive(coarse_scores * scale)
-        gated = paired_gated_embeds(texts, videos.frame_embeds, videos.fused_frame_embeds, config.tib_frame_temperature)
-        output.contrastive_loss = self.contrastive(texts.float() @ gated.T * scale)
-        output.pearson_loss = config.pearson_video_weight * self.pearson(texts, videos.coarse_embeds)
-        output.pearson_loss = output.pearson_loss + config.pearson_tib_frame_weight * self.pearson(texts, gated)
-        if config.use_patch_features and config.pearson_tib_patch_weight:
-            patches = videos.patch_embeds.flatten(1, 2)
-            gated = paired_gated_embeds(texts, patches, patches, config.tib_patch_temperature)
-            output.pearson_loss = output.pearson_loss + config.pearson_tib_patch_weight * self.pearson(texts, gated)
-        output.loss = (
-            config.coarse_loss_weight * output.coarse_loss
-            + config.tib_loss_weight * output.contrastive_loss
-            + config.pearson_weight * output.pearson_loss
-        )
-
-
-def encode_text(backbone, input_ids, attention_mask, **kwargs) -> BaseModelOutputWithPooling:
-    """Output of a dual encoder's text tower, its `pooler_output` L2-normalised."""
-    output = backbone.get_text_features(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-    output.pooler_output = nn.functional.normalize(output.pooler_output, dim=-1)
-    return output
-
-
-def text_tower(backbone: PreTrainedModel) -> PreTrainedModel:
-    """What a dual encoder's `get_text_features` needs, without its image side and its logit parameters."""
-    for name, _ in list(backbone.named_children()):
-        if "vis" in name or "image" in name:
-            delattr(backbone, name)
-    for name in list(backbone._parameters):
-        delattr(backbone, name)
-    return backbone
-
-
-def project_patches(backbone: PreTrainedModel, last_hidden_state: torch.Tensor) -> torch.Tensor:
-    """
-    Patches in the joint space, each taken there on its own as the image is as a whole: through CLIP's last norm and
-    projection; through SigLIP's pooling head, which attends to that patch alone (ours).
-
-    Args:
-        last_hidden_state (`torch.FloatTensor` of shape `(num_images, sequence_length, hidden_size)`): of the image
-            tower, with CLIP's class token.
-
-    Returns:
-        `torch.FloatTensor` of shape `(num_images, num_patches, dim)`, not normalised.
-    """
-    if backbone.config.model_type == "clip":
-        return backbone.visual_projection(backbone.vision_model.post_layernorm(last_hidden_state[:, 1:]))
-    patches = last_hidden_state.flatten(0, 1)[:, None]  # (num_images * num_patches, 1, hidden_size)
-    return backbone.vision_model.head(patches).unflatten(0, last_hidden_state.shape[:2])
-
-
-def identity_projection(dim: int) -> nn.Linear:
-    """A projection that is the identity until it is trained."""
-    projection = nn.Linear(dim, dim, bias=False)
-    projection.neutral_start = "eye"
-    return projection
 
 
 def check_shape(name: str, tensor: torch.Tensor, expected: tuple[int, ...]):

@@ -1,4 +1,4 @@
-"""What TCD models return: features of videos, and the output of `forward`."""
+"""What TCD models return: features and tables of videos, scores of pairs, and the output of `forward`."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,32 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
-from .factorized_scoring import TCDScoringTables
+__all__ = ["TCDOutput", "TCDScores", "TCDScoringTables", "TCDVideoFeatures"]
 
-__all__ = ["TCDOutput", "TCDVideoFeatures"]
+
+@dataclass
+class TCDScoringTables(ModelOutput):
+    """
+    What exact scoring needs of a video beside its features; float32, free of any query. `H` heads, `N` frames. With one
+    head and 12 frames, 1,464 numbers a video: 5.7 KiB, or 2.9 KiB kept as float16.
+
+    Args:
+        frame_gram (`torch.FloatTensor` of shape `(batch_size, N, N)`): dot products of the fused frames.
+        window_gram (`torch.FloatTensor` of shape `(batch_size, N, N)`, *optional*): of the fused windows.
+        clue_gram (`torch.FloatTensor` of shape `(batch_size, 2 H N, 4 H N)`, *optional*): of the vectors that the video
+            adds to the clue (windows, then frames, seen by each head), with each other and then, doubled, with those
+            that are the same for every video.
+        window_logits (`torch.FloatTensor` of shape `(batch_size, H, Q, N)`, *optional*): attention logits of each
+            window per unit of gate; `Q` is 1 for a clue token and `N + 1` where frames ask, of which the last row is
+            what does not depend on the asking frame's gate.
+        frame_logits (`torch.FloatTensor` of shape `(batch_size, H, Q, N)`, *optional*): of each frame, likewise.
+    """
+
+    frame_gram: torch.FloatTensor | None = None
+    window_gram: torch.FloatTensor | None = None
+    clue_gram: torch.FloatTensor | None = None
+    window_logits: torch.FloatTensor | None = None
+    frame_logits: torch.FloatTensor | None = None
 
 
 @dataclass
@@ -73,6 +96,27 @@ class TCDVideoFeatures(ModelOutput):
             self.map_videos(lambda rows, start=start: rows[start : start + size])
             for start in range(0, len(self.frame_embeds), size)
         ]
+
+
+@dataclass
+class TCDScores(ModelOutput):
+    """
+    Scores of every pair, float32: cosines in [-1, 1]; with `interaction="tib"`, a weighted mean of scores of different
+    grain.
+
+    Args:
+        similarity (`torch.FloatTensor` of shape `(num_texts, num_videos)`):
+            Mean of the three parts; the text-video part alone where the model does not read OCR.
+        text_video (`torch.FloatTensor` of shape `(num_texts, num_videos)`):
+            Text against the gated frames; with `interaction="tib"`, the whole mix that ranks, see [`TCDModel`].
+        text_ocr (`torch.FloatTensor` of shape `(num_texts, num_videos)`, *optional*): text against the gated windows.
+        text_hybrid (`torch.FloatTensor` of shape `(num_texts, num_videos)`, *optional*): text against the hybrid clue.
+    """
+
+    similarity: torch.FloatTensor | None = None
+    text_video: torch.FloatTensor | None = None
+    text_ocr: torch.FloatTensor | None = None
+    text_hybrid: torch.FloatTensor | None = None
 
 
 @dataclass

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     pairs = TextPairGenerator(args.seed, held_out=True, no_text_share=0.0).take(args.pairs)
     queries, captions = [pair.query for pair in pairs], [pair.caption for pair in pairs]
     model = model_scores(queries, captions)
-    lexical = LexicalScorer([[caption] for caption in captions]).score(queries).similarity
+    lexical = LexicalScorer([[caption] for caption in captions]).score(queries)
     print("| w | R@1 | R@5 | R@10 | MRR |\n|---|---|---|---|---|")
     for weight in np.arange(11) / 10:
         metrics = compute_retrieval_metrics(fuse_scores(model, lexical, weight), np.arange(len(pairs)))

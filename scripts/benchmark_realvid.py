@@ -103,7 +103,7 @@ def measure_search(index, annotations: list[dict], data: Path) -> dict:
         rankers = {
             "BM25 on words, one document a clip": bm25_scores(captions, queries),
             "the same without English stop words": bm25_scores(captions, queries, stopwords="en"),
-            "characters (TF-IDF of 3- to 5-grams, best window)": characters_alone.score(queries).similarity,
+            "characters (TF-IDF of 3- to 5-grams, best window)": characters_alone.score(queries),
             "characters and words (the lexical score)": scores.lexical,
             "model: text-video part": scores.text_video,
             "model: text-OCR part": scores.text_ocr,

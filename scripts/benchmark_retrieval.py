@@ -195,7 +195,9 @@ def open_index(videos: SyntheticVideos, folder: Path) -> tuple:
     metadata = IndexMetadata.describe(
         videos.rows(0, 1, None),
         model_fingerprint="synthetic",
-        processor_fingerprint="synthetic",
+        tokenizer_fingerprint="synthetic",
+        caption_fingerprint="synthetic",
+        frame_fingerprint="synthetic",
         model_name="synthetic",
         dim=videos.dim,
         num_frames=NUM_FRAMES,
@@ -271,7 +273,7 @@ def measure_search(videos: SyntheticVideos, args: argparse.Namespace) -> dict:
     meant, texts, vectors = videos.queries(args.queries)
     paths = [f"/videos/{video:07}.mp4" for video in meant]
     statistics, clock = LexicalStatistics(), time.perf_counter()
-    for batch in table.search().select(["term_ids"]).to_batches(8192):
+    for batch in table.search().select(["terms"]).to_batches(8192):
         statistics.add(batch)
     build["statistics_s"] = time.perf_counter() - clock
     retriever = Retriever(*stand_ins(videos.model, texts, vectors), table, metadata, statistics)
@@ -341,7 +343,8 @@ def time_scoring(retriever: Retriever, vectors: torch.Tensor, args: argparse.Nam
         model.score(vectors, features, method=method)
 
     times = {}
-    for name, size in (("one query", 1), (f"{QUERIES_AT_ONCE} queries at once", QUERIES_AT_ONCE)):
+    at_once = min(QUERIES_AT_ONCE, len(vectors))
+    for name, size in (("one query", 1), (f"{at_once} queries at once", at_once)):
         batches = vectors[: len(vectors) // size * size].split(size)
         few = batches[: max(1, args.slow_queries // size)]
         for search, function, asked in (

@@ -17,6 +17,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
     from tcd_hf.index.reading import SkippedVideo
+    from tcd_hf.index.storage import IndexStorage
 
 __all__ = [
     "CacheDirOption",
@@ -39,7 +40,7 @@ stderr = Console(stderr=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelOption = Annotated[
-    str | None, typer.Option(help="Model folder or Hub id; the small model of the package by default.")
+    str | None, typer.Option(help="Model folder or Hub id; by default that of the index, else the package's small one.")
 ]
 OcrEngineOption = Annotated[
     str | None,
@@ -148,7 +149,8 @@ def load(model: str | None = None, ocr_engine: str | None = None) -> "tuple[TCDM
         except Exception as error:  # OSError, SafetensorError, KeyError, ...: damaged folders raise anything
             cause = str(error).strip().split("\n")[0] or type(error).__name__
             raise ValueError(
-                f"Cannot load a model from {model!r}: {cause} Give a folder that `save_pretrained` wrote, or a Hub id."
+                f"Cannot load a model from {model!r}: {cause} Give --model a folder that `save_pretrained` wrote, or a "
+                "Hub id."
             ) from error
     if ocr_engine is not None and ocr_engine != processor.ocr_engine:
         processor.ocr_engine, processor.ocr_options = ocr_engine, None  # options are the other engine's
@@ -167,6 +169,7 @@ def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":
     with torch.random.fork_rng():
         torch.manual_seed(0)  # the new modules get the same weights in every run, so that the cache knows the model
         model = TCDModel.from_backbone(name)
+    model.name_or_path = name  # an index keeps it
     image_processor, tokenizer = AutoImageProcessor.from_pretrained(name), AutoTokenizer.from_pretrained(name)
     # some tokenizers tell no limit, or one that is not their tower's
     limit = min(tokenizer.model_max_length, model.config.backbone_config.text_config.max_position_embeddings)
@@ -176,44 +179,35 @@ def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":
 def open_index(
     uri: str, model: str | None, ocr_engine: str | None, cache_dir: Path | None, create: bool = False
 ) -> "VideoIndex":
-    """An index with the model that made it.
+    """An index with its model, for searching and adding.
 
     Args:
         uri (`str`): folder or URI of the index.
-        model, ocr_engine (`str`, *optional*): see [`load`].
+        model, ocr_engine (`str`, *optional*): see [`load`]; by default the model that made the index.
         cache_dir (`Path`, *optional*): of the caption cache.
         create (`bool`, *optional*, defaults to `False`): make an empty index where there is none.
 
     Raises:
-        ValueError: no index, or one of another model; the message names that model.
+        ValueError: no index, one of another model, or one whose model cannot be loaded.
     """
     from tcd_hf import VideoIndex
-    from tcd_hf.index.schema import IndexMismatchError
-    from tcd_hf.index.storage import IndexStorage
-
-    if not create:
-        IndexStorage(uri).open()  # tells that there is none before the model is loaded
-    loaded, processor = load(model, ocr_engine)
-    try:
-        if create:
-            return VideoIndex.create(uri, loaded, processor, exist_ok=True, cache_dir=cache_dir)
-        return VideoIndex.open(uri, loaded, processor, cache_dir=cache_dir)
-    except IndexMismatchError as error:
-        raise ValueError(f"{error}{_model_to_give(uri, loaded)}") from error
-
-
-def _model_to_give(uri: str, model: "TCDModel") -> str:
-    """What to write on the command line where the index at `uri` was made by a model of another name."""
-    from tcd_hf.checkpoints import MINI
-    from tcd_hf.index.schema import IndexMismatchError
     from tcd_hf.index.storage import IndexStorage
 
     storage = IndexStorage(uri)
-    try:
-        storage.open()
-    except IndexMismatchError:
-        return ""
+    if create and not storage.exists():
+        return VideoIndex.create(uri, *load(model, ocr_engine), exist_ok=True, cache_dir=cache_dir)
+    storage.open()  # tells what is wrong with it before a model is loaded
+    makers = _load_model_of(storage, ocr_engine) if model is None else load(model, ocr_engine)
+    return VideoIndex.open(uri, *makers, cache_dir=cache_dir)
+
+
+def _load_model_of(storage: "IndexStorage", ocr_engine: str | None) -> "tuple[TCDModel, TCDProcessor]":
+    from tcd_hf.checkpoints import MINI
+
     name = storage.metadata.model_name
-    if not name.startswith(("'", '"')) or name == repr(model.name_or_path):
-        return ""
-    return " That is: without --model." if name == repr(str(MINI)) else f" That is: with --model {name}."
+    if not name:
+        raise ValueError(f"The index {storage.uri} was made by a model without a name: give that model with --model.")
+    try:
+        return load(None if name == MINI.name else name, ocr_engine)
+    except ValueError as error:
+        raise ValueError(f"The index {storage.uri} was made by a model that is not there. {error}") from error

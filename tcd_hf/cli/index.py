@@ -74,17 +74,20 @@ def index(
     """
     videos = videos or []
     _check_usage(videos, {"--sync": sync, "--remove": remove, "--stats": stats}, engine)
-    paths = [] if stats or remove else find_videos(videos)
-    opened = open_index(index_uri, model, ocr_engine, cache_dir, create=bool(paths))
+    from tcd_hf import VideoIndex
+
     if stats:
-        _print_stats(opened, as_json)
+        _print_stats(VideoIndex.open(index_uri), as_json)
     elif remove:
+        opened = VideoIndex.open(index_uri)
         removed = opened.remove(videos)
         if as_json:
             print_json({"index": index_uri, "videos": len(opened), "removed": removed})
         else:
             stdout.print(f"{removed} removed; {escape(index_uri)} holds {len(opened)} videos.", soft_wrap=True)
     else:
+        paths = find_videos(videos)
+        opened = open_index(index_uri, model, ocr_engine, cache_dir, create=True)
         start = time.perf_counter()
         report = _bring_in(opened, paths, sync, workers, engine)
         _print_report(opened, index_uri, report, time.perf_counter() - start, as_json)
@@ -141,4 +144,4 @@ def _print_stats(index: "VideoIndex", as_json: bool) -> None:
 
 
 def _text(value: object) -> str:
-    return f"{value:,.1f}" if isinstance(value, float) else "unknown" if value is None else str(value)
+    return f"{value:,.1f}" if isinstance(value, float) else "unknown" if value in (None, "") else str(value)

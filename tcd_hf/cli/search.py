@@ -154,29 +154,21 @@ def _index_in_cache(
 ) -> "VideoIndex":
     """The index in the cache folder of `roots`, brought up to date with the videos found there."""
     from tcd_hf import VideoIndex
-    from tcd_hf.index.cache import CacheError, default_cache_dir, fingerprint
-    from tcd_hf.index.fingerprints import model_fingerprint, processor_fingerprint
+    from tcd_hf.index.cache import default_cache_dir, writing_to
+    from tcd_hf.index.fingerprints import all_fingerprints, fingerprint
     from tcd_hf.index.schema import SCHEMA_VERSION
 
     name = fingerprint(
         {
             "roots": sorted(map(absolute_path, roots)),
-            "model": model_fingerprint(model),
-            "processor": processor_fingerprint(processor),
+            **all_fingerprints(model, processor),
             "schema": SCHEMA_VERSION,
         }
     )
     folder = (cache_dir or default_cache_dir()) / "indexes" / name
-    try:
+    with writing_to(folder):  # what is wrong with single videos is no error
         index = VideoIndex.create(folder, model, processor, exist_ok=True, cache_dir=cache_dir)
         add_videos(index, paths)
-    except CacheError:
-        raise
-    except OSError as error:  # those of single videos are no errors
-        raise CacheError(
-            f"The cache folder {folder} cannot be written: {error}. Choose another with --cache-dir or the environment "
-            "variable TCD_HF_CACHE."
-        ) from error
     return index
 
 

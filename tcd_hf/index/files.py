@@ -1,18 +1,28 @@
-"""Which files a search looks at."""
+"""The video files that are meant by paths, and what tells that a file has changed."""
 
+import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["VIDEO_EXTENSIONS", "FileStamp", "absolute_path", "file_stamp", "find_videos"]
+__all__ = [
+    "VIDEO_EXTENSIONS",
+    "FileStamp",
+    "absolute_path",
+    "absolute_paths",
+    "file_stamp",
+    "find_videos",
+    "hash_file",
+]
 
 VIDEO_EXTENSIONS = frozenset(  # lower case
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()  # noqa: SIM905
 )
 
 SETTLING_NANOSECONDS = 2_000_000_000  # the coarsest clock of a common file system (FAT) ticks every two seconds
+HASH_CHUNK_BYTES = 1 << 20
 
 
 class FileStamp(NamedTuple):
@@ -39,9 +49,26 @@ def file_stamp(path: str | os.PathLike) -> FileStamp:
     return FileStamp(status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
 
 
+def hash_file(path: str | os.PathLike) -> str:
+    """Hexadecimal BLAKE2b digest (20 bytes) of a file's content, read in pieces. Raises `OSError`."""
+    digest = hashlib.blake2b(digest_size=20)
+    with open(path, "rb") as file:
+        while chunk := file.read(HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def absolute_path(path: str | os.PathLike) -> str:
     """A path as indexes name it: absolute, with forward slashes; links are not followed."""
     return Path(os.path.abspath(path)).as_posix()
+
+
+def absolute_paths(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> list[str]:
+    """Paths, or one, as indexes name them; in the place of a folder all videos in it, see [`find_videos`]."""
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+    entered: set[str] = set()
+    files = (_walk(os.fspath(path), entered) if os.path.isdir(path) else [path] for path in paths)
+    return [absolute_path(file) for group in files for file in group]
 
 
 def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:

@@ -3,21 +3,88 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import fields
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedConfig
 
-from tcd_hf.index.cache import fingerprint, hash_file
+from tcd_hf.checkpoints import MINI
+from tcd_hf.index.files import absolute_path, hash_file
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.ocr_engines import DoctrEngine, RapidOCREngine, get_engine
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 
-__all__ = ["caption_fingerprint", "hash_weights", "model_fingerprint", "processor_fingerprint"]
+__all__ = [
+    "all_fingerprints",
+    "caption_fingerprint",
+    "fingerprint",
+    "frame_fingerprint",
+    "hash_weights",
+    "model_fingerprint",
+    "model_name",
+    "tokenizer_fingerprint",
+]
 
 ENGINE_PACKAGES = {"rapidocr": "rapidocr", "doctr": "python-doctr"}  # their models come or change with the release
-VOLATILE_SETTINGS = ("_name_or_path", "transformers_version", "name_or_path")  # where a thing came from, not what it is
+INHERITED_FIELDS = {field.name for field in fields(PreTrainedConfig)}  # of files and outputs, not of the model
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Short digest of settings of JSON types, the same for the same settings in any order."""
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def all_fingerprints(model: TCDModel, processor: TCDProcessor) -> dict[str, str]:
+    """What an index is made by, as the fields of its [`IndexMetadata`]."""
+    return {
+        "model_fingerprint": model_fingerprint(model),
+        "tokenizer_fingerprint": tokenizer_fingerprint(processor),
+        "caption_fingerprint": caption_fingerprint(processor.captioner),
+        "frame_fingerprint": frame_fingerprint(processor),
+    }
+
+
+def model_name(model: TCDModel) -> str:
+    """What to load a model by: a Hub id, a folder, `"tcd-mini"` for the package's own; empty if that is unknown."""
+    name = model.name_or_path
+    if not os.path.isdir(name):
+        return name
+    return MINI.name if Path(name).resolve() == MINI else absolute_path(name)
+
+
+def model_fingerprint(model: TCDModel) -> str:
+    """Of a model's weights, their dtype included, and of its configuration.
+
+    It is the same before and after saving, in any folder, and in any release of transformers that gives new settings
+    defaults which change nothing.
+    """
+    return fingerprint({"config": _own_settings(model.config), "weights": hash_weights(model)})
+
+
+def tokenizer_fingerprint(processor: TCDProcessor) -> str:
+    """Of what makes tokens of queries and captions."""
+    tokenizer = processor.tokenizer
+    return fingerprint(
+        {
+            "tokenizer": _tokenizer_state(tokenizer),
+            "padding_side": tokenizer.padding_side,
+            "max_length": min(processor.max_length or tokenizer.model_max_length, tokenizer.model_max_length),
+        }
+    )
+
+
+def frame_fingerprint(processor: TCDProcessor) -> str:
+    """Of what makes frames: their number and the image processor."""
+    settings = processor.image_processor.to_dict()
+    for name in ("auto_map", "processor_class"):  # set when it is saved
+        settings.pop(name, None)
+    settings = {name: value for name, value in settings.items() if value is not None}
+    return fingerprint({"num_frames": processor.num_frames, "image_processor": _plain(settings)})
 
 
 def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
@@ -34,23 +101,6 @@ def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
     return fingerprint(settings)
 
 
-def model_fingerprint(model: TCDModel) -> str:
-    """Of a model's configuration and weights, their dtype included."""
-    return fingerprint({"config": _stable(model.config.to_dict()), "weights": hash_weights(model)})
-
-
-def processor_fingerprint(processor: TCDProcessor) -> str:
-    """Of what makes frames, captions and tokens: the captioner, the image processor and the tokenizer."""
-    return fingerprint(
-        {
-            "captions": caption_fingerprint(processor.captioner),
-            "image_processor": _stable(processor.image_processor.to_dict()),
-            "tokenizer": _digest(_tokenizer_bytes(processor.tokenizer)),
-            "max_length": processor.max_length or processor.tokenizer.model_max_length,
-        }
-    )
-
-
 def hash_weights(model: torch.nn.Module) -> str:
     """Hexadecimal digest of a model's parameters and buffers: names, shapes, dtypes and values."""
     digest = hashlib.blake2b(digest_size=20)
@@ -58,6 +108,18 @@ def hash_weights(model: torch.nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _own_settings(config: PreTrainedConfig) -> dict[str, Any]:
+    """What its own class adds to the base class of configurations, where it differs from the default, in all depths."""
+    settings: dict[str, Any] = {"model_type": config.model_type}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, PreTrainedConfig):
+            settings[field.name] = _own_settings(value)
+        elif field.name not in INHERITED_FIELDS and _plain(value) != _plain(field.default):
+            settings[field.name] = _plain(value)
+    return settings
 
 
 def _engine_state(engine: Any) -> Any:
@@ -86,17 +148,14 @@ def _state(value: Any) -> Any:
     return Hasher.hash(value)
 
 
-def _stable(settings: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps({k: v for k, v in settings.items() if k not in VOLATILE_SETTINGS}, default=str))
+def _plain(value: Any) -> Any:
+    """A setting as it comes back from a JSON file: a tuple as a list, for example."""
+    return json.loads(json.dumps(value, default=str))
 
 
-def _tokenizer_bytes(tokenizer: Any) -> bytes:
-    if hasattr(tokenizer, "backend_tokenizer"):  # every fast tokenizer; the vocabulary alone is the next best thing
-        state = json.loads(tokenizer.backend_tokenizer.to_str())
-        state["padding"] = state["truncation"] = None  # left over from the last call
-        return json.dumps(state, sort_keys=True).encode()
-    return json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=20).hexdigest()
+def _tokenizer_state(tokenizer: Any) -> Any:
+    if not hasattr(tokenizer, "backend_tokenizer"):  # every fast one has it; the vocabulary is the next best thing
+        return tokenizer.get_vocab()
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state["padding"] = state["truncation"] = None  # left over from the last call
+    return state

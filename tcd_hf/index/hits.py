@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from rapidfuzz import fuzz
 
 from tcd_hf.index.lexical import FILLER_WORDS
 from tcd_hf.processing.text_tracks import TextTrack
@@ -128,11 +129,11 @@ def _words(text: str) -> list[str]:
 
 
 def _same_word(word: str, other: str) -> bool:
-    from rapidfuzz import fuzz
-
-    if any(character.isdigit() for character in word + other):
-        return word == other  # 1.30 and 1.50 differ in one character of four, and in everything
+    if word == other:
+        return True
+    if re.search(r"\d", word + other):
+        return False  # 1.30 and 1.50 differ in one character of four, and in everything
     shorter, longer = sorted((word, other), key=len)
     if shorter in longer and len(shorter) >= (CONTAINED_WORD_LENGTH if shorter.isascii() else 2):
         return True  # readings often lose spaces; scripts such as Chinese have none
-    return word == other or (len(shorter) >= FUZZY_WORD_LENGTH and fuzz.ratio(word, other) >= WORD_SIMILARITY)
+    return len(shorter) >= FUZZY_WORD_LENGTH and fuzz.ratio(word, other) >= WORD_SIMILARITY

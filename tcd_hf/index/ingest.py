@@ -9,10 +9,9 @@ from itertools import islice
 
 import pyarrow as pa
 
-from tcd_hf.index.cache import hash_file
-from tcd_hf.index.files import file_stamp
+from tcd_hf.index.files import file_stamp, hash_file
 from tcd_hf.index.reading import ReadVideo, SkippedVideo, VideoFile, VideoReader, compute_features, describe_error
-from tcd_hf.index.schema import rows_from, video_id
+from tcd_hf.index.schema import NonFiniteFeaturesError, rows_from, video_id
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.index.worker_pool import choose_num_workers, read_videos
 from tcd_hf.modeling.modeling_tcd import TCDModel
@@ -23,7 +22,7 @@ __all__ = ["DEFAULT_MEMORY_BUDGET", "AddReport", "Ingest"]
 VIDEOS_PER_COMMIT = 256
 SECONDS_PER_COMMIT = 120
 VIDEOS_PER_COPY = 256
-VIDEOS_PER_BATCH = 8  # that an accelerator encodes at once; on a CPU the frames of one video are batch enough
+VIDEOS_PER_BATCH = 8  # that an accelerator encodes at once
 HASH_THREADS = 4
 DEFAULT_MEMORY_BUDGET = 4 << 30
 
@@ -57,7 +56,8 @@ class Ingest:
         storage ([`IndexStorage`]): the index.
         model (`TCDModel`): computes features.
         reader ([`VideoReader`]): reads files.
-        on_video (`Callable[[str], None]`, *optional*): called with each path when it is done.
+        on_video (`Callable[[str], None]`, *optional*): called with each path when it is done; by default a progress
+            bar goes on, if there is a terminal.
         memory_budget (`int`, *optional*, defaults to 4 GiB): bytes of coarse vectors from which on they get an index.
     """
 
@@ -92,7 +92,16 @@ class Ingest:
             num_workers (`int`, *optional*): processes that read; 0 reads in this one. By default chosen by the number
                 of files to read.
         """
+        from tqdm.auto import tqdm
+
         paths = list(dict.fromkeys(paths))
+        with tqdm(
+            total=len(paths), desc="Indexing", unit="files", disable=None if self.on_video is None else True
+        ) as bar:
+            self.on_video = self.on_video or (lambda path: bar.update())
+            return self._run(paths, num_workers)
+
+    def _run(self, paths: list[str], num_workers: int | None) -> AddReport:
         self._rank = {path: rank for rank, path in enumerate(paths)}
         unsure = [path for path in paths if not self._looks_unchanged(path)]
         if num_workers is None:
@@ -137,14 +146,13 @@ class Ingest:
                 yield file
 
     def _read(self, files: Iterable[VideoFile], num_workers: int) -> None:
-        batch_size = 1 if self.model.device.type == "cpu" else VIDEOS_PER_BATCH
         batch: list[ReadVideo] = []
         for video in read_videos(self.reader, files, num_workers):
             if isinstance(video, SkippedVideo):
                 self._skip(video)
                 continue
             batch.append(video)
-            if len(batch) == batch_size:
+            if len(batch) == batch_size(self.model):
                 self._encode(batch)
                 batch = []
         if batch:
@@ -153,7 +161,12 @@ class Ingest:
     def _encode(self, batch: list[ReadVideo]) -> None:
         padding_side = self.reader.processor.tokenizer.padding_side
         features = compute_features(self.model, [video.inputs for video in batch], padding_side)
-        self._add(rows_from([video.record for video in batch], features, self.schema))
+        for place, video in enumerate(batch):
+            own = features.map_videos(lambda rows, place=place: rows[place : place + 1])
+            try:
+                self._add(rows_from([video.record], own, self.schema))
+            except NonFiniteFeaturesError as error:
+                self._skip(SkippedVideo(video.record.path, describe_error(video.record.path, error)))
 
     def _copy_rows(self) -> Iterator[VideoFile]:
         """Gives files the row of another with the same content; yields those for which there is none."""
@@ -190,6 +203,7 @@ class Ingest:
                 if rows := [row for path, row in pending if (path in self.known) == is_known]:
                     write(pa.concat_tables(rows))
                     self.statistics.add(pa.concat_tables(rows))
+            self._save_statistics()
         self.storage.update_errors(
             {video.path: video.cause for video in self.report.skipped},
             fine=[*self.report.added, *self.report.replaced, *self.report.unchanged],
@@ -201,10 +215,15 @@ class Ingest:
             files = self._restamped[start : start + VIDEOS_PER_COPY]
             values = [{"id": video_id(file.path), **_stamp_values(file)} for file in files]
             self.storage.update(pa.Table.from_pylist(values))
-        if self.report.added or self.report.replaced or self._restamped:
-            self.storage.maintain(self.memory_budget)
-            # Statistics were added up; what replaced rows had shown must be taken out of them.
-            self.storage.save_statistics(None if self.report.replaced else self.statistics)
+        self.storage.maintain(self.memory_budget)  # even if nothing was new: an earlier run may have been killed here
+        self._save_statistics()
+
+    def _save_statistics(self) -> None:
+        if not self.storage.has_statistics():
+            # They were added up. What replaced rows had shown must be taken out of them; and of other writers' rows,
+            # which there may be on an object store, they know nothing.
+            recount = self.report.replaced or self.storage.folder is None
+            self.storage.save_statistics(None if recount else self.statistics)
 
     def _skip(self, video: SkippedVideo) -> None:
         self.report.skipped.append(video)
@@ -215,6 +234,11 @@ class Ingest:
         group.append(path)
         if self.on_video is not None:
             self.on_video(path)
+
+
+def batch_size(model: TCDModel) -> int:
+    """Videos to encode at once: on a CPU the frames of one are batch enough."""
+    return 1 if model.device.type == "cpu" else VIDEOS_PER_BATCH
 
 
 def _hashed(paths: list[str]) -> Iterator[VideoFile | SkippedVideo]:

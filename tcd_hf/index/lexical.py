@@ -16,7 +16,6 @@ __all__ = [
     "FILLER_WORDS",
     "TERM_SCHEMA",
     "LexicalScorer",
-    "LexicalScores",
     "LexicalStatistics",
     "TermCounts",
     "VideoTerms",
@@ -30,18 +29,17 @@ __all__ = [
 BLOCK_ELEMENTS = 1 << 22  # (query, caption) scores held densely at once: 16 MB
 NUM_BUCKETS = 1 << 20  # n-grams are numbered by hashing; a gallery has some 10,000 to 1,000,000 different ones
 NUM_TERMS = 2 * NUM_BUCKETS  # character n-grams, then words
-MAX_COUNT = np.iinfo(np.uint16).max
+COUNT_SHIFT = NUM_TERMS.bit_length() - 1  # a term and its count share 32 bits: fewer columns are read faster
+MAX_COUNT = (1 << 32 - COUNT_SHIFT) - 1
 DAMPED_COUNTS = np.append(0.0, 1 + np.log(np.arange(1, MAX_COUNT + 1))).astype(np.float32)
 
 TERM_SCHEMA = [
-    pa.field("term_ids", pa.list_(pa.uint32())),
-    pa.field("term_counts", pa.list_(pa.uint16())),
-    pa.field("term_ends", pa.list_(pa.uint32())),
+    pa.field("terms", pa.list_(pa.list_(pa.uint32()))),
     pa.field("term_windows", pa.list_(pa.uint16())),
     pa.field("term_text", pa.string()),
 ]
-"""Columns of a video's terms. The terms of its different captions, one after the other: their ids and counts, and where
-each caption ends; for every window, which of these captions it has; and what full-text search looks in ([`spell`])."""
+"""Columns of a video's terms. Of each of its different captions the terms, with their counts in the upper bits; for
+every window, which of these captions it has; and what full-text search looks in ([`spell`])."""
 
 _FILLER = (
     "a an and are as at be by for from has have he her his in into is it its of off on or our out over she that the "
@@ -57,7 +55,7 @@ class TermCounts(NamedTuple):
     Attributes:
         ids (`np.ndarray` of shape `(num_entries,)`, uint32): terms, text after text; below `NUM_BUCKETS` the character
             n-grams, above it the words.
-        counts (`np.ndarray` of shape `(num_entries,)`, uint16): occurrences, at most 65,535.
+        counts (`np.ndarray` of shape `(num_entries,)`, uint16): occurrences, at most 2,047.
         starts (`np.ndarray` of shape `(num_texts + 1,)`, int64): where each text begins; the last is `num_entries`.
     """
 
@@ -69,13 +67,15 @@ class TermCounts(NamedTuple):
     def of(cls, texts: Sequence[str]) -> "TermCounts":
         """Counts the terms of texts.
 
-        They are the character 3- to 5-grams, taken inside words padded with a space on either side, so that strings of
-        two characters (a price, a plate) are n-grams too; and the whole words, since a long word has so many n-grams
-        that a short name next to it would hardly count. Case, accents and full-width forms do not matter.
+        They are the character 3- to 5-grams, taken inside words padded with a space on either side, so that words of
+        two characters are n-grams too; [`telling_pairs`] inside words; and the whole words, since a long word has so
+        many n-grams that a short name next to it would hardly count. Case, accents and full-width forms do not matter.
         """
         if not texts:
             return cls(np.zeros(0, np.uint32), np.zeros(0, np.uint16), np.zeros(1, np.int64))
-        matrix = _make_counter().transform(texts).tocsr()
+        from scipy import sparse
+
+        matrix = sparse.hstack([counter.transform(texts) for counter in _make_counters()], format="csr")
         counts = np.minimum(matrix.data, MAX_COUNT).astype(np.uint16)
         return cls(matrix.indices.astype(np.uint32), counts, matrix.indptr.astype(np.int64))
 
@@ -96,15 +96,14 @@ class VideoTerms(NamedTuple):
     @classmethod
     def from_rows(cls, rows: pa.Table | pa.RecordBatch) -> "VideoTerms":
         """Takes them from the columns of [`TERM_SCHEMA`]."""
-        ids, num_terms = _flatten(rows["term_ids"])
-        counts, _ = _flatten(rows["term_counts"])
-        ends, num_captions = _flatten(rows["term_ends"])
+        captions, num_captions = _flatten(rows["terms"])
+        entries, num_terms = _flatten(captions)
+        entries = entries.to_numpy()
         windows, num_windows = _flatten(rows["term_windows"])
-        ends = ends + np.repeat(_starts(num_terms)[:-1], num_captions)
         starts = _starts(num_captions)
-        windows = windows + np.repeat(starts[:-1], num_windows)
-        captions = TermCounts(ids, counts, np.append(0, ends).astype(np.int64))
-        return cls(captions, starts, np.split(windows, _starts(num_windows)[1:-1]))
+        windows = windows.to_numpy() + np.repeat(starts[:-1], num_windows)
+        counts = TermCounts(entries % NUM_TERMS, entries >> COUNT_SHIFT, _starts(num_terms))
+        return cls(counts, starts, np.split(windows, _starts(num_windows)[1:-1]))
 
     def best(self, scores: np.ndarray) -> np.ndarray:
         """`(num_queries, num_videos)` from scores of captions `(num_queries, num_captions)`: a video's best one."""
@@ -124,17 +123,13 @@ class LexicalStatistics:
         self.document_frequency = np.zeros(NUM_TERMS, np.int32)
 
     def add(self, rows: pa.Table | pa.RecordBatch) -> None:
-        """Counts videos, given as rows with the column `term_ids`. However long a text is shown, it counts once."""
-        ids, num_terms = _flatten(rows["term_ids"])
-        for video in np.split(ids, _starts(num_terms)[1:-1]) if len(num_terms) else []:
-            self.document_frequency[np.unique(video)] += 1
-        self.num_videos += len(num_terms)
-        self.__dict__.pop("idf", None)
-
-    def merge(self, other: "LexicalStatistics") -> None:
-        """Adds what `other` counted, of other videos."""
-        self.num_videos += other.num_videos
-        self.document_frequency += other.document_frequency
+        """Counts videos, given as rows with the column `terms`. However long a text is shown, it counts once."""
+        captions, num_captions = _flatten(rows["terms"])
+        entries, num_terms = _flatten(captions)
+        video = np.repeat(np.repeat(np.arange(len(num_captions), dtype=np.int64), num_captions), num_terms)
+        shown = np.unique(video * NUM_TERMS + entries.to_numpy() % NUM_TERMS)
+        np.add.at(self.document_frequency, shown % NUM_TERMS, 1)
+        self.num_videos += len(num_captions)
         self.__dict__.pop("idf", None)
 
     @cached_property
@@ -155,18 +150,6 @@ class LexicalStatistics:
         statistics.num_videos = int(table.schema.metadata[b"num_videos"])
         statistics.document_frequency[table["term"].to_numpy()] = table["document_frequency"].to_numpy()
         return statistics
-
-
-class LexicalScores(NamedTuple):
-    """What `LexicalScorer.score` returns.
-
-    Attributes:
-        similarity (`np.ndarray` of shape `(num_queries, num_videos)`, float32): score in [0, 1] of the best window.
-        best_window (`np.ndarray` of shape `(num_queries, num_videos)`, int64): that window; 0 where all score 0.
-    """
-
-    similarity: np.ndarray
-    best_window: np.ndarray
 
 
 class LexicalScorer:
@@ -190,61 +173,57 @@ class LexicalScorer:
         if not 0 <= word_weight <= 1:
             raise ValueError(f"word_weight must lie in [0, 1], got {word_weight}.")
         self.num_videos = len(captions)
-        self.num_windows = max((len(windows) for windows in captions), default=0)
         self.word_weight = word_weight
         rows = pa.Table.from_pylist([term_columns(windows) for windows in captions], pa.schema(TERM_SCHEMA))
         self._videos = VideoTerms.from_rows(rows)
         self._statistics = LexicalStatistics()
         self._statistics.add(rows)
 
-    def score(self, queries: Sequence[str]) -> LexicalScores:
-        """Scores every video for every query; memory beyond the result is bounded whatever their numbers."""
-        similarity = np.zeros((len(queries), self.num_videos), dtype=np.float32)
-        best_window = np.zeros((len(queries), self.num_videos), dtype=np.int64)
-        if not self.num_windows:
-            return LexicalScores(similarity, best_window)
-        queries_per_block = max(1, BLOCK_ELEMENTS // (self.num_videos * self.num_windows))
+    def score(self, queries: Sequence[str]) -> np.ndarray:
+        """Scores every video for every query; memory beyond the result is bounded whatever their numbers.
+
+        Returns:
+            `np.ndarray` of shape `(num_queries, num_videos)`, float32: score in [0, 1] of the best window.
+        """
+        scores = np.zeros((len(queries), self.num_videos), dtype=np.float32)
+        if not self.num_videos:
+            return scores
+        captions = self._videos.captions
+        queries_per_block = max(1, BLOCK_ELEMENTS // (len(captions.starts) - 1))
         for start in range(0, len(queries), queries_per_block):
             rows = slice(start, start + queries_per_block)
-            scores = self._score_captions(queries[rows])
-            similarity[rows] = self._videos.best(scores)
-            for video, windows in enumerate(self._videos.windows):
-                if len(windows):
-                    best_window[rows, video] = scores[:, windows].argmax(axis=1)
-        return LexicalScores(similarity, best_window)
-
-    def window_scores(self, query: str, video: int) -> np.ndarray:
-        """Scores of one video's windows, in [0, 1], `(num_windows,)` float32 (the gallery's largest number)."""
-        if not 0 <= video < self.num_videos:
-            raise ValueError(f"video must lie in 0..{self.num_videos - 1}, got {video}.")
-        scores = self._score_captions([query])[0, self._videos.windows[video]]
-        return np.pad(scores, (0, self.num_windows - len(scores)))
-
-    def _score_captions(self, queries: Sequence[str]) -> np.ndarray:
-        return cosines(query_terms(queries), self._videos.captions, self._statistics, self.word_weight)
+            block = cosines(query_terms(queries[rows]), captions, self._statistics, self.word_weight)
+            scores[rows] = self._videos.best(block)
+        return scores
 
 
 def term_columns(captions: Sequence[str]) -> dict[str, Any]:
     """Values of [`TERM_SCHEMA`] for a video with these window captions, `""` for a window without text."""
     different = {text: row for row, text in enumerate(dict.fromkeys(captions))} or {"": 0}
     ids, counts, starts = TermCounts.of(list(different))
+    entries = ids + (counts.astype(np.uint32) << COUNT_SHIFT)
     return {
-        "term_ids": ids,
-        "term_counts": counts,
-        "term_ends": starts[1:].astype(np.uint32),
+        "terms": np.split(entries, starts[1:-1]),
         "term_windows": np.array([different[text] for text in captions], np.uint16),
         "term_text": spell(" ".join(different)),
     }
 
 
 def spell(text: str) -> str:
-    """The different character 3-grams and words of a text, for a full-text index that cuts at spaces alone.
+    """The different character 3-grams, telling pairs and words of a text, for a full-text index that cuts at spaces.
 
-    Words are marked at both ends, so that those of one or two characters are in it too: `"B4"` gives `"_b4 b4_ _b4_"`.
+    Words are marked at both ends, so that those of one or two characters are in it too: `"B4"` gives `"_b4 b4_ b4
+    _b4_"`.
     """
     characters, words = _make_spellers()
-    marked = [gram.replace(" ", "_") for gram in characters(text)] + [f"_{word}_" for word in words(text)]
-    return " ".join(dict.fromkeys(marked))
+    marked = [gram.replace(" ", "_") for gram in [*characters(text), *telling_pairs(text)]]
+    return " ".join(dict.fromkeys([*marked, *(f"_{word}_" for word in words(text))]))
+
+
+def telling_pairs(text: str) -> list[str]:
+    """The pairs of characters inside words that are not two Latin letters: digits of a price or a plate that a reading
+    ran together with other words ("GateB4"), and scripts that write no spaces."""
+    return [pair for pair in _make_pairs()(text) if pair.isalnum() and not (pair.isascii() and pair.isalpha())]
 
 
 def query_terms(queries: Sequence[str]) -> TermCounts:
@@ -302,25 +281,31 @@ def _weigh(terms: TermCounts, statistics: LexicalStatistics, word_weight: float)
 
 
 @cache
-def _make_counter():
-    from sklearn.pipeline import FeatureUnion
-
-    return FeatureUnion([("characters", _make_vectorizer(3, 5)), ("words", _make_vectorizer())])
+def _make_counters():
+    grams = _make_vectorizer("char_wb", 3, 5).build_analyzer()
+    return _make_vectorizer(lambda text: [*grams(text), *telling_pairs(text)]), _make_vectorizer("word")
 
 
 @cache
 def _make_spellers():
-    return _make_vectorizer(3, 3).build_analyzer(), _make_vectorizer().build_analyzer()
+    return _make_vectorizer("char_wb", 3, 3).build_analyzer(), _make_vectorizer("word").build_analyzer()
 
 
-def _make_vectorizer(*lengths: int):
-    """Of character n-grams of lengths from .. to; without them, of words."""
+@cache
+def _make_pairs():
+    return _make_vectorizer("char_wb", 2, 2).build_analyzer()
+
+
+def _make_vectorizer(analyzer, *lengths: int):
+    """Counts `"char_wb"` n-grams of lengths from .. to, words by `"word"`, or what a function makes of a text."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    analysis = {"analyzer": "char_wb", "ngram_range": lengths} if lengths else {"token_pattern": r"(?u)\b\w+\b"}
+    details = {"char_wb": {"ngram_range": lengths}, "word": {"token_pattern": r"(?u)\b\w+\b"}}.get(analyzer, {})
     return HashingVectorizer(
-        **analysis,
-        strip_accents="unicode",
+        analyzer=analyzer,
+        **details,
+        strip_accents=None if callable(analyzer) else "unicode",
+        lowercase=not callable(analyzer),
         n_features=NUM_BUCKETS,
         alternate_sign=False,
         norm=None,
@@ -328,11 +313,11 @@ def _make_vectorizer(*lengths: int):
     )
 
 
-def _flatten(column: pa.ChunkedArray | pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def _flatten(column: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, np.ndarray]:
     """All values of a column of lists, and how many there are in each."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    return column.flatten().to_numpy(), pc.list_value_length(column).to_numpy()
+    return column.flatten(), pc.list_value_length(column).to_numpy()
 
 
 def _starts(lengths: np.ndarray) -> np.ndarray:

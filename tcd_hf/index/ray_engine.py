@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tcd_hf.index.files import FileStamp, absolute_path
+from tcd_hf.index.files import FileStamp, absolute_paths
 from tcd_hf.index.ingest import AddReport, Ingest
 from tcd_hf.index.reading import SkippedVideo, VideoFile, VideoReader, compute_features
 from tcd_hf.index.schema import rows_from, video_id
@@ -32,7 +32,7 @@ FRAGMENTS_PER_WORKER = 2  # at least: fewer files each, and the last worker to f
 
 def add_with_ray(
     index: "VideoIndex",
-    paths: Iterable[str | os.PathLike],
+    paths: Iterable[str | os.PathLike] | str | os.PathLike,
     workers: int | None = None,
     on_video: Callable[[str], None] | None = None,
 ) -> AddReport:
@@ -46,7 +46,7 @@ def add_with_ray(
 
     Args:
         index ([`VideoIndex`]): to be added to.
-        paths (`Iterable[str | os.PathLike]`): video files.
+        paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them.
         workers (`int`, *optional*): Ray actors, one CPU each; all CPUs of the cluster by default. Joins the cluster
             that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work is done.
         on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done; paths come in
@@ -54,6 +54,7 @@ def add_with_ray(
 
     Raises:
         ImportError: Ray or Lance is not installed; says how to install them.
+        IndexMismatchError: the processor reads text or frames otherwise than the one that made the index.
         ValueError: `workers` is not positive, or more than the cluster has CPUs.
         RuntimeError: a worker cannot work, whatever the video; names the cause.
     """
@@ -61,11 +62,11 @@ def add_with_ray(
         raise ValueError(f"workers must be at least 1 with Ray, got {workers}.")
     _check_installed()
     with index._storage.writing():
-        reader = VideoReader(index.processor, index.cache)
+        reader = index._make_reader()
         ingest = RayIngest(
             index._storage, index.model, reader, on_video=on_video, memory_budget=index.memory_budget, workers=workers
         )
-        return ingest.run(map(absolute_path, paths), num_workers=0)
+        return ingest.run(absolute_paths(paths), num_workers=0)
 
 
 class RayIngest(Ingest):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tcd_hf.index.cache import CacheError, VideoCache
+from tcd_hf.index.cache import CacheError, CaptionCache
 from tcd_hf.index.files import FileStamp, file_stamp
 from tcd_hf.index.fingerprints import caption_fingerprint
 from tcd_hf.index.schema import VideoRecord
@@ -66,10 +66,10 @@ class VideoReader:
 
     Args:
         processor (`TCDProcessor`): of the index.
-        cache ([`VideoCache`]): of captions.
+        cache ([`CaptionCache`]): of captions.
     """
 
-    def __init__(self, processor: TCDProcessor, cache: VideoCache):
+    def __init__(self, processor: TCDProcessor, cache: CaptionCache):
         self.processor = processor
         self.cache = cache
         self.caption_settings = caption_fingerprint(processor.captioner)
@@ -90,7 +90,7 @@ class VideoReader:
 
     def _read(self, file: VideoFile) -> ReadVideo:
         processor = self.processor
-        captions = self.cache.load_captions(file.content_hash, self.caption_settings)
+        captions = self.cache.load(file.content_hash, self.caption_settings)
         if captions is not None and len(captions) != processor.num_frames:
             captions = None  # not an entry of ours
         with open_video(file.path, backend=processor.video_backend, num_threads=default_num_threads()) as video:
@@ -100,7 +100,7 @@ class VideoReader:
             raise VideoReadError(file.path, "it changed while it was read", "Add it again when it is complete")
         if captions is None:
             captions = read
-            self.cache.save_captions(file.content_hash, self.caption_settings, captions)
+            self.cache.save(file.content_hash, self.caption_settings, captions)
         record = VideoRecord(
             file.path, file.content_hash, file.stamp.size, file.modified, duration, fps, captions=captions
         )

@@ -130,19 +130,18 @@ class Recall:
     def _load(self) -> None:
         if self._row_ids is not None:
             return
-        row_ids = np.empty(self.num_rows, np.uint64)
-        columns = ["_rowid"]
+        row_ids, vectors, columns = np.empty(self.num_rows, np.uint64), None, ["_rowid"]
         if self.in_memory:
             columns.append(COARSE_COLUMN)
-            self._vectors = np.empty((self.num_rows, self.dim), np.float32)
+            vectors = np.empty((self.num_rows, self.dim), np.float32)
         start = 0
         for batch in self.table.search().select(columns).to_batches():
             rows = slice(start, start := start + len(batch))
             row_ids[rows] = batch["_rowid"].to_numpy()
-            if self._vectors is not None:
-                self._vectors[rows] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
-        self._sorted = np.argsort(row_ids, kind="stable")
-        self._row_ids = row_ids
+            if vectors is not None:
+                vectors[rows] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
+        self._sorted, self._vectors = np.argsort(row_ids, kind="stable"), vectors
+        self._row_ids = row_ids  # last: another thread that sees it goes on to the others
 
 
 def largest(scores: np.ndarray, count: int) -> np.ndarray:

@@ -88,7 +88,9 @@ class Retriever:
         self.statistics = statistics
         self.lexical_weight = lexical_weight
         self.recall = Recall(table, memory_budget)
-        self._columns = [COARSE_COLUMN, FEATURES_COLUMN, *TERM_COLUMNS]
+        self._columns = [FEATURES_COLUMN, *TERM_COLUMNS]
+        if model.config.interaction == "tib":  # of whose score the coarse one is a part
+            self._columns.append(COARSE_COLUMN)
 
     def search(
         self,
@@ -207,7 +209,8 @@ class Retriever:
         """Hits of one query among its candidates."""
         if not len(row_ids):
             return []
-        scored = self._score_rows([query], text_embed, self._take(row_ids, self._columns))
+        columns = {*self._columns, COARSE_COLUMN} if mode == "coarse" else self._columns
+        scored = self._score_rows([query], text_embed, self._take(row_ids, list(columns)))
         ranked_by = scored.scores.score[0]
         if mode == "lexical":
             ranked_by = scored.scores.lexical[0]
@@ -221,9 +224,8 @@ class Retriever:
             return []
         shown = self._take(row_ids[order], ["path", "captions"])
         hits = []
-        for rank, place in enumerate(order.tolist()):
-            window = shown["captions"][rank][self._best_window(text_embed, scored, place)]
-            caption = WindowCaption.from_dict(window.as_py())
+        for rank, (place, window) in enumerate(zip(order, self._best_windows(text_embed, scored, order), strict=True)):
+            caption = WindowCaption.from_dict(shown["captions"][rank][window].as_py())
             path, score = shown["path"][rank].as_py(), float(ranked_by[place])
             hits.append(make_hit(query, path, score, scored.scores, place, caption))
         return hits
@@ -261,21 +263,22 @@ class Retriever:
         in_order = np.argsort(found)
         return rows.take(in_order[np.searchsorted(found, row_ids, sorter=in_order)])
 
-    def _best_window(self, text_embed: torch.Tensor, scored: ScoredRows, place: int) -> int:
+    def _best_windows(self, text_embed: torch.Tensor, scored: ScoredRows, places: np.ndarray) -> list[int]:
+        """Of each of the videos at these places, the window that matches best."""
         features = scored.features
 
         def cosines_with(embeds: torch.Tensor) -> np.ndarray:
-            return torch.cosine_similarity(embeds[place], text_embed, dim=-1).cpu().numpy()
+            return torch.cosine_similarity(embeds[places], text_embed, dim=-1).cpu().numpy()
 
-        reads_text = features.ocr_mask is not None
-        window_scores = score_windows(
-            cosines_with(features.fused_frame_embeds),
-            cosines_with(features.fused_ocr_embeds) if reads_text else None,
-            features.ocr_mask[place].cpu().numpy() if reads_text else None,
-            scored.caption_scores[0, scored.terms.windows[place]],
-            self.lexical_weight,
-        )
-        return int(window_scores.argmax())
+        frame_cosines, lexical = cosines_with(features.fused_frame_embeds), scored.caption_scores[0]
+        ocr_cosines = has_text = [None] * len(places)
+        if features.ocr_mask is not None:
+            ocr_cosines, has_text = cosines_with(features.fused_ocr_embeds), features.ocr_mask[places].cpu().numpy()
+        window_scores = [
+            score_windows(*cosines, mask, lexical[scored.terms.windows[place]], self.lexical_weight)
+            for *cosines, mask, place in zip(frame_cosines, ocr_cosines, has_text, places, strict=True)
+        ]
+        return [int(scores.argmax()) for scores in window_scores]
 
 
 def make_hit(query: str, path: str, score: float, scores: IndexScores, place: int, window: WindowCaption) -> Hit:

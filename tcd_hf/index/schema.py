@@ -12,14 +12,14 @@ import pyarrow as pa
 import torch
 
 from tcd_hf.index.lexical import TERM_SCHEMA, term_columns
-from tcd_hf.modeling.factorized_scoring import TCDScoringTables
-from tcd_hf.modeling.modeling_tcd import TCDVideoFeatures
+from tcd_hf.modeling.outputs import TCDScoringTables, TCDVideoFeatures
 from tcd_hf.processing.window_ocr import WindowCaption
 
 __all__ = [
     "SCHEMA_VERSION",
     "IndexMetadata",
     "IndexMismatchError",
+    "NonFiniteFeaturesError",
     "VideoRecord",
     "captions_from",
     "feature_tensors",
@@ -52,8 +52,33 @@ CAPTION_TYPE = pa.struct(
 )
 
 
+# For each fingerprint, what it is of, and what to do where it differs.
+PARTS = {
+    "model_fingerprint": (
+        "model, or with other weights or dtype",
+        "Open it with that model (the command line does so without --model),",
+    ),
+    "tokenizer_fingerprint": (
+        "tokenizer or `max_length`",
+        "Open it with the processor of that model,",
+    ),
+    "caption_fingerprint": (
+        "OCR engine, release or options of it, or other settings of the captions",
+        "It can be searched all the same. To add videos, give what it was made with (`ocr_engine`, --ocr-engine),",
+    ),
+    "frame_fingerprint": (
+        "image processor or `num_frames`",
+        "It can be searched all the same. To add videos, open it with the processor of that model,",
+    ),
+}
+
+
 class IndexMismatchError(ValueError):
-    """A place holds no index, or one of another model, processor or version; the message says what to do."""
+    """A place holds no index, or one made with other parts or by another version; the message says what to do."""
+
+
+class NonFiniteFeaturesError(ValueError):
+    """What the model made of a video cannot be stored: NaN, or numbers beyond the range of the column."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +86,9 @@ class IndexMetadata:
     """What an index is made by and what its feature columns hold; kept as JSON in the metadata of the Arrow schema.
 
     Attributes:
-        model_fingerprint (`str`): of the configuration and the weights.
-        processor_fingerprint (`str`): of what makes frames, captions and tokens.
-        model_name (`str`): where the model came from, for messages.
+        model_fingerprint, tokenizer_fingerprint (`str`): of what searching and adding need.
+        caption_fingerprint, frame_fingerprint (`str`): of what adding needs besides.
+        model_name (`str`): what the model is loaded by, see [`~fingerprints.model_name`]; empty if that is unknown.
         dim (`int`): width of the embeddings.
         num_frames (`int`): frames and windows per video.
         shapes (`dict[str, tuple[int, ...]]`): shape of one video's tensor, by name; see [`feature_tensors`].
@@ -72,7 +97,9 @@ class IndexMetadata:
     """
 
     model_fingerprint: str
-    processor_fingerprint: str
+    tokenizer_fingerprint: str
+    caption_fingerprint: str
+    frame_fingerprint: str
     model_name: str
     dim: int
     num_frames: int
@@ -92,6 +119,26 @@ class IndexMetadata:
     def stored_together(self) -> dict[str, tuple[int, ...]]:
         """The shapes of what the column `features` holds, in its order."""
         return {name: shape for name, shape in self.shapes.items() if name != COARSE_COLUMN}
+
+    def check(self, uri: str, **fingerprints: str) -> None:
+        """Compares what is given for an index with what it was made by.
+
+        Args:
+            uri (`str`): of the index, for the message.
+            fingerprints (`str`): some of the fingerprints above, of what is given.
+
+        Raises:
+            IndexMismatchError: one differs; names that part and says what to do.
+        """
+        for name, given in fingerprints.items():
+            stored = getattr(self, name)
+            if stored != given:
+                part, remedy = PARTS[name]
+                raise IndexMismatchError(
+                    f"The index {uri} (of the model {self.model_name or 'without a name'}) was made with another "
+                    f"{part} (fingerprint {stored}, not {given}). {remedy} or make a new index: text that was read "
+                    "before in the same way is taken from the cache."
+                )
 
     def to_json(self) -> bytes:
         """The metadata as JSON."""
@@ -193,7 +240,8 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
         schema (`pa.Schema`): of the index's table.
 
     Raises:
-        ValueError: the features are not those of the schema, or not finite in its types.
+        NonFiniteFeaturesError: features that are not finite in the types of the schema.
+        ValueError: features of other shapes than the schema's.
     """
     values: dict[str, Any] = {
         "id": [video_id(record.path) for record in records],
@@ -228,7 +276,7 @@ def _feature_columns(
         halves = {name: rows.astype(np.float16) for name, rows in numbers.items()}
     for name, rows in {**halves, COARSE_COLUMN: coarse}.items():
         if not np.isfinite(rows).all():
-            raise ValueError(f"{name!r} holds numbers beyond the range of {rows.dtype}, or NaN.")
+            raise NonFiniteFeaturesError(f"{name!r} holds numbers beyond the range of {rows.dtype}, or NaN.")
     together = np.concatenate([halves[name] for name in metadata.stored_together], axis=1)
     return {
         name: pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])

@@ -42,6 +42,9 @@ class IndexStorage:
         uri (`str | os.PathLike`): a folder, as a path or a `file://` URI; any other URI goes to LanceDB as it is
             (`s3://`, `gs://`, `az://`, ...).
 
+    Raises:
+        ValueError: a URI of LanceDB that names no place for files, `db://` or `memory://`.
+
     Attributes:
         folder (`Path`, *optional*): the folder, `None` on an object store.
         videos (`lancedb.table.Table`): one row per video; there once it was created or opened.
@@ -52,6 +55,8 @@ class IndexStorage:
         # LanceDB reads it when it is imported; its log of ordinary work would go to the user's terminal.
         os.environ.setdefault("LANCEDB_LOG", "error")
         self.uri = os.fspath(uri)
+        if self.uri.startswith(("db://", "memory://")):
+            raise ValueError(f"{self.uri} keeps no files: give a folder, or an object store such as s3://bucket/path.")
         self.folder = _local_folder(self.uri)
         self._database = None
         self.videos: Any = None
@@ -102,6 +107,7 @@ class IndexStorage:
 
     def upsert(self, rows: pa.Table) -> None:
         """Writes rows in one commit, in place of those with the same ids."""
+        self.videos.checkout_latest()
         merge = self.videos.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         merge.execute(rows)
 
@@ -118,9 +124,11 @@ class IndexStorage:
     def writing(self) -> Iterator[None]:
         """Holds the one writer's lock of a local index; a second writer waits. It ends with the process that holds it.
 
-        Object stores have no lock: there LanceDB finds out at each commit that another one came first, and repeats it.
+        On an object store there is no lock: it is for the user to have one writer at a time.
         """
         if self.folder is None:
+            if self.videos is not None:
+                self.videos.checkout_latest()
             yield
             return
         from filelock import FileLock, Timeout
@@ -174,11 +182,12 @@ class IndexStorage:
             videos (`lancedb.table.Table`, *optional*): another handle of the table, perhaps at another version.
         """
         videos = self.videos if videos is None else videos
-        if self._has_table(STATISTICS):
-            stored = self.open_table(STATISTICS).to_arrow()
-            if int((stored.schema.metadata or {}).get(VERSION_KEY, -1)) == videos.version:
-                return LexicalStatistics.from_table(stored)
-        return _count_terms(videos)
+        stored = self._statistics_of(videos)
+        return _count_terms(videos) if stored is None else LexicalStatistics.from_table(stored.to_arrow())
+
+    def has_statistics(self) -> bool:
+        """Whether the stored statistics are those of this version of the table."""
+        return self._statistics_of(self.videos) is not None
 
     def save_statistics(self, statistics: LexicalStatistics | None = None) -> None:
         """Stores statistics of the present version of the videos; counts them if they are not given."""
@@ -243,7 +252,15 @@ class IndexStorage:
     def _has_table(self, name: str) -> bool:
         if self.folder is not None:  # LanceDB would make the folder to look into it
             return any((self.folder / f"{name}.lance" / "_versions").glob("*.manifest"))
-        return name in self._connect().table_names(limit=1000)
+        return name in self._connect().list_tables(limit=1000).tables
+
+    def _statistics_of(self, videos: Any):
+        """The table of statistics, if they are those of this version of the videos."""
+        if not self._has_table(STATISTICS):
+            return None
+        table = self.open_table(STATISTICS)
+        version = int((table.schema.metadata or {}).get(VERSION_KEY, -1))
+        return table if version == videos.version else None
 
     def _unindexed_share(self, column: str) -> float:
         """Share of the rows that the index of a column does not have: all of them, where there is none."""
@@ -261,14 +278,14 @@ def sql_list(values: Iterable[str]) -> str:
 
 def _count_terms(videos: Any) -> LexicalStatistics:
     statistics = LexicalStatistics()
-    for batch in videos.search().select(["term_ids"]).to_batches(ROWS_PER_BATCH):
+    for batch in videos.search().select(["terms"]).to_batches(ROWS_PER_BATCH):
         statistics.add(batch)
     return statistics
 
 
 def _local_folder(uri: str) -> Path | None:
     if "://" not in uri:
-        return Path(uri)
+        return Path(uri).expanduser().absolute()
     parts = urlsplit(uri)
     return Path(url2pathname(parts.path)) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
 

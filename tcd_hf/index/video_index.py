@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
-from tcd_hf.index.cache import VideoCache
-from tcd_hf.index.files import absolute_path
-from tcd_hf.index.fingerprints import model_fingerprint, processor_fingerprint
+from tcd_hf.index.cache import CaptionCache
+from tcd_hf.index.files import absolute_path, absolute_paths, find_videos
+from tcd_hf.index.fingerprints import (
+    all_fingerprints,
+    frame_fingerprint,
+    model_fingerprint,
+    model_name,
+    tokenizer_fingerprint,
+)
 from tcd_hf.index.ingest import DEFAULT_MEMORY_BUDGET, AddReport, Ingest
 from tcd_hf.index.reading import VideoReader, compute_features
-from tcd_hf.index.schema import (
-    IndexMetadata,
-    IndexMismatchError,
-    captions_from,
-    table_schema,
-    video_id,
-)
+from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, table_schema, video_id
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -47,7 +47,7 @@ class IndexStats:
         bytes_on_disk (`int`, *optional*): of all its files, old versions included; `None` on an object store.
         dim (`int`): width of the embeddings.
         num_frames (`int`): frames and windows per video.
-        model (`str`): where its model came from.
+        model (`str`): what its model is loaded by: a folder, a Hub id, `"tcd-mini"`; empty if that is unknown.
         model_fingerprint (`str`): what tells that model from others.
         schema_version (`int`): of its columns.
     """
@@ -71,7 +71,7 @@ class VideoIndex:
 
     **Several processes.** Any number may search while one writes; each search sees the table as it was committed last
     when the search began. Of two that write to a local index, the second waits until the first is done; a process that
-    dies leaves no lock behind. An object store has no lock: LanceDB repeats a commit that another one overtook.
+    dies leaves no lock behind. On an object store there is no lock: have one writer at a time there.
 
     **Places.** A folder, as a path or a `file://` URI, or what else LanceDB takes: `s3://bucket/path`, `gs://` and
     `az://`, with the credentials of their environment variables. `errors.jsonl` is kept in folders only.
@@ -90,8 +90,8 @@ class VideoIndex:
     def __init__(
         self,
         storage: IndexStorage,
-        model: TCDModel,
-        processor: TCDProcessor,
+        model: TCDModel | None = None,
+        processor: TCDProcessor | None = None,
         cache_dir: str | os.PathLike | None = None,
         lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
@@ -99,7 +99,7 @@ class VideoIndex:
         if not 0 <= lexical_weight <= 1:
             raise ValueError(f"lexical_weight must lie in [0, 1], got {lexical_weight}.")
         self.model, self.processor = model, processor
-        self.cache = VideoCache(cache_dir)
+        self.cache = CaptionCache(cache_dir)
         self.lexical_weight = lexical_weight
         self.memory_budget = memory_budget
         self._storage = storage
@@ -121,7 +121,7 @@ class VideoIndex:
 
         Raises:
             FileExistsError: there is an index, and not `exist_ok`.
-            IndexMismatchError: there is one of another model, processor or version, or the folder holds other files.
+            IndexMismatchError: there is one of another model, tokenizer or version, or the folder holds other files.
         """
         storage = IndexStorage(uri)
         if not storage.exists():
@@ -144,31 +144,37 @@ class VideoIndex:
     def open(
         cls,
         uri: str | os.PathLike,
-        model: TCDModel,
-        processor: TCDProcessor,
+        model: TCDModel | None = None,
+        processor: TCDProcessor | None = None,
         cache_dir: str | os.PathLike | None = None,
         lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
     ) -> "VideoIndex":
         """Opens an index with the model and the processor that made it.
 
+        Without them it can neither be searched nor added to; all else works.
+
         Args:
             uri (`str | os.PathLike`): where it is; see above.
-            model (`TCDModel`): the model that made it, on any device; put into evaluation mode.
-            processor (`TCDProcessor`): the processor that made it.
-            cache_dir (`str | os.PathLike`, *optional*): folder of the caption cache, see [`VideoCache`]: text is read
+            model (`TCDModel`, *optional*): the model that made it, on any device; put into evaluation mode.
+            processor (`TCDProcessor`, *optional*): one with the tokenizer that made it; to add videos, also with the
+                OCR and image processing.
+            cache_dir (`str | os.PathLike`, *optional*): folder of the caption cache, see [`CaptionCache`]: text is read
                 once, whatever the index, model or path.
             lexical_weight (`float`, *optional*, defaults to 0.5): `w` of the search score `(1 - w) * S + w * L`.
             memory_budget (`int`, *optional*, defaults to 4 GiB): bytes that vectors for recall may take in memory;
                 above it an approximate index on disk is searched.
 
         Raises:
-            IndexMismatchError: no index, or one of another model, processor or version; the message says what to do.
+            IndexMismatchError: no index, or one of another model, tokenizer or version; the message says what to do.
             ValueError: an option out of its range.
         """
         storage = IndexStorage(uri)
         storage.open()
-        _check_same_makers(storage, model.eval(), processor)
+        if model is not None:
+            storage.metadata.check(storage.uri, model_fingerprint=model_fingerprint(model.eval()))
+        if processor is not None:
+            storage.metadata.check(storage.uri, tokenizer_fingerprint=tokenizer_fingerprint(processor))
         return cls(storage, model, processor, cache_dir, lexical_weight, memory_budget)
 
     def __len__(self) -> int:
@@ -216,20 +222,22 @@ class VideoIndex:
         its row is not opened; one with the content of another row is not decoded.
 
         Args:
-            paths (`Iterable[str | os.PathLike]`): video files.
+            paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them.
             workers (`int`, *optional*): processes that read; 0 reads in this one. By default one per core where there
                 are enough files. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead).
-            on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done.
+            on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done. By default a
+                progress bar on the terminal shows files, files/s and the time left.
 
         Raises:
+            IndexMismatchError: the processor reads text or frames otherwise than the one that made the index.
             CacheError: the cache folder cannot be written.
             OCREngineError, ImportError: the OCR engine cannot be had.
-            ValueError: `workers` is negative.
+            ValueError: `workers` is negative, or the index was opened without a model and a processor.
         """
         if workers is not None and workers < 0:
             raise ValueError(f"workers must be 0 (read in this process) or more, got {workers}.")
         with self._storage.writing():
-            return self._ingest(_absolute(paths), workers, on_video)
+            return self._ingest(absolute_paths(paths), workers, on_video)
 
     def refresh(
         self,
@@ -237,8 +245,15 @@ class VideoIndex:
         workers: int | None = None,
         on_video: Callable[[str], None] | None = None,
     ) -> AddReport:
-        """Makes the index one of these videos: as [`~VideoIndex.add`], and rows of all other paths are removed."""
-        paths = _absolute(paths)
+        """
+        Makes the index one of these videos: as [`~VideoIndex.add`], and rows of all other paths are removed. With a
+        folder it follows what becomes of the folder.
+
+        Raises:
+            FileNotFoundError: a path does not exist: a disk that is not there must not empty the index.
+            ValueError: there is no video at all; likewise.
+        """
+        paths = list(map(absolute_path, find_videos([paths] if isinstance(paths, str | os.PathLike) else paths)))
         with self._storage.writing():
             report = self._ingest(paths, workers, on_video)  # first, so that moved files take over their rows
             gone = set(self._storage.read(["path"])["path"].to_pylist()).difference(paths)
@@ -251,7 +266,8 @@ class VideoIndex:
         Returns:
             `int`: how many rows there were. Paths that the index does not have are ignored.
         """
-        prefixes = tuple(path.rstrip("/") + "/" for path in _absolute(paths))
+        paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+        prefixes = tuple(absolute_path(path).rstrip("/") + "/" for path in paths)
         with self._storage.writing():
             present = self._storage.read(["path"])["path"].to_pylist()
             gone, forget = (
@@ -262,8 +278,8 @@ class VideoIndex:
     def compact(self) -> None:
         """Merges the pieces that many small additions leave, and frees the space of removed and replaced rows.
 
-        In a folder, so are the rest of killed runs and all old versions: a search that is running at this very moment
-        may fail and has to be asked again. On an object store, old versions stay for a week.
+        In a folder, so are the rest of killed runs and all old versions. On an object store, old versions stay for a
+        week.
         """
         with self._storage.writing():
             self._storage.compact()
@@ -321,9 +337,16 @@ class VideoIndex:
             `list[Hit]` for a string, `list[list[Hit]]` for a list.
 
         Raises:
-            ValueError: an empty index or query, or an option out of its range.
+            ValueError: an empty index or query, an option out of its range, or an index opened without its model and
+                processor.
         """
-        return self._retrieval().search(queries, top_k=top_k, recall_k=recall_k, mode=mode, where=where)
+        while True:
+            retriever = self._retrieval()
+            try:
+                return retriever.search(queries, top_k=top_k, recall_k=recall_k, mode=mode, where=where)
+            except (OSError, RuntimeError):  # a writer took away files of a former version
+                if self._latest().videos.version == self._retriever_version:
+                    raise
 
     def score(self, queries: Sequence[str]) -> "IndexScores":
         """Scores every query with every video, in the order of [`~VideoIndex.paths`]."""
@@ -334,6 +357,8 @@ class VideoIndex:
         return self._storage
 
     def _retrieval(self):
+        self._check_has_makers()
+        self.model.eval()
         version = self._latest().videos.version
         if self._retriever is None or version != self._retriever_version:
             from tcd_hf.index.retrieval import Retriever
@@ -352,8 +377,22 @@ class VideoIndex:
         return self._retriever
 
     def _ingest(self, paths: list[str], workers: int | None, on_video: Callable[[str], None] | None) -> AddReport:
+        return Ingest(self._storage, self.model, self._make_reader(), on_video, self.memory_budget).run(paths, workers)
+
+    def _make_reader(self) -> VideoReader:
+        """Reads videos as those in the index were read; refuses to with another processor."""
+        self._check_has_makers()
         reader = VideoReader(self.processor, self.cache)
-        return Ingest(self._storage, self.model, reader, on_video, self.memory_budget).run(paths, workers)
+        frames, captions = frame_fingerprint(self.processor), reader.caption_settings
+        self.metadata.check(self.uri, frame_fingerprint=frames, caption_fingerprint=captions)
+        return reader
+
+    def _check_has_makers(self) -> None:
+        if self.model is None or self.processor is None:
+            raise ValueError(
+                f"The index {self.uri} was opened without its model and processor, which this needs: use "
+                "`VideoIndex.open(uri, model, processor)`."
+            )
 
     def _remove(self, paths: Iterable[str], forget: Iterable[str]) -> list[str]:
         gone = sorted(paths)
@@ -364,10 +403,6 @@ class VideoIndex:
         return gone
 
 
-def _absolute(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> list[str]:
-    return list(map(absolute_path, [paths] if isinstance(paths, str | os.PathLike) else paths))
-
-
 def _schema_for(model: TCDModel, processor: TCDProcessor):
     """Asks the model itself what it makes of a video: of a black one without text."""
     num_frames = processor.num_frames
@@ -375,32 +410,9 @@ def _schema_for(model: TCDModel, processor: TCDProcessor):
     inputs = processor(videos=[black], ocr_captions=[[""] * num_frames], return_tensors="np")
     metadata = IndexMetadata.describe(
         compute_features(model, [dict(inputs)]),
-        model_fingerprint=model_fingerprint(model),
-        processor_fingerprint=processor_fingerprint(processor),
-        model_name=_name(model),
+        **all_fingerprints(model, processor),
+        model_name=model_name(model),
         dim=model.config.projection_dim,
         num_frames=num_frames,
     )
     return table_schema(metadata)
-
-
-def _check_same_makers(storage: IndexStorage, model: TCDModel, processor: TCDProcessor) -> None:
-    metadata = storage.metadata
-    fingerprint = model_fingerprint(model)
-    if metadata.model_fingerprint != fingerprint:
-        raise IndexMismatchError(
-            f"The index {storage.uri} was made by the model {metadata.model_name} (fingerprint "
-            f"{metadata.model_fingerprint}), not by {_name(model)} ({fingerprint}). Open it with that model, weights "
-            "and dtype, or make a new index with this one: text that was read before is taken from the cache."
-        )
-    fingerprint = processor_fingerprint(processor)
-    if metadata.processor_fingerprint != fingerprint:
-        raise IndexMismatchError(
-            f"The index {storage.uri} was made by the model {metadata.model_name} and a processor of other settings "
-            f"(fingerprint {metadata.processor_fingerprint}, not {fingerprint}): OCR engine and options, frames, image "
-            "processor or tokenizer differ. Open it with the same processor, or make a new index with this one."
-        )
-
-
-def _name(model: TCDModel) -> str:
-    return repr(model.name_or_path) if model.name_or_path else f"without a name ({type(model).__name__})"

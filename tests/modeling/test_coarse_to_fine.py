@@ -11,19 +11,21 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, SiglipConfig
 
-from tcd_hf.modeling import coarse_to_fine
+from tcd_hf.modeling import scoring
+from tcd_hf.modeling.backbones import project_patches
 from tcd_hf.modeling.coarse_to_fine import (
+    MixedScorer,
     PearsonConstraint,
     TemporalEncoder,
     TemporalEncoderLayer,
-    block_scores,
     paired_gated_embeds,
     rerank_weights,
     training_weights,
     weak_scores,
 )
 from tcd_hf.modeling.configuration_tcd import TCDConfig
-from tcd_hf.modeling.modeling_tcd import TCDModel, project_patches
+from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.modeling.outputs import TCDScoringTables
 from tests.conftest import NUM_FRAMES, TEXT_TOWER, TOWER, clip_inputs, randomise_fusion
 
 DIM = 16
@@ -57,7 +59,7 @@ class TestScoresByHand:
         fused_frame_embeds=torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]),
         coarse_embeds=torch.tensor([[0.8, 0.6]]),
         patch_embeds=torch.tensor([[[[1.0, 0.0], [0.6, 0.8]], [[0.0, 1.0], [-1.0, 0.0]]]]),
-        scoring_tables=None,
+        scoring_tables=TCDScoringTables(frame_gram=torch.eye(2)[None]),
     )
 
     @pytest.fixture
@@ -88,14 +90,14 @@ class TestScoresByHand:
     @pytest.mark.parametrize("method", ["factorized", "reference"])
     @pytest.mark.parametrize("name", ["video", "frame", "tib_frame", "patch", "tib_patch"])
     def test_each_alone(self, model, name, method):
-        score = block_scores(model, self.text, self.videos, {name: 1.0}, method)
+        score = MixedScorer(model, self.text, {name: 1.0}, method)(slice(None), self.videos)["similarity"]
         assert score.shape == (1, 1)
         assert score.item() == pytest.approx(self.expected()[name], rel=1e-5)
 
     @pytest.mark.parametrize("method", ["factorized", "reference"])
     def test_the_mix(self, model, method):
         weights = {"video": 0.5, "frame": 0.8, "tib_frame": 0.2, "patch": 0.2, "tib_patch": 0.1}
-        score = block_scores(model, self.text, self.videos, weights, method)
+        score = MixedScorer(model, self.text, weights, method)(slice(None), self.videos)["similarity"]
         expected = sum(weight * self.expected()[name] for name, weight in weights.items())
         assert score.item() == pytest.approx(expected, rel=1e-5)
 
@@ -131,9 +133,12 @@ class TestGate:
         )
 
     def test_in_evaluation_every_text_gates_for_itself(self):
-        videos = SimpleNamespace(frame_embeds=self.frames, fused_frame_embeds=self.frames, scoring_tables=None)
-        model = SimpleNamespace(config=SimpleNamespace(tib_frame_temperature=0.5))
-        scores = block_scores(model, self.texts, videos, {"tib_frame": 1.0}, "factorized")
+        tables = TCDScoringTables(frame_gram=torch.eye(2).expand(2, 2, 2))
+        videos = SimpleNamespace(frame_embeds=self.frames, fused_frame_embeds=self.frames, scoring_tables=tables)
+        model = SimpleNamespace(
+            config=SimpleNamespace(tib_frame_temperature=0.5), frame_projection=None, get_coarse_queries=torch.clone
+        )
+        scores = MixedScorer(model, self.texts, {"tib_frame": 1.0}, "factorized")(slice(None), videos)["similarity"]
         torch.testing.assert_close(scores, torch.full((2, 2), self.right))
 
     def test_it_reads_raw_frames_and_acts_on_temporal_ones(self):
@@ -381,6 +386,13 @@ class TestScore:
             torch.testing.assert_close(scores.similarity, expected, atol=1e-5, rtol=0)
             assert torch.equal(scores.text_video, scores.similarity)
 
+    def test_tables_are_the_dot_products_of_temporal_frames(self, make_model):
+        model = make_model(randomise=True, **TIB)
+        tables = model.precompute(features := some_features(model)).scoring_tables
+        assert list(tables) == ["frame_gram"]
+        expected = torch.einsum("bnd,bmd->bnm", features.fused_frame_embeds, features.fused_frame_embeds)
+        torch.testing.assert_close(tables.frame_gram, expected)
+
     @MIXES
     @pytest.mark.parametrize("method", ["factorized", "reference"])
     @pytest.mark.parametrize("block_elements", [1, 300, 1000])
@@ -388,7 +400,7 @@ class TestScore:
         model, texts = make_model(randomise=True, **options), units(3, DIM)
         features = some_features(model)
         at_once = model.score(texts, features, method).similarity
-        monkeypatch.setattr(coarse_to_fine, "BLOCK_ELEMENTS", block_elements)
+        monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", block_elements)
         for each in (features, model.precompute(features)):
             in_blocks = model.score(texts, each, method).similarity
             torch.testing.assert_close(in_blocks, at_once, atol=1e-6, rtol=0)
@@ -397,7 +409,7 @@ class TestScore:
     def test_blocks_give_the_gradients_of_all_pairs(self, make_model, monkeypatch, options):
         gradients = []
         for block_elements in (2**22, 300):
-            monkeypatch.setattr(coarse_to_fine, "BLOCK_ELEMENTS", block_elements)
+            monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", block_elements)
             model, texts = make_model(randomise=True, **options), units(3, DIM).requires_grad_()
             model.score(texts, some_features(model)).similarity.square().sum().backward()
             gradients.append([texts.grad, model.coarse_projection.weight.grad, model.frame_projection.weight.grad])
@@ -420,7 +432,7 @@ class TestScore:
         num_texts, num_videos, allowed = 50, 30, 2000
         model, texts = make_model(randomise=True, **options), units(num_texts, DIM)
         features = some_features(model, num_videos)
-        monkeypatch.setattr(coarse_to_fine, "BLOCK_ELEMENTS", allowed)
+        monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", allowed)
         with torch.no_grad(), Largest() as mode:
             scores = model.score(texts, features).similarity
         assert scores.numel() <= mode.largest <= allowed < num_texts * num_videos * NUM_FRAMES
@@ -510,36 +522,6 @@ class TestForward:
             model.logit_scale.fill_(5.0)
         output = model(**inputs)
         torch.testing.assert_close(output.logits_per_text, 100 * output.text_video_similarity)
-
-    @MIXES
-    def test_losses_equal_the_oracle(self, make_model, options):
-        given = {"pearson_tib_patch_weight": 0.7, "pearson_weight": 0.01, "training_patch_weight": 0.4}
-        model, inputs = make_model(randomise=True, **options, **given), clip_inputs(num_texts=4, num_videos=4)
-        with torch.no_grad():
-            output = model.train()(**inputs, return_loss=True)
-            evaluated = model.eval()(**inputs, return_loss=True)
-        oracle = Oracle(model, output.text_embeds, output.video_features)
-        expected = oracle.losses(model.logit_scale.exp().item())
-        assert output.calibration_loss is None
-        for name, value in expected.items():
-            assert output[name].item() == pytest.approx(value, rel=1e-4), name
-            assert evaluated[name].item() == pytest.approx(value, rel=1e-4), name
-        # What the output shows is the score that ranks, gated for each pair.
-        torch.testing.assert_close(output.logits_per_text, model(**inputs).logits_per_text, atol=1e-5, rtol=1e-5)
-
-    def test_coarse_and_pearson_loss_of_tcd(self, make_model):
-        options = {"coarse_loss_weight": 0.3, "pearson_weight": 0.02, "pearson_video_weight": 0.5}
-        model, inputs = make_model(randomise=True, **options), clip_inputs(num_texts=4, num_videos=4)
-        with torch.no_grad():
-            output = model(**inputs, return_loss=True)
-        texts, videos = (each.double().numpy() for each in (output.text_embeds, output.video_features.coarse_embeds))
-        logits = math.exp(model.logit_scale.item()) * texts @ model.coarse_projection.weight.detach().double().numpy().T
-        assert output.coarse_loss.item() == pytest.approx(symmetric_cross_entropy(logits @ videos.T), rel=1e-5)
-        correlations = np.diag(np.corrcoef(texts, videos, rowvar=False)[:DIM, DIM:])
-        assert output.pearson_loss.item() == pytest.approx(0.5 * 0.14 * ((correlations - 1) ** 2).sum(), rel=1e-5)
-        parts = output.contrastive_loss + 0.1 * output.calibration_loss
-        parts = parts + 0.3 * output.coarse_loss + 0.02 * output.pearson_loss
-        torch.testing.assert_close(output.loss, parts)
 
     def test_default_weights_of_the_coarse_loss(self, make_model):
         assert make_model().config.coarse_loss_weight == 0.2

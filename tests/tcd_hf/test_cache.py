@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from tcd_hf.index.cache import CacheError, VideoCache, default_cache_dir, fingerprint, hash_file
+from tcd_hf.index.cache import CacheError, CaptionCache, default_cache_dir, writing_to
 from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
 
 KEY = hashlib.blake2b(b"video", digest_size=20).hexdigest()
@@ -23,58 +23,63 @@ def entries(folder):
 
 
 def test_captions_come_back(tmp_path):
-    cache = VideoCache(tmp_path)
-    assert cache.load_captions(KEY, "a") is None
-    cache.save_captions(KEY, "a", CAPTIONS)
-    assert cache.load_captions(KEY, "a") == CAPTIONS
-    assert cache.load_captions(KEY, "b") is None  # other settings
-    assert cache.load_captions(KEY[::-1], "a") is None  # another video
+    cache = CaptionCache(tmp_path)
+    assert cache.load(KEY, "a") is None
+    cache.save(KEY, "a", CAPTIONS)
+    assert cache.load(KEY, "a") == CAPTIONS
+    assert cache.load(KEY, "b") is None  # other settings
+    assert cache.load(KEY[::-1], "a") is None  # another video
 
 
 @pytest.mark.parametrize(
     "damage", [b"", b"[{", b'{"start": 0}', b"[1, 2]", b'[{"start": 0}]', b"\xff\xfe\x00junk", b"\x00" * 100]
 )
 def test_a_damaged_entry_is_a_miss_and_is_replaced(tmp_path, caplog, damage):
-    cache = VideoCache(tmp_path)
-    cache.save_captions(KEY, "a", CAPTIONS)
+    cache = CaptionCache(tmp_path)
+    cache.save(KEY, "a", CAPTIONS)
     for path in entries(tmp_path):
         path.write_bytes(damage)
-    assert cache.load_captions(KEY, "a") is None
+    assert cache.load(KEY, "a") is None
     assert str(tmp_path) in caplog.text
-    cache.save_captions(KEY, "a", CAPTIONS)
-    assert cache.load_captions(KEY, "a") == CAPTIONS
+    cache.save(KEY, "a", CAPTIONS)
+    assert cache.load(KEY, "a") == CAPTIONS
 
 
 def test_a_write_that_breaks_off_leaves_the_old_entry_and_no_rubbish(tmp_path, monkeypatch):
-    cache = VideoCache(tmp_path)
-    cache.save_captions(KEY, "a", CAPTIONS)
+    cache = CaptionCache(tmp_path)
+    cache.save(KEY, "a", CAPTIONS)
 
     def killed(source, target):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        cache.save_captions(KEY, "a", [])
-    assert cache.load_captions(KEY, "a") == CAPTIONS
+        cache.save(KEY, "a", [])
+    assert cache.load(KEY, "a") == CAPTIONS
     assert len(entries(tmp_path)) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CacheError, match=r"file cannot be written.*--cache-dir"):
-        VideoCache(tmp_path / "file").save_captions(KEY, "a", CAPTIONS)
+        CaptionCache(tmp_path / "file").save(KEY, "a", CAPTIONS)
 
 
 def test_the_environment_names_the_default_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "mine"))
-    assert default_cache_dir() == VideoCache().folder == tmp_path / "mine"
+    assert default_cache_dir() == CaptionCache().folder == tmp_path / "mine"
     monkeypatch.delenv("TCD_HF_CACHE")
     assert default_cache_dir().name == "tcd-hf"
 
 
-def test_hashes_and_fingerprints(tmp_path, monkeypatch):
-    monkeypatch.setattr("tcd_hf.index.cache.HASH_CHUNK_BYTES", 3)
-    (tmp_path / "v").write_bytes(b"0123456789")
-    assert hash_file(tmp_path / "v") == hashlib.blake2b(b"0123456789", digest_size=20).hexdigest()
-    assert fingerprint({"a": 1, "b": [2.0, None]}) == fingerprint({"b": [2.0, None], "a": 1})
-    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+def test_errors_of_other_kinds_are_no_errors_of_the_cache(tmp_path):
+    with pytest.raises(KeyError), writing_to(tmp_path):
+        raise KeyError
+    with pytest.raises(CacheError, match="once"), writing_to(tmp_path), writing_to(tmp_path):
+        raise CacheError("once")
+
+
+def test_entries_of_another_form_are_not_looked_at(tmp_path, monkeypatch):
+    CaptionCache(tmp_path).save(KEY, "a", CAPTIONS)
+    monkeypatch.setattr("tcd_hf.index.cache.FORMAT_VERSION", 99)
+    assert CaptionCache(tmp_path).load(KEY, "a") is None

@@ -10,11 +10,12 @@ from importlib import metadata
 import pytest
 from typer.testing import CliRunner
 
-from tcd_hf.cli.common import load, reports_errors
+from tcd_hf.cli.common import load, open_index, reports_errors
 from tcd_hf.cli.main import app
 from tcd_hf.cli.search import Mode
 from tcd_hf.demo import DEMO_CLIPS, DEMO_QUERIES
 from tcd_hf.index.retrieval import MODES
+from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.version import __version__
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
@@ -26,10 +27,14 @@ def run(monkeypatch, tmp_path, code_reader):
     """Runs the command line with a tiny model; what goes to stdout and stderr is kept apart."""
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
+
+    def load(*args):
+        model = make_tiny_model()
+        model.name_or_path = "tiny"
+        return model, make_tiny_processor(code_reader)
+
     for module in ("common", "search"):
-        monkeypatch.setattr(
-            f"tcd_hf.cli.{module}.load", lambda *args: (make_tiny_model(), make_tiny_processor(code_reader))
-        )
+        monkeypatch.setattr(f"tcd_hf.cli.{module}.load", load)
     return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
 
 
@@ -196,21 +201,84 @@ def test_an_index_of_bad_videos_alone_is_an_error(run, tmp_path):
     assert result.stderr.splitlines()[-1] == "error: None of the 1 videos could be read."
 
 
-def test_an_index_of_another_model_names_it(clips, tmp_path, monkeypatch):
-    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
+@pytest.fixture
+def saved_models(tmp_path):
+    """Folders of two models, `one` and `two`, whose processors read text with rapidocr."""
     for seed, name in enumerate(("one", "two")):
         make_tiny_model(seed).save_pretrained(tmp_path / name)
         processor = make_tiny_processor("rapidocr")
         processor.ocr_options = {"limit_side_len": 64}  # the clips' own size: quick
         processor.save_pretrained(tmp_path / name)
-    arguments = ["--index", str(tmp_path / "my.index"), "--model"]
-    result = CliRunner().invoke(app, ["index", str(clips["sea.mp4"]), *arguments, str(tmp_path / "one")])
+
+
+def test_an_index_knows_its_model(saved_models, clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    place = ["--index", str(tmp_path / "my.index")]
+
+    def run(*arguments):
+        return CliRunner().invoke(app, list(map(str, arguments)))
+
+    assert run("index", clips["sea.mp4"], *place, "--model", "one").exit_code == 0
+    monkeypatch.chdir("/")  # a folder is found from anywhere
+    result = run("index", clips["sea.mp4"], clips["shop.mp4"], *place, "--json")
     assert result.exit_code == 0, result.stderr
-    for command in (["search", "x"], ["index", str(clips["sea.mp4"])], ["index", "--stats"]):
-        result = CliRunner().invoke(app, [*command, *arguments, str(tmp_path / "two")])
-        assert result.exit_code == 1
-        assert result.stderr.startswith("error: The index") and result.stderr.count("\n") == 1
-        assert result.stderr.endswith(f" That is: with --model '{tmp_path / 'one'}'.\n")
+    assert json.loads(result.stdout)["videos"] == 2
+    for options in ([], ["--ocr-engine", "doctr"], ["--model", tmp_path / "one"]):
+        result = run("search", "x", *place, *options, "--json")
+        assert result.exit_code == 0, result.stderr
+        assert len(json.loads(result.stdout)["queries"][0]["hits"]) == 2
+
+    for command in (["search", "x"], ["index", clips["sea.mp4"]]):
+        result = run(*command, *place, "--model", tmp_path / "two")
+        assert result.exit_code == 1 and result.stderr.count("\n") == 1
+        assert result.stderr.startswith("error: The index") and f"(of the model {tmp_path}/one)" in result.stderr
+        assert "without --model" in result.stderr
+    result = run("index", clips["sea.mp4"], *place, "--ocr-engine", "doctr")
+    assert result.exit_code == 1 and "another OCR engine" in result.stderr
+
+    (tmp_path / "one").rename(tmp_path / "elsewhere")
+    for command in (["search", "x"], ["index", clips["sea.mp4"]]):
+        result = run(*command, *place)
+        assert result.exit_code == 1 and result.stderr.count("\n") == 1
+        assert f"made by a model that is not there. Cannot load a model from '{tmp_path}/one'" in result.stderr
+        assert "Give --model a folder" in result.stderr
+        assert run(*command, *place, "--model", tmp_path / "elsewhere").exit_code == 0
+
+
+def test_an_index_of_the_small_model_finds_it_in_the_package(tmp_path, monkeypatch, code_reader):
+    from tcd_hf.checkpoints import MINI
+
+    model, loaded = make_tiny_model(), []
+    model.name_or_path = str(MINI)
+    VideoIndex.create(tmp_path / "my.index", model, make_tiny_processor(code_reader))
+
+    def load(name, ocr_engine):
+        loaded.append(name)
+        return model, make_tiny_processor(code_reader)
+
+    monkeypatch.setattr("tcd_hf.cli.common.load", load)
+    assert open_index(str(tmp_path / "my.index"), None, None, tmp_path / "cache").metadata.model_name == "tcd-mini"
+    assert loaded == [None]
+    model.name_or_path = ""
+    VideoIndex.create(tmp_path / "nameless.index", model, make_tiny_processor(code_reader))
+    with pytest.raises(ValueError, match="made by a model without a name: give that model with --model"):
+        open_index(str(tmp_path / "nameless.index"), None, None, tmp_path / "cache")
+
+
+def test_describing_and_shrinking_an_index_loads_no_model(run, clips, tmp_path, monkeypatch):
+    place = ["--index", tmp_path / "my.index"]
+    run("index", *clips.values(), *place)
+
+    def refuse(*args):
+        raise AssertionError("a model was loaded")
+
+    for module in ("common", "search"):
+        monkeypatch.setattr(f"tcd_hf.cli.{module}.load", refuse)
+    data = json.loads(run("index", "--stats", *place, "--json").stdout)
+    assert (data["videos"], data["model"]) == (4, "tiny")
+    assert run("index", clips["sea.mp4"], "--remove", *place).stdout.startswith("1 removed; ")
+    assert isinstance(run("index", clips["sea.mp4"], *place).exception, AssertionError)
 
 
 def test_errors_end_with_status_1_and_one_line(run, clips, tmp_path):
@@ -277,13 +345,9 @@ def test_a_folder_that_is_no_model_is_an_error(clips, tmp_path):
         assert f"Cannot load a model from '{tmp_path / name}'" in result.stderr.replace("\n", "")
 
 
-def test_a_saved_model_is_searched_with(clips, tmp_path, monkeypatch):
+def test_a_saved_model_is_searched_with(saved_models, clips, tmp_path, monkeypatch):
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
-    make_tiny_model().save_pretrained(tmp_path / "model")
-    processor = make_tiny_processor("rapidocr")
-    processor.ocr_options = {"limit_side_len": 64}  # the clips' own size: quick
-    processor.save_pretrained(tmp_path / "model")
-    arguments = ["search", "x", "--videos", str(tmp_path / "videos"), "--model", str(tmp_path / "model"), "--json"]
+    arguments = ["search", "x", "--videos", str(tmp_path / "videos"), "--model", str(tmp_path / "one"), "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.stderr
     assert len(json.loads(result.stdout)["queries"][0]["hits"]) == len(clips)
@@ -375,7 +439,7 @@ def test_a_dual_encoder_is_given_the_limit_of_its_tower(tmp_path):
     for part in (make_tiny_model().backbone, processor.tokenizer, processor.image_processor):
         part.save_pretrained(tmp_path)
     model, loaded = load(str(tmp_path))
-    assert loaded.max_length == 77
+    assert loaded.max_length == 77 and model.name_or_path == str(tmp_path)
     inputs = loaded(text=["long " * 100])
     assert inputs["input_ids"].shape == (1, 77)
     assert model.get_text_features(**inputs.to(model.device)).pooler_output.shape == (1, 16)

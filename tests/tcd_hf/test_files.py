@@ -1,8 +1,9 @@
+import hashlib
 import os
 
 import pytest
 
-from tcd_hf.index.files import find_videos
+from tcd_hf.index.files import find_videos, hash_file
 
 
 def touch(path):
@@ -42,3 +43,9 @@ def test_nothing_found_says_what_was_looked_for(tmp_path):
         find_videos([tmp_path])
     with pytest.raises(FileNotFoundError, match="nowhere"):
         find_videos([tmp_path, tmp_path / "nowhere"])
+
+
+def test_files_are_hashed_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr("tcd_hf.index.files.HASH_CHUNK_BYTES", 3)
+    (tmp_path / "v").write_bytes(b"0123456789")
+    assert hash_file(tmp_path / "v") == hashlib.blake2b(b"0123456789", digest_size=20).hexdigest()

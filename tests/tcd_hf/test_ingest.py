@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tcd_hf.index import files as files_module
 from tcd_hf.index import ingest as ingest_module
 from tcd_hf.index.cache import CacheError
 from tcd_hf.index.ingest import AddReport
 from tcd_hf.index.reading import _stacked, compute_features
-from tcd_hf.index.schema import feature_tensors
+from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, feature_tensors
 from tcd_hf.index.storage import _count_terms
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.index.worker_pool import choose_num_workers, read_videos
@@ -224,10 +225,7 @@ def bad_files(folder):
     folder.mkdir()
     (folder / "noise.mp4").write_bytes(b"no video at all")
     (folder / "empty.mp4").touch()
-    (folder / "folder.mp4").mkdir()
-    return [
-        str(folder / name) for name in ("noise.mp4", "empty.mp4", "folder.mp4", "missing.mp4", "\udcff.mp4", "\0.mp4")
-    ]
+    return [str(folder / name) for name in ("noise.mp4", "empty.mp4", "missing.mp4", "\udcff.mp4", "\0.mp4")]
 
 
 def test_bad_files_are_reported_and_stop_nothing(make_index, clips, tmp_path):
@@ -242,6 +240,86 @@ def test_bad_files_are_reported_and_stop_nothing(make_index, clips, tmp_path):
         {"path": video.path, "cause": video.cause} for video in sorted(report.skipped, key=lambda v: seen.index(v.path))
     ]
     assert index.errors == {video.path: video.cause for video in report.skipped}
+
+
+def test_a_video_whose_features_cannot_be_stored_is_skipped(make_index, clips, monkeypatch):
+    def compute_broken_features(model, inputs, padding_side):
+        features = compute_features(model, inputs, padding_side)
+        features.frame_embeds[1 % len(inputs)] = torch.nan
+        return features
+
+    index = make_index()
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_module, "compute_features", compute_broken_features)
+        report = index.add([clips["shop.mp4"]], workers=0)
+    (skipped,) = report.skipped
+    assert skipped.path == str(clips["shop.mp4"]) and "'feature_frame_embeds' holds numbers beyond" in skipped.cause
+    assert index.errors == {skipped.path: skipped.cause} and not len(index)
+    assert index.add([clips["shop.mp4"]], workers=0).added == [skipped.path] and not index.errors
+
+
+def test_videos_that_are_encoded_together_have_the_rows_of_each_alone(make_index, clips, monkeypatch):
+    alone, together, num_inputs = make_index(name="alone"), make_index(name="together"), []
+
+    def compute_and_count(model, inputs, padding_side):
+        num_inputs.append(len(inputs))
+        return compute_features(model, inputs, padding_side)
+
+    alone.add(clips.values(), workers=0)
+    monkeypatch.setattr(ingest_module, "compute_features", compute_and_count)
+    monkeypatch.setattr(ingest_module, "batch_size", lambda model: 3)
+    together.add(clips.values(), workers=0)
+    assert num_inputs == [3, 1]
+    for path, row in contents(alone).items():
+        other = contents(together)[path]
+        for name in (COARSE_COLUMN, FEATURES_COLUMN):
+            np.testing.assert_allclose(row.pop(name), other.pop(name), atol=1e-3)
+        assert row == other
+
+
+def test_folders_stand_for_all_videos_below_them(make_index, clips, tmp_path):
+    folder, index = clips["shop.mp4"].parent, make_index()
+    (folder / "deeper").mkdir()
+    shutil.move(clips["sea.mp4"], folder / "deeper" / "sea.mp4")
+    (folder / "notes.txt").write_text("no video")
+    (tmp_path / "empty").mkdir()
+    assert len(index.add([folder, tmp_path / "empty"], workers=0).added) == 4
+    assert index.add(folder, workers=0).unchanged == index.paths
+    (folder / "deeper" / "sea.mp4").unlink()
+    assert index.refresh(folder, workers=0).removed == [str(folder / "deeper" / "sea.mp4")]
+    for place, error in ((tmp_path / "not mounted", FileNotFoundError), (tmp_path / "empty", ValueError)):
+        with pytest.raises(error, match=r"No such file or folder|No video found"):
+            index.refresh(place, workers=0)
+    assert len(index) == 3
+
+
+def test_what_a_run_left_undone_that_was_killed_at_its_end_is_made_good(make_index, clips, monkeypatch):
+    def die(self):
+        raise KeyboardInterrupt
+
+    index = make_index()
+    monkeypatch.setattr(ingest_module, "VIDEOS_PER_COMMIT", 2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ingest_module.Ingest, "_finish", die)
+        index.add(clips.values(), workers=0)
+    assert index._storage.videos.index_stats("term_text_idx").num_unindexed_rows == 4
+    assert index._storage.has_statistics()  # with every commit: other processes need not count
+    index._storage.videos.delete("path LIKE '%sea.mp4'")  # as a kill before that would leave it: another version
+    assert not index._storage.has_statistics()
+    assert len(index.add(list(clips.values())[:2], workers=0).unchanged) == 2
+    assert index._storage.videos.index_stats("term_text_idx").num_unindexed_rows == 0
+    assert index._storage.has_statistics() and index._storage.load_statistics().num_videos == 3
+
+
+def test_a_progress_bar_is_for_terminals_and_for_those_without_one_of_their_own(make_index, clips, capsys, monkeypatch):
+    index = make_index()
+    index.add([clips["shop.mp4"]], workers=0)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    index.add([clips["sea.mp4"]], workers=0, on_video=lambda path: None)
+    assert capsys.readouterr() == ("", "")
+    index.add(clips.values(), workers=0)
+    assert "Indexing: 100%" in (shown := capsys.readouterr().err) and "4/4" in shown and "files/s" in shown
 
 
 def test_a_file_that_is_fine_again_is_no_longer_in_the_list_of_errors(make_index, clips, tmp_path):

@@ -12,6 +12,7 @@ from tcd_hf.index.lexical import (
     TERM_SCHEMA,
     LexicalScorer,
     LexicalStatistics,
+    TermCounts,
     VideoTerms,
     cosines,
     query_terms,
@@ -25,6 +26,11 @@ GALLERY = [
     ["Gate B4", "DEPARTURES 17:27", "café Zürich"],
     ["parking 24", "no exit", "AB 12 exit"],
 ]
+
+
+def pairs_in(word):
+    pairs = [word[i : i + 2] for i in range(len(word) - 1)]
+    return [pair for pair in pairs if re.fullmatch(r"[^\W_]{2}", pair) and not re.fullmatch("[a-z]{2}", pair)]
 
 
 def slow_cosines(queries, gallery):
@@ -44,6 +50,7 @@ def slow_cosines(queries, gallery):
             counts.update(word[i : i + n] for n in lengths for i in range(len(word) - n + 1))
             if len(word) <= 5:
                 counts[word] += 1
+            counts.update(pairs_in(word))
         return counts
 
     def cosines(terms):
@@ -71,51 +78,43 @@ def test_scores_equal_cosines_counted_by_hand_over_every_window():
     expected = slow_cosines(telling, GALLERY).reshape(3, 4, 3)
 
     scores = LexicalScorer(GALLERY).score(queries)
-    np.testing.assert_allclose(scores.similarity, expected.max(axis=2), atol=1e-6)
-    np.testing.assert_array_equal(scores.best_window, expected.argmax(axis=2))
-    for query, video in [(0, 0), (1, 2), (2, 3)]:
-        window_scores = LexicalScorer(GALLERY).window_scores(queries[query], video)
-        np.testing.assert_allclose(window_scores, expected[query, video], atol=1e-6)
+    np.testing.assert_allclose(scores, expected.max(axis=2), atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("query", "video", "window"),
+    ("query", "video"),
     [
-        ("tesco shop", 0, 0),  # case
-        ("TESC0 EXPRES", 0, 0),  # an OCR slip, or a typing one
-        ("B4", 2, 0),  # two characters
-        ("24", 3, 0),
-        ("12", 3, 2),
-        ("£1.30", 0, 1),
-        ("cafe zurich", 2, 2),  # accents
-        ("ＴＥＳＣＯ", 0, 0),  # full-width letters
+        ("tesco shop", 0),  # case
+        ("TESC0 EXPRES", 0),  # an OCR slip, or a typing one
+        ("B4", 2),  # two characters
+        ("24", 3),
+        ("12", 3),
+        ("£1.30", 0),
+        ("cafe zurich", 2),  # accents
+        ("ＴＥＳＣＯ", 0),  # full-width letters
     ],
 )
-def test_finds_the_window_that_shows_the_text(query, video, window):
-    scores = LexicalScorer(GALLERY).score([query])
-    assert scores.similarity[0].argmax() == video
-    assert scores.best_window[0, video] == window
+def test_finds_the_video_that_shows_the_text(query, video):
+    assert LexicalScorer(GALLERY).score([query])[0].argmax() == video
 
 
 def test_the_caption_itself_scores_one_and_no_text_scores_zero():
     scores = LexicalScorer(GALLERY).score(["gate b4"])
-    assert scores.similarity[0, 2] == pytest.approx(1.0)
-    assert scores.similarity[0, 1] == 0.0
-    assert scores.similarity.dtype == np.float32
-    assert scores.similarity.max() <= 1.0
+    assert scores[0, 2] == pytest.approx(1.0)
+    assert scores[0, 1] == 0.0
+    assert scores.dtype == np.float32
+    assert scores.max() <= 1.0
 
 
 def test_filler_of_a_query_does_not_count_unless_there_is_nothing_else():
     scorer = LexicalScorer([["the end of the day"], ["parking"], ["The Who"]])
-    assert scorer.score(["the parking of the"]).similarity[0].tolist() == [0.0, pytest.approx(1.0), 0.0]
-    assert scorer.score(["the who"]).similarity[0].argmax() == 2
+    assert scorer.score(["the parking of the"])[0].tolist() == [0.0, pytest.approx(1.0), 0.0]
+    assert scorer.score(["the who"])[0].argmax() == 2
 
 
 def test_word_weight_goes_from_characters_to_words():
     captions = [["parking"], ["park"]]
-    characters, both, words = (
-        LexicalScorer(captions, weight).score(["parkin"]).similarity[0] for weight in (0, 0.5, 1)
-    )
+    characters, both, words = (LexicalScorer(captions, weight).score(["parkin"])[0] for weight in (0, 0.5, 1))
     assert words.tolist() == [0.0, 0.0]
     assert characters[0] > characters[1] > 0
     np.testing.assert_allclose(both, (characters + words) / 2, atol=1e-6)
@@ -125,26 +124,21 @@ def test_word_weight_goes_from_characters_to_words():
 
 def test_words_that_no_caption_has_lower_the_score():
     scorer = LexicalScorer(GALLERY)
-    short, long = scorer.score(["parking", "parking behind a yellow lighthouse"]).similarity[:, 3]
+    short, long = scorer.score(["parking", "parking behind a yellow lighthouse"])[:, 3]
     assert 0 < long < 0.7 * short
 
 
 @pytest.mark.parametrize("captions", [[], [[], []], [["", ""], ["  "]]])
 def test_a_gallery_without_text_scores_zero(captions):
-    scorer = LexicalScorer(captions)
-    scores = scorer.score(["TESCO", "24"])
-    assert scores.similarity.shape == scores.best_window.shape == (2, len(captions))
-    assert not scores.similarity.any()
-    if captions:
-        assert not scorer.window_scores("TESCO", 0).any()
+    scores = LexicalScorer(captions).score(["TESCO", "24"])
+    assert scores.shape == (2, len(captions))
+    assert not scores.any()
 
 
 def test_videos_may_have_different_numbers_of_windows():
     scorer = LexicalScorer([["one"], ["two", "three", "one"]])
     scores = scorer.score(["three", "one"])
-    assert scores.similarity[0].tolist() == [0.0, pytest.approx(1.0)]
-    assert scores.best_window.tolist() == [[0, 1], [0, 2]]
-    assert scorer.window_scores("one", 0).tolist() == [pytest.approx(1.0), 0.0, 0.0]
+    np.testing.assert_allclose(scores, [[0, 1], [1, 1]], atol=1e-6)
 
 
 @pytest.mark.parametrize("block_elements", [1, 13, 30])
@@ -152,16 +146,11 @@ def test_any_block_size_gives_the_same_scores(monkeypatch, block_elements):
     queries = ["tesco", "gate", "exit 24", "", "zurich"]
     expected = LexicalScorer(GALLERY).score(queries)
     monkeypatch.setattr(lexical, "BLOCK_ELEMENTS", block_elements)
-    scores = LexicalScorer(GALLERY).score(queries)
-    np.testing.assert_array_equal(scores.similarity, expected.similarity)
-    np.testing.assert_array_equal(scores.best_window, expected.best_window)
+    np.testing.assert_array_equal(LexicalScorer(GALLERY).score(queries), expected)
 
 
-def test_no_queries_and_wrong_video():
-    scorer = LexicalScorer(GALLERY)
-    assert scorer.score([]).similarity.shape == (0, 4)
-    with pytest.raises(ValueError, match=r"0\.\.3.*4"):
-        scorer.window_scores("x", 4)
+def test_no_queries():
+    assert LexicalScorer(GALLERY).score([]).shape == (0, 4)
 
 
 def rows_of(gallery):
@@ -204,8 +193,13 @@ def test_stored_terms_score_as_the_pipeline_of_sklearn(word_weight):
         options = {"strip_accents": "unicode", "n_features": 1 << 20, "alternate_sign": False, "norm": None}
         return make_pipeline(HashingVectorizer(**analysis, **options), TfidfTransformer(sublinear_tf=True))
 
+    analyze = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), strip_accents="unicode").build_analyzer()
+    plain = HashingVectorizer(strip_accents="unicode").build_preprocessor()
     pipelines = [
-        ("characters", tfidf(analyzer="char_wb", ngram_range=(3, 5))),
+        (
+            "characters",
+            tfidf(analyzer=lambda text: [*analyze(text), *(p for w in plain(text).split() for p in pairs_in(w))]),
+        ),
         ("words", tfidf(token_pattern=r"(?u)\b\w+\b")),
     ]
     weights = {"characters": (1 - word_weight) ** 0.5, "words": word_weight**0.5}
@@ -247,36 +241,39 @@ def test_terms_survive_slices_chunks_and_batches_of_rows():
 
 def test_equal_captions_are_stored_once():
     once, often = term_columns(["gate b4", ""]), term_columns(["gate b4", "gate b4", "", "gate b4", ""])
-    assert once["term_ids"].tolist() == often["term_ids"].tolist()
+    assert [each.tolist() for each in once["terms"]] == [each.tolist() for each in often["terms"]]
+    assert len(often["terms"]) == 2 and len(often["terms"][0]) and not len(often["terms"][1])
     assert often["term_windows"].tolist() == [0, 0, 1, 0, 1]
-    assert often["term_ends"].tolist() == [len(once["term_ids"])] * 2
     nothing = term_columns([])
-    assert nothing["term_ends"].tolist() == [0] and not len(nothing["term_windows"]) and nothing["term_text"] == ""
+    assert [each.tolist() for each in nothing["terms"]] == [[]]
+    assert not len(nothing["term_windows"]) and nothing["term_text"] == ""
 
 
 def test_a_count_beyond_what_is_stored_is_the_largest_stored():
-    assert term_columns(["a " * 70_000])["term_counts"].max() == 65_535
+    rows = pa.Table.from_pylist([term_columns(["a " * 70_000])], pa.schema(TERM_SCHEMA))
+    assert VideoTerms.from_rows(rows).captions.counts.max() == 2_047
 
 
 def test_what_full_text_search_looks_in():
-    assert spell("B4") == "_b4 b4_ _b4_"
+    assert spell("B4") == "_b4 b4_ b4 _b4_"
     assert spell("Zürich, ＺＵ 7") == "_zu zur uri ric ich ch, h,_ zu_ _7_ _zurich_ _zu_"
+    assert spell("GateB4") == "_ga gat ate teb eb4 b4_ b4 _gateb4_"
+    assert spell("北京大学") == "_北京 北京大 京大学 大学_ 北京 京大 大学 _北京大学_"
     assert spell("  ") == ""
 
 
 def test_statistics_count_videos_and_add_up():
     gallery = random_gallery(30)
-    whole, first, second = LexicalStatistics(), LexicalStatistics(), LexicalStatistics()
+    whole, summed = LexicalStatistics(), LexicalStatistics()
     whole.add(rows_of(gallery))
-    first.add(rows_of(gallery[:11]))
-    assert first.idf.shape == (lexical.NUM_TERMS,)
+    summed.add(rows_of(gallery[:11]))
+    assert summed.idf.shape == (lexical.NUM_TERMS,)
     for batch in rows_of(gallery[11:]).to_batches(max_chunksize=4):
-        second.add(batch)
-    first.merge(second)
-    assert whole.num_videos == first.num_videos == 30
-    np.testing.assert_array_equal(first.document_frequency, whole.document_frequency)
-    np.testing.assert_array_equal(first.idf, whole.idf)
-    (b4,) = {*term_columns(["b4"])["term_ids"]} & {*range(lexical.NUM_BUCKETS, lexical.NUM_TERMS)}
+        summed.add(batch)
+    assert whole.num_videos == summed.num_videos == 30
+    np.testing.assert_array_equal(summed.document_frequency, whole.document_frequency)
+    np.testing.assert_array_equal(summed.idf, whole.idf)
+    (b4,) = {*TermCounts.of(["b4"]).ids} & {*range(lexical.NUM_BUCKETS, lexical.NUM_TERMS)}
     shown = sum("b4" in " ".join(windows).split() for windows in gallery)
     assert whole.document_frequency[b4] == shown > 0
     assert whole.idf[b4] == pytest.approx(math.log(31 / (1 + shown)) + 1)

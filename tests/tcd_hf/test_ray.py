@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tcd_hf.index.ray_engine import add_with_ray
-from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN
+from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMismatchError
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.processing.ocr_engines import OCREngineError
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
@@ -117,6 +117,15 @@ def test_without_ray_it_says_how_to_install_it(make_index, clips, monkeypatch):
         add_with_ray(make_index("index"), clips.values())
     with pytest.raises(ValueError, match="at least 1 with Ray, got 0"):
         add_with_ray(make_index("other"), clips.values(), workers=0)
+
+
+def test_videos_read_in_another_way_are_refused(make_index, clips):
+    pytest.importorskip("ray", reason="needs the extra tcd-hf[ray]")
+    pytest.importorskip("lance", reason="needs the extra tcd-hf[ray]")
+    index = make_index("index")
+    index.processor.ocr_fps = 1.0
+    with pytest.raises(IndexMismatchError, match="settings of the captions"):
+        add_with_ray(index, clips.values())
 
 
 def test_nothing_else_imports_ray():

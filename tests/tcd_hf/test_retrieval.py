@@ -76,7 +76,9 @@ def make_world(tmp_path):
         metadata = IndexMetadata.describe(
             features,
             model_fingerprint="model",
-            processor_fingerprint="processor",
+            tokenizer_fingerprint="tokenizer",
+            caption_fingerprint="captions",
+            frame_fingerprint="frames",
             model_name="tiny",
             dim=DIM,
             num_frames=NUM_FRAMES,
@@ -103,7 +105,7 @@ def make_world(tmp_path):
             text_embeds = model.get_text_features(**inputs).pooler_output
             expected = model.score(text_embeds, features, method=None if rounded else "reference")
             coarse = (model.get_coarse_queries(text_embeds) @ features.coarse_embeds.T).numpy()
-        lexical = LexicalScorer([[caption.text for caption in video] for video in captions]).score(QUERIES).similarity
+        lexical = LexicalScorer([[caption.text for caption in video] for video in captions]).score(QUERIES)
         return SimpleNamespace(
             retriever=retriever,
             table=table,

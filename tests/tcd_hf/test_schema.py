@@ -35,8 +35,8 @@ def features(random_model):
 
 
 def describe(features) -> IndexMetadata:
-    made_by = {"model_fingerprint": "model", "processor_fingerprint": "processor", "model_name": "'some/model'"}
-    return IndexMetadata.describe(features, **made_by, dim=DIM, num_frames=NUM_FRAMES)
+    made_by = {f"{part}_fingerprint": part for part in ("model", "tokenizer", "caption", "frame")}
+    return IndexMetadata.describe(features, **made_by, model_name="some/model", dim=DIM, num_frames=NUM_FRAMES)
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +155,22 @@ def test_foreign_and_other_schemas_are_refused(schema, metadata):
     unknown = json.dumps({"schema_version": 2, "new": 1}).encode()
     with pytest.raises(IndexMismatchError, match="schema version 2"):
         IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": unknown}))
+
+
+def test_what_an_index_was_made_by_is_compared_part_by_part(metadata):
+    metadata.check("i", model_fingerprint="model", tokenizer_fingerprint="tokenizer")
+    metadata.check("i", caption_fingerprint="caption", frame_fingerprint="frame")
+    for part, (name, remedy) in {
+        "model": ("another model", "without --model"),
+        "tokenizer": ("another tokenizer", "Open it with the processor of that model"),
+        "caption": ("another OCR engine", "--ocr-engine"),
+        "frame": ("another image processor", "To add videos, open it with the processor of that model"),
+    }.items():
+        with pytest.raises(IndexMismatchError) as error:
+            metadata.check("my.index", **{f"{part}_fingerprint": "other"})
+        message = str(error.value)
+        assert message.startswith(f"The index my.index (of the model some/model) was made with {name}")
+        assert f"(fingerprint {part}, not other)" in message and remedy in message and "new index" in message
 
 
 def test_ids_are_of_the_path_alone():

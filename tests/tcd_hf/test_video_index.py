@@ -16,10 +16,14 @@ import torch
 import tcd_hf
 from tcd_hf.index import storage as storage_module
 from tcd_hf.index.fingerprints import model_fingerprint
+from tcd_hf.index.hits import Hit
+from tcd_hf.index.ingest import AddReport
 from tcd_hf.index.lexical import LexicalScorer
 from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.video_index import IndexStats, VideoIndex
+from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.processing.video_reading import VideoReadError
 from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
 
 ROOT = Path(__file__).parents[2]
@@ -46,8 +50,10 @@ def names(paths):
     return [Path(path).name for path in paths]
 
 
-def test_the_package_exports_it():
+def test_the_package_exports_what_users_get_and_catch():
     assert tcd_hf.VideoIndex is VideoIndex
+    assert tcd_hf.IndexMismatchError is IndexMismatchError
+    assert (tcd_hf.Hit, tcd_hf.AddReport, tcd_hf.VideoReadError) == (Hit, AddReport, VideoReadError)
 
 
 def test_finds_the_clip_its_window_and_the_matching_text(filled, clips):
@@ -68,7 +74,7 @@ def test_scores_are_the_stated_fusion_of_the_model_and_the_captions(make_index, 
         inputs = processor(text=QUERIES, videos=list(map(str, clips.values())), return_tensors="pt")
         output = make_tiny_model()(**inputs)
     model_scores = (output.logits_per_text / make_tiny_model().logit_scale.exp()).detach().numpy()
-    lexical = LexicalScorer(captions).score(QUERIES).similarity
+    lexical = LexicalScorer(captions).score(QUERIES)
     scores = index.score(QUERIES)
     assert names(index.paths) == list(clips)
     np.testing.assert_allclose(scores.lexical, lexical, atol=1e-6)
@@ -108,6 +114,48 @@ def test_other_uris_go_to_lancedb_as_they_are(monkeypatch):
     assert seen == ["s3://bucket/a b", "gs://bucket/path", "file://server/share"]
 
 
+@pytest.mark.parametrize("uri", ["db://collection", "memory://"])
+def test_uris_that_keep_no_files_are_refused(uri):
+    with pytest.raises(ValueError, match="keeps no files: give a folder"):
+        IndexStorage(uri)
+
+
+def test_home_folders_and_changes_of_the_working_folder(tmp_path, clips, code_reader, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    makers = make_tiny_model(), make_tiny_processor(code_reader)
+    for uri, folder in (("~/my.index", tmp_path / "home" / "my.index"), ("my.index", tmp_path / "my.index")):
+        index = VideoIndex.create(uri, *makers, cache_dir=tmp_path / "cache")
+        index.add([clips["shop.mp4"]], workers=0)
+        monkeypatch.chdir(tmp_path / "videos")
+        index.add([clips["sea.mp4"]], workers=0)
+        monkeypatch.chdir(tmp_path)
+        assert len(VideoIndex.open(uri, *makers)) == 2
+        assert {path.name for path in folder.iterdir()} >= {".writer.lock", "videos.lance"}
+    assert not (tmp_path / "~").exists()
+
+
+def test_an_object_store_holds_the_same(tmp_path, clips, code_reader, filled):
+    (tmp_path / "store").mkdir()
+    makers = make_tiny_model(), make_tiny_processor(code_reader)
+    uri = f"file-object-store://{tmp_path}/store"  # LanceDB's: the local disk by the way that leads to a bucket
+    index = VideoIndex.create(uri, *makers, cache_dir=tmp_path / "cache")
+    report = index.add([*list(clips.values())[:2], tmp_path / "missing.mp4"], workers=0)
+    assert (len(report.added), len(report.skipped), index.errors) == (2, 1, {})
+    opened = VideoIndex.open(uri, *makers)
+    assert len(opened.add(clips.values(), workers=0).added) == 2
+    assert sorted(index.paths) == sorted(filled.paths) and index.stats().bytes_on_disk is None
+    assert [hits[0] for hits in index.search(QUERIES, top_k=1)] == [hits[0] for hits in filled.search(QUERIES, top_k=1)]
+    os.utime(clips["sea.mp4"])
+    shutil.copy(clips["toys.mp4"], clips["sea.mp4"])
+    assert len(index.refresh(list(clips.values())[1:], workers=0).removed) == 1
+    index.compact()
+    assert names(sorted(opened.paths)) == sorted(set(names(clips.values())) - {Path(next(iter(clips.values()))).name})
+    assert opened._storage.load_statistics().num_videos == 3
+    with pytest.raises(IndexMismatchError, match="There is no index"):
+        VideoIndex.open(uri + "/other", *makers)
+
+
 def test_no_index_there(tmp_path, code_reader, clips):
     makers = make_tiny_model(), make_tiny_processor(code_reader)
     (tmp_path / "file").touch()
@@ -136,23 +184,62 @@ def test_what_a_killed_creation_leaves_is_no_hindrance(tmp_path, make_index, cli
     assert len(make_index()) == 1
 
 
-def test_other_models_and_processors_are_refused(filled, code_reader, tmp_path):
+def test_other_models_and_tokenizers_are_refused(filled, code_reader, tmp_path):
     place, processor = tmp_path / "index", make_tiny_processor(code_reader)
-    other = make_tiny_model(seed=1)
-    other.config.name_or_path = other.name_or_path = "some/other-model"
-    with pytest.raises(
-        IndexMismatchError, match=r"made by the model without a name .*, not by 'some/other-model'.*new"
-    ):
-        VideoIndex.open(place, other, processor)
+    with pytest.raises(IndexMismatchError, match=r"of the model without a name\) was made with another model"):
+        VideoIndex.open(place, make_tiny_model(seed=1), processor)
     with pytest.raises(IndexMismatchError, match="dtype"):
         VideoIndex.create(place, make_tiny_model().to(torch.bfloat16), processor, exist_ok=True)
-    for change in ("ocr_fps", "window_scale"):
-        changed = make_tiny_processor(code_reader)
-        setattr(changed, change, 0.5)
-        with pytest.raises(IndexMismatchError, match="processor of other settings"):
-            VideoIndex.open(place, make_tiny_model(), changed)
-    with pytest.raises(IndexMismatchError, match="processor of other settings"):
-        VideoIndex.open(place, make_tiny_model(), make_tiny_processor(CodeReader({})))
+    processor.max_length = 9
+    for make in (VideoIndex.open, lambda *args: VideoIndex.create(*args, exist_ok=True)):
+        with pytest.raises(IndexMismatchError, match="another tokenizer or `max_length`"):
+            make(place, make_tiny_model(), processor)
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"ocr_engine": CodeReader({})}, "another OCR engine"),
+        ({"ocr_fps": 1.0}, "other settings of the captions"),
+        ({"num_frames": 5}, "`num_frames`"),
+    ],
+)
+def test_searching_does_not_depend_on_how_videos_are_read_but_adding_does(filled, code_reader, clips, settings, part):
+    processor = make_tiny_processor(code_reader)
+    for name, value in settings.items():
+        setattr(processor, name, value)
+    opened = VideoIndex.open(filled.uri, make_tiny_model(), processor)
+    assert opened.search(QUERIES) == filled.search(QUERIES)
+    for write in (opened.add, opened.refresh):
+        with pytest.raises(IndexMismatchError, match=f"{part}.*can be searched all the same"):
+            write([clips["shop.mp4"]], workers=0)
+    assert len(opened) == 4
+
+
+def test_without_a_model_an_index_can_be_looked_at_and_cleaned(filled, clips):
+    opened = VideoIndex.open(filled.uri)
+    assert opened.paths == filled.paths and opened.captions == filled.captions and opened.stats() == filled.stats()
+    assert opened.remove([clips["sea.mp4"]]) == 1
+    opened.compact()
+    assert len(opened.export_dataset()) == len(filled) == 3
+    for use in (
+        lambda: opened.search("x"),
+        lambda: opened.score(["x"]),
+        lambda: opened.add([clips["shop.mp4"]]),
+        lambda: opened.refresh([clips["shop.mp4"]]),
+    ):
+        with pytest.raises(
+            ValueError, match=r"without its model and processor.*VideoIndex\.open\(uri, model, processor\)"
+        ):
+            use()
+    assert len(opened) == 3
+
+
+def test_an_index_knows_what_its_model_is_loaded_by(make_index, tmp_path):
+    make_tiny_model().save_pretrained(tmp_path / "model")
+    index = make_index(model=TCDModel.from_pretrained(tmp_path / "model"))
+    assert index.metadata.model_name == index.stats().model == str(tmp_path / "model")
+    assert make_index(model=make_tiny_model()).metadata == index.metadata  # the same weights, from elsewhere
 
 
 def test_tables_of_others_and_of_other_versions_are_refused(tmp_path, code_reader, filled):
@@ -256,7 +343,7 @@ def test_stats(filled, clips, tmp_path):
     stats = filled.stats()
     size = sum(file.stat().st_size for file in (tmp_path / "index").rglob("*") if file.is_file())
     fingerprint = model_fingerprint(make_tiny_model())
-    assert stats == IndexStats(4, 3, 16.0, size, 16, 4, "without a name (TCDModel)", fingerprint, 1)
+    assert stats == IndexStats(4, 3, 16.0, size, 16, 4, "", fingerprint, 1)
 
 
 def test_compacting_frees_old_versions_and_what_killed_runs_left(filled, clips, tmp_path):
@@ -349,6 +436,64 @@ def test_readers_see_what_is_committed_while_a_writer_goes_on(make_index, clips,
         [3, "airport.mp4", "shop.mp4", "toys.mp4"],
     ]
     assert len(reader) == 4 and reader.search("star wars", top_k=1)[0].evidence == ["STAR WARS"]
+
+
+def test_a_search_that_lost_its_files_to_a_writer_is_made_again(filled, clips, code_reader, tmp_path, monkeypatch):
+    from tcd_hf.index.retrieval import Retriever
+
+    reader = VideoIndex.open(tmp_path / "index", make_tiny_model(), make_tiny_processor(code_reader))
+    (expected,), search, attempts = reader.search(QUERIES[:1]), Retriever.search, []
+
+    def search_while_a_writer_compacts(self, *args, **kwargs):
+        attempts.append(self)
+        if len(attempts) == 1:
+            filled.remove(clips["sea.mp4"])
+            filled.compact()
+        return search(self, *args, **kwargs)
+
+    monkeypatch.setattr(Retriever, "search", search_while_a_writer_compacts)
+    (found,) = reader.search(QUERIES[:1])
+    assert [hit.path for hit in found] == [hit.path for hit in expected if hit.path != str(clips["sea.mp4"])]
+    assert len(attempts) == 2
+
+
+def test_other_failures_of_a_search_are_raised(filled, monkeypatch):
+    from tcd_hf.index.retrieval import Retriever
+
+    def fail(self, *args, **kwargs):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(Retriever, "search", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
+        filled.search(QUERIES[0])
+
+
+def test_a_model_that_was_trained_meanwhile_searches_in_evaluation_mode(filled):
+    hits = filled.search(QUERIES)
+    filled.model.train()
+    assert filled.search(QUERIES) == hits
+
+
+@pytest.mark.parametrize("config", [{"interaction": "tib"}, {"interaction": "tib", "use_patch_features": True}])
+def test_an_index_of_a_model_that_reads_no_text_finds_it_by_spelling(make_index, clips, config):
+    index = make_index(model=make_tiny_model(**config))
+    index.add(clips.values(), workers=0)
+    for mode in ("two-stage", "full", "lexical"):
+        for query, name in zip(QUERIES, ("shop.mp4", "toys.mp4", "airport.mp4"), strict=True):
+            hit = index.search(query, mode=mode)[0]
+            assert (Path(hit.path).name, hit.text_ocr, hit.text_hybrid) == (name, None, None)
+    coarse = index.search(QUERIES[0], mode="coarse", top_k=4)
+    assert sorted(hit.path for hit in coarse) == sorted(index.paths)
+    assert [hit.score for hit in coarse] == sorted((hit.score for hit in coarse), reverse=True)
+
+
+def test_two_characters_are_found_inside_a_longer_word(make_index, clips):
+    index = make_index(engine=CodeReader({1: ["GateB4Terminal"], 2: ["北京大学"], 3: ["STAR WARS"]}))
+    index.add(clips.values(), workers=0)
+    for query, text in (("B4", "GateB4Terminal"), ("京大", "北京大学")):
+        (hit,) = index.search(query, mode="lexical")
+        shown = index.captions[index.paths.index(hit.path)]
+        assert text in {caption.text for caption in shown} and hit.lexical > 0.01
 
 
 def test_a_second_writer_waits(make_index, clips, caplog):

@@ -1,0 +1,64 @@
+"""What a dual encoder does for the model, whichever it is: texts, captions and patches in the joint space."""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+__all__ = ["PATCH_BACKBONES", "encode_captions", "encode_text", "project_patches", "text_tower"]
+
+PATCH_BACKBONES = ("clip", "siglip")
+
+
+def encode_text(backbone, input_ids, attention_mask, **kwargs) -> BaseModelOutputWithPooling:
+    """Output of a dual encoder's text tower, its `pooler_output` L2-normalised."""
+    output = backbone.get_text_features(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+    output.pooler_output = nn.functional.normalize(output.pooler_output, dim=-1)
+    return output
+
+
+def encode_captions(
+    encoder, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs
+) -> tuple[torch.Tensor, BaseModelOutputWithPooling]:
+    """
+    Captions of videos, `(batch_size, num_frames, sequence_length)`, as embeddings `(batch_size, num_frames, dim)`,
+    L2-normalised; and the output of the text tower. Text that stays on screen gives equal captions, window after
+    window: each different one is encoded once.
+    """
+    rows = input_ids.flatten(0, 1)
+    masks = None if attention_mask is None else attention_mask.flatten(0, 1)
+    keys = rows if masks is None else torch.cat([rows, masks.to(rows.dtype)], dim=1)
+    unique, inverse = keys.unique(dim=0, return_inverse=True)
+    unique_rows, unique_masks = unique[:, : rows.shape[1]], None
+    if masks is not None:
+        unique_masks = unique[:, rows.shape[1] :].to(masks.dtype)
+    output = encode_text(encoder, unique_rows, unique_masks, **kwargs)
+    return output.pooler_output[inverse].unflatten(0, input_ids.shape[:2]), output
+
+
+def text_tower(backbone: PreTrainedModel) -> PreTrainedModel:
+    """What a dual encoder's `get_text_features` needs, without its image side and its logit parameters."""
+    for name, _ in list(backbone.named_children()):
+        if "vis" in name or "image" in name:
+            delattr(backbone, name)
+    for name in list(backbone._parameters):
+        delattr(backbone, name)
+    return backbone
+
+
+def project_patches(backbone: PreTrainedModel, last_hidden_state: torch.Tensor) -> torch.Tensor:
+    """
+    Patches in the joint space, each taken there on its own as the image is as a whole: through CLIP's last norm and
+    projection; through SigLIP's pooling head, which attends to that patch alone (ours).
+
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(num_images, sequence_length, hidden_size)`): of the image
+            tower, with CLIP's class token.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_images, num_patches, dim)`, not normalised.
+    """
+    if backbone.config.model_type == "clip":
+        return backbone.visual_projection(backbone.vision_model.post_layernorm(last_hidden_state[:, 1:]))
+    patches = last_hidden_state.flatten(0, 1)[:, None]  # (num_images * num_patches, 1, hidden_size)
+    return backbone.vision_model.head(patches).unflatten(0, last_hidden_state.shape[:2])

@@ -1,0 +1,113 @@
+"""Where the weights of a model come from: initialisation, a pretrained backbone, a checkpoint."""
+
+import torch
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
+
+from .co_attention import VideoOCRCoAttention
+from .coarse_to_fine import TemporalEncoder
+from .configuration_tcd import TCDConfig
+from .distillation import ClueDistilling
+
+__all__ = ["LOGIT_SCALE_INIT", "TCDPreTrainedModel"]
+
+LOGIT_SCALE_INIT = 2.6592  # CLIP's: a temperature of 0.07
+
+
+class TCDPreTrainedModel(PreTrainedModel):
+    """Weights initialisation, and saving and loading, of TCD models."""
+
+    config: TCDConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values_videos"
+    input_modalities = ("video", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _no_split_modules = [  # noqa: RUF012
+        "VideoOCRCoAttention",
+        "ClueDistilling",
+        "CrossAttentionClue",
+        "TemporalEncoderLayer",
+    ]
+    # Projections that are the identity until they are trained: a checkpoint without them is as good with them.
+    _keys_to_ignore_on_load_missing = [r"^coarse_projection\.", r"^frame_projection\."]  # noqa: RUF012
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        std = self.config.initializer_range
+        if getattr(module, "own_logit_scale", None) is not None:
+            init.constant_(module.own_logit_scale, LOGIT_SCALE_INIT)
+        elif isinstance(module, VideoOCRCoAttention):
+            init.normal_(module.position_embedding, std=std)
+        elif isinstance(module, TemporalEncoder):
+            init.zeros_(module.position_embedding)
+        elif isinstance(module, ClueDistilling):
+            init.normal_(module.video_clue, std=std)
+            init.normal_(module.ocr_clue, std=std)
+            init.zeros_(module.clue_type_embedding)
+            init.zeros_(module.video_type_embedding)
+            init.zeros_(module.ocr_type_embedding)
+        elif hasattr(module, "neutral_start"):
+            {"zeros": init.zeros_, "eye": init.eye_}[module.neutral_start](module.weight)
+
+    @classmethod
+    def from_backbone(
+        cls, backbone: str | PreTrainedModel, backbone_kwargs: dict | None = None, **config_overrides
+    ) -> "TCDPreTrainedModel":
+        """
+        A model on pretrained towers, its new modules neutral: a sane zero-shot model, and where training starts. Its
+        similarity is the mean of the cosines of the text with the gated frames, the gated windows, and both; with
+        `interaction="tib"`, the mix of [`TCDModel`] with frames as the backbone gives them.
+
+        Args:
+            backbone (`str`, `os.PathLike` or `PreTrainedModel`):
+                Name or folder of a pretrained dual encoder, loaded by `AutoModel.from_pretrained`; or a loaded one,
+                whose weights are copied.
+            backbone_kwargs (`dict`, *optional*):
+                Passed to `AutoModel.from_pretrained` (`dtype`, `revision`, `local_files_only`, ...).
+            config_overrides:
+                Fields of [`TCDConfig`].
+
+        Returns:
+            [`TCDModel`] in evaluation mode, in the backbone's dtype.
+
+        Raises:
+            ValueError: an override that is no field of [`TCDConfig`].
+            TypeError: `backbone_kwargs` beside a backbone that is loaded already.
+        """
+        known = set(TCDConfig.__dataclass_fields__) - {"backbone_config"}
+        unknown = sorted(set(config_overrides) - known)
+        if unknown:
+            raise ValueError(
+                f"{unknown} are no fields of TCDConfig that could be set here; fields are {sorted(known)}."
+            )
+        if not isinstance(backbone, PreTrainedModel):
+            backbone = AutoModel.from_pretrained(backbone, **(backbone_kwargs or {}))
+        elif backbone_kwargs:
+            raise TypeError("`backbone_kwargs` say how to load a backbone, but a loaded model was given.")
+
+        config = TCDConfig(backbone_config=backbone.config.to_dict(), **config_overrides)
+        attn_implementation = backbone.config._attn_implementation
+        model = cls._from_config(config, dtype=backbone.dtype, attn_implementation=attn_implementation)
+        weights = backbone.state_dict()
+        model.backbone.load_state_dict(weights)
+        if model.ocr_encoder is not model.backbone:
+            model.ocr_encoder.load_state_dict({name: weights[name] for name in model.ocr_encoder.state_dict()})
+        return model.eval()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
+        """
+        As `PreTrainedModel.from_pretrained`. A checkpoint of a shared encoder that is loaded with
+        `share_ocr_encoder=False` gives both towers its weights.
+        """
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        missing = {name for name in info["missing_keys"] if name.startswith("ocr_backbone.")}
+        if missing:
+            weights = model.backbone.state_dict()
+            own = {name: weights[name] for name in model.ocr_encoder.state_dict() if f"ocr_backbone.{name}" in missing}
+            model.ocr_encoder.load_state_dict(own, strict=False)
+            info["missing_keys"] = set(info["missing_keys"]) - missing
+        return (model, info) if output_loading_info else model
