@@ -8,7 +8,7 @@ videos in five show text: three captions, each over some of the 12 windows, of 4
 strings, the k-th with a probability in proportion to `k^-0.9`.
 
 Queries. `n(video + 4 e)` of a random video: a cosine of 0.24 with it on average. Its text is three words of one of the
-video's captions, a character of one of them misread, and two random words; of a video without text, five random words.
+video's captions, a character of one of them misread, and two words that no caption has; of a video without text, five.
 
 The model is untrained, of `--dim` width, and its towers are not run: queries come as vectors. What the text tower of
 CLIP ViT-B/32 takes for one query on this machine is printed beside. Tables are kept in `--folder` and continued where a
@@ -32,6 +32,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import torch
+import transformers
 from transformers import BatchEncoding, CLIPConfig, CLIPTextConfig, CLIPTextModelWithProjection
 
 from tcd_hf import TCDConfig, TCDModel
@@ -74,9 +75,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
+    load, _, _ = os.getloadavg()
     report = {
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {args.threads} threads",
-        "versions": {"torch": torch.__version__, "lancedb": lancedb.__version__, "numpy": np.__version__},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {args.threads} threads, load {load:.1f}",
+        "versions": {
+            "Python": platform.python_version(),
+            **{each.__name__: each.__version__ for each in (torch, transformers, lancedb, np)},
+        },
         "dim": args.dim,
         "queries": args.queries,
         "text_tower_ms": time_text_tower(),
@@ -106,11 +111,12 @@ class SyntheticVideos:
 
     @cached_property
     def words(self) -> list[str]:
+        """As many again as captions are made of: words that are said of a video, and not read in it."""
         rng = np.random.default_rng(1)
         letters = list("etaoinshrdlucmfwypvbgkjqxz0123456789")
         shares = 1 / np.arange(3, 3 + len(letters))
-        pool = rng.choice(letters, 12 * VOCABULARY, p=shares / shares.sum())
-        lengths = rng.integers(2, 10, VOCABULARY)
+        pool = rng.choice(letters, 12 * 2 * VOCABULARY, p=shares / shares.sum())
+        lengths = rng.integers(2, 10, 2 * VOCABULARY)
         return ["".join(pool[12 * i : 12 * i + length]) for i, length in enumerate(lengths)]
 
     @cached_property
@@ -173,14 +179,14 @@ class SyntheticVideos:
             start = video - video % ROWS_PER_BATCH
             block = min(ROWS_PER_BATCH, self.size - start)
             captions = self.texts(start, block)[video - start]
-            random_words = [self.words[i] for i in rng.integers(0, VOCABULARY, 5)]
-            words = random_words
+            unseen = [self.words[VOCABULARY + i] for i in rng.integers(0, VOCABULARY, 5)]
+            words = unseen
             if captions:
                 caption = captions[rng.integers(3)]
                 words = [self.words[i] for i in rng.choice(caption, 3, replace=False)]
                 place = rng.integers(len(words[0]))
                 words[0] = words[0][:place] + "o" + words[0][place + 1 :]
-                words = words + random_words[:2]
+                words = words + unseen[:2]
             texts.append(" ".join(words))
             vectors.append(unit(self.videos(start, block)[video - start] + 4 * self.noise(rng)))
         return meant, texts, torch.from_numpy(np.stack(vectors))
@@ -296,7 +302,7 @@ def measure_search(videos: SyntheticVideos, args: argparse.Namespace) -> dict:
         result["recall"][f"two-stage, recall_k={recall_k}"] = {**recall_at(hits, paths), "same first hit": same}
     for mode in ("coarse", "lexical"):
         result["recall"][mode] = recall_at(retriever.search(texts, mode=mode), paths)
-    result["peak_rss_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    result["peak_rss_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return result
 
 
@@ -315,7 +321,7 @@ def measure_recall(videos: SyntheticVideos, args: argparse.Namespace) -> dict:
         "recall by both": time_each(lambda query: recall.by_either(query[1][None], query[:1], 50), queries),
     }
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"build": build, "latency": latency, "recall": {}, "peak_rss_gb": peak}
+    return {"build": build, "latency": latency, "recall": {}, "peak_rss_gib": peak}
 
 
 def stand_ins(model: TCDModel, texts: list[str], vectors: torch.Tensor) -> tuple:
@@ -329,7 +335,7 @@ def stand_ins(model: TCDModel, texts: list[str], vectors: torch.Tensor) -> tuple
     return model, process
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def time_scoring(retriever: Retriever, vectors: torch.Tensor, args: argparse.Namespace) -> dict[str, dict]:
     """The model's scores alone, of features in memory: no texts, no reading, no evidence."""
     model, rows = retriever.model, retriever.table.search().select([COARSE_COLUMN, FEATURES_COLUMN]).to_arrow()
@@ -430,7 +436,7 @@ def to_markdown(report: dict) -> str:
     lines += [
         "",
         "| videos | bytes a video | of which text index | writing, ms a video | text index, s | statistics, s | first "
-        "search, s | peak RSS, GB |",
+        "search, s | peak RSS so far, GiB |",
         "| ---: " * 8 + "|",
     ]
     for size, result in report["sizes"].items():
@@ -442,7 +448,7 @@ def to_markdown(report: dict) -> str:
             f"{build['text_index_s']:.1f}",
             f"{build['statistics_s']:.1f}" if "statistics_s" in build else "",
             f"{build['first_search_s']:.2f}",
-            f"{result['peak_rss_gb']:.2f}",
+            f"{result['peak_rss_gib']:.2f}",
         ]
         lines.append(f"| {size:,} | " + " | ".join(numbers) + " |")
     for size, result in report["sizes"].items():

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from tcd_hf.index.lexical import spell, without_filler
 from tcd_hf.index.schema import COARSE_COLUMN
@@ -16,6 +17,7 @@ __all__ = ["COARSE_COLUMN", "TEXT_COLUMN", "Recall", "create_coarse_index", "cre
 
 TEXT_COLUMN = "term_text"
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
+ROUNDING = 1e-5  # more than the error of a float32 product of unit vectors
 REFINE_FACTOR = 2  # the index compresses vectors: so many times the vectors asked for are compared as they are
 
 
@@ -58,7 +60,7 @@ class Recall:
         self.in_memory = self.num_rows * self.dim * 4 <= memory_budget
         self._row_ids: np.ndarray | None = None
         self._sorted: np.ndarray | None = None
-        self._vectors: np.ndarray | None = None
+        self._vectors: torch.Tensor | None = None
 
     def check_filter(self, where: str) -> None:
         """Refuses, with a `ValueError` that says what is wrong, what is no SQL expression on columns of the table."""
@@ -87,11 +89,13 @@ class Recall:
         nearest = []
         queries_per_block = max(1, BLOCK_ELEMENTS // self.num_rows)
         for start in range(0, len(queries), queries_per_block):
-            for scores in queries[start : start + queries_per_block] @ self._vectors.T:
-                if allowed is None:
-                    nearest.append(self._row_ids[largest(scores, count)])
-                else:
-                    nearest.append(self._row_ids[allowed[largest(scores[allowed], count)]])
+            block = queries[start : start + queries_per_block]
+            # By torch, as all else: threads of another library, still awake from here, would stand in its way.
+            products = (self._vectors @ torch.from_numpy(block).T).T.numpy()
+            nearest += [
+                self._row_ids[self._best(query, scores, count, allowed)]
+                for query, scores in zip(block, products, strict=True)
+            ]
         return nearest
 
     def spelled_like(self, query: str, count: int, where: str | None = None) -> np.ndarray:
@@ -114,6 +118,16 @@ class Recall:
             spelled = pool.map(lambda text: self.spelled_like(text, count, where), texts)
             return list(map(np.union1d, self.nearest(queries, count, where), spelled))
 
+    def _best(self, query: np.ndarray, scores: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray:
+        """Positions of the rows with the largest dot products. Those that may be among them are computed once more, row
+        by row: a matrix product may round equal rows differently, and equal videos must tie."""
+        scores = scores if allowed is None else scores[allowed]
+        least = np.partition(scores, -count)[-count] - ROUNDING if count < len(scores) else -np.inf
+        places = np.flatnonzero(scores >= least)
+        places = places if allowed is None else allowed[places]
+        exact = (self._vectors.numpy()[places] * query).sum(axis=1)
+        return places[np.argsort(-exact, kind="stable")[:count]]
+
     def _nearest_by_index(self, query: np.ndarray, count: int, where: str | None) -> np.ndarray:
         # By angle, as the index is made: vectors of videos have length 1, so the order is that of the dot products.
         search = self.table.search(query, vector_column_name=COARSE_COLUMN, query_type="vector")
@@ -133,13 +147,13 @@ class Recall:
         row_ids, vectors, columns = np.empty(self.num_rows, np.uint64), None, ["_rowid"]
         if self.in_memory:
             columns.append(COARSE_COLUMN)
-            vectors = np.empty((self.num_rows, self.dim), np.float32)
+            vectors = torch.empty(self.num_rows, self.dim)
         start = 0
         for batch in self.table.search().select(columns).to_batches():
             rows = slice(start, start := start + len(batch))
             row_ids[rows] = batch["_rowid"].to_numpy()
             if vectors is not None:
-                vectors[rows] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
+                vectors[rows].numpy()[:] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
         self._sorted, self._vectors = np.argsort(row_ids, kind="stable"), vectors
         self._row_ids = row_ids  # last: another thread that sees it goes on to the others
 

@@ -136,6 +136,7 @@ class Retriever:
             raise ValueError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}.")
         if where is not None:
             self.recall.check_filter(where)
+        top_k, recall_k = min(top_k, self.recall.num_rows), min(recall_k, self.recall.num_rows)
         text_embeds = self._embed(queries)
         candidates = self._find_candidates(queries, text_embeds, top_k, recall_k, mode, where)
         return [
@@ -157,7 +158,7 @@ class Retriever:
             parts[field.name] = None if columns[0] is None else np.concatenate(columns, axis=1)
         return IndexScores(**parts)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _embed(self, queries: Sequence[str]) -> torch.Tensor:
         """`(num_queries, dim)` float32."""
         if isinstance(queries, str):
@@ -230,7 +231,7 @@ class Retriever:
             hits.append(make_hit(query, path, score, scored.scores, place, caption))
         return hits
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _score_rows(self, queries: Sequence[str], text_embeds: torch.Tensor, rows: pa.Table) -> ScoredRows:
         features = features_from(rows, self.metadata, self.model.device)
         terms = VideoTerms.from_rows(rows)
@@ -241,7 +242,7 @@ class Retriever:
         scores = IndexScores(fuse_scores(model, lexical, self.lexical_weight), model, lexical, **parts)
         return ScoredRows(features, terms, caption_scores, scores)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:
         return self.model.get_coarse_queries(text_embeds).float().cpu().numpy()
 
