@@ -236,7 +236,8 @@ def compare_tables(expected: Path, found: Path) -> dict:
     for folder in (expected, found):
         storage = IndexStorage(folder)
         storage.open()
-        tables.append(storage.videos.to_arrow().sort_by("path"))
+        # The time stamp of a file that had just been written when it was read is not kept.
+        tables.append(storage.videos.to_arrow().drop_columns("modified").sort_by("path"))
     names = tables[0].column_names
     features = [COARSE_COLUMN, FEATURES_COLUMN]
     same_rows = tables[0]["path"].equals(tables[1]["path"])

@@ -127,8 +127,9 @@ class LexicalStatistics:
         captions, num_captions = _flatten(rows["terms"])
         entries, num_terms = _flatten(captions)
         video = np.repeat(np.repeat(np.arange(len(num_captions), dtype=np.int64), num_captions), num_terms)
-        shown = np.unique(video * NUM_TERMS + entries.to_numpy() % NUM_TERMS)
-        np.add.at(self.document_frequency, shown % NUM_TERMS, 1)
+        shown = np.sort(video * NUM_TERMS + entries.to_numpy() % NUM_TERMS)
+        shown = shown[np.diff(shown, prepend=-1) > 0] % NUM_TERMS
+        self.document_frequency += np.bincount(shown, minlength=NUM_TERMS).astype(np.int32)
         self.num_videos += len(num_captions)
         self.__dict__.pop("idf", None)
 
