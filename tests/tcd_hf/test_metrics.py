@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tcd_hf.evaluation import metrics as metrics_module
-from tcd_hf.evaluation.metrics import compute_retrieval_metrics
+from tcd_hf.evaluation.metrics import compute_retrieval_metrics, retrieval_ranks, summarise_ranks
 
 
 def slow_ranks(similarity, text_to_video):
@@ -73,12 +73,29 @@ def test_any_block_size_and_order_gives_the_slow_ranks(monkeypatch, block_elemen
     assert metrics["t2v_MnR"] == pytest.approx(text_ranks.mean())
     assert metrics["t2v_R@5"] == pytest.approx((text_ranks <= 5).mean())
     assert metrics["v2t_MnR"] == pytest.approx(video_ranks.mean())
+    ranks = retrieval_ranks(similarity, text_to_video)
+    np.testing.assert_array_equal(ranks["t2v"], text_ranks)
+    np.testing.assert_array_equal(ranks["v2t"][np.unique(text_to_video)], video_ranks)
+    assert np.isnan(ranks["v2t"][11:]).all()
     assert metrics["v2t_MRR"] == pytest.approx((1 / video_ranks).mean())
 
     gallery, texts = rng.permutation(13), rng.permutation(29)
     shuffled = similarity[texts][:, gallery]
     new_column = np.argsort(gallery)
     assert compute_retrieval_metrics(shuffled, new_column[text_to_video[texts]]) == pytest.approx(metrics)
+
+
+def test_the_matrix_may_lie_on_disk(tmp_path):
+    similarity = np.random.default_rng(0).normal(size=(30, 20)).astype(np.float32)
+    np.save(tmp_path / "similarity.npy", similarity)
+    on_disk = np.load(tmp_path / "similarity.npy", mmap_mode="r")
+    text_to_video = np.arange(30) % 20
+    assert compute_retrieval_metrics(on_disk, text_to_video) == compute_retrieval_metrics(similarity, text_to_video)
+
+
+def test_a_summary_needs_a_query():
+    with pytest.raises(ValueError, match="there is no query"):
+        summarise_ranks(np.array([np.nan]))
 
 
 def test_nan_is_an_error_that_says_where():

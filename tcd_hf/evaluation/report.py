@@ -1,0 +1,82 @@
+"""Results of an evaluation, by type of query, as JSON and as a Markdown table."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tcd_hf.evaluation.metrics import summarise_ranks
+
+__all__ = ["ALL_QUERIES", "summarise_by_query_type", "to_markdown", "write_results"]
+
+ALL_QUERIES = "all queries"
+DIRECTIONS = {
+    "t2v": "text to video",
+    "v2t": "video to text",
+    "v2t_transposed": "video to text, transposed",
+}
+
+
+def summarise_by_query_type(
+    ranks: Mapping[str, np.ndarray], query_types: Sequence[str] | None = None
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Metrics of all queries, in every direction, and of each type of text, which always searches all videos.
+
+    Args:
+        ranks (`Mapping[str, np.ndarray]`): as [`retrieval_ranks`] or [`two_stage_ranks`] gives them.
+        query_types (`Sequence[str]` of length `num_texts`, *optional*): what kind of query each text is.
+
+    Returns:
+        `dict`: by type, `ALL_QUERIES` first, then in order of appearance; then by direction, `t2v` alone for a type;
+        the metrics of [`summarise_ranks`], and `queries`, how many there are.
+
+    Raises:
+        ValueError: `query_types` does not fit the texts.
+    """
+
+    def summarise(ranks):
+        return {"queries": int(np.isfinite(ranks).sum()), **summarise_ranks(ranks)}
+
+    results = {ALL_QUERIES: {direction: summarise(each) for direction, each in ranks.items()}}
+    if query_types is None:
+        return results
+    text_ranks, query_types = ranks["t2v"], np.asarray(query_types)
+    if query_types.shape != text_ranks.shape:
+        raise ValueError(
+            f"query_types must name the type of each of the {len(text_ranks)} texts, got shape {query_types.shape}."
+        )
+    types = dict.fromkeys(query_types.tolist())
+    return results | {name: {"t2v": summarise(text_ranks[query_types == name])} for name in types}
+
+
+def to_markdown(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """A table of results as [`summarise_by_query_type`] gives them: a line for each type and direction."""
+    rows = [(name, direction, metrics) for name, part in results.items() for direction, metrics in part.items()]
+    names = [name for name in rows[0][2] if name != "queries"]
+    lines = [
+        " | ".join(["| queries | direction | count", *names]) + " |",
+        "|---|---|" + "---:|" * (1 + len(names)),
+    ]
+    for name, direction, metrics in rows:
+        numbers = [f"{metrics[each]:g}" if each == "MdR" else f"{metrics[each]:.3f}" for each in names]
+        lines.append(" | ".join([f"| {name}", DIRECTIONS[direction], str(metrics["queries"]), *numbers]) + " |")
+    return "\n".join(lines)
+
+
+def write_results(results: Mapping[str, Mapping[str, Mapping[str, float]]], path: str | Path) -> None:
+    """Writes results as JSON to `path`, and their table beside it, with the ending `.md`.
+
+    Args:
+        results (`Mapping`): as [`summarise_by_query_type`] gives them.
+        path (`str` or `Path`): with the ending `.json`; its folder is made if need be.
+
+    Raises:
+        ValueError: another ending.
+    """
+    path = Path(path)
+    if path.suffix != ".json":
+        raise ValueError(f"path must end in .json, got {str(path)!r}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(to_markdown(results) + "\n", encoding="utf-8")
