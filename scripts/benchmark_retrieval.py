@@ -37,7 +37,7 @@ from transformers import BatchEncoding, CLIPConfig, CLIPTextConfig, CLIPTextMode
 
 from tcd_hf import TCDConfig, TCDModel
 from tcd_hf.index.lexical import LexicalStatistics, spell
-from tcd_hf.index.recall import Recall, create_text_index
+from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall, create_text_index
 from tcd_hf.index.retrieval import Retriever
 from tcd_hf.index.schema import (
     COARSE_COLUMN,
@@ -310,7 +310,7 @@ def measure_recall(videos: SyntheticVideos, args: argparse.Namespace) -> dict:
     """Both kinds of recall on a table that has nothing else."""
     table, build = open_recall_table(videos, args.folder)
     _, texts, vectors = videos.queries(args.queries)
-    recall = Recall(table, 4 << 30)
+    recall = Recall(table, DEFAULT_MEMORY_BUDGET)
     clock = time.perf_counter()
     recall.nearest(vectors[:1].numpy(), 50)
     build["first_search_s"] = time.perf_counter() - clock

@@ -210,4 +210,4 @@ def _load_model_of(storage: "IndexStorage", ocr_engine: str | None) -> "tuple[TC
     try:
         return load(None if name == MINI.name else name, ocr_engine)
     except ValueError as error:
-        raise ValueError(f"The index {storage.uri} was made by a model that is not there. {error}") from error
+        raise ValueError(f"The index {storage.uri} was made by a model that cannot be loaded. {error}") from error

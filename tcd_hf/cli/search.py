@@ -166,9 +166,9 @@ def _index_in_cache(
         }
     )
     folder = (cache_dir or default_cache_dir()) / "indexes" / name
-    with writing_to(folder):  # what is wrong with single videos is no error
+    with writing_to(folder):
         index = VideoIndex.create(folder, model, processor, exist_ok=True, cache_dir=cache_dir)
-        add_videos(index, paths)
+    add_videos(index, paths)
     return index
 
 

@@ -89,7 +89,7 @@ def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:
     """
     paths = [os.fspath(path) for path in paths]
     for path in paths:
-        if not os.path.exists(path):
+        if not os.path.lexists(path):
             raise FileNotFoundError(f"No such file or folder: {path}")
     found: dict[str, str] = {}
     entered: set[str] = set()

@@ -11,8 +11,9 @@ from rapidfuzz import fuzz
 from tcd_hf.index.lexical import FILLER_WORDS
 from tcd_hf.processing.text_tracks import TextTrack
 
-__all__ = ["Hit", "evidence_boxes", "fuse_scores", "matching_texts", "score_windows"]
+__all__ = ["DEFAULT_LEXICAL_WEIGHT", "Hit", "evidence_boxes", "fuse_scores", "matching_texts", "score_windows"]
 
+DEFAULT_LEXICAL_WEIGHT = 0.5
 WORD_SIMILARITY = 80  # of 100: one wrong character in five is still the same word
 FUZZY_WORD_LENGTH = 4  # shorter words must be equal
 CONTAINED_WORD_LENGTH = 5  # words from this length on are also looked for inside others: "TESCOexpress"

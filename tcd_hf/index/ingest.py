@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from tcd_hf.index.files import file_stamp, hash_file
 from tcd_hf.index.reading import ReadVideo, SkippedVideo, VideoFile, VideoReader, compute_features, describe_error
+from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.schema import NonFiniteFeaturesError, rows_from, video_id
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.index.worker_pool import choose_num_workers, read_videos
 from tcd_hf.modeling.modeling_tcd import TCDModel
 
-__all__ = ["DEFAULT_MEMORY_BUDGET", "AddReport", "Ingest"]
+__all__ = ["AddReport", "Ingest"]
 
 # A commit makes a file and a version, so not after every video. What a kill costs is little: captions are in the cache.
 VIDEOS_PER_COMMIT = 256
@@ -24,7 +25,6 @@ SECONDS_PER_COMMIT = 120
 VIDEOS_PER_COPY = 256
 VIDEOS_PER_BATCH = 8  # that an accelerator encodes at once
 HASH_THREADS = 4
-DEFAULT_MEMORY_BUDGET = 4 << 30
 
 
 @dataclass

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 BLOCK_ELEMENTS = 1 << 22  # (query, caption) scores held densely at once: 16 MB
+QUERIES_PER_BLOCK = 64  # whose terms are columns of a dense matrix
 NUM_BUCKETS = 1 << 20  # n-grams are numbered by hashing; a gallery has some 10,000 to 1,000,000 different ones
 NUM_TERMS = 2 * NUM_BUCKETS  # character n-grams, then words
 COUNT_SHIFT = NUM_TERMS.bit_length() - 1  # a term and its count share 32 bits: fewer columns are read faster
@@ -55,7 +56,7 @@ class TermCounts(NamedTuple):
     Attributes:
         ids (`np.ndarray` of shape `(num_entries,)`, uint32): terms, text after text; below `NUM_BUCKETS` the character
             n-grams, above it the words.
-        counts (`np.ndarray` of shape `(num_entries,)`, uint16): occurrences, at most 2,047.
+        counts (`np.ndarray` of shape `(num_entries,)`, unsigned integers): occurrences, at most 2,047.
         starts (`np.ndarray` of shape `(num_texts + 1,)`, int64): where each text begins; the last is `num_entries`.
     """
 
@@ -78,6 +79,11 @@ class TermCounts(NamedTuple):
         matrix = sparse.hstack([counter.transform(texts) for counter in _make_counters()], format="csr")
         counts = np.minimum(matrix.data, MAX_COUNT).astype(np.uint16)
         return cls(matrix.indices.astype(np.uint32), counts, matrix.indptr.astype(np.int64))
+
+    def rows(self, start: int, stop: int) -> "TermCounts":
+        """Those of some of the texts."""
+        starts = self.starts[start : stop + 1]
+        return TermCounts(self.ids[starts[0] : starts[-1]], self.counts[starts[0] : starts[-1]], starts - starts[0])
 
 
 class VideoTerms(NamedTuple):
@@ -222,7 +228,7 @@ def spell(text: str) -> str:
 
 
 def telling_pairs(text: str) -> list[str]:
-    """The pairs of characters inside words that are not two Latin letters: digits of a price or a plate that a reading
+    """The pairs of letters and digits inside words that are not two letters a to z: a price or a plate that a reading
     ran together with other words ("GateB4"), and scripts that write no spaces."""
     return [pair for pair in _make_pairs()(text) if pair.isalnum() and not (pair.isascii() and pair.isalpha())]
 
@@ -246,6 +252,22 @@ def cosines(
     Returns:
         `np.ndarray` of shape `(num_queries, num_captions)`, float32, in [0, 1].
     """
+    weighed = _weigh(captions, statistics, word_weight)
+    blocks = [
+        _block_cosines(queries.rows(start, start + QUERIES_PER_BLOCK), captions, weighed, statistics, word_weight)
+        for start in range(0, len(queries.starts) - 1, QUERIES_PER_BLOCK)
+    ]
+    return np.concatenate([np.zeros((0, len(captions.starts) - 1), np.float32), *blocks])
+
+
+def _block_cosines(
+    queries: TermCounts,
+    captions: TermCounts,
+    weighed: tuple[np.ndarray, np.ndarray],
+    statistics: LexicalStatistics,
+    word_weight: float,
+) -> np.ndarray:
+    """[`cosines`] of few queries, with captions that are weighed."""
     from scipy import sparse
 
     num_queries, num_captions = len(queries.starts) - 1, len(captions.starts) - 1
@@ -256,7 +278,7 @@ def cosines(
     query_vectors = sparse.csr_array((weights, (rows, columns)), shape=(num_queries, len(terms))).toarray()
 
     # Few terms of a caption are in a query: the norm needs the weights of all, the product only those.
-    weights, scales = _weigh(captions, statistics, word_weight)
+    weights, scales = weighed
     is_asked = np.zeros(NUM_TERMS, bool)
     is_asked[terms] = True
     shared = np.flatnonzero(is_asked[captions.ids])

@@ -13,11 +13,20 @@ from tcd_hf.index.schema import COARSE_COLUMN
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-__all__ = ["COARSE_COLUMN", "TEXT_COLUMN", "Recall", "create_coarse_index", "create_text_index", "largest"]
+__all__ = [
+    "COARSE_COLUMN",
+    "DEFAULT_MEMORY_BUDGET",
+    "TEXT_COLUMN",
+    "Recall",
+    "create_coarse_index",
+    "create_text_index",
+    "largest",
+]
 
 TEXT_COLUMN = "term_text"
+DEFAULT_MEMORY_BUDGET = 4 << 30
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
-ROUNDING = 1e-5  # more than the error of a float32 product of unit vectors
+ROUNDING = 1e-5  # more than the error of a float32 product with unit vectors, relative to the query's length
 REFINE_FACTOR = 2  # the index compresses vectors: so many times the vectors asked for are compared as they are
 
 
@@ -60,7 +69,7 @@ class Recall:
         self.in_memory = self.num_rows * self.dim * 4 <= memory_budget
         self._row_ids: np.ndarray | None = None
         self._sorted: np.ndarray | None = None
-        self._vectors: torch.Tensor | None = None
+        self._vectors: np.ndarray | None = None
 
     def check_filter(self, where: str) -> None:
         """Refuses, with a `ValueError` that says what is wrong, what is no SQL expression on columns of the table."""
@@ -91,7 +100,8 @@ class Recall:
         for start in range(0, len(queries), queries_per_block):
             block = queries[start : start + queries_per_block]
             # By torch, as all else: threads of another library, still awake from here, would stand in its way.
-            products = (self._vectors @ torch.from_numpy(block).T).T.numpy()
+            with torch.autocast("cpu", enabled=False):
+                products = (torch.from_numpy(self._vectors) @ torch.from_numpy(block).T).T.numpy()
             nearest += [
                 self._row_ids[self._best(query, scores, count, allowed)]
                 for query, scores in zip(block, products, strict=True)
@@ -122,10 +132,11 @@ class Recall:
         """Positions of the rows with the largest dot products. Those that may be among them are computed once more, row
         by row: a matrix product may round equal rows differently, and equal videos must tie."""
         scores = scores if allowed is None else scores[allowed]
-        least = np.partition(scores, -count)[-count] - ROUNDING if count < len(scores) else -np.inf
+        least = np.partition(scores, -count)[-count] if count < len(scores) else -np.inf
+        least -= ROUNDING * np.linalg.norm(query)
         places = np.flatnonzero(scores >= least)
         places = places if allowed is None else allowed[places]
-        exact = (self._vectors.numpy()[places] * query).sum(axis=1)
+        exact = (self._vectors[places] * query).sum(axis=1)
         return places[np.argsort(-exact, kind="stable")[:count]]
 
     def _nearest_by_index(self, query: np.ndarray, count: int, where: str | None) -> np.ndarray:
@@ -147,14 +158,15 @@ class Recall:
         row_ids, vectors, columns = np.empty(self.num_rows, np.uint64), None, ["_rowid"]
         if self.in_memory:
             columns.append(COARSE_COLUMN)
-            vectors = torch.empty(self.num_rows, self.dim)
+            vectors = np.empty((self.num_rows, self.dim), np.float32)
         start = 0
         for batch in self.table.search().select(columns).to_batches():
             rows = slice(start, start := start + len(batch))
             row_ids[rows] = batch["_rowid"].to_numpy()
             if vectors is not None:
-                vectors[rows].numpy()[:] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
-        self._sorted, self._vectors = np.argsort(row_ids, kind="stable"), vectors
+                vectors[rows] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
+        self._sorted = np.argsort(row_ids, kind="stable")
+        self._vectors = vectors
         self._row_ids = row_ids  # last: another thread that sees it goes on to the others
 
 

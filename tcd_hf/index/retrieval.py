@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from tcd_hf.index.hits import Hit, evidence_boxes, fuse_scores, matching_texts, score_windows
+from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, Hit, evidence_boxes, fuse_scores, matching_texts, score_windows
 from tcd_hf.index.lexical import TERM_SCHEMA, LexicalStatistics, VideoTerms, cosines, query_terms
-from tcd_hf.index.recall import Recall, largest
+from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall, largest
 from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, features_from
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -76,8 +76,8 @@ class Retriever:
         table: "Table",
         metadata: IndexMetadata,
         statistics: LexicalStatistics,
-        lexical_weight: float = 0.5,
-        memory_budget: int = 4 << 30,
+        lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
+        memory_budget: int = DEFAULT_MEMORY_BUDGET,
     ):
         if not 0 <= lexical_weight <= 1:
             raise ValueError(f"lexical_weight must lie in [0, 1], got {lexical_weight}.")

@@ -56,7 +56,7 @@ CAPTION_TYPE = pa.struct(
 PARTS = {
     "model_fingerprint": (
         "model, or with other weights or dtype",
-        "Open it with that model (the command line does so without --model),",
+        "Open it with that model (the command line does so without --model) as it was when it made the index,",
     ),
     "tokenizer_fingerprint": (
         "tokenizer or `max_length`",

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from tcd_hf.index.cache import CaptionCache
-from tcd_hf.index.files import absolute_path, absolute_paths, find_videos
+from tcd_hf.index.files import absolute_path, absolute_paths
 from tcd_hf.index.fingerprints import (
     all_fingerprints,
     frame_fingerprint,
@@ -17,8 +17,10 @@ from tcd_hf.index.fingerprints import (
     model_name,
     tokenizer_fingerprint,
 )
-from tcd_hf.index.ingest import DEFAULT_MEMORY_BUDGET, AddReport, Ingest
+from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
+from tcd_hf.index.ingest import AddReport, Ingest
 from tcd_hf.index.reading import VideoReader, compute_features
+from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, table_schema, video_id
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.modeling.modeling_tcd import TCDModel
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from tcd_hf.index.retrieval import IndexScores
 
 __all__ = ["IndexStats", "VideoIndex"]
-
-DEFAULT_LEXICAL_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -250,11 +250,13 @@ class VideoIndex:
         folder it follows what becomes of the folder.
 
         Raises:
-            FileNotFoundError: a path does not exist: a disk that is not there must not empty the index.
+            FileNotFoundError: none of the paths exists, or one does not below which the index has videos: a disk that
+                is not there must not empty the index.
             ValueError: there is no video at all; likewise.
         """
-        paths = list(map(absolute_path, find_videos([paths] if isinstance(paths, str | os.PathLike) else paths)))
+        paths = absolute_paths(paths)
         with self._storage.writing():
+            self._check_present(paths)
             report = self._ingest(paths, workers, on_video)  # first, so that moved files take over their rows
             gone = set(self._storage.read(["path"])["path"].to_pylist()).difference(paths)
             report.removed = self._remove(gone, forget=set(self.errors).difference(paths))
@@ -340,25 +342,28 @@ class VideoIndex:
             ValueError: an empty index or query, an option out of its range, or an index opened without its model and
                 processor.
         """
-        while True:
-            retriever = self._retrieval()
-            try:
-                return retriever.search(queries, top_k=top_k, recall_k=recall_k, mode=mode, where=where)
-            except (OSError, RuntimeError):  # a writer took away files of a former version
-                if self._latest().videos.version == self._retriever_version:
-                    raise
+        return self._ask(lambda retriever: retriever.search(queries, top_k, recall_k, mode, where))
 
     def score(self, queries: Sequence[str]) -> "IndexScores":
         """Scores every query with every video, in the order of [`~VideoIndex.paths`]."""
-        return self._retrieval().score(queries)
+        return self._ask(lambda retriever: retriever.score(queries))
 
     def _latest(self) -> IndexStorage:
         self._storage.videos.checkout_latest()
         return self._storage
 
+    def _ask(self, question):
+        """Asks the retriever, and once more if a writer took away files of a former version meanwhile."""
+        while True:
+            version = self._latest().videos.version
+            try:
+                return question(self._retrieval())
+            except (OSError, RuntimeError, ValueError):
+                if self._latest().videos.version == version:
+                    raise
+
     def _retrieval(self):
         self._check_has_makers()
-        self.model.eval()
         version = self._latest().videos.version
         if self._retriever is None or version != self._retriever_version:
             from tcd_hf.index.retrieval import Retriever
@@ -393,6 +398,18 @@ class VideoIndex:
                 f"The index {self.uri} was opened without its model and processor, which this needs: use "
                 "`VideoIndex.open(uri, model, processor)`."
             )
+
+        self.model.eval()
+
+    def _check_present(self, paths: list[str]) -> None:
+        """Refuses to make an index one of paths that are not there."""
+        advice = "Nothing was removed from the index: see to it, or use `remove` (--remove)."
+        if not paths:
+            raise ValueError(f"No video found. {advice}")
+        missing = [path for path in paths if not os.path.lexists(path)]
+        lost = tuple(f"{path}/" for path in missing)
+        if len(missing) == len(paths) or any(path.startswith(lost) for path in self.paths):
+            raise FileNotFoundError(f"No such file or folder: {missing[0]}. {advice}")
 
     def _remove(self, paths: Iterable[str], forget: Iterable[str]) -> list[str]:
         gone = sorted(paths)

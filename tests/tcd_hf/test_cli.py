@@ -241,7 +241,7 @@ def test_an_index_knows_its_model(saved_models, clips, tmp_path, monkeypatch):
     for command in (["search", "x"], ["index", clips["sea.mp4"]]):
         result = run(*command, *place)
         assert result.exit_code == 1 and result.stderr.count("\n") == 1
-        assert f"made by a model that is not there. Cannot load a model from '{tmp_path}/one'" in result.stderr
+        assert f"made by a model that cannot be loaded. Cannot load a model from '{tmp_path}/one'" in result.stderr
         assert "Give --model a folder" in result.stderr
         assert run(*command, *place, "--model", tmp_path / "elsewhere").exit_code == 0
 

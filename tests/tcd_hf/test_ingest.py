@@ -287,10 +287,20 @@ def test_folders_stand_for_all_videos_below_them(make_index, clips, tmp_path):
     assert index.add(folder, workers=0).unchanged == index.paths
     (folder / "deeper" / "sea.mp4").unlink()
     assert index.refresh(folder, workers=0).removed == [str(folder / "deeper" / "sea.mp4")]
-    for place, error in ((tmp_path / "not mounted", FileNotFoundError), (tmp_path / "empty", ValueError)):
-        with pytest.raises(error, match=r"No such file or folder|No video found"):
+    (folder / "dangling.mp4").symlink_to(tmp_path / "nowhere")
+    report = index.refresh(folder, workers=0)
+    assert len(report.unchanged) == 3 and [Path(video.path).name for video in report.skipped] == ["dangling.mp4"]
+    shutil.move(folder, tmp_path / "elsewhere")
+    one = tmp_path / "elsewhere" / "shop.mp4"
+    for place, error in (
+        (folder, FileNotFoundError),
+        ([folder, one], FileNotFoundError),
+        (tmp_path / "empty", ValueError),
+    ):
+        with pytest.raises(error, match=r"(No such file or folder.*|No video found)\. Nothing was removed"):
             index.refresh(place, workers=0)
     assert len(index) == 3
+    assert len(index.refresh(tmp_path / "elsewhere", workers=0).removed) == 3
 
 
 def test_what_a_run_left_undone_that_was_killed_at_its_end_is_made_good(make_index, clips, monkeypatch):

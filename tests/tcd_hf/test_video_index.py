@@ -438,23 +438,32 @@ def test_readers_see_what_is_committed_while_a_writer_goes_on(make_index, clips,
     assert len(reader) == 4 and reader.search("star wars", top_k=1)[0].evidence == ["STAR WARS"]
 
 
-def test_a_search_that_lost_its_files_to_a_writer_is_made_again(filled, clips, code_reader, tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", [None, "duration < 60"])
+def test_a_question_that_lost_its_files_to_a_writer_is_asked_again(filled, code_reader, tmp_path, monkeypatch, where):
     from tcd_hf.index.retrieval import Retriever
 
     reader = VideoIndex.open(tmp_path / "index", make_tiny_model(), make_tiny_processor(code_reader))
-    (expected,), search, attempts = reader.search(QUERIES[:1]), Retriever.search, []
+    paths = reader.paths
 
-    def search_while_a_writer_compacts(self, *args, **kwargs):
-        attempts.append(self)
-        if len(attempts) == 1:
-            filled.remove(clips["sea.mp4"])
-            filled.compact()
-        return search(self, *args, **kwargs)
+    def meanwhile(name):
+        ask, attempts = getattr(Retriever, name), []
 
-    monkeypatch.setattr(Retriever, "search", search_while_a_writer_compacts)
-    (found,) = reader.search(QUERIES[:1])
-    assert [hit.path for hit in found] == [hit.path for hit in expected if hit.path != str(clips["sea.mp4"])]
-    assert len(attempts) == 2
+        def ask_while_a_writer_compacts(self, *args, **kwargs):
+            attempts.append(self)
+            if len(attempts) == 1:
+                filled.remove(paths.pop())
+                filled.compact()
+            return ask(self, *args, **kwargs)
+
+        monkeypatch.setattr(Retriever, name, ask_while_a_writer_compacts)
+        return attempts
+
+    reader.search(QUERIES[:1])
+    attempts = meanwhile("search")
+    (found,) = reader.search(QUERIES[:1], where=where)
+    assert sorted(hit.path for hit in found) == sorted(paths) and len(attempts) == 2
+    attempts = meanwhile("score")
+    assert reader.score(QUERIES).score.shape == (3, len(paths)) and len(attempts) == 2
 
 
 def test_other_failures_of_a_search_are_raised(filled, monkeypatch):
@@ -468,10 +477,30 @@ def test_other_failures_of_a_search_are_raised(filled, monkeypatch):
         filled.search(QUERIES[0])
 
 
-def test_a_model_that_was_trained_meanwhile_searches_in_evaluation_mode(filled):
-    hits = filled.search(QUERIES)
+def test_a_model_that_was_trained_meanwhile_searches_and_adds_in_evaluation_mode(filled, make_index, clips):
+    hits, rows = filled.search(QUERIES), filled._storage.read(["features"])
     filled.model.train()
     assert filled.search(QUERIES) == hits
+    other = make_index(name="other")
+    other.model.train()
+    other.add(clips.values(), workers=0)
+    assert other._storage.read(["features"]).equals(rows)
+
+
+def test_the_state_of_torch_around_a_search_does_not_matter(filled):
+    queries = np.eye(3, filled.metadata.dim, dtype=np.float32)
+
+    def nearest():
+        filled._retriever = None
+        return [rows.tolist() for rows in filled._ask(lambda retriever: retriever.recall.nearest(queries, 2))]
+
+    expected = nearest()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.device("meta"):
+            assert nearest() == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("config", [{"interaction": "tib"}, {"interaction": "tib", "use_patch_features": True}])
