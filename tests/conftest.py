@@ -131,3 +131,8 @@ def clip_inputs(num_texts: int = 3, num_videos: int = 3, seed: int = 0) -> dict[
         "ocr_attention_mask": ocr_attention_mask,
         "ocr_mask": ocr_mask,
     }
+
+
+def enable_checkpointing(model):
+    """`activation_checkpointing_enable` of transformers, which older releases know by another name."""
+    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()

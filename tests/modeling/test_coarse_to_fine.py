@@ -26,7 +26,7 @@ from tcd_hf.modeling.coarse_to_fine import (
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.outputs import TCDScoringTables
-from tests.conftest import NUM_FRAMES, TEXT_TOWER, TOWER, clip_inputs, randomise_fusion
+from tests.conftest import NUM_FRAMES, TEXT_TOWER, TOWER, clip_inputs, enable_checkpointing, randomise_fusion
 
 DIM = 16
 TIB = {"interaction": "tib"}
@@ -546,7 +546,7 @@ class TestForward:
     def test_activation_checkpointing_changes_nothing(self, make_model, options, num_pairs):
         plain, inputs = make_model(randomise=True, **options).train(), clip_inputs(num_pairs, num_pairs)
         checkpointed = copy.deepcopy(plain)
-        checkpointed.activation_checkpointing_enable()
+        enable_checkpointing(checkpointed)
         assert checkpointed.temporal_encoder.gradient_checkpointing
         losses = []
         for model in (plain, checkpointed):

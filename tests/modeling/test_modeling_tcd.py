@@ -12,7 +12,7 @@ from transformers import AutoModel, CLIPModel
 from tcd_hf.modeling import modeling_tcd
 from tcd_hf.modeling.backbones import encode_text
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tests.conftest import NUM_FRAMES
+from tests.conftest import NUM_FRAMES, enable_checkpointing
 
 ABLATIONS = [
     {},
@@ -254,7 +254,7 @@ class TestTraining:
     def test_activation_checkpointing_changes_nothing(self, make_model, tiny_inputs):
         plain = make_model(randomise=True, fusion_dropout=0.0).train()
         checkpointed = copy.deepcopy(plain)
-        checkpointed.activation_checkpointing_enable()
+        enable_checkpointing(checkpointed)
         assert checkpointed.is_activation_checkpointing
         losses = []
         for model in (plain, checkpointed):
