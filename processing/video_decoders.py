@@ -373,8 +373,10 @@ def _import(package: str):
 def _open_container(source: Source):
     """The container and its video stream, opened by PyAV."""
     av = _import("av")
+    # Old titles are not UTF-8, which PyAV before 19 takes for an error unless told otherwise.
+    options = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
-        container = av.open(source.rewound(), metadata_errors="replace")  # old titles are not UTF-8
+        container = av.open(source.rewound(), **options)
     except _read_errors() as error:
         if source.head[4:8] == b"ftyp" and isinstance(error, av.FFmpegError):
             cause = "its index (moov) is missing, as in a file that was cut off while it was written or copied"
