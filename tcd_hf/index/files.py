@@ -65,10 +65,7 @@ def absolute_path(path: str | os.PathLike) -> str:
 
 def absolute_paths(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> list[str]:
     """Paths, or one, as indexes name them; in the place of a folder all videos in it, see [`find_videos`]."""
-    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
-    entered: set[str] = set()
-    files = (_walk(os.fspath(path), entered) if os.path.isdir(path) else [path] for path in paths)
-    return [absolute_path(file) for group in files for file in group]
+    return list(map(absolute_path, _files([paths] if isinstance(paths, str | os.PathLike) else paths)))
 
 
 def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:
@@ -92,16 +89,21 @@ def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:
         if not os.path.lexists(path):
             raise FileNotFoundError(f"No such file or folder: {path}")
     found: dict[str, str] = {}
-    entered: set[str] = set()
-    for path in paths:
-        for file in _walk(path, entered) if os.path.isdir(path) else [path]:
-            found.setdefault(os.path.realpath(file), file)
+    for file in _files(paths):
+        found.setdefault(os.path.realpath(file), file)
     if not found:
         raise ValueError(
             f"No video found in {', '.join(paths)}: looked, in all subfolders too, for files ending in "
             f"{' '.join(sorted(VIDEO_EXTENSIONS))}. Name a file outright to have it read whatever its ending."
         )
     return list(found.values())
+
+
+def _files(paths: Iterable[str | os.PathLike]) -> Iterator[str | os.PathLike]:
+    """Paths, and in the place of a folder the videos in it; a folder is entered once."""
+    entered: set[str] = set()
+    for path in paths:
+        yield from _walk(os.fspath(path), entered) if os.path.isdir(path) else [path]
 
 
 def _walk(folder: str, entered: set[str]) -> Iterator[str]:

@@ -186,11 +186,10 @@ class Ingest:
                     row = row.set_column(place, row.schema.field(name), pa.array([value], row.schema.field(name).type))
                 self._add(row)
 
-    def _add(self, rows: pa.Table) -> None:
-        paths = rows["path"].to_pylist()
-        self._pending += [(path, rows.slice(place, 1)) for place, path in enumerate(paths)]
-        for path in paths:
-            self._done(self.report.replaced if path in self.known else self.report.added, path)
+    def _add(self, row: pa.Table) -> None:
+        path = row["path"][0].as_py()
+        self._pending.append((path, row))
+        self._done(self.report.replaced if path in self.known else self.report.added, path)
         due = time.monotonic() - self._committed > SECONDS_PER_COMMIT
         if due or len(self._pending) >= VIDEOS_PER_COMMIT:
             self._commit()
@@ -200,9 +199,10 @@ class Ingest:
             pending, self._pending = self._pending, []
             pending.sort(key=lambda row: self._rank[row[0]])  # rows that match alike are found in the order asked for
             for write, is_known in ((self.storage.append, False), (self.storage.upsert, True)):
-                if rows := [row for path, row in pending if (path in self.known) == is_known]:
-                    write(pa.concat_tables(rows))
-                    self.statistics.add(pa.concat_tables(rows))
+                if group := [row for path, row in pending if (path in self.known) == is_known]:
+                    rows = pa.concat_tables(group)
+                    write(rows)
+                    self.statistics.add(rows)
             self._save_statistics()
         self.storage.update_errors(
             {video.path: video.cause for video in self.report.skipped},
@@ -227,13 +227,11 @@ class Ingest:
 
     def _skip(self, video: SkippedVideo) -> None:
         self.report.skipped.append(video)
-        if self.on_video is not None:
-            self.on_video(video.path)
+        self.on_video(video.path)
 
     def _done(self, group: list[str], path: str) -> None:
         group.append(path)
-        if self.on_video is not None:
-            self.on_video(path)
+        self.on_video(path)
 
 
 def batch_size(model: TCDModel) -> int:

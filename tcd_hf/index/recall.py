@@ -137,7 +137,7 @@ class Recall:
         places = np.flatnonzero(scores >= least)
         places = places if allowed is None else allowed[places]
         exact = (self._vectors[places] * query).sum(axis=1)
-        return places[np.argsort(-exact, kind="stable")[:count]]
+        return places[largest(exact, count)]
 
     def _nearest_by_index(self, query: np.ndarray, count: int, where: str | None) -> np.ndarray:
         # By angle, as the index is made: vectors of videos have length 1, so the order is that of the dot products.

@@ -357,14 +357,14 @@ class VideoIndex:
         while True:
             version = self._latest().videos.version
             try:
-                return question(self._retrieval())
+                return question(self._retrieval(version))
             except (OSError, RuntimeError, ValueError):
                 if self._latest().videos.version == version:
                     raise
 
-    def _retrieval(self):
+    def _retrieval(self, version: int):
+        """What answers questions about the index at this version, which is the latest."""
         self._check_has_makers()
-        version = self._latest().videos.version
         if self._retriever is None or version != self._retriever_version:
             from tcd_hf.index.retrieval import Retriever
 
@@ -408,7 +408,7 @@ class VideoIndex:
             raise ValueError(f"No video found. {advice}")
         missing = [path for path in paths if not os.path.lexists(path)]
         lost = tuple(f"{path}/" for path in missing)
-        if len(missing) == len(paths) or any(path.startswith(lost) for path in self.paths):
+        if missing and (len(missing) == len(paths) or any(path.startswith(lost) for path in self.paths)):
             raise FileNotFoundError(f"No such file or folder: {missing[0]}. {advice}")
 
     def _remove(self, paths: Iterable[str], forget: Iterable[str]) -> list[str]:
