@@ -158,8 +158,37 @@ class TCDModel(TCDPreTrainedModel):
             ValueError: another number of frames or windows than the configuration's, or no OCR captions where the
                 model reads them.
         """
-        batch_size, num_frames = pixel_values_videos.shape[:2]
+        features = self.encode_videos(
+            pixel_values_videos, ocr_input_ids, ocr_attention_mask, pixel_attention_mask, spatial_shapes, **kwargs
+        )
+        fused = self.fuse(features.frame_embeds, features.ocr_embeds, ocr_mask, features.patch_embeds, **kwargs)
+        fused.vision_model_output, fused.ocr_model_output = features.vision_model_output, features.ocr_model_output
+        return fused
+
+    def encode_videos(
+        self,
+        pixel_values_videos: torch.Tensor,
+        ocr_input_ids: torch.Tensor | None = None,
+        ocr_attention_mask: torch.Tensor | None = None,
+        pixel_attention_mask: torch.Tensor | None = None,
+        spatial_shapes: torch.Tensor | None = None,
+        **kwargs,
+    ) -> TCDVideoFeatures:
+        """
+        The part of [`~TCDModel.get_video_features`] that runs the towers, nearly all of its cost; `fuse` is the rest.
+
+        Args:
+            pixel_values_videos, ocr_input_ids, ocr_attention_mask, pixel_attention_mask, spatial_shapes: see
+                [`~TCDModel.get_video_features`].
+
+        Returns:
+            [`TCDVideoFeatures`] with `frame_embeds`, `ocr_embeds` and `patch_embeds`, and the towers' outputs.
+
+        Raises:
+            ValueError: see [`~TCDModel.get_video_features`].
+        """
         self._check_inputs(pixel_values_videos, ocr_input_ids)
+        shape = pixel_values_videos.shape[:2]
         extras = {"pixel_attention_mask": pixel_attention_mask, "spatial_shapes": spatial_shapes}
         vision_output = self.backbone.get_image_features(
             pixel_values=pixel_values_videos.flatten(0, 1),
@@ -168,16 +197,14 @@ class TCDModel(TCDPreTrainedModel):
             **kwargs,
         )
         frame_embeds = nn.functional.normalize(vision_output.pooler_output, dim=-1)
-        frame_embeds = frame_embeds.unflatten(0, (batch_size, num_frames))
-
-        ocr_embeds = ocr_output = patch_embeds = None
+        features = TCDVideoFeatures(frame_embeds=frame_embeds.unflatten(0, shape), vision_model_output=vision_output)
         if self.config.use_patch_features:
             patch_embeds = project_patches(self.backbone, vision_output.last_hidden_state)
-            patch_embeds = nn.functional.normalize(patch_embeds, dim=-1).unflatten(0, (batch_size, num_frames))
+            features.patch_embeds = nn.functional.normalize(patch_embeds, dim=-1).unflatten(0, shape)
         if self.config.reads_ocr:
-            ocr_embeds, ocr_output = encode_captions(self.ocr_encoder, ocr_input_ids, ocr_attention_mask, **kwargs)
-        features = self.fuse(frame_embeds, ocr_embeds, ocr_mask, patch_embeds, **kwargs)
-        features.vision_model_output, features.ocr_model_output = vision_output, ocr_output
+            features.ocr_embeds, features.ocr_model_output = encode_captions(
+                self.ocr_encoder, ocr_input_ids, ocr_attention_mask, **kwargs
+            )
         return features
 
     def _check_inputs(self, pixel_values_videos, ocr_input_ids):
@@ -407,6 +434,35 @@ class TCDModel(TCDPreTrainedModel):
         scale = self.logit_scale.exp().float()
         return scale.clamp(max=MAX_LOGIT_SCALE) if self.config.interaction == "tib" else scale
 
+    def compute_losses(self, text_embeds: torch.Tensor, video_features: TCDVideoFeatures) -> TCDOutput:
+        """
+        The losses of pairs that are embedded already; nothing is gathered from other processes.
+
+        Args:
+            text_embeds (`torch.FloatTensor` of shape `(batch_size, dim)`): L2-normalised; text `i` describes video `i`.
+            video_features ([`TCDVideoFeatures`]): of `batch_size` videos.
+
+        Returns:
+            [`TCDOutput`] with the losses, float32, and the scores. With `interaction="tib"` the scores carry no
+            gradient: the losses have their own.
+
+        Raises:
+            ValueError: not as many texts as videos.
+        """
+        output = TCDOutput()
+        with full_precision(text_embeds.device):
+            if self.config.interaction == "tib":
+                losses = tib_losses(self, text_embeds, video_features, self._logits_scale())
+                with torch.no_grad():
+                    scores = self.score(text_embeds, video_features)
+            else:
+                scores = self.score(text_embeds, video_features)
+                losses = tcd_losses(self, text_embeds, video_features, scores.similarity, self._logits_scale())
+        for name, loss in losses.items():
+            setattr(output, name, loss)
+        self._add_scores(output, scores)
+        return output
+
     def _add_losses(self, output: TCDOutput):
         """Every process scores all texts against all videos; its own block of the scores goes to the output."""
         if output.text_embeds is None or output.video_features is None:
@@ -414,21 +470,11 @@ class TCDModel(TCDPreTrainedModel):
         batch_size = len(output.text_embeds)
         check_even_batches(batch_size, len(output.video_features.frame_embeds), output.text_embeds.device)
         texts = gather_with_gradient(output.text_embeds)
-        videos = output.video_features.map_videos(gather_with_gradient)
-        with full_precision(texts.device):
-            if self.config.interaction == "tib":
-                losses = tib_losses(self, texts, videos, self._logits_scale())
-                with torch.no_grad():  # the losses have scores of their own
-                    scores = self.score(output.text_embeds, output.video_features)
-            else:
-                scores = self.score(texts, videos)
-                losses = tcd_losses(self, texts, videos, scores.similarity, self._logits_scale())
-                start = world()[0] * batch_size
-                own = slice(start, start + batch_size)
-                scores = TCDScores(**{name: part[own, own] for name, part in scores.items()})
-        for name, loss in losses.items():
-            setattr(output, name, loss)
-        self._add_scores(output, scores)
+        whole = self.compute_losses(texts, output.video_features.map_videos(gather_with_gradient))
+        start = world()[0] * batch_size
+        own = slice(start, start + batch_size)
+        for name, value in whole.items():
+            setattr(output, name, value[own, own] if value.ndim else value)
 
 
 def check_shape(name: str, tensor: torch.Tensor, expected: tuple[int, ...]):
