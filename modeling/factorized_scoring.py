@@ -181,8 +181,10 @@ class Answers:
         if query is not None:
             asked = attention.q_proj(query).float().view(heads)[:, None] * attention.scaling
             self.key_weight = (asked @ attention.k_proj.weight.float().unflatten(0, heads))[:, 0]  # (H, dim)
-            # The key bias adds the same to the logits of all moments: the softmax does not see it.
-            self.offsets = self.key_weight @ type_embedding.float().T  # (H, N)
+            # The softmax does not see what the key bias adds to the logits of all moments alike: it is here so that
+            # no weight is without a gradient.
+            bias = (asked[:, 0] * attention.k_proj.bias.float().view(heads)).sum(dim=-1, keepdim=True)
+            self.offsets = self.key_weight @ type_embedding.float().T + bias  # (H, N)
 
     def values(self, moments):
         """What each moment `(B, N, dim)` adds to the clue per unit of gate and attention: `(B, H N, dim)`."""

@@ -41,7 +41,8 @@ class TCDModel(TCDPreTrainedModel):
 
     Either way a video has one coarse vector, by which a large collection can be searched first.
 
-    All weights but the SigLIP family's `logit_bias`, which the InfoNCE loss does not see, receive a gradient.
+    All weights receive a gradient but the SigLIP family's `logit_bias`, which the InfoNCE loss does not see, and, with
+    `use_distillation=False` and no dropout, two key biases, which no softmax sees.
 
     Args:
         config ([`TCDConfig`]): the model's configuration. Building from it gives random weights.
@@ -331,8 +332,9 @@ class TCDModel(TCDPreTrainedModel):
             video_features ([`TCDVideoFeatures`]): of `num_videos` videos.
             method (`str`, *optional*):
                 `"reference"` runs the method as written, pair by pair. `"factorized"` gives the same scores to
-                rounding, over 100 times as fast (scripts/benchmark_scoring.py), and is the default where it applies: in
-                evaluation mode with `text_condition="after"`, and always with `interaction="tib"`.
+                rounding, over 100 times as fast (scripts/benchmark_scoring.py), and is the default where it applies:
+                with `text_condition="after"` in evaluation mode, or in training without `fusion_dropout`; and always
+                with `interaction="tib"`.
 
         Returns:
             [`TCDScores`] of shape `(num_texts, num_videos)`, float32. With `interaction="tib"` the similarity is the

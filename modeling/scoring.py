@@ -118,15 +118,17 @@ def scoring_method(
 ) -> str:
     """The method that scores these; refuses what would fail later."""
     config = model.config
-    applies = config.interaction == "tib" or (config.text_condition == "after" and not model.training)
+    drops = model.training and config.fusion_dropout > 0  # a pair then has a clue of its own
+    applies = config.interaction == "tib" or (config.text_condition == "after" and not drops)
     if method is None:
         method = "factorized" if applies else "reference"
     if method not in ("reference", "factorized"):
         raise ValueError(f'`method` must be "reference" or "factorized", got {method!r}.')
     if method == "factorized" and not applies:
         raise ValueError(
-            'Factorised scoring needs evaluation mode (`model.eval()`) and `text_condition="after"`; got '
-            f'training={model.training} and "{config.text_condition}". Use `method="reference"`.'
+            'Factorised scoring needs `text_condition="after"`, and no dropout (`model.eval()`, or '
+            f'`fusion_dropout=0`); got "{config.text_condition}", training={model.training}, '
+            f'fusion_dropout={config.fusion_dropout}. Use `method="reference"`.'
         )
     if not len(text_embeds) or not len(video_features.frame_embeds):
         raise ValueError(

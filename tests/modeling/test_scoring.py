@@ -383,7 +383,9 @@ def test_factorized_is_the_default_where_it_is_exact(make_model, monkeypatch):
     after.score(TEXTS, features_of(after))
     before.score(TEXTS, features_of(before))
     after.train().score(TEXTS, features_of(after))
-    assert used == ["factorized", "reference", "reference"]
+    without_dropout = make_model(randomise=True, fusion_dropout=0.0).train()
+    without_dropout.score(TEXTS, features_of(without_dropout))
+    assert used == ["factorized", "reference", "reference", "factorized"]
     for model in (before, after):
         with pytest.raises(ValueError, match="Factorised scoring needs"):
             model.score(TEXTS, features_of(model), method="factorized")

@@ -1,0 +1,182 @@
+"""Which pairs meet in which batch, and how they become a model's inputs."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+
+from tcd_hf.training.randomness import CAPTIONS, ORDER, epoch_generator
+from tcd_hf.training.recipe import TrainingRecipe
+
+__all__ = ["BatchPlan", "PairCollator", "Pairs", "chunk_loader"]
+
+Key = tuple[int, int]  # row of a video, and which of its captions
+
+
+class BatchPlan:
+    """
+    The batches of every epoch. An epoch is a permutation of the videos, with one caption of each, both drawn by seed
+    and epoch alone, and cut into batches; what is left at its end waits for another epoch, because a smaller batch
+    would have fewer negatives.
+
+    Args:
+        dataset (`datasets.Dataset`): prepared; `captions` and, where videos are to be grouped, `group` are read.
+        batch_size (`int`): pairs of a step, over all processes.
+        seed (`int`, *optional*, defaults to 0)
+        group_by_negatives (`bool`, *optional*, defaults to `False`): keep videos of equal `group` in one batch. Only
+            where no whole group fits any more is one cut.
+
+    Raises:
+        ValueError: fewer videos than a batch holds, a video without a caption, or no groups to keep together.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int = 0, group_by_negatives: bool = False):
+        self.num_captions = np.array([len(captions) for captions in dataset["captions"]])
+        self.batch_size, self.seed = batch_size, seed
+        if len(dataset) < batch_size:
+            raise ValueError(
+                f"The split to train on has {len(dataset)} videos, too few for a batch of {batch_size}. Give a smaller "
+                "--batch_size."
+            )
+        if not self.num_captions.all():
+            bare = int((self.num_captions == 0).sum())
+            raise ValueError(
+                f"{bare} of {len(dataset)} videos to train on have no caption, the first in row "
+                f"{int(self.num_captions.argmin())}. Drop them: dataset.filter(lambda row: row['captions'])."
+            )
+        self.groups = _rows_by_group(dataset) if group_by_negatives else [[row] for row in range(len(dataset))]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.num_captions) // self.batch_size
+
+    def epoch(self, epoch: int) -> list[list[Key]]:
+        """The batches of an epoch, counted from 0."""
+        order = epoch_generator(self.seed, epoch, ORDER).permutation(len(self.groups))
+        draws = epoch_generator(self.seed, epoch, CAPTIONS).random(len(self.num_captions))
+        captions = (draws * self.num_captions).astype(int)
+        waiting = deque(self.groups[group] for group in order)
+        batches = (_take(waiting, self.batch_size) for _ in range(self.steps_per_epoch))
+        return [[(row, int(captions[row])) for row in batch] for batch in batches]
+
+    def steps(self, first: int, last: int) -> Iterator[list[Key]]:
+        """The batches of steps `first` to `last - 1`, counted from 0 over all epochs."""
+        for epoch in range(first // self.steps_per_epoch, -(-last // self.steps_per_epoch)):
+            start = epoch * self.steps_per_epoch
+            yield from self.epoch(epoch)[max(first - start, 0) : last - start]
+
+
+def _rows_by_group(dataset: Dataset) -> list[list[int]]:
+    if "group" not in dataset.column_names:
+        raise ValueError(
+            f"`group_by_negatives` needs a column `group`, but the data set has {dataset.column_names}. Leave it off, "
+            "or prepare a data set whose hard negatives are known."
+        )
+    groups: dict = {}
+    for row, name in enumerate(dataset["group"]):
+        groups.setdefault(("alone", row) if name is None else name, []).append(row)
+    return list(groups.values())
+
+
+def _take(waiting: deque, size: int) -> list[int]:
+    """Takes the next groups that fit whole off `waiting`; a last one is cut if none does."""
+    batch, too_large = [], []
+    while waiting and len(batch) < size:
+        group = waiting.popleft()
+        if len(batch) + len(group) <= size:
+            batch += group
+        else:
+            too_large.append(group)
+    waiting.extendleft(reversed(too_large))
+    if len(batch) < size:
+        group = waiting.popleft()
+        missing = size - len(batch)
+        batch += group[:missing]
+        waiting.appendleft(group[missing:])
+    return batch
+
+
+class Pairs(torch.utils.data.Dataset):
+    """Rows of a prepared data set, by row and caption: each with its `caption`, frames decoded."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset.select_columns(["captions", "frames", "ocr_captions"])
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: Key) -> dict:
+        row, caption = key
+        pair = self.dataset[row]
+        return {**pair, "caption": pair["captions"][caption]}
+
+
+class PairCollator:
+    """
+    Rows as the inputs of [`TCDModel`], with `return_loss=True`: for [`chunk_loader`], and for `transformers.Trainer`.
+
+    Args:
+        processor ([`TCDProcessor`]): of the model.
+    """
+
+    def __init__(self, processor):
+        self.processor = processor
+
+    def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | bool]:
+        """
+        Args:
+            rows (`list` of mappings): with `caption`, a text that describes the video; `frames`, PIL images, and
+                `ocr_captions`, of prepared data.
+        """
+        inputs = self.processor(
+            text=[row["caption"] for row in rows],
+            videos=[row["frames"] for row in rows],
+            ocr_captions=[row["ocr_captions"] for row in rows],
+        )
+        return {**inputs, "return_loss": True}
+
+
+class _ChunkKeys:
+    """Keys of the chunks of one process, step after step: what a loader is to load together."""
+
+    def __init__(self, plan: BatchPlan, first: int, last: int, share: slice, chunk_size: int):
+        self.plan, self.first, self.last, self.share, self.chunk_size = (plan, first, last, share, chunk_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for batch in self.plan.steps(self.first, self.last):
+            own = batch[self.share]
+            for start in range(0, len(own), self.chunk_size):
+                yield own[start : start + self.chunk_size]
+
+
+def chunk_loader(
+    dataset: Dataset, processor, plan: BatchPlan, recipe: TrainingRecipe, steps: tuple[int, int], share: slice
+) -> Iterator[list[dict]]:
+    """
+    What one process trains on: for each step, the chunks of its share of the batch, as inputs of the model.
+
+    Args:
+        dataset (`datasets.Dataset`): prepared.
+        processor ([`TCDProcessor`]): of the model.
+        plan ([`BatchPlan`]): of the data set.
+        recipe ([`TrainingRecipe`]): gives `chunk_size` and `num_workers`.
+        steps (`tuple[int, int]`): first step, and the one after the last.
+        share (`slice`): of every batch.
+    """
+    size = share.stop - share.start
+    chunk_size = min(recipe.chunk_size or size, size)
+    keys = _ChunkKeys(plan, *steps, share, chunk_size)
+    loader = iter(
+        DataLoader(
+            Pairs(dataset),
+            batch_sampler=keys,
+            collate_fn=PairCollator(processor),
+            num_workers=recipe.num_workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+    )
+    for _ in range(*steps):
+        yield [next(loader) for _ in range(-(-size // chunk_size))]

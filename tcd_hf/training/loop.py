@@ -1,0 +1,132 @@
+"""The training loop: batches in order, one update each, an evaluation and a checkpoint at the end of every epoch."""
+
+import logging
+import time
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from tqdm import tqdm
+
+from tcd_hf.data.prepared_data import check_prepared
+from tcd_hf.training.batching import BatchPlan, chunk_loader
+from tcd_hf.training.gradient_caching import backward_of_batch
+from tcd_hf.training.optimisation import make_optimizer, make_scheduler
+from tcd_hf.training.processes import check_processes, make_accelerator
+from tcd_hf.training.randomness import seed_step
+from tcd_hf.training.recipe import TrainingRecipe
+from tcd_hf.training.run import Run
+from tcd_hf.training.validation import check_validation
+
+__all__ = ["train"]
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    model, processor, datasets: Mapping[str, Dataset], recipe: TrainingRecipe, accelerator: Accelerator | None = None
+) -> dict[str, float]:
+    """
+    Trains a model. Under `output` of the recipe it leaves
+
+    - `best/`: model and processor for `from_pretrained`, best on the validation split by R@1 from text to video (ties:
+      mean reciprocal rank), or the last if there is no such split; `recipe.yaml` and `provenance.json` beside them;
+    - `training_log.jsonl`: losses of every step and its `seconds`, of which `loading_seconds` went by waiting for data;
+      and metrics of every epoch;
+    - `checkpoint.safetensors`: the last state. With `resume` a run continues from it as if it had never stopped.
+
+    Call it in every process. The test split is never read.
+
+    Args:
+        model ([`TCDModel`]): trained in place, not wrapped.
+        processor ([`TCDProcessor`]): of the model.
+        datasets (`Mapping[str, datasets.Dataset]`): prepared; split `train`, and `validation` if there is one.
+        recipe ([`TrainingRecipe`])
+        accelerator (`Accelerator`, *optional*): made by the recipe if not given.
+
+    Returns:
+        `dict[str, float]`: validation metrics of `best`; empty without a validation split, and in processes other than
+        the main one.
+
+    Raises:
+        ValueError: what does not fit together, or a run in `output` that was not asked to go on.
+    """
+    accelerator = accelerator or make_accelerator(recipe)
+    check_processes(accelerator.num_processes, recipe)
+    if accelerator.mixed_precision != recipe.mixed_precision:
+        raise ValueError(
+            f"`mixed_precision` of the recipe is {recipe.mixed_precision!r}, that of the accelerator "
+            f"{accelerator.mixed_precision!r}. Give both the same, or no accelerator."
+        )
+    check_inputs(model, processor, datasets, accelerator.num_processes)
+    plan = BatchPlan(datasets["train"], recipe.batch_size, recipe.seed, recipe.group_by_negatives)
+    num_steps = recipe.max_steps or recipe.epochs * plan.steps_per_epoch
+
+    model.to(accelerator.device).train()
+    if recipe.gradient_checkpointing:
+        # Older releases of transformers know it by another name.
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    optimizer = make_optimizer(model, recipe)
+    run = Run(model, processor, optimizer, recipe, accelerator)
+    run.start(len(datasets["train"]))
+    scheduler = make_scheduler(optimizer, recipe.warmup_share, num_steps, run.step)
+
+    size = recipe.batch_size // accelerator.num_processes
+    share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
+    loader = chunk_loader(datasets["train"], processor, plan, recipe, (run.step, num_steps), share)
+    progress = tqdm(total=num_steps, initial=run.step, disable=not accelerator.is_main_process)
+    while run.step < num_steps:
+        started = time.perf_counter()
+        chunks = next(loader)
+        loaded = time.perf_counter()
+        losses = backward_of_batch(model, chunks, accelerator, partial(seed_step, recipe.seed, run.step))
+        if not losses.loss.isfinite():
+            raise ValueError(
+                f"The loss of step {run.step + 1} is {losses.loss.item()}. Weights are as the last step left them; the "
+                "learning rates may be too high."
+            )
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+        rates = scheduler.get_last_lr()
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        run.step += 1
+        run.log(
+            run.step,
+            epoch=(run.step - 1) // plan.steps_per_epoch + 1,
+            **{name: value.item() for name, value in losses.items()},
+            grad_norm=norm.item(),
+            learning_rate=rates[-1],
+            backbone_learning_rate=rates[0],
+            seconds=round(time.perf_counter() - started, 4),
+            loading_seconds=round(loaded - started, 4),
+        )
+        progress.set_postfix(loss=f"{losses.loss.item():.4f}", refresh=False)
+        progress.update()
+
+        ends_epoch = run.step % plan.steps_per_epoch == 0 or run.step == num_steps
+        if ends_epoch and "validation" in datasets:
+            run.evaluate(datasets["validation"], recipe.chunk_size or size)
+        if ends_epoch or (recipe.save_every and run.step % recipe.save_every == 0):
+            run.save()
+    progress.close()
+    return run.end()
+
+
+def check_inputs(model, processor, datasets: Mapping[str, Dataset], num_processes: int) -> None:
+    """Refuses what would fail later, or train something else than meant."""
+    if "train" not in datasets:
+        raise ValueError(f'The data set needs a split "train"; it has {list(datasets)}.')
+    if processor.num_frames != model.config.num_frames:
+        raise ValueError(
+            f"The processor makes {processor.num_frames} frames of a video, the model takes {model.config.num_frames} "
+            "(`num_frames` of both)."
+        )
+    check_prepared(datasets["train"], processor)
+    if "validation" in datasets:
+        check_prepared(datasets["validation"], processor)
+        check_validation(datasets["validation"], num_processes)
+    else:
+        logger.warning('There is no split "validation": the last weights will count as the best.')

@@ -1,0 +1,114 @@
+"""What a run leaves on disk, and where it is: log, checkpoint, and the best model so far."""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+from accelerate import Accelerator
+from datasets import Dataset
+
+from tcd_hf.training.checkpointing import load_checkpoint, replace_folder, save_checkpoint
+from tcd_hf.training.processes import make_equal
+from tcd_hf.training.provenance import provenance
+from tcd_hf.training.recipe import TrainingRecipe, write_recipe
+from tcd_hf.training.training_log import TrainingLog
+from tcd_hf.training.validation import validate
+
+__all__ = ["Run"]
+
+logger = logging.getLogger(__name__)
+
+# What a resumed run may change: where things are and how the work is shared out, but nothing that its losses depend on.
+FREE_TO_CHANGE = {
+    *("model", "data", "output", "resume", "save_every", "report_to"),
+    *("num_processes", "num_workers", "chunk_size", "gradient_checkpointing"),
+}
+
+
+class Run:
+    """
+    A run under way: `step` updates were made, and `best` are the validation metrics of the model that was kept.
+
+    Args:
+        model ([`TCDModel`]), processor ([`TCDProcessor`]): what is trained.
+        optimizer (`torch.optim.AdamW`): see [`make_optimizer`].
+        recipe ([`TrainingRecipe`])
+        accelerator (`Accelerator`)
+    """
+
+    def __init__(self, model, processor, optimizer, recipe: TrainingRecipe, accelerator: Accelerator):
+        self.model, self.processor, self.optimizer = model, processor, optimizer
+        self.recipe, self.accelerator = recipe, accelerator
+        self.output = Path(recipe.output)
+        self.checkpoint = self.output / "checkpoint.safetensors"
+        self.step, self.best = 0, {}
+
+    def start(self, num_videos: int) -> None:
+        """Begins a run, or goes on with the one that was stopped; starts the log and the trackers."""
+        values = dataclasses.asdict(self.recipe)
+        self.identity = {name: value for name, value in values.items() if name not in FREE_TO_CHANGE}
+        self.identity["videos to train on"] = num_videos
+        self.output.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.exists():
+            self._resume()
+        make_equal(self.model)  # from here on no process reads what the main one may be replacing
+        self.log = TrainingLog(self.output / "training_log.jsonl", self.accelerator, self.step)
+        plain = {name: value if isinstance(value, (int, float)) else str(value) for name, value in values.items()}
+        self.accelerator.init_trackers("tcd-hf", config=plain)
+
+    def _resume(self) -> None:
+        if not self.recipe.resume:
+            raise ValueError(
+                f"{self.output} holds a run already. Give --resume to continue it, or another --output to start anew."
+            )
+        progress = load_checkpoint(self.checkpoint, self.model, self.optimizer)
+        before = progress["identity"]
+        changed = {
+            name: (before.get(name), value) for name, value in self.identity.items() if before.get(name) != value
+        }
+        if changed:
+            lines = [f"{name}: {old!r} then, {new!r} now" for name, (old, new) in changed.items()]
+            raise ValueError(
+                f"The run in {self.output} cannot go on, because its recipe has changed: {'; '.join(lines)}. "
+                "Give what it was started with, or another --output to start anew."
+            )
+        self.step, self.best = progress["step"], progress["best"]
+        logger.info("Resumed %s after step %d.", self.output, self.step)
+
+    def evaluate(self, dataset: Dataset, batch_size: int) -> None:
+        """Logs the metrics of a split, and keeps the model if it is better than all before."""
+        metrics = validate(self.model, self.processor, dataset, self.accelerator, batch_size)
+        if metrics is None:
+            return
+        self.log(self.step, **{f"validation/{name}": value for name, value in metrics.items()})
+        logger.info("Step %d: validation R@1 %.3f", self.step, metrics["t2v_R@1"])
+        order = ("t2v_R@1", "t2v_MRR")
+        if not self.best or [metrics[name] for name in order] > [self.best[name] for name in order]:
+            self.best = metrics
+            self._keep()
+
+    def _keep(self) -> None:
+        def write(folder: Path):
+            self.model.save_pretrained(folder)
+            self.processor.save_pretrained(folder)
+            write_recipe(self.recipe, folder / "recipe.yaml")
+            about = {"step": self.step, "validation": self.best, **provenance()}
+            (folder / "provenance.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+        replace_folder(self.output / "best", write)
+
+    def save(self) -> None:
+        """Replaces the checkpoint by the present state."""
+        if self.accelerator.is_main_process:
+            progress = {"step": self.step, "best": self.best, "identity": self.identity}
+            save_checkpoint(self.checkpoint, self.model, self.optimizer, progress)
+
+    def end(self) -> dict[str, float]:
+        """Ends log and trackers; the metrics of `best`, in the main process."""
+        if self.accelerator.is_main_process and not self.best:
+            self._keep()  # without a validation split the last is the best
+        self.log.close()
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+        return self.best if self.accelerator.is_main_process else {}

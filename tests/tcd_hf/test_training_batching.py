@@ -1,0 +1,108 @@
+"""Which pairs meet in which step, and what becomes of them."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from tcd_hf.training.batching import BatchPlan, PairCollator, Pairs, chunk_loader
+from tcd_hf.training.recipe import TrainingRecipe
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.training_data import make_split
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return make_split(14)
+
+
+def rows(batch):
+    return [row for row, _ in batch]
+
+
+def test_an_epoch_shows_every_video_once_but_for_what_makes_no_batch(dataset):
+    plan = BatchPlan(dataset, 4)
+    assert plan.steps_per_epoch == 3
+    for epoch in range(3):
+        batches = plan.epoch(epoch)
+        assert [len(batch) for batch in batches] == [4, 4, 4]
+        seen = [row for batch in batches for row in rows(batch)]
+        assert len(set(seen)) == 12 and set(seen) <= set(range(14))
+
+
+def test_order_and_captions_are_a_function_of_seed_and_epoch(dataset):
+    plan = BatchPlan(dataset, 4, seed=1)
+    assert plan.epoch(2) == BatchPlan(dataset, 4, seed=1).epoch(2)
+    assert plan.epoch(0) != plan.epoch(1) and plan.epoch(0) != BatchPlan(dataset, 4, seed=2).epoch(0)
+
+
+def test_a_caption_of_each_video_is_drawn_evenly_and_anew_each_epoch(dataset):
+    drawn = Counter(key for epoch in range(600) for batch in BatchPlan(dataset, 7).epoch(epoch) for key in batch)
+    assert {caption for row, caption in drawn if row == 5} == {0, 1, 2}  # video 5 has three captions
+    assert all(drawn[5, caption] == pytest.approx(200, abs=45) for caption in range(3))
+    assert drawn[0, 0] == 600  # video 0 has one
+
+
+def test_steps_go_on_anywhere(dataset):
+    plan = BatchPlan(dataset, 4)
+    whole = [batch for epoch in range(4) for batch in plan.epoch(epoch)]
+    for first, last in ((0, 12), (2, 5), (3, 6), (5, 6), (7, 11), (4, 4)):
+        assert list(plan.steps(first, last)) == whole[first:last]
+
+
+def test_groups_stay_together(dataset):
+    plan = BatchPlan(dataset, 6, group_by_negatives=True)  # groups of three rows, the last one of two
+    for epoch in range(20):
+        for batch in plan.epoch(epoch):
+            sizes = Counter(row // 3 for row in rows(batch))
+            assert len(batch) == len(set(rows(batch))) == 6
+            whole = [group for group, size in sizes.items() if size == (2 if group == 4 else 3)]
+            assert len(whole) >= len(sizes) - 2  # one that the batch before has cut, and one cut to fill this one
+    assert any(4 in {row // 3 for row in rows(batch)} for epoch in range(20) for batch in plan.epoch(epoch))
+    assert plan.epoch(0) != plan.epoch(1)
+
+
+def test_groups_larger_than_a_batch_and_rows_without_a_group(dataset):
+    names = ["large"] * 9 + [None] * 5
+    plan = BatchPlan(dataset.remove_columns("group").add_column("group", names), 4, group_by_negatives=True)
+    for epoch in range(10):
+        seen = [row for batch in plan.epoch(epoch) for row in rows(batch)]
+        assert len(seen) == len(set(seen)) == 12
+
+
+def test_what_cannot_be_cut_into_batches_is_refused(dataset):
+    with pytest.raises(ValueError, match="has 14 videos, too few for a batch of 15"):
+        BatchPlan(dataset, 15)
+    with pytest.raises(ValueError, match="column `group`"):
+        BatchPlan(dataset.remove_columns("group"), 4, group_by_negatives=True)
+    bare = [captions if row != 3 else [] for row, captions in enumerate(dataset["captions"])]
+    with pytest.raises(ValueError, match=r"1 of 14 videos .* first in row 3"):
+        BatchPlan(dataset.remove_columns("captions").add_column("captions", bare), 4)
+
+
+def test_collated_pairs_are_the_inputs_of_the_model(dataset):
+    processor = make_tiny_processor()
+    pairs = Pairs(dataset)
+    inputs = PairCollator(processor)([pairs[4, 1], pairs[0, 0]])
+    expected = processor(
+        text=[dataset[4]["captions"][1], dataset[0]["captions"][0]],
+        videos=[dataset[4]["frames"], dataset[0]["frames"]],
+        ocr_captions=[dataset[4]["ocr_captions"], dataset[0]["ocr_captions"]],
+    )
+    assert inputs.pop("return_loss") is True and inputs.keys() == expected.keys()
+    assert all(torch.equal(inputs[name], expected[name]) for name in expected)
+    assert inputs["ocr_mask"].tolist() == [[True] * 4, [False] * 4]
+    assert make_tiny_model()(**inputs, return_loss=True).loss.isfinite()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_shares_of_two_processes_make_up_the_batches(dataset, num_workers):
+    processor, plan = make_tiny_processor(), BatchPlan(dataset, 6)
+    recipe = TrainingRecipe("m", "d", "o", batch_size=6, chunk_size=2, num_workers=num_workers)
+    shares = [list(chunk_loader(dataset, processor, plan, recipe, (1, 3), slice(start, start + 3))) for start in (0, 3)]
+    whole = list(chunk_loader(dataset, processor, plan, TrainingRecipe("m", "d", "o"), (1, 3), slice(0, 6)))
+    assert [len(chunks) for chunks in whole] == [1, 1]
+    for step in range(2):
+        assert [len(chunk["input_ids"]) for chunk in shares[0][step]] == [2, 1]
+        together = [chunk["pixel_values_videos"] for share in shares for chunk in share[step]]
+        assert torch.equal(torch.cat(together), whole[step][0]["pixel_values_videos"])

@@ -1,0 +1,120 @@
+"""Recipes: from a file, from the command line, refused when they make no sense, written and read again."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tcd_hf.modeling.configuration_tcd import TCDConfig
+from tcd_hf.training.recipe import TrainingRecipe, parse_recipe, read_recipe, write_recipe
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+NEEDED = ["--model", "m", "--data", "d", "--output", "o"]
+FIELDS = {"model": "m", "data": "d", "output": "o"}
+
+
+def write(path: Path, **values) -> str:
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return str(path)
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path):
+    file = write(tmp_path / "recipe.yaml", model="m", data="d", batch_size=8, seed=3, gradient_checkpointing=True)
+    recipe = parse_recipe([file, "--output", "o", "--seed", "5", "--report-to", "tensorboard", "wandb"])
+    expected = {"batch_size": 8, "seed": 5, "gradient_checkpointing": True, "report_to": ["tensorboard", "wandb"]}
+    assert recipe == TrainingRecipe(**FIELDS, **expected)
+
+
+def test_switches_and_none():
+    recipe = parse_recipe([*NEEDED, "--resume", "--gradient_checkpointing", "--report_to", "none"])
+    assert recipe.resume and recipe.gradient_checkpointing and recipe.report_to == []
+
+
+def test_a_small_number_that_yaml_takes_for_a_string(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("learning_rate: 1e-5\nmax_grad_norm: .inf\n")
+    assert isinstance(yaml.safe_load(path.read_text())["learning_rate"], str)
+    recipe = parse_recipe([str(path), *NEEDED])
+    assert recipe.learning_rate == 1e-5 and recipe.max_grad_norm == float("inf")
+
+
+def test_overrides_as_mapping_and_as_json(tmp_path):
+    file = write(tmp_path / "recipe.yaml", **FIELDS, model_overrides={"use_ocr": False, "calibration_weight": 0.05})
+    assert parse_recipe([file]).model_overrides == {"use_ocr": False, "calibration_weight": 0.05}
+    recipe = parse_recipe([file, "--model_overrides", '{"use_ocr": true}'])  # in place of the file's
+    assert recipe.model_overrides == {"use_ocr": True}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--batch_sise", "4"], ["--batch_sise"]),
+        (["--batch", "4"], ["--batch"]),  # no abbreviations: a new field would change their meaning
+        (["--batch_size", "1"], ["batch_size", "negative"]),
+        (["--batch_size", "many"], ["batch_size", "many"]),
+        (["--max_steps", "0"], ["max_steps", "0"]),
+        (["--learning_rate", "-1"], ["learning_rate", "-1"]),
+        (["--learning_rate", "nan"], ["learning_rate", "nan"]),
+        (["--warmup_share", "1.5"], ["warmup_share", "1.5"]),
+        (["--max_grad_norm", "0"], ["max_grad_norm", "above 0"]),
+        (["--mixed_precision", "fp16"], ["fp16", "bf16"]),
+        (["--model_overrides", "use_ocr"], ["model_overrides", "JSON"]),
+        (["--model_overrides", "[1]"], ["model_overrides", "[1]"]),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_reason(arguments, words, capsys):
+    with pytest.raises(SystemExit) as error:
+        parse_recipe([*NEEDED, *arguments])
+    message = capsys.readouterr().err
+    assert error.value.code == 2 and all(word in message for word in words), message
+
+
+def test_files_that_are_no_recipe(tmp_path, capsys):
+    for arguments, words in (
+        ([write(tmp_path / "a.yaml", learning_rat=1)], "learning_rat"),
+        ([str(tmp_path / "none.yaml")], "none.yaml"),
+        ([write(tmp_path / "b.yaml", batch_size=4)], "required: --model"),
+    ):
+        with pytest.raises(SystemExit):
+            parse_recipe(arguments)
+        assert words in capsys.readouterr().err
+    (tmp_path / "c.yaml").write_text("- 1\n")
+    with pytest.raises(ValueError, match="must map fields"):
+        read_recipe(tmp_path / "c.yaml")
+
+
+def test_fp16_is_refused_in_python_too():
+    with pytest.raises(ValueError, match="bf16"):
+        TrainingRecipe(**FIELDS, mixed_precision="fp16")
+
+
+def test_a_written_recipe_gives_the_same_run(tmp_path):
+    recipe = TrainingRecipe(
+        **FIELDS, model_overrides={"num_frames": 4}, report_to=["wandb"], learning_rate=3e-7, max_grad_norm=float("inf")
+    )
+    write_recipe(recipe, tmp_path / "recipe.yaml")
+    assert set(read_recipe(tmp_path / "recipe.yaml")) == {each.name for each in dataclasses.fields(TrainingRecipe)}
+    assert parse_recipe([str(tmp_path / "recipe.yaml")]) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "overrides"),
+    [
+        ("tcd_textvr", {"batch_size": 42, "learning_rate": 1e-5}, {"interaction": "tcd", "calibration_weight": 0.1}),
+        ("tcd_m4_vitevqa", {"batch_size": 42, "backbone_learning_rate": 1e-6}, {"calibration_weight": 0.1}),
+        ("tcd_msrvtt", {"batch_size": 42, "epochs": 5}, {"calibration_weight": 0.05, "fusion_dropout": 0.3}),
+        (
+            "eercf_msrvtt",
+            {"batch_size": 240, "learning_rate": 1e-4, "backbone_learning_rate": 1e-7, "max_grad_norm": 1.0},
+            {"interaction": "tib", "coarse_loss_weight": 0.8, "tib_loss_weight": 0.2, "pearson_weight": 0.001},
+        ),
+    ],
+)
+def test_recipes_of_the_papers(name, expected, overrides):
+    recipe = parse_recipe([str(CONFIGS / f"{name}.yaml"), "--output", "o"])
+    assert recipe.model == "openai/clip-vit-base-patch32" and recipe.weight_decay == 0.2 and recipe.warmup_share == 0.1
+    assert expected.items() <= vars(recipe).items()
+    config = TCDConfig(**recipe.model_overrides)
+    assert overrides.items() <= config.to_dict().items() and config.num_frames == 12
+    assert set(recipe.model_overrides) <= set(TCDConfig.__dataclass_fields__)
