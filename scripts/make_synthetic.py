@@ -1,25 +1,37 @@
-"""Makes the synthetic scene-text benchmark: mp4 files and a metadata.jsonl for each split.
+"""Makes the synthetic scene-text benchmark: mp4 files and a metadata.jsonl for each split, or the prepared data set.
 
     python scripts/make_synthetic.py --out world --clips 1000 --splits test
+    python scripts/make_synthetic.py --out prepared --clips 2000 --splits train --prepared
 
 `load_dataset("videofolder", data_dir="world")` reads the folder; `caption` is the query, `kind` its kind, `negatives`
 the clips that nearly answer it. The same seed gives the same clips; files differ at most in how the encoder rounds.
+
+With `--prepared` no video is encoded and no text read: frames are painted at the size of the model's images, captions
+have the errors that an OCR engine was seen to make, and `load_from_disk("prepared")` gives what `scripts/prepare.py`
+makes of videos. Splits that the folder holds already stay.
 
 Needs the extras `[train-mini]` (words) and `[synthetic]` (fonts).
 """
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.data.synthetic_queries import SPLITS
+
+if TYPE_CHECKING:
+    from tcd_hf import TCDProcessor
+
+VIDEO_SIZE = 384  # pixels
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,14 +41,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the world (default: 0)")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=["test"], help="default: test")
     parser.add_argument("--clips", type=int, default=1000, help="of each split; 20 are one group of each kind")
-    parser.add_argument("--size", type=int, default=384, help="side of the frames, an even number of pixels")
-    parser.add_argument("--workers", type=int, default=1, help="processes that encode (default: 1)")
+    parser.add_argument(
+        "--size", type=int, help=f"side of the frames, an even number of pixels (default: {VIDEO_SIZE})"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that make clips (default: 1)")
+    parser.add_argument("--prepared", action="store_true", help="write the prepared data set, no videos")
+    parser.add_argument("--model", help="with --prepared: whose processor (default: of the package's checkpoint)")
     args = parser.parse_args(argv)
     for name in ("clips", "size", "workers"):
-        if getattr(args, name) < 1:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")
-    if args.size % 2:
+    if args.size and args.size % 2:
         parser.error(f"--size must be even, got {args.size}")
+    if args.prepared and args.size:
+        parser.error("--size is for videos: prepared frames have the size of the model's images")
+    if args.model and not args.prepared:
+        parser.error("--model is for --prepared: videos know no model")
+    make_splits = prepare_splits if args.prepared else write_splits
     if args.workers == 1:
         make_splits(args, map)
     else:
@@ -45,12 +66,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def make_splits(args: argparse.Namespace, mapper: Callable) -> None:
-    """Writes all clips; `mapper` is `map` or does the same elsewhere."""
+def write_splits(args: argparse.Namespace, mapper: Callable) -> None:
+    """Writes all clips as videos; `mapper` is `map` or does the same elsewhere."""
     for split in args.splits:
         folder = args.out / split
         folder.mkdir(parents=True, exist_ok=True)
-        write = partial(write_clip, folder, args.seed, split, args.size)
+        write = partial(write_clip, folder, args.seed, split, args.size or VIDEO_SIZE)
         rows = tqdm(mapper(write, range(args.clips)), split, args.clips)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (folder / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -61,6 +82,52 @@ def write_clip(folder: Path, seed: int, split: str, size: int, number: int) -> d
     clip = make_clip(seed, split, number)
     path = clip.write(folder / f"{number:06d}.mp4", size)
     return {"file_name": path.name, **clip.to_dict()}
+
+
+def prepare_splits(args: argparse.Namespace, mapper: Callable) -> None:
+    """Writes all clips as prepared rows."""
+    from datasets import Dataset, Features, Value
+    from datasets.arrow_writer import ArrowWriter
+
+    from tcd_hf.data.prepared_data import (
+        PREPARED_FEATURES,
+        describe_preparation,
+        image_size,
+        load_processor,
+        save_split,
+    )
+
+    processor = load_processor(args.model)
+    side = max(image_size(processor))
+    args.out.mkdir(parents=True, exist_ok=True)
+    for split in args.splits:
+        prepare = partial(prepare_clip, processor, side, args.seed, split)
+        with tempfile.TemporaryDirectory(dir=args.out) as folder:
+            rows = str(Path(folder, "rows.arrow"))
+            features = {**PREPARED_FEATURES, "group": Value("string")}
+            with ArrowWriter(path=rows, features=Features(features), writer_batch_size=64) as writer:
+                for row in tqdm(mapper(prepare, range(args.clips)), split, args.clips):
+                    writer.write(row)
+                writer.finalize()
+            made = Dataset.from_file(rows)
+            made.info.description = describe_preparation(processor)
+            save_split(made, args.out, split)
+
+
+def prepare_clip(processor: "TCDProcessor", side: int, seed: int, split: str, number: int) -> dict:
+    """One clip as a prepared row."""
+    from tcd_hf.data.prepared_data import prepare_video
+
+    clip = make_clip(seed, split, number)
+    texts = clip.captions(processor.num_frames, processor.window_scale, processor.ocr_fps)
+    captions = processor.captioner.caption_texts(texts, clip.duration)
+    return {
+        "video_id": f"{split}-{number:06d}",
+        "captions": [clip.query],
+        "query_types": [clip.kind],
+        "group": f"{split}-{min(number, *clip.negatives):06d}",
+        **prepare_video(processor, clip.frames(processor.num_frames, side), captions),
+    }
 
 
 if __name__ == "__main__":

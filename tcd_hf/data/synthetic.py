@@ -91,13 +91,26 @@ class SyntheticClip:
         centers = (np.arange(num_frames) + 0.5) * DURATION / num_frames
         return np.stack([painter.frame(np.floor(time * FPS + 1e-6) / FPS) for time in centers])
 
-    def captions(self, num_windows: int = 12) -> list[str]:
+    def captions(self, num_windows: int = 12, window_scale: float = 1.0, ocr_fps: float = 2.0) -> list[str]:
         """What an OCR engine makes of the windows, as measured: one caption each, `""` where nothing is read."""
-        rng = random.Random(f"{self.seed} {self.split} {self.number} read")
-        return [
-            " ".join(filter(None, (read_lettering(lettering, rng) for lettering in seen)))
-            for seen in seen_in_windows(self.scene, DURATION, num_windows)
+        return [" ".join(texts) for texts in self.readings(num_windows, window_scale, ocr_fps)]
+
+    def readings(self, num_windows: int = 12, window_scale: float = 1.0, ocr_fps: float = 2.0) -> list[list[str]]:
+        """The single texts that captions are made of, window by window, the largest first.
+
+        How a text is read in a window does not depend on where else in the window one looks.
+
+        Args:
+            window_scale, ocr_fps: see `WindowOCRCaptioner`. At 2 frames a second it looks at the middle of a window of
+                half a second and nowhere else, whatever the scale.
+        """
+        seen = seen_in_windows(self.scene, DURATION, num_windows, window_scale, ocr_fps)
+        name = f"{self.seed} {self.split} {self.number} read"
+        read = [
+            [read_lettering(lettering, random.Random(f"{name} {window} {lettering.text}")) for lettering in letterings]
+            for window, letterings in enumerate(seen)
         ]
+        return [list(filter(None, texts)) for texts in read]
 
     def iter_video(self, size: int = 384) -> Iterator[np.ndarray]:
         """All frames, `FPS` a second: RGB uint8 `(size, size, 3)`."""

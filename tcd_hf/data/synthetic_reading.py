@@ -40,9 +40,12 @@ def legibility(lettering: Lettering) -> str:
     return "blurred" if lettering.blur > 0.06 * height else "small" if height < 0.05 else "clear"
 
 
-def seen_in_windows(scene: Scene, duration: float, num_windows: int = 12) -> list[list[Lettering]]:
+def seen_in_windows(
+    scene: Scene, duration: float, num_windows: int = 12, window_scale: float = 1.0, ocr_fps: float = 2.0
+) -> list[list[Lettering]]:
     """The letterings that show when the captioner looks, window by window, the largest first."""
-    times = WindowOCRCaptioner(engine=None, num_windows=num_windows).sample_times(duration)
+    captioner = WindowOCRCaptioner(engine=None, num_windows=num_windows, window_scale=window_scale, ocr_fps=ocr_fps)
+    times = captioner.sample_times(duration)
     windows = np.array_split(times, num_windows)
     return [
         sorted(

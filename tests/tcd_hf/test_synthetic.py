@@ -321,6 +321,34 @@ class TestReading:
                  for lettering in seen for word in lettering.text.split()]  # fmt: skip
         assert 0.7 < np.mean([word in caption for word, caption in words]) < 0.99
 
+    def test_captions_are_their_readings(self, gallery):
+        for clip in gallery[:40]:
+            readings = clip.readings()
+            assert clip.captions() == [" ".join(texts) for texts in readings]
+            seen = seen_in_windows(clip.scene, DURATION)
+            assert all(len(read) <= len(shown) for read, shown in zip(readings, seen, strict=True))
+            assert all(all(texts) for texts in readings)
+
+    def test_a_text_is_read_alike_however_the_window_is_looked_at(self, gallery):
+        more = 0
+        for clip in gallery[:40]:
+            for few, many in zip(clip.readings(12, 0.2, 8.0), clip.readings(12, 1.0, 8.0), strict=True):
+                assert set(few) <= set(many)
+                more += len(many) > len(few)
+        assert more > 10
+
+    def test_window_scale_is_the_part_that_is_looked_at(self, gallery):
+        clip = next(clip for clip in gallery if clip.kind == "temporal")
+        for scale in (0.3, 0.7, 1.0):
+            windows = seen_in_windows(clip.scene, DURATION, 4, scale, 8.0)
+            for number, seen in enumerate(windows):
+                width = DURATION / 4 * scale
+                count = int(np.ceil(width * 8 - 1e-9))
+                center = (number + 0.5) * DURATION / 4
+                times = center - width / 2 + (np.arange(count) + 0.5) * width / count
+                expected = {text for text in clip.scene.letterings if any(text in clip.scene.seen(t) for t in times)}
+                assert set(seen) == expected
+
     def test_any_number_of_windows(self, gallery):
         assert [len(gallery[0].captions(count)) for count in (1, 5, 12, 32)] == [1, 5, 12, 32]
 

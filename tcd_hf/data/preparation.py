@@ -1,0 +1,241 @@
+"""Videos read once, so that training and evaluation never touch a video file again.
+
+```python
+report = prepare_dataset(load_retrieval_dataset("msvd", "MSVD", "Videos")["train"], processor, "prepared", "train")
+report.bad_videos       # {"3qqEKTPxLNs_1_15": "Cannot read the video ...: it is empty. ..."}
+```
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import repeat
+from pathlib import Path
+
+from datasets import Dataset, Features, Value, concatenate_datasets, load_from_disk
+
+from tcd_hf.index.cache import CacheError, CaptionCache
+from tcd_hf.index.files import file_stamp, hash_file
+from tcd_hf.index.fingerprints import caption_fingerprint, fingerprint, frame_fingerprint
+from tcd_hf.index.reading import describe_error
+from tcd_hf.processing.ocr_engines import OCREngineError, default_num_threads
+from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.video_reading import open_video
+
+from .prepared_data import (
+    JPEG,
+    PER_WINDOW,
+    PREPARED_FEATURES,
+    check_image_processor,
+    describe_preparation,
+    prepare_video,
+    save_split,
+)
+from .shipped_ocr import ocr_in_seconds
+
+__all__ = ["PreparationReport", "join_shards", "prepare_dataset", "prepare_videos", "shard_folder"]
+
+VERSION = 1  # raise it when rows change: what is prepared already is then prepared again
+PIECE = 128  # videos; a run that is killed reads at most so many again, and the text in them not again
+
+
+@dataclass(frozen=True)
+class PreparationReport:
+    """What became of the videos of a split.
+
+    Attributes:
+        num_videos (`int`): prepared.
+        bad_videos (`dict[str, str]`): ids of those that cannot be read, and are left out, with the cause.
+        fingerprint (`str`): of everything that the rows were made from.
+        reused (`bool`): whether all of it was there already.
+    """
+
+    num_videos: int
+    bad_videos: dict[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
+    reused: bool = False
+
+
+def prepare_videos(
+    batch: Mapping[str, list],
+    processor: TCDProcessor,
+    caption_cache: str | os.PathLike | None = None,
+    shipped_ocr: bool = False,
+) -> dict[str, list]:
+    """Reads videos; a function for `datasets.map`, which [`prepare_dataset`] calls with all that belongs to it.
+
+    The OCR engine is built in the process that reads. A video that cannot be read gives a row all the same, which says
+    why in the column `error`, `None` elsewhere.
+
+    Args:
+        batch (`dict[str, list]`): columns of [`load_retrieval_dataset`], `group` too if there is one.
+        processor (`TCDProcessor`): makes frames and captions.
+        caption_cache (`str | os.PathLike`, *optional*): folder where captions are kept by the content of videos, so
+            that no text is read twice. [`default_cache_dir`] when not given.
+        shipped_ocr (`bool`, *optional*, defaults to `False`): take the captions from the column `ocr` where it is not
+            `None`, in place of reading. Readings less confident than the processor's `min_confidence` are dropped.
+
+    Raises:
+        CacheError: the cache folder cannot be written.
+        OCREngineError, ImportError: the OCR engine or the decoder is not there, whatever the video.
+    """
+    cache, settings = CaptionCache(caption_cache), caption_fingerprint(processor.captioner)
+    ocr = batch["ocr"] if shipped_ocr else repeat(None, len(batch["video"]))
+    rows = []
+    for path, readings in zip(batch["video"], ocr, strict=True):
+        try:
+            rows.append(_read_video(path, readings, processor, cache, settings))
+        except (CacheError, OCREngineError, ImportError):
+            raise
+        except Exception as error:  # decoders raise what they like at broken files
+            rows.append({"error": describe_error(path, error)})
+    columns = {name: batch[name] for name in batch if name not in ("video", "ocr")}
+    return columns | {name: [row.get(name) for row in rows] for name in (*PER_WINDOW, "duration", "error")}
+
+
+def _read_video(path: str, ocr: list[dict] | None, processor: TCDProcessor, cache: CaptionCache, settings: str) -> dict:
+    captioner, captions, content = processor.captioner, None, None
+    with open_video(path, backend=processor.video_backend, num_threads=default_num_threads()) as video:
+        if ocr is not None:
+            sure = [one for one in ocr if one["confidence"] is None or one["confidence"] >= processor.min_confidence]
+            captions = captioner.caption_texts(ocr_in_seconds(sure, video.fps), video.duration)
+        elif processor.ocr_engine is not None:
+            content = hash_file(path)
+            captions = cache.load(content, settings)
+        frames, read = processor.read_video(video, with_captions=captions is None)
+    if captions is None and content is not None:
+        cache.save(content, settings, read)
+    return prepare_video(processor, frames, read if captions is None else captions)
+
+
+# a data set -----------------------------------------------------------------------------------------------------------
+def prepare_dataset(
+    dataset: Dataset,
+    processor: TCDProcessor,
+    folder: str | os.PathLike,
+    split: str,
+    num_proc: int = 1,
+    caption_cache: str | os.PathLike | None = None,
+    shipped_ocr: bool = False,
+) -> PreparationReport:
+    """Reads all videos of a split and saves the rows as `folder/split`.
+
+    Work is done in pieces of `PIECE` videos, each kept when it is done: a run that was killed goes on where it was. A
+    split that was prepared from the same files and captions with the same settings is not prepared again.
+
+    Args:
+        dataset (`Dataset`): columns of [`load_retrieval_dataset`], `group` too if there is one.
+        processor (`TCDProcessor`): makes frames and captions.
+        folder (`str | os.PathLike`): of the prepared data set; other splits in it stay.
+        split (`str`): name of this one.
+        num_proc (`int`, *optional*, defaults to 1): processes that read.
+        caption_cache, shipped_ocr: see [`prepare_videos`].
+
+    Returns:
+        [`PreparationReport`]: with those videos that cannot be read; they are left out.
+
+    Raises:
+        ValueError: no videos, or an image processor that would not leave frames alone that are its own.
+        CacheError, OCREngineError, ImportError: see [`prepare_videos`].
+    """
+    if not len(dataset):
+        raise ValueError(f"There are no videos to prepare in the split {split!r}: of a small set make fewer shards.")
+    check_image_processor(processor)
+    pieces = [dataset.select(range(first, min(first + PIECE, len(dataset)))) for first in range(0, len(dataset), PIECE)]
+    settings = {
+        "version": VERSION,
+        "frames": frame_fingerprint(processor),
+        "captions": caption_fingerprint(processor.captioner),
+        "shipped_ocr": shipped_ocr,
+        "jpeg": JPEG,
+    }
+    names = [fingerprint({"rows": _what_rows_are_made_from(piece), **settings}) for piece in pieces]
+    whole = fingerprint({"pieces": names})
+    done = _read_report(Path(folder, split))
+    if done is not None and done.fingerprint == whole:
+        return PreparationReport(done.num_videos, done.bad_videos, whole, reused=True)
+
+    kept = {name: kind for name, kind in dataset.features.items() if name not in ("video", "ocr")}
+    features = Features({**PREPARED_FEATURES, **kept, "error": Value("string")})
+    working = Path(folder, f".{split}.pieces")
+    working.mkdir(parents=True, exist_ok=True)
+    rows = concatenate_datasets(
+        [
+            piece.map(
+                prepare_videos,
+                batched=True,
+                batch_size=8,
+                writer_batch_size=64,
+                num_proc=min(num_proc, len(piece)) if num_proc > 1 else None,
+                remove_columns=dataset.column_names,
+                features=features,
+                fn_kwargs={"processor": processor, "caption_cache": caption_cache, "shipped_ocr": shipped_ocr},
+                cache_file_name=str(working / f"{name}.arrow"),
+                load_from_cache_file=True,
+                new_fingerprint=name,
+                desc=f"{split}, piece {number} of {len(pieces)}",
+            )
+            for number, (piece, name) in enumerate(zip(pieces, names, strict=True), start=1)
+        ]
+    )
+    causes = list(rows["error"])
+    bad = {name: cause for name, cause in zip(dataset["video_id"], causes, strict=True) if cause is not None}
+    prepared = rows.remove_columns("error").select([row for row, cause in enumerate(causes) if cause is None])
+    prepared.info.description = describe_preparation(processor)
+    report = PreparationReport(len(prepared), bad, whole)
+    save_split(prepared, folder, split, asdict(report))
+    shutil.rmtree(working)
+    return report
+
+
+def _what_rows_are_made_from(piece: Dataset) -> list[dict]:
+    """The rows themselves, and what shows that a file is not the one it was."""
+    stamps = [file_stamp(path) if os.path.isfile(path) else None for path in piece["video"]]
+    return [{**row, "stamp": stamp} for row, stamp in zip(piece, stamps, strict=True)]
+
+
+# folders --------------------------------------------------------------------------------------------------------------
+def _read_report(folder: Path) -> PreparationReport | None:
+    path = folder / "preparation.json"
+    return PreparationReport(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def shard_folder(folder: str | os.PathLike, shard: int, num_shards: int) -> Path:
+    """Where in a folder of a prepared data set the share of one machine is put, see [`join_shards`]."""
+    return Path(folder, "shards", f"{shard:05d}-of-{num_shards:05d}")
+
+
+def join_shards(folder: str | os.PathLike) -> dict[str, PreparationReport]:
+    """Joins the shares of all machines: `folder/shards/...`, which stay, become the splits of `folder`.
+
+    Returns:
+        `dict[str, PreparationReport]`: of each split.
+
+    Raises:
+        ValueError: shards are missing, or were not prepared in the same way.
+    """
+    found = sorted(Path(folder, "shards").glob("*-of-*"))
+    if not found:
+        raise ValueError(f"{folder} holds no shards. Prepare them with --shard and --num-shards first.")
+    num_shards = int(found[0].name.partition("-of-")[2])
+    shards = [shard_folder(folder, shard, num_shards) for shard in range(num_shards)]
+    splits = sorted({path.parent.name for shard in found for path in shard.glob("[!.]*/state.json")})
+    missing = [str(shard / split) for split in splits for shard in shards if not (shard / split).is_dir()]
+    others = [str(shard) for shard in found if shard not in shards]
+    if missing:
+        raise ValueError(f"Shards are missing: {', '.join(missing)}. Prepare them, or delete other shards of no use.")
+    if others:
+        raise ValueError(f"Shards of another number of shards are in the way: {', '.join(others)}. Delete them.")
+    reports = {}
+    for split in splits:
+        parts = [load_from_disk(shard / split) for shard in shards]
+        if len({part.info.description for part in parts}) > 1:
+            raise ValueError(f"The shards of the split {split!r} were prepared with different processors.")
+        made = [_read_report(shard / split) for shard in shards]
+        bad = {name: cause for report in made for name, cause in report.bad_videos.items()}
+        whole = fingerprint({"shards": [report.fingerprint for report in made]})
+        reports[split] = PreparationReport(sum(report.num_videos for report in made), bad, whole)
+        save_split(concatenate_datasets(parts), folder, split, asdict(reports[split]))
+    return reports

@@ -1,0 +1,76 @@
+"""Videos beside a `metadata.jsonl` that describes them, as the videofolder of `datasets` has them."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict, Features, Value
+
+from .retrieval_datasets import FEATURES, MissingFilesError
+
+__all__ = ["load_video_folder"]
+
+FOLDER_FEATURES = Features({**FEATURES, "group": Value("string")})
+
+
+def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = None) -> DatasetDict:
+    """Loads `folder/SPLIT/metadata.jsonl`, such as `scripts/make_synthetic.py` writes it, one row per video.
+
+    A line is `{"file_name", "caption"}` and, where known, `"kind"`, the type of the query, and `"number"` with
+    `"negatives": [{"number"}]`, the members of its group of hard negatives. Lines of one file are captions of it. A
+    file name is relative to the split's folder and never leads out of it, by a link neither.
+
+    Args:
+        folder (`str | os.PathLike`): a folder of splits.
+        splits (`Sequence[str]`, *optional*): only these.
+
+    Returns:
+        `datasets.DatasetDict`: columns as in [`load_retrieval_dataset`], and `group`. A `video_id` is the split and the
+        name of the file without its ending, such as `"test-000012"`.
+
+    Raises:
+        MissingFilesError: lists all videos that are missing.
+        ValueError: no splits, a line in another form, or a file name that leads out of the folder.
+    """
+    found = {path.parent.name: path for path in sorted(Path(folder).glob("*/metadata.jsonl"))}
+    unknown = [split for split in splits or () if split not in found]
+    if unknown or not found:
+        raise ValueError(
+            f"{folder} holds {', '.join(found) or 'no splits'} (SPLIT/metadata.jsonl); asked for {unknown}."
+        )
+    rows = {split: _read_split(split, found[split]) for split in splits or found}
+    missing = {
+        f"videos ({split})": [row["video"] for row in of_split if not os.path.isfile(row["video"])]
+        for split, of_split in rows.items()
+    }
+    if any(missing.values()):
+        raise MissingFilesError(os.fspath(folder), {what: names for what, names in missing.items() if names})
+    return DatasetDict(
+        {split: Dataset.from_list(of_split, FOLDER_FEATURES, split=split) for split, of_split in rows.items()}
+    )
+
+
+def _read_split(split: str, metadata: Path) -> list[dict]:
+    rows: dict[str, dict] = {}
+    for number, text in enumerate(metadata.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            name, caption, kind = line["file_name"], line["caption"], line.get("kind")
+            members = [line["number"], *(other["number"] for other in line["negatives"])] if "negatives" in line else []
+            row = {
+                "video_id": f"{split}-{Path(name).with_suffix('').as_posix()}",
+                "video": (metadata.parent / name).as_posix(),
+                "captions": [],
+                "query_types": [],
+                "ocr": None,
+                "group": f"{split}-{min(members):06d}" if members else None,
+            }
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{metadata}, line {number}: not in the form of a videofolder ({error!r}).") from error
+        if not Path(os.path.realpath(row["video"])).is_relative_to(os.path.realpath(metadata.parent)):
+            raise ValueError(f"{metadata}, line {number}: {name!r} leads out of the folder. Put the video in it.")
+        row = rows.setdefault(row["video"], row)
+        row["captions"].append(caption)
+        row["query_types"].append(kind)
+    return list(rows.values())

@@ -1,0 +1,463 @@
+"""Prepared data: the same inputs as from the files, read once, whatever happens on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import Dataset, Features, Value, load_from_disk
+from transformers import CLIPImageProcessor, Siglip2ImageProcessor
+
+from tcd_hf.data import preparation
+from tcd_hf.data.preparation import join_shards, prepare_dataset, prepare_videos, shard_folder
+from tcd_hf.data.prepared_data import (
+    PREPARED_FEATURES,
+    check_image_processor,
+    check_prepared,
+    load_processor,
+    prepare_video,
+)
+from tcd_hf.data.retrieval_datasets import FEATURES, MissingFilesError
+from tcd_hf.data.video_folder import load_video_folder
+from tests.clips import coded_frame, text_clip, write_audio, write_clip
+from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, make_tiny_processor
+
+LEVELS = 30  # of 255, by which a pixel is off at most after JPEG
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def processor(code_reader):
+    return make_tiny_processor(code_reader)
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[str]:
+    """Paths of the videos that were opened, in order."""
+    opened = []
+
+    def open_video(path, **options):
+        opened.append(Path(path).name)
+        return real(path, **options)
+
+    real = preparation.open_video
+    monkeypatch.setattr(preparation, "open_video", open_video)
+    return opened
+
+
+def table(paths, ocr=None, **columns) -> Dataset:
+    """Rows as `load_retrieval_dataset` gives them."""
+    rows = [
+        {
+            "video_id": Path(path).stem,
+            "video": str(path),
+            "captions": [f"a video of {Path(path).stem}", "another caption"],
+            "query_types": ["text", None],
+            "ocr": ocr,
+            **columns,
+        }
+        for path in paths
+    ]
+    extra = {name: Value("string") for name in columns}
+    return Dataset.from_list(rows, Features({**FEATURES, **extra}), split="train")
+
+
+def pixels(dataset: Dataset) -> np.ndarray:
+    return np.array([[np.asarray(frame) for frame in frames] for frames in dataset["frames"]]).astype(int)
+
+
+def without_frames(dataset: Dataset) -> list[dict]:
+    return list(dataset.remove_columns("frames"))
+
+
+class TestRows:
+    def test_inputs_are_those_of_the_files(self, clips, processor, tmp_path):
+        report = prepare_dataset(table(clips.values(), group="g"), processor, tmp_path / "out", "train")
+        assert report.num_videos == 4 and report.bad_videos == {} and not report.reused
+        rows = load_from_disk(tmp_path / "out")["train"]
+        assert rows.features == {**PREPARED_FEATURES, "group": Value("string")}
+        expected = processor(text=["x"], videos=list(clips.values()))
+        made = processor(text=["x"], videos=list(rows["frames"]), ocr_captions=list(rows["ocr_captions"]))
+        for name in ("ocr_input_ids", "ocr_attention_mask", "ocr_mask"):
+            assert made[name].equal(expected[name])
+        deviation = np.array(processor.image_processor.image_std).reshape(3, 1, 1) * 255
+        error = np.abs((made.pixel_values_videos - expected.pixel_values_videos).numpy() * deviation)
+        assert error.max() <= LEVELS and error.mean() < 2
+        assert expected.pixel_values_videos.std() > 0.5
+
+    def test_columns(self, clips, processor, tmp_path):
+        prepare_dataset(table([clips["airport.mp4"]], group="g"), processor, tmp_path / "out", "train")
+        (row,) = without_frames(load_from_disk(tmp_path / "out")["train"])
+        captions = processor.caption(clips["airport.mp4"])[0]
+        assert captions[0].text and not captions[3].text
+        assert row == {
+            "video_id": "airport",
+            "captions": ["a video of airport", "another caption"],
+            "query_types": ["text", None],
+            "ocr_captions": [caption.text for caption in captions],
+            "ocr_mask": [True, True, False, False],
+            "window_starts": [0.0, 1.0, 2.0, 3.0],
+            "window_ends": [1.0, 2.0, 3.0, 4.0],
+            "duration": 4.0,
+            "group": "g",
+        }
+
+    def test_several_processes_give_the_same(self, clips, processor, tmp_path):
+        for num_proc in (1, 2):  # with a cache each: both read
+            out, own_cache = tmp_path / str(num_proc), tmp_path / f"cache {num_proc}"
+            prepare_dataset(table(clips.values()), processor, out, "train", num_proc, own_cache)
+        one, two = (load_from_disk(tmp_path / number)["train"] for number in "12")
+        assert one.features == two.features and list(one.with_format("arrow")) == list(two.with_format("arrow"))
+
+    def test_without_text(self, clips, cache, tmp_path):
+        prepare_dataset(table([clips["shop.mp4"]]), make_tiny_processor(None), tmp_path, "train")
+        (row,) = load_from_disk(tmp_path)["train"]
+        assert row["ocr_captions"] == [""] * NUM_FRAMES and row["ocr_mask"] == [False] * NUM_FRAMES
+        assert not cache.exists()
+
+    def test_shipped_ocr(self, clips, code_reader, tmp_path):
+        readings = [
+            {"text": "OPEN", "confidence": 0.9, "start_frame": 0, "end_frame": 6},
+            {"text": "shut", "confidence": None, "start_frame": 15, "end_frame": 20},
+            {"text": "blur", "confidence": 0.2, "start_frame": 0, "end_frame": 20},
+        ]
+        processor = make_tiny_processor(code_reader)
+        dataset = table([clips["shop.mp4"]], readings)
+        prepare_dataset(dataset, processor, tmp_path, "train", shipped_ocr=True)
+        assert load_from_disk(tmp_path)["train"]["ocr_captions"][0] == ["OPEN", "OPEN", "", "shut"]  # 5 frames a second
+        assert code_reader.images_read == 0
+        prepare_dataset(dataset, processor, tmp_path, "train")
+        assert "TESCO" in load_from_disk(tmp_path)["train"]["ocr_captions"][0][2]
+        read = code_reader.images_read
+        assert read > 0
+        other = table([clips["toys.mp4"]])  # nothing shipped for it
+        prepare_dataset(other, processor, tmp_path, "train", shipped_ocr=True)
+        assert load_from_disk(tmp_path)["train"]["ocr_captions"][0] == ["", "STAR WARS", "", ""]
+        assert code_reader.images_read > read
+
+    def test_under_datasets_map(self, clips, processor, reads, tmp_path):
+        table(clips.values()).save_to_disk(tmp_path / "table")
+        dataset = load_from_disk(tmp_path / "table")
+        features = Features({**PREPARED_FEATURES, "error": Value("string")})
+        for _ in range(2):
+            rows = dataset.map(
+                prepare_videos,
+                batched=True,
+                remove_columns=["video", "ocr"],
+                features=features,
+                fn_kwargs={"processor": processor},
+            )
+            assert len(reads) == 4  # the fingerprint is that of the first run, and its rows are taken
+        assert rows["error"][:] == [None] * 4 and rows[0]["frames"][0].size == (16, 16)
+
+
+class TestFrames:
+    @pytest.mark.parametrize(
+        "image_processor",
+        [
+            CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=64),
+            Siglip2ImageProcessor(patch_size=8, max_num_patches=64),
+        ],
+        ids=["CLIP", "NaFlex"],
+    )
+    def test_are_what_the_image_processor_makes(self, image_processor):
+        processor = make_tiny_processor()
+        processor.image_processor = image_processor
+        check_image_processor(processor)
+        frames = text_clip([("OPEN", 0, 9)], duration=0.4, size=(161, 90), color="red", background="navy")
+        captions = processor.captioner.caption_texts([""] * NUM_FRAMES, 4)
+        row = prepare_video(processor, frames, captions)
+        images = [PREPARED_FEATURES["frames"].feature.decode_example(frame) for frame in row["frames"]]
+        expected = processor(videos=[np.stack(frames)], ocr_captions=[[""] * NUM_FRAMES])
+        made = processor(videos=[images], ocr_captions=[[""] * NUM_FRAMES])
+        assert made.keys() == expected.keys()
+        for name in set(made) - {"pixel_values_videos"}:
+            assert made[name].equal(expected[name])
+        scale = 255 * max(image_processor.image_std)
+        error = (made.pixel_values_videos - expected.pixel_values_videos).abs() * scale
+        assert error.max() <= LEVELS and error.mean() < 2 and expected.pixel_values_videos.std() > 0.2
+
+    def test_would_be_cropped_twice(self, clips, tmp_path):
+        processor = make_tiny_processor()
+        processor.image_processor = CLIPImageProcessor(size={"shortest_edge": 20}, crop_size=16)
+        with pytest.raises(ValueError, match="same `size` and `crop_size`"):
+            prepare_dataset(table(clips.values()), processor, tmp_path, "train")
+
+
+class TestResuming:
+    @pytest.fixture(autouse=True)
+    def in_pieces(self, monkeypatch):
+        monkeypatch.setattr(preparation, "PIECE", 2)
+
+    def test_second_run_reads_nothing(self, clips, code_reader, processor, reads, tmp_path):
+        def prepare(dataset=None, by=processor):
+            return prepare_dataset(dataset or table(clips.values()), by, tmp_path / "out", "train")
+
+        first = prepare()
+        assert len(reads) == 4
+        rows = list(load_from_disk(tmp_path / "out")["train"].with_format("arrow"))
+        read = code_reader.images_read
+        again = prepare(by=make_tiny_processor(CodeReader(code_reader.texts)))
+        assert again.reused and again.fingerprint == first.fingerprint and again.num_videos == 4
+        assert len(reads) == 4 and not list((tmp_path / "out").glob(".*"))
+
+        # other settings and other captions: prepared again, but no text is read twice
+        eight = make_tiny_processor(code_reader)
+        eight.image_processor = CLIPImageProcessor(size={"shortest_edge": 8}, crop_size=8)
+        assert not prepare(by=eight).reused
+        assert load_from_disk(tmp_path / "out")["train"][0]["frames"][0].size == (8, 8)
+        assert not prepare(table(clips.values(), group="one")).reused
+        assert len(reads) == 12 and code_reader.images_read == read
+        assert not prepare().reused
+        assert list(load_from_disk(tmp_path / "out")["train"].with_format("arrow")) == rows
+
+    def test_a_file_that_changed_is_read_again(self, clips, processor, reads, tmp_path):
+        for _ in range(2):
+            prepare_dataset(table([clips["sea.mp4"]]), processor, tmp_path / "out", "train")
+        assert len(reads) == 1
+        write_clip(clips["sea.mp4"], [coded_frame(1)] * 20, fps=5)
+        report = prepare_dataset(table([clips["sea.mp4"]]), processor, tmp_path / "out", "train")
+        assert len(reads) == 2 and not report.reused
+        assert "TESCO" in load_from_disk(tmp_path / "out")["train"]["ocr_captions"][0][0]
+
+    def test_goes_on_after_an_interruption(self, clips, processor, reads, tmp_path, monkeypatch):
+        prepare_dataset(table(clips.values()), processor, tmp_path / "whole", "train")
+        del reads[:]
+        opened = preparation.open_video
+
+        def interrupted(path, **options):
+            if len(reads) == 3:
+                raise KeyboardInterrupt
+            return opened(path, **options)
+
+        monkeypatch.setattr(preparation, "open_video", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_dataset(table(clips.values()), processor, tmp_path / "out", "train")
+        assert not (tmp_path / "out" / "train").exists()
+        monkeypatch.setattr(preparation, "open_video", opened)
+        prepare_dataset(table(clips.values()), processor, tmp_path / "out", "train")
+        names = [path.name for path in clips.values()]
+        assert reads == names[:3] + names[2:]
+        one, two = (load_from_disk(tmp_path / name)["train"].with_format("arrow") for name in ("whole", "out"))
+        assert list(one) == list(two)
+
+    @pytest.mark.slow
+    def test_goes_on_after_kill_9(self, clips, processor, reads, tmp_path):
+        code = f"""
+import os, signal, sys
+from tcd_hf.data import preparation
+from tests.tcd_hf.conftest import CodeReader, make_tiny_processor
+from tests.tcd_hf.test_preparation import table
+opened, count = preparation.open_video, 0
+def open_video(path, **options):
+    global count
+    count += 1
+    if count == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return opened(path, **options)
+preparation.open_video, preparation.PIECE = open_video, 2
+processor = make_tiny_processor(CodeReader({processor.ocr_engine.texts!r}))
+preparation.prepare_dataset(table(sys.argv[2:]), processor, sys.argv[1], "train")
+"""
+        paths = [str(path) for path in clips.values()]
+        root = Path(__file__).parents[2]
+        command = [sys.executable, "-c", code, str(tmp_path / "out"), *paths]
+        killed = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not (tmp_path / "out" / "train").exists()
+        read = processor.ocr_engine.images_read
+        prepare_dataset(table(paths), processor, tmp_path / "out", "train")
+        assert reads == [Path(path).name for path in paths[2:]]
+        assert processor.ocr_engine.images_read > read  # the text of the fourth was not read yet
+        prepare_dataset(table(paths), processor, tmp_path / "whole", "train")
+        one, two = (load_from_disk(tmp_path / name)["train"].with_format("arrow") for name in ("whole", "out"))
+        assert list(one) == list(two)
+
+
+class TestBadVideos:
+    @pytest.fixture
+    def broken(self, tmp_path) -> list[Path]:
+        (tmp_path / "empty.mp4").touch()
+        (tmp_path / "words.mp4").write_text("this is no video")
+        write_audio(tmp_path / "sound.mp4")
+        return [tmp_path / name for name in ("empty.mp4", "words.mp4", "sound.mp4", "missing.mp4")]
+
+    @pytest.mark.parametrize("num_proc", [1, 2])
+    def test_are_dropped_and_reported(self, clips, broken, processor, num_proc, tmp_path, monkeypatch):
+        monkeypatch.setattr(preparation, "PIECE", 3)
+        paths = [clips["shop.mp4"], *broken[:3], clips["toys.mp4"], broken[3]]
+        for reused in (False, True):
+            report = prepare_dataset(table(paths), processor, tmp_path / "out", "train", num_proc)
+            assert report.reused == reused and report.num_videos == 2
+            assert list(report.bad_videos) == ["empty", "words", "sound", "missing"]
+            assert all(str(path) in cause for path, cause in zip(broken, report.bad_videos.values(), strict=True))
+        rows = load_from_disk(tmp_path / "out")["train"]
+        assert rows["video_id"][:] == ["shop", "toys"] and rows["ocr_mask"][1] == [False, True, False, False]
+        check_prepared(rows, processor)
+
+    def test_nothing_is_left(self, broken, processor, tmp_path):
+        report = prepare_dataset(table(broken), processor, tmp_path / "out", "train")
+        assert report.num_videos == 0 and len(report.bad_videos) == 4
+        with pytest.raises(ValueError, match="it has 0 rows"):
+            check_prepared(load_from_disk(tmp_path / "out")["train"], processor)
+
+    def test_an_engine_that_is_not_there_is_no_bad_video(self, clips, tmp_path, monkeypatch):
+        from tcd_hf.processing.ocr_engines import OCREngineError
+
+        def engine(images):
+            raise OCREngineError("no weights")
+
+        with pytest.raises(OCREngineError, match="no weights"):
+            prepare_dataset(table(clips.values()), make_tiny_processor(engine), tmp_path, "train")
+
+
+class TestShards:
+    def test_joined_equal_the_whole(self, clips, processor, tmp_path):
+        (tmp_path / "empty.mp4").touch()
+        dataset = table([*clips.values(), tmp_path / "empty.mp4"])
+        whole = prepare_dataset(dataset, processor, tmp_path / "whole", "train")
+        with pytest.raises(ValueError, match="holds no shards"):
+            join_shards(tmp_path / "out")
+        for shard in (2, 1, 0):
+            share = dataset.shard(3, shard, contiguous=True)
+            prepare_dataset(share, processor, shard_folder(tmp_path / "out", shard, 3), "train")
+            if shard:
+                with pytest.raises(ValueError, match="00000-of-00003/train"):
+                    join_shards(tmp_path / "out")
+        joined = join_shards(tmp_path / "out")
+        assert joined["train"].num_videos == whole.num_videos == 4
+        assert joined["train"].bad_videos == whole.bad_videos and list(whole.bad_videos) == ["empty"]
+        one, two = (load_from_disk(tmp_path / name)["train"] for name in ("whole", "out"))
+        assert list(one.with_format("arrow")) == list(two.with_format("arrow"))
+        assert one.info.description == two.info.description
+
+    def test_of_different_kinds_are_refused(self, clips, processor, tmp_path):
+        dataset = table(clips.values())
+        for shard, made_by in enumerate((processor, make_tiny_processor(None))):
+            share = dataset.shard(2, shard, contiguous=True)
+            prepare_dataset(share, made_by, shard_folder(tmp_path, shard, 2), "train")
+        with pytest.raises(ValueError, match="different processors"):
+            join_shards(tmp_path)
+        prepare_dataset(dataset.select([0]), processor, shard_folder(tmp_path, 0, 1), "train")
+        with pytest.raises(ValueError, match="another number of shards"):
+            join_shards(tmp_path)
+
+    def test_an_empty_share_is_refused(self, clips, processor, tmp_path):
+        with pytest.raises(ValueError, match="make fewer shards"):
+            prepare_dataset(table(clips.values()).select([]), processor, tmp_path, "train")
+
+
+class TestCheck:
+    @pytest.fixture
+    def rows(self, clips, processor, tmp_path) -> Dataset:
+        prepare_dataset(table(clips.values()), processor, tmp_path / "out", "train")
+        return load_from_disk(tmp_path / "out")["train"]
+
+    def test_what_fits(self, rows, processor):
+        check_prepared(rows, processor)
+        check_prepared(rows.select([3, 1]), processor)
+        description = json.loads(rows.info.description)
+        assert description["num_frames"] == NUM_FRAMES and description["image_size"] == [16, 16]
+        assert description["ocr_engine"] == "CodeReader"
+
+    def test_another_number_of_frames(self, rows, processor):
+        processor.num_frames = 12
+        with pytest.raises(ValueError, match=r"prepared with 4 frames a video, but the model takes 12"):
+            check_prepared(rows, processor)
+
+    def test_another_size(self, rows, processor):
+        processor.image_processor = CLIPImageProcessor(size={"shortest_edge": 24}, crop_size=24)
+        with pytest.raises(ValueError, match=r"frames of 16 x 16 pixels, .* makes 24 x 24 pixels"):
+            check_prepared(rows, processor)
+
+    def test_not_prepared(self, clips, processor):
+        with pytest.raises(ValueError, match=r"lacks the columns .*'frames'"):
+            check_prepared(table(clips.values()), processor)
+
+
+class TestLoadProcessor:
+    def test_the_packages_own(self):
+        assert load_processor().num_frames == 12
+        assert load_processor(num_frames=5).num_frames == 5
+
+    def test_of_a_dual_encoder(self, tmp_path, tiny_clip_config):
+        processor = make_tiny_processor()
+        tiny_clip_config.save_pretrained(tmp_path)
+        processor.image_processor.save_pretrained(tmp_path)
+        processor.tokenizer.save_pretrained(tmp_path)
+        loaded = load_processor(tmp_path, 7)
+        assert loaded.num_frames == 7 and loaded.image_processor.crop_size["height"] == 16
+
+
+class TestVideoFolder:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """`folder(line, ...)`: a folder whose test split has these lines and the videos 0.mp4 and sub/1.mp4."""
+        root = tmp_path / "world" / "test"
+        (root / "sub").mkdir(parents=True)
+        for name in ("0.mp4", "sub/1.mp4", "../../outside.mp4"):
+            write_clip(root / name, [coded_frame(1)] * 2)
+
+        def make(*lines):
+            text = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
+            (root / "metadata.jsonl").write_text(text, encoding="utf-8")
+            return root.parent
+
+        return make
+
+    def test_rows(self, folder):
+        made = folder(
+            {"file_name": "0.mp4", "caption": "a", "kind": "text", "number": 7, "negatives": [{"number": 5}]},
+            {"file_name": "sub/1.mp4", "caption": "b"},
+            {"file_name": "0.mp4", "caption": "c", "kind": "both", "number": 7, "negatives": []},
+        )
+        dataset = load_video_folder(made)
+        assert list(dataset) == ["test"]
+        assert list(dataset["test"]) == [
+            {
+                "video_id": "test-0",
+                "video": (made / "test" / "0.mp4").as_posix(),
+                "captions": ["a", "c"],
+                "query_types": ["text", "both"],
+                "ocr": None,
+                "group": "test-000005",
+            },
+            {
+                "video_id": "test-sub/1",
+                "video": (made / "test" / "sub" / "1.mp4").as_posix(),
+                "captions": ["b"],
+                "query_types": [None],
+                "ocr": None,
+                "group": None,
+            },
+        ]
+
+    @pytest.mark.parametrize("name", ["../../outside.mp4", "sub/../../../outside.mp4", "/etc/passwd", "link.mp4"])
+    def test_paths_that_leave_the_folder(self, folder, name, tmp_path):
+        made = folder({"file_name": "0.mp4", "caption": "a"}, {"file_name": name, "caption": "b"})
+        (made / "test" / "link.mp4").symlink_to(tmp_path / "outside.mp4")
+        with pytest.raises(ValueError, match=r"line 2: .* leads out of the folder"):
+            load_video_folder(made)
+
+    @pytest.mark.parametrize("line", ["no JSON", [], {"file_name": "0.mp4"}, {"file_name": 3, "caption": "a"}])
+    def test_lines_in_another_form(self, folder, line):
+        with pytest.raises(ValueError, match="line 1: not in the form"):
+            load_video_folder(folder(line))
+
+    def test_missing_videos_are_listed(self, folder):
+        lines = [{"file_name": f"{name}.mp4", "caption": "a"} for name in ("0", "gone", "lost")]
+        with pytest.raises(MissingFilesError, match=r"2 videos \(test\): .*gone.mp4, .*lost.mp4"):
+            load_video_folder(folder(*lines))
+
+    def test_unknown_split(self, folder):
+        with pytest.raises(ValueError, match=r"holds test .*asked for \['train'\]"):
+            load_video_folder(folder({"file_name": "0.mp4", "caption": "a"}), ["train"])

@@ -1,0 +1,184 @@
+"""scripts/prepare.py and scripts/make_synthetic.py --prepared: from videos, and without them, to the same data."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import load_from_disk
+
+from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def load_script(name: str):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+prepare, make_synthetic = load_script("prepare"), load_script("make_synthetic")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """Folder of a tiny model, which reads no text."""
+    folder = tmp_path_factory.mktemp("model")
+    make_tiny_model().save_pretrained(folder)
+    make_tiny_processor().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def folder(clips) -> Path:
+    """A videofolder of four videos in the split `train`, of which one cannot be read."""
+    split = clips["shop.mp4"].parent
+    clips["toys.mp4"].write_bytes(b"")
+    lines = [json.dumps({"file_name": name, "caption": f"about {name}"}) + "\n" for name in sorted(clips)]
+    (split / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
+    return split.rename(split.with_name("train")).parent
+
+
+class TestPrepare:
+    def test_videofolder(self, folder, model, tmp_path, capsys):
+        arguments = ["--videofolder", str(folder), "--model", model, "--out", str(tmp_path / "out")]
+        assert prepare.main(arguments) == 0
+        output = capsys.readouterr().out
+        assert "train: 3 videos prepared, 1 left out" in output
+        assert "train-toys: Cannot read the video" in output and "toys.mp4" in output
+        rows = load_from_disk(tmp_path / "out")["train"]
+        assert rows["video_id"][:] == ["train-airport", "train-sea", "train-shop"]
+        assert rows["captions"][0] == ["about airport.mp4"] and len(rows[0]["frames"]) == NUM_FRAMES
+        assert prepare.main(arguments) == 0
+        output = capsys.readouterr().out
+        assert "train: 3 videos found prepared, 1 left out" in output and "train-toys: Cannot" in output
+        assert prepare.main([*arguments, "--num-frames", "2"]) == 0
+        assert len(load_from_disk(tmp_path / "out")["train"][0]["frames"]) == 2
+
+    def test_shards(self, folder, model, tmp_path, capsys):
+        arguments = ["--videofolder", str(folder), "--model", model, "--out"]
+        assert prepare.main([*arguments, str(tmp_path / "whole")]) == 0
+        for shard in "01":
+            sharded = [*arguments, str(tmp_path / "out"), "--shard", shard, "--num-shards", "2", "--num-proc", "2"]
+            assert prepare.main(sharded) == 0
+        assert not (tmp_path / "out" / "train").exists()
+        capsys.readouterr()
+        assert prepare.main(["--join", "--out", str(tmp_path / "out")]) == 0
+        assert "train: 3 videos prepared, 1 left out" in capsys.readouterr().out
+        whole, joined = (load_from_disk(tmp_path / name)["train"].with_format("arrow") for name in ("whole", "out"))
+        assert list(whole) == list(joined)
+
+    def test_published_data_set(self, clips, model, tmp_path, capsys):
+        lines = ["key,vid_key,video_id,sentence", "ret0,msr0,shop,a shop", "ret1,msr1,gone,nothing"]
+        (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("\n".join(lines) + "\n")
+        arguments = ["--dataset", "msrvtt-1ka", "--annotations", str(tmp_path), "--videos", str(tmp_path)]
+        arguments += ["--splits", "test", "--model", model, "--out", str(tmp_path / "out"), "--no-ocr"]
+        assert prepare.main(arguments) == 1
+        assert "1 videos (test): gone" in capsys.readouterr().err
+        assert prepare.main([*arguments, "--skip-missing"]) == 0
+        assert load_from_disk(tmp_path / "out")["test"]["captions"][:] == [["a shop"]]
+
+    def test_nothing_prepared(self, folder, model, tmp_path, capsys):
+        for path in (folder / "train").glob("*.mp4"):
+            path.write_bytes(b"")
+        assert prepare.main(["--videofolder", str(folder), "--model", model, "--out", str(tmp_path / "out")]) == 1
+        assert "train: 0 videos prepared, 4 left out" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--dataset", "msvd"], "needs --annotations and --videos"),
+            (["--videofolder", "v", "--ocr", "o", "--skip-missing"], "--ocr, --skip-missing: only with --dataset"),
+            (["--videofolder", "v", "--num-proc", "0"], "--num-proc must be at least 1, got 0"),
+            (["--videofolder", "v", "--shard", "2", "--num-shards", "2"], "--shard must be from 0 to 1"),
+            (["--join", "--videofolder", "v"], "not allowed with"),
+            ([], "required"),
+        ],
+    )
+    def test_refusals(self, arguments, message, tmp_path, capsys):
+        with pytest.raises(SystemExit):
+            prepare.main([*arguments, "--out", str(tmp_path)])
+        assert message in capsys.readouterr().err
+
+
+class TestMakeSynthetic:
+    @pytest.fixture(autouse=True)
+    def needs_extras(self):
+        for name in ("faker", "english_words", "font_lato", "font_caladea", "font_fredoka_one", "font_amatic_sc"):
+            pytest.importorskip(name)
+
+    def test_prepared_as_from_files(self, model, tmp_path):
+        """As the videos give it, but for how they are compressed, resized, and read."""
+        many = ["--clips", "6", "--splits", "validation", "test"]
+        fast, world, slow = (tmp_path / name for name in ("fast", "world", "slow"))
+        assert make_synthetic.main(["--out", str(fast), *many, "--prepared", "--model", model]) == 0
+        assert make_synthetic.main(["--out", str(world), *many, "--size", "64"]) == 0
+        assert prepare.main(["--videofolder", str(world), "--model", model, "--out", str(slow)]) == 0
+        fast, slow = load_from_disk(fast), load_from_disk(slow)
+        assert sorted(fast) == sorted(slow) == ["test", "validation"]
+        for split in fast:
+            assert fast[split].features == slow[split].features
+            assert fast[split].info.description == slow[split].info.description
+            painted, decoded = (
+                [np.array(list(map(np.asarray, row["frames"]))) for row in one[split]] for one in (fast, slow)
+            )
+            errors = np.abs(np.array(painted)[:, None].astype(int) - np.array(decoded)[None]).mean(axis=(2, 3, 4, 5))
+            assert errors.diagonal().max() < 12 and len(errors) == 6
+            others = ["frames", "ocr_captions", "ocr_mask"]
+            assert list(fast[split].remove_columns(others)) == list(slow[split].remove_columns(others))
+        assert fast["test"]["group"][:] == ["test-000000"] * 4 + ["test-000004"] * 2
+
+    def test_row(self, model, tmp_path):
+        from tcd_hf.data.prepared_data import check_prepared
+        from tcd_hf.data.synthetic import make_clip
+
+        make_synthetic.main(["--out", str(tmp_path), "--clips", "20", "--prepared", "--model", model, "--seed", "5"])
+        rows = load_from_disk(tmp_path)["test"]
+        check_prepared(rows, make_tiny_processor())
+        clip = make_clip(5, "test", 13)
+        row = rows[13]
+        assert row["video_id"] == "test-000013" and row["group"] == "test-000012" and row["duration"] == 6
+        assert row["captions"] == [clip.query] and row["query_types"] == ["temporal"]
+        assert row["ocr_captions"] == clip.captions(NUM_FRAMES) and any(row["ocr_captions"])
+        assert row["window_starts"] == [0, 1.5, 3, 4.5] and row["window_ends"] == [1.5, 3, 4.5, 6]
+        error = np.abs(np.array(list(map(np.asarray, row["frames"]))).astype(int) - clip.frames(NUM_FRAMES, 16))
+        assert error.max() <= 40 and error.mean() < 3
+
+    @pytest.mark.slow
+    def test_workers_make_the_same(self, model, tmp_path):
+        arguments = ["--clips", "24", "--prepared", "--model", model]
+        make_synthetic.main(["--out", str(tmp_path / "1"), *arguments])
+        command = [sys.executable, str(SCRIPTS / "make_synthetic.py"), "--out", str(tmp_path / "2"), *arguments]
+        subprocess.run([*command, "--workers", "2"], check=True)
+        one, two = (load_from_disk(tmp_path / workers)["test"].with_format("arrow") for workers in "12")
+        assert list(one) == list(two) and len(one) == 24
+
+    def test_splits_are_added(self, model, tmp_path):
+        for split, clips in (("train", "2"), ("test", "3"), ("train", "4")):
+            arguments = ["--out", str(tmp_path), "--splits", split, "--clips", clips, "--prepared", "--model", model]
+            assert make_synthetic.main(arguments) == 0
+        assert {split: len(rows) for split, rows in load_from_disk(tmp_path).items()} == {"train": 4, "test": 3}
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--prepared", "--size", "64"], "--size is for videos"),
+            (["--model", "m"], "--model is for --prepared"),
+            (["--size", "33"], "--size must be even"),
+            (["--workers", "0"], "--workers must be at least 1"),
+        ],
+    )
+    def test_refusals(self, arguments, message, tmp_path, capsys):
+        with pytest.raises(SystemExit):
+            make_synthetic.main(["--out", str(tmp_path), *arguments])
+        assert message in capsys.readouterr().err
