@@ -150,9 +150,10 @@ def read_results(path: str | Path) -> Results:
         )
 
     try:
-        results = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda name: refuse(f"a {name}"))
+        written = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda name: refuse(f"a {name}"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         refuse(f"no JSON ({error})")
+    results = written.get("results") if isinstance(written, dict) else None
     if not isinstance(results, dict) or ALL_QUERIES not in results:
         refuse(f"no entry {ALL_QUERIES!r}")
     for kind, part in results.items():

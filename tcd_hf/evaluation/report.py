@@ -64,12 +64,17 @@ def to_markdown(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str
     return "\n".join(lines)
 
 
-def write_results(results: Mapping[str, Mapping[str, Mapping[str, float]]], path: str | Path) -> None:
-    """Writes results as JSON to `path`, and their table beside it, with the ending `.md`.
+def write_results(
+    results: Mapping[str, Mapping[str, Mapping[str, float]]],
+    path: str | Path,
+    about: Mapping[str, str | int] | None = None,
+) -> None:
+    """Writes `{"about": ..., "results": ...}` as JSON to `path`, and the same as Markdown beside it, ending in `.md`.
 
     Args:
         results (`Mapping`): as [`summarise_by_query_type`] gives them.
         path (`str` or `Path`): with the ending `.json`; its folder is made if need be.
+        about (`Mapping`, *optional*): what was measured and how, such as `{"dataset": "MSR-VTT", "split": "test"}`.
 
     Raises:
         ValueError: another ending.
@@ -77,6 +82,10 @@ def write_results(results: Mapping[str, Mapping[str, Mapping[str, float]]], path
     path = Path(path)
     if path.suffix != ".json":
         raise ValueError(f"path must end in .json, got {str(path)!r}.")
+    about = dict(about or {})
+    written = json.dumps({"about": about, "results": results}, ensure_ascii=False, indent=2)
+    facts = [f"- {name.replace('_', ' ')}: {value}\n" for name, value in about.items()]
+    table = "".join([*facts, "\n" if facts else "", to_markdown(results), "\n"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(to_markdown(results) + "\n", encoding="utf-8")
+    path.write_text(written + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(table, encoding="utf-8")

@@ -55,8 +55,16 @@ class TestFiles:
     def test_json_beside_the_table(self, tmp_path):
         results = summarise_by_query_type(RANKS, TYPES)
         write_results(results, tmp_path / "new" / "results.json")
-        assert json.loads((tmp_path / "new" / "results.json").read_text(encoding="utf-8")) == results
+        written = json.loads((tmp_path / "new" / "results.json").read_text(encoding="utf-8"))
+        assert written == {"about": {}, "results": results}
         assert (tmp_path / "new" / "results.md").read_text(encoding="utf-8") == to_markdown(results) + "\n"
+
+    def test_what_was_measured(self, tmp_path):
+        results, about = summarise_by_query_type(RANKS), {"dataset": "Town", "num_texts": 4}
+        write_results(results, tmp_path / "results.json", about)
+        assert json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["about"] == about
+        lines = (tmp_path / "results.md").read_text(encoding="utf-8")
+        assert lines == f"- dataset: Town\n- num texts: 4\n\n{to_markdown(results)}\n"
 
     def test_another_ending(self, tmp_path):
         with pytest.raises(ValueError, match=r"must end in \.json, got .*results\.md"):

@@ -17,6 +17,10 @@ def make_config(backbone_name: str = "", **options) -> TCDConfig:
     return TCDConfig(backbone_config=CLIPConfig(name_or_path=backbone_name), **options)
 
 
+def results_file(all_queries: dict) -> str:
+    return json.dumps({"about": {}, "results": {ALL_QUERIES: all_queries}})
+
+
 def parse(card: ModelCard) -> ModelCard:
     """The card as a reader of the file gets it."""
     return ModelCard(str(card), ignore_metadata_errors=False)
@@ -104,7 +108,7 @@ def test_a_local_folder_is_no_base_model(tmp_path, monkeypatch):
 
 class TestResults:
     def test_are_read_as_written(self, tmp_path):
-        write_results(RESULTS, tmp_path / "results.json")
+        write_results(RESULTS, tmp_path / "results.json", {"dataset": "Town"})
         assert read_results(tmp_path / "results.json") == RESULTS
 
     @pytest.mark.parametrize(
@@ -113,11 +117,11 @@ class TestResults:
             ("not json", "no JSON"),
             ("[]", "no entry 'all queries'"),
             (json.dumps({"text_queries": {}}), "no entry 'all queries'"),
-            (json.dumps({ALL_QUERIES: {}}), "'all queries' must have directions"),
-            (json.dumps({ALL_QUERIES: {"sideways": METRICS}}), "directions among"),
-            (json.dumps({ALL_QUERIES: {"t2v": {"R@1": 0.5}}}), "the count 'queries'"),
-            (json.dumps({ALL_QUERIES: {"t2v": METRICS | {"R@1": "0.5"}}}), "must hold numbers"),
-            (json.dumps({ALL_QUERIES: {"t2v": METRICS | {"R@1": float("nan")}}}), "a NaN"),
+            (results_file({}), "'all queries' must have directions"),
+            (results_file({"sideways": METRICS}), "directions among"),
+            (results_file({"t2v": {"R@1": 0.5}}), "the count 'queries'"),
+            (results_file({"t2v": METRICS | {"R@1": "0.5"}}), "must hold numbers"),
+            (results_file({"t2v": METRICS | {"R@1": float("nan")}}), "a NaN"),
         ],
     )
     def test_other_files_are_refused(self, tmp_path, content, cause):

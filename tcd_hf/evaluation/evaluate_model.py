@@ -1,0 +1,100 @@
+"""A model on a prepared data set: embed it, score every text against every video, rank, report."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from tcd_hf.data.prepared_data import check_prepared
+from tcd_hf.evaluation.embedding import embed_dataset
+from tcd_hf.evaluation.metrics import retrieval_ranks
+from tcd_hf.evaluation.report import summarise_by_query_type
+from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
+from tcd_hf.modeling.outputs import TCDVideoFeatures
+
+__all__ = ["MODES", "curves_by_query_type", "evaluate_model", "query_types_of", "rank"]
+
+MODES = ("full", "two-stage", "coarse")
+
+
+def evaluate_model(
+    model, processor, dataset: Dataset, mode: str = "full", top_k: int = 50, batch_size: int = 32, progress: bool = True
+) -> tuple[dict, dict[str, np.ndarray]]:
+    """Metrics of a model on a prepared data set, in both directions and by type of query where that is known.
+
+    Args:
+        model, processor, dataset, batch_size, progress: see [`embed_dataset`].
+        mode, top_k: see [`rank`].
+
+    Returns:
+        `tuple` of the results, as [`summarise_by_query_type`] gives them, and the ranks they summarise, as [`rank`]
+        gives them.
+
+    Raises:
+        ValueError: data prepared for another model; or see [`embed_dataset`] and [`rank`].
+    """
+    check_mode(mode)  # before hours of embedding
+    check_prepared(dataset, processor)
+    embeddings = embed_dataset(model, processor, dataset, batch_size, progress)
+    ranks = rank(model, *embeddings, mode=mode, top_k=top_k)
+    return summarise_by_query_type(ranks, query_types_of(dataset)), ranks
+
+
+@torch.inference_mode()
+def rank(
+    model,
+    text_embeds: torch.Tensor,
+    text_to_video: np.ndarray,
+    video_features: TCDVideoFeatures,
+    mode: str = "full",
+    top_k: int = 50,
+) -> dict[str, np.ndarray]:
+    """Ranks of the right answers by a model's scores of embeddings.
+
+    Args:
+        model ([`TCDModel`]): in evaluation mode.
+        text_embeds, text_to_video, video_features: as [`embed_dataset`] gives them.
+        mode (`"full"`, `"two-stage"` or `"coarse"`, *optional*, defaults to `"full"`): the whole score of every pair;
+            the whole score of the candidates that the coarse vectors name; or the coarse vectors alone.
+        top_k (`int`, *optional*, defaults to 50): candidates of a query, with `"two-stage"`.
+
+    Returns:
+        `dict[str, np.ndarray]`: by direction, as [`retrieval_ranks`] or [`two_stage_ranks`] gives them.
+
+    Raises:
+        ValueError: another mode; or see [`retrieval_ranks`] and [`two_stage_ranks`].
+    """
+    check_mode(mode)
+    if mode == "full":
+        return retrieval_ranks(model.score(text_embeds, video_features).similarity.cpu().numpy(), text_to_video)
+    coarse = (model.get_coarse_queries(text_embeds) @ video_features.coarse_embeds.float().T).cpu().numpy()
+    if mode == "coarse":
+        return retrieval_ranks(coarse, text_to_video)
+    if model.config.text_condition == "after":
+        video_features = model.precompute(video_features)
+    return two_stage_ranks(coarse, text_to_video, pair_scorer(model, text_embeds, video_features), top_k)
+
+
+def query_types_of(dataset: Dataset) -> list[str] | None:
+    """What kind of query each caption of a prepared data set is, in the order of [`embed_dataset`]; `None` if that is
+    known of none, `"other"` for one of which it is not."""
+    if "query_types" not in dataset.column_names:
+        return None
+    types = [each for of_video in dataset["query_types"] for each in of_video]
+    return [each or "other" for each in types] if any(types) else None
+
+
+def curves_by_query_type(
+    ranks: Mapping[str, np.ndarray], query_types: list[str] | None = None
+) -> dict[str, np.ndarray]:
+    """What [`plot_ranks`] draws: the ranks of both directions, and of text to video for each type of query."""
+    curves = {"text to video": ranks["t2v"], "video to text": ranks["v2t"]}
+    for name in dict.fromkeys(query_types or ()):
+        curves[f"text to video, {name}"] = ranks["t2v"][np.array(query_types) == name]
+    return curves
+
+
+def check_mode(mode: str):
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {list(MODES)}, got {mode!r}.")
