@@ -57,7 +57,7 @@ def pair_scores(
     blocks_of_texts = [slice(start, start + texts_per_block) for start in range(0, num_texts, texts_per_block)]
     columns = []
     for videos in video_features.split(videos_per_block):
-        videos = prepare(model, videos, method)
+        videos = prepare(model, videos, method, weights)
         blocks = [score_block(texts, videos) for texts in blocks_of_texts]
         columns.append({part: torch.cat([block[part] for block in blocks]) for part in blocks[0]})
     return TCDScores(**{part: torch.cat([column[part] for column in columns], dim=1) for part in columns[0]})
@@ -106,10 +106,11 @@ def block_scorer(model, text_embeds: torch.Tensor, method: str, weights: dict[st
     return FactorizedScorer(model, text)
 
 
-def prepare(model, videos: TCDVideoFeatures, method: str) -> TCDVideoFeatures:
+def prepare(model, videos: TCDVideoFeatures, method: str, weights: dict[str, float] | None = None) -> TCDVideoFeatures:
     """Videos in float32, and with their tables if the method reads them: once, however many texts they meet."""
     videos = videos.map_videos(lambda rows: rows.float() if rows.is_floating_point() else rows)
-    needs_tables = method == "factorized" and videos.scoring_tables is None
+    mixes_untabled = weights is not None and "tib_frame" not in weights
+    needs_tables = method == "factorized" and videos.scoring_tables is None and not mixes_untabled
     return model.precompute(videos) if needs_tables else videos
 
 

@@ -8,15 +8,17 @@ the clips that nearly answer it. The same seed gives the same clips; files diffe
 
 With `--prepared` no video is encoded and no text read: frames are painted at the size of the model's images, captions
 have the errors that an OCR engine was seen to make, and `load_from_disk("prepared")` gives what `scripts/prepare.py`
-makes of videos. Splits that the folder holds already stay.
+makes of videos. Splits that the folder holds already stay. `--text-pairs` adds rows to train on with the queries and
+captions of `tcd_hf.data.text_pairs` over the frames of some clip: texts of all kinds, with which frames are no help.
 
 Needs the extras `[train-mini]` (words) and `[synthetic]` (fonts).
 """
 
 import argparse
 import json
+import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -46,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that make clips (default: 1)")
     parser.add_argument("--prepared", action="store_true", help="write the prepared data set, no videos")
+    parser.add_argument("--text-pairs", type=int, default=0, help="with --prepared: rows of text pairs as well")
     parser.add_argument("--model", help="with --prepared: whose processor (default: of the package's checkpoint)")
     args = parser.parse_args(argv)
     for name in ("clips", "size", "workers"):
@@ -55,8 +58,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--size must be even, got {args.size}")
     if args.prepared and args.size:
         parser.error("--size is for videos: prepared frames have the size of the model's images")
-    if args.model and not args.prepared:
-        parser.error("--model is for --prepared: videos know no model")
+    if not args.prepared and (args.model or args.text_pairs):
+        parser.error("--model and --text-pairs are for --prepared: videos know no model")
+    if args.text_pairs < 0 or (args.text_pairs and args.splits != ["train"]):
+        parser.error("--text-pairs must be 0 or more, and is for the train split alone")
     make_splits = prepare_splits if args.prepared else write_splits
     if args.workers == 1:
         make_splits(args, map)
@@ -108,6 +113,8 @@ def prepare_splits(args: argparse.Namespace, mapper: Callable) -> None:
             with ArrowWriter(path=rows, features=Features(features), writer_batch_size=64) as writer:
                 for row in tqdm(mapper(prepare, range(args.clips)), split, args.clips):
                     writer.write(row)
+                for row in tqdm(text_pair_rows(processor, side, args.seed, args.text_pairs), total=args.text_pairs):
+                    writer.write(row)
                 writer.finalize()
             made = Dataset.from_file(rows)
             made.info.description = describe_preparation(processor)
@@ -128,6 +135,30 @@ def prepare_clip(processor: "TCDProcessor", side: int, seed: int, split: str, nu
         "group": f"{split}-{min(number, *clip.negatives):06d}",
         **prepare_video(processor, clip.frames(processor.num_frames, side), captions),
     }
+
+
+def text_pair_rows(processor: "TCDProcessor", side: int, seed: int, count: int) -> Iterator[dict]:
+    """Text pairs as prepared rows: the caption in a run of windows, with a stray one now and then elsewhere."""
+    from tcd_hf.data.prepared_data import prepare_video
+    from tcd_hf.data.text_pairs import TextPairGenerator
+
+    pairs, rng, windows = TextPairGenerator(seed), random.Random(f"{seed} text pairs"), processor.num_frames
+    for number, pair in enumerate(pairs.take(count)):
+        clip = make_clip(seed, "train", rng.randrange(1 << 20))
+        texts = [*pairs.take_strays(1), *[""] * (windows - 1)]
+        rng.shuffle(texts)
+        start = rng.randrange(windows)
+        for window in range(start, rng.randrange(start, windows) + 1):
+            texts[window] = pair.caption
+        yield {
+            "video_id": f"pair-{number:06d}",
+            "captions": [pair.query],
+            "query_types": ["text pair"],
+            "group": f"pairs-{pair.group:06d}",
+            **prepare_video(
+                processor, clip.frames(windows, side), processor.captioner.caption_texts(texts, clip.duration)
+            ),
+        }
 
 
 if __name__ == "__main__":

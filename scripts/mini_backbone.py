@@ -6,17 +6,23 @@ spelt with, and the last attention takes their mean, weighted by how rare tokens
 tokens before them ("named ..."). Training then adds what a bag cannot know. (Source: ours.)
 """
 
+import copy
 import json
 import math
 import random
 from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tokenizers import Tokenizer, models, trainers
 from torch import nn
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from tcd_hf import TCDConfig, TCDModel, TCDProcessor
 
 WEIGHT_DIM = 0  # of the text tower's hidden state: how much a token counts
 POSITION_DIMS = slice(1, 25)  # sinusoids of the position
@@ -258,3 +264,18 @@ def quieten_vision(model: CLIPModel, text_embeds: torch.Tensor, dims: int = 16) 
     quiet = directions[:, :dims]
     projection = model.visual_projection.weight
     projection.copy_(quiet @ quiet.T @ projection)
+
+
+# output --------------------------------------------------------------------------------------------------------------
+@torch.no_grad()
+def save_mini(model: CLIPModel, tokenizer: CLIPTokenizer, output: Path) -> None:
+    """Writes a TCDModel on these towers, float16, with its processor."""
+    size = model.config.vision_config.image_size
+    image_processor = CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
+    with ExitStack() as stack:  # the checkpoint stays inside the package that has its code: none is copied
+        for kind in (TCDConfig, TCDModel, TCDProcessor):
+            stack.enter_context(patch.object(kind, "_auto_class", None))
+        # no temporal layers: untrained they only copy, and would add half its size to the file
+        towers = copy.deepcopy(model).eval().half()
+        TCDModel.from_backbone(towers, temporal_num_layers=0).save_pretrained(output)
+        TCDProcessor(image_processor, tokenizer).save_pretrained(output)

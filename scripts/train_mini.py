@@ -15,11 +15,9 @@ import json
 import logging
 import random
 import time
-from contextlib import ExitStack
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 import yaml
@@ -30,14 +28,14 @@ from mini_backbone import (
     build_model,
     directions_of,
     quieten_vision,
+    save_mini,
     set_token_embeddings,
     tokenizer_variants,
     train_tokenizer,
 )
 from torch.nn.functional import embedding_bag, normalize
-from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizer
 
-from tcd_hf import TCDConfig, TCDModel, TCDProcessor
 from tcd_hf.data.text_pairs import TextPair, TextPairGenerator
 
 BETAS = (0.9, 0.98)
@@ -209,14 +207,7 @@ def save_checkpoint(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]
     """
     model = copy.deepcopy(model).eval()
     quieten_vision(model, encode_tower(model, tokenizer, texts))
-    size = model.config.vision_config.image_size
-    image_processor = CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
-    with ExitStack() as stack:  # the checkpoint stays inside the package that has its code: none is copied
-        for kind in (TCDConfig, TCDModel, TCDProcessor):
-            stack.enter_context(patch.object(kind, "_auto_class", None))
-        # no temporal layers: untrained they only copy, and would add half its size to the file
-        TCDModel.from_backbone(model.half(), temporal_num_layers=0).save_pretrained(output)
-        TCDProcessor(image_processor, tokenizer).save_pretrained(output)
+    save_mini(model, tokenizer, output)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -169,11 +169,31 @@ class TestMakeSynthetic:
             assert make_synthetic.main(arguments) == 0
         assert {split: len(rows) for split, rows in load_from_disk(tmp_path).items()} == {"train": 4, "test": 3}
 
+    def test_text_pairs(self, model, tmp_path):
+        from tcd_hf.data.text_pairs import TextPairGenerator
+
+        made = {}
+        for run in "12":
+            arguments = ["--splits", "train", "--clips", "2", "--text-pairs", "8", "--prepared", "--model", model]
+            assert make_synthetic.main(["--out", str(tmp_path / run), *arguments]) == 0
+            made[run] = load_from_disk(tmp_path / run)["train"]
+        rows, pairs = made["1"].select(range(2, 10)), TextPairGenerator(0).take(8)
+        assert rows["captions"][:] == [[pair.query] for pair in pairs]
+        assert len(set(rows["group"][:])) == 2 and not set(rows["group"][:]) & set(made["1"]["group"][:2])
+        for row, pair in zip(rows, pairs, strict=True):
+            windows = [window for window, text in enumerate(row["ocr_captions"]) if text == pair.caption]
+            assert windows == list(range(windows[0], windows[-1] + 1))  # one run
+            assert sum(bool(text) for text in row["ocr_captions"]) - len(windows) <= (1 if pair.caption else 0)
+        one, two = (made[run].with_format("arrow") for run in "12")
+        assert list(one) == list(two)
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["--prepared", "--size", "64"], "--size is for videos"),
-            (["--model", "m"], "--model is for --prepared"),
+            (["--model", "m"], "are for --prepared"),
+            (["--text-pairs", "4"], "are for --prepared"),
+            (["--prepared", "--text-pairs", "4", "--splits", "test"], "--text-pairs"),
             (["--size", "33"], "--size must be even"),
             (["--workers", "0"], "--workers must be at least 1"),
         ],
