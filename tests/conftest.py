@@ -7,7 +7,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything of the Hub is im
 
 import pytest
 import torch
-from transformers import CLIPConfig, Siglip2Config, SiglipConfig
+from transformers import (
+    CLIPConfig,
+    CLIPTextConfig,
+    ConvNextConfig,
+    Siglip2Config,
+    SiglipConfig,
+    VisionTextDualEncoderConfig,
+)
 
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
@@ -46,6 +53,14 @@ def tiny_siglip_config() -> SiglipConfig:
 def tiny_siglip2_config() -> Siglip2Config:
     """SigLIP 2 as "NaFlex": images come as patches, with their mask and shape."""
     return Siglip2Config(text_config=TEXT_TOWER, vision_config={**TOWER, "patch_size": 4, "num_patches": 16})
+
+
+@pytest.fixture(scope="session")
+def tiny_mixed_config() -> VisionTextDualEncoderConfig:
+    """Towers of two families, as in the package's checkpoint: an image tower without attention, CLIP's text tower."""
+    vision = ConvNextConfig(hidden_sizes=[8, 32], depths=[1, 1], num_stages=2, image_size=16, hidden_size=32)
+    text = CLIPTextConfig(**TEXT_TOWER)
+    return VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=16)
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,8 @@ def test_the_given_dict_is_not_changed():
 
 
 @pytest.mark.parametrize(
-    ("fixture", "width"), [("tiny_clip_config", 16), ("tiny_siglip_config", 32), ("tiny_siglip2_config", 32)]
+    ("fixture", "width"),
+    [("tiny_clip_config", 16), ("tiny_siglip_config", 32), ("tiny_siglip2_config", 32), ("tiny_mixed_config", 16)],
 )
 def test_the_joint_width_is_read_off_the_backbone(request, fixture, width):
     assert TCDConfig(backbone_config=request.getfixturevalue(fixture)).projection_dim == width
