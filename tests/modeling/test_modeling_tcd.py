@@ -224,7 +224,7 @@ class TestTraining:
         biases = {f"distillation.{name}_attention.k_proj.bias" for name in ("video", "ocr")}
         assert missing == (biases if asked_by_all and model.config.text_condition == "after" else set())
         # A bias on keys moves all logits of a softmax alike: its gradient is 0 but for rounding.
-        still = [n for n, weight in model.named_parameters() if not weight.grad.any() and "k_proj.bias" not in n]
+        still = [n for n, w in model.named_parameters() if "k_proj.bias" not in n and not w.grad.any()]
         # With random 8-token captions some tokens and places never occur; whole tables do.
         assert not still
 
