@@ -1,0 +1,151 @@
+"""One model of the ablation: built for its row, trained on encoded clips, ranked on a split."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from ablation_features import BLOCK, Features
+from ablation_isolated import IsolatedTokenModel
+from ablation_rows import BASE, FULL, ROWS, Row
+from torch.nn.functional import normalize
+
+from tcd_hf import TCDModel
+from tcd_hf.data.synthetic import GROUPS
+from tcd_hf.evaluation.metrics import retrieval_ranks
+from tcd_hf.evaluation.report import summarise_by_query_type
+from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
+from tcd_hf.training.optimisation import make_optimizer, make_scheduler
+
+__all__ = ["BLOCKS", "Recipe", "build_model", "embed", "evaluate", "kinds_of", "train", "train_and_evaluate"]
+
+BLOCKS = 2
+TOP_K = 50  # candidates of the second stage
+KINDS = [kind for kind, members in GROUPS.items() for _ in range(members)]  # of the clips of a block
+
+
+class Recipe(NamedTuple):
+    """The same for every row. Of the backbone the two projections and the logit scale are trained."""
+
+    steps: int
+    backbone_learning_rate: float
+    learning_rate: float
+    blocks: int = BLOCKS  # of clips, in a batch
+    warmup_share: float = 0.1
+    weight_decay: float = 0.2
+    max_norm: float = 1.0
+
+
+def build_model(row: Row, folder: Path, seed: int) -> TCDModel:
+    """A checkpoint's towers and projections under the row's own modules at their neutral start. Towers are frozen."""
+    trained = TCDModel.from_pretrained(folder, dtype=torch.float32)
+    overrides = {**BASE, "num_frames": trained.config.num_frames, **row.overrides}
+    torch.manual_seed(seed)
+    model = (IsolatedTokenModel if row.isolated else TCDModel).from_backbone(trained.backbone, **overrides)
+    for tower in (model.backbone.vision_model, model.backbone.text_model):
+        tower.requires_grad_(False)
+    return model
+
+
+def embed(model: TCDModel, row: Row, features: Features, clips: torch.Tensor):
+    """Embeddings of the clips' queries, and [`TCDVideoFeatures`] of the clips."""
+    backbone = model.backbone
+    texts = normalize(backbone.text_projection(features.queries[clips]), dim=-1)
+    frames = normalize(backbone.visual_projection(features.frames[clips]), dim=-1)
+    rows = features.tokens[clips] if row.isolated else features.captions[row.reading][clips]
+    ocr = normalize(backbone.text_projection(features.texts[rows]), dim=-1)
+    return texts, model.fuse(frames, ocr, rows > 0)  # row 0 is the empty text
+
+
+def train(model: TCDModel, row: Row, features: Features, recipe: Recipe, seed: int) -> dict[str, float]:
+    """Trains in place. Returns the seconds of a step (median), and the losses, means over the last tenth."""
+    model.train()
+    optimizer = make_optimizer(model, recipe)
+    scheduler = make_scheduler(optimizer, recipe.warmup_share, recipe.steps)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    seconds, history = [], []
+    for clips in batches(len(features.queries) // BLOCK, recipe, seed):
+        start = time.perf_counter()
+        output = model.compute_losses(*embed(model, row, features, clips))
+        optimizer.zero_grad()
+        output.loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, recipe.max_norm)
+        optimizer.step()
+        scheduler.step()
+        history.append({name: value.item() for name, value in output.items() if name.endswith("loss")})
+        seconds.append(time.perf_counter() - start)
+    model.eval()
+    last = history[-max(1, len(history) // 10) :]
+    return {"step_seconds": float(np.median(seconds))} | {
+        name: float(np.mean([losses[name] for losses in last])) for name in history[0]
+    }
+
+
+def batches(num_blocks: int, recipe: Recipe, seed: int) -> Iterator[torch.Tensor]:
+    """Clips of each step: whole blocks, which hold whole groups of hard negatives; every epoch in another order."""
+    rng = np.random.default_rng(seed)
+    order = np.empty(0, dtype=int)
+    for _ in range(recipe.steps):
+        if len(order) < recipe.blocks:
+            order = rng.permutation(num_blocks)
+        taken, order = np.split(order, [recipe.blocks])
+        yield torch.from_numpy((taken[:, None] * BLOCK + np.arange(BLOCK)).ravel())
+
+
+def kinds_of(num_clips: int) -> np.ndarray:
+    """Of the clips' queries."""
+    return np.array([KINDS[number % BLOCK] for number in range(num_clips)])
+
+
+@torch.inference_mode()
+def evaluate(model: TCDModel, row: Row, features: Features) -> dict[str, dict]:
+    """Every query of a split against all its clips.
+
+    Returns:
+        `dict`: metrics by kind as `summarise_by_query_type` gives them, and `binding`: the share of temporal queries
+        that score higher with their clip than with the one where object and text show at other times. Under `"full"`,
+        and for TCD itself under `"coarse"` and `"two-stage"`.
+    """
+    num_clips = len(features.queries)
+    own = np.arange(num_clips)
+    texts, videos = embed(model, row, features, torch.from_numpy(own))
+    similarity = model.score(texts, videos).similarity.numpy()
+    results = {"full": report(retrieval_ranks(similarity, own), similarity)}
+    if row is ROWS[FULL]:
+        coarse = (model.get_coarse_queries(texts) @ videos.coarse_embeds.T).numpy()
+        results["coarse"] = report(retrieval_ranks(coarse, own), coarse)
+        scorer = pair_scorer(model, texts, model.precompute(videos))
+        results["two-stage"] = report(two_stage_ranks(coarse, own, scorer, TOP_K), similarity)
+    return results
+
+
+def report(ranks: dict[str, np.ndarray], similarity: np.ndarray) -> dict:
+    kinds = kinds_of(len(similarity))
+    own = np.flatnonzero(kinds == "temporal")
+    differences = similarity[own, own] - similarity[own, own ^ 1]  # neighbours show the same at other times
+    binding = float(np.mean((differences > 0) + (differences == 0) / 2))
+    return {"metrics": summarise_by_query_type(ranks, kinds), "binding": binding}
+
+
+def train_and_evaluate(name: str, seed: int, recipe: Recipe, folder: Path, features: dict[str, Features], split: str):
+    """One run of the ablation, JSON-able. It depends on nothing but its arguments."""
+    row = ROWS[name]
+    model = build_model(row, folder, seed)
+    untrained = {"untrained": evaluate(model, row, features[split])["full"]} if row is ROWS[FULL] else {}
+    start = time.perf_counter()
+    training = train(model, row, features["train"], recipe, seed)
+    trained = time.perf_counter()
+    results = {**evaluate(model, row, features[split]), **untrained}
+    return {
+        "row": name,
+        "seed": seed,
+        "recipe": recipe._asdict(),
+        "split": split,
+        "training": {**training, "seconds": trained - start},
+        "evaluation_seconds": time.perf_counter() - trained,
+        "trained_parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
+        "logit_scale": model.logit_scale.item(),
+        "results": results,
+    }
