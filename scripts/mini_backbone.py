@@ -267,15 +267,19 @@ def quieten_vision(model: CLIPModel, text_embeds: torch.Tensor, dims: int = 16) 
 
 
 # output --------------------------------------------------------------------------------------------------------------
-@torch.no_grad()
-def save_mini(model: CLIPModel, tokenizer: CLIPTokenizer, output: Path) -> None:
-    """Writes a TCDModel on these towers, float16, with its processor."""
-    size = model.config.vision_config.image_size
+def build_mini(towers: nn.Module, tokenizer: CLIPTokenizer) -> tuple[TCDModel, TCDProcessor]:
+    """A TCDModel on a copy of these towers, its fusion neutral, and its processor."""
+    size = towers.config.vision_config.image_size
     image_processor = CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
-    with ExitStack() as stack:  # the checkpoint stays inside the package that has its code: none is copied
+    # no temporal layers: they serve the coarse vector alone, and would add half its size to the file
+    model = TCDModel.from_backbone(copy.deepcopy(towers).eval(), temporal_num_layers=0)
+    return model, TCDProcessor(image_processor, tokenizer)
+
+
+def save_mini(model: TCDModel, processor: TCDProcessor, output: Path) -> None:
+    """Writes both, the weights as float16, without code: the checkpoint stays inside the package that has it."""
+    with ExitStack() as stack:
         for kind in (TCDConfig, TCDModel, TCDProcessor):
             stack.enter_context(patch.object(kind, "_auto_class", None))
-        # no temporal layers: untrained they only copy, and would add half its size to the file
-        towers = copy.deepcopy(model).eval().half()
-        TCDModel.from_backbone(towers, temporal_num_layers=0).save_pretrained(output)
-        TCDProcessor(image_processor, tokenizer).save_pretrained(output)
+        copy.deepcopy(model).half().save_pretrained(output)
+        processor.save_pretrained(output)

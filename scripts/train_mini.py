@@ -1,4 +1,4 @@
-"""Makes the checkpoint inside the package: `python scripts/train_mini.py` (20 minutes on a CPU core, no network).
+"""First step of the checkpoint in the package: `python scripts/train_mini.py` (20 minutes on a CPU core, no network).
 
 The text tower learns to match a sentence with the OCR caption that contains the texts it mentions, from generated pairs
 only (`tcd_hf.data.text_pairs`). Two phases, both symmetric InfoNCE with siblings as hard negatives:
@@ -6,7 +6,8 @@ only (`tcd_hf.data.text_pairs`). Two phases, both symmetric InfoNCE with sibling
 1. warm-up: only the token embeddings, pooled as a weighted bag, which is what the tower computes at its start (cheap);
 2. training: the whole text tower.
 
-The vision tower stays as initialised. Needs the extra `[train-mini]`.
+The vision tower stays as initialised: `scripts/train_mini_image.py` puts another in its place. Needs the extra
+`[train-mini]`.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from mini_backbone import (
     CONTENT_DIMS,
     CONTEXT_DIMS,
     WEIGHT_DIM,
+    build_mini,
     build_model,
     directions_of,
     quieten_vision,
@@ -207,13 +209,13 @@ def save_checkpoint(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]
     """
     model = copy.deepcopy(model).eval()
     quieten_vision(model, encode_tower(model, tokenizer, texts))
-    save_mini(model, tokenizer, output)
+    save_mini(*build_mini(model, tokenizer), output)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini.yaml")
-    parser.add_argument("--output", type=Path, default=ROOT / "tcd_hf" / "checkpoints" / "tcd-mini")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-text")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from mini_backbone import save_mini
+from mini_backbone import build_mini, save_mini
 from torch import nn
 from torch.nn.functional import cross_entropy, log_softmax, normalize
 from train_mini import Log
@@ -255,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
         quiet = quiet_direction(model, tokenizer, queries + sorted(set(captions)))
         classes = torch.cat([prototypes(model, tokenizer), quiet])
     learn_frames(model, Targets(classes, config["scale"]), config["frames"], rng, log)
-    save_mini(model, tokenizer, options.output)
+    save_mini(*build_mini(model, tokenizer), options.output)
     return 0
 
 
