@@ -278,8 +278,12 @@ def build_mini(towers: nn.Module, tokenizer: CLIPTokenizer) -> tuple[TCDModel, T
 
 def save_mini(model: TCDModel, processor: TCDProcessor, output: Path) -> None:
     """Writes both, the weights as float16, without code: the checkpoint stays inside the package that has it."""
+    model = copy.deepcopy(model).half()
+    for part in (model.config, processor, processor.tokenizer, processor.image_processor):
+        vars(part).pop("auto_map", None)
+    processor.tokenizer.init_kwargs.pop("auto_map", None)
     with ExitStack() as stack:
         for kind in (TCDConfig, TCDModel, TCDProcessor):
             stack.enter_context(patch.object(kind, "_auto_class", None))
-        copy.deepcopy(model).half().save_pretrained(output)
+        model.save_pretrained(output)
         processor.save_pretrained(output)
