@@ -192,7 +192,7 @@ class TCDModel(TCDPreTrainedModel):
         shape = pixel_values_videos.shape[:2]
         extras = {"pixel_attention_mask": pixel_attention_mask, "spatial_shapes": spatial_shapes}
         vision_output = self.backbone.get_image_features(
-            pixel_values=pixel_values_videos.flatten(0, 1),
+            pixel_values=pixel_values_videos.flatten(0, 1).to(self.dtype),  # not every tower does that itself
             return_dict=True,
             **{name: value.flatten(0, 1) for name, value in extras.items() if value is not None},
             **kwargs,

@@ -4,8 +4,8 @@
 
 `scripts/train_mini.py` made the text tower. Here (ours):
 
-1. the words for what can be seen are told apart and their synonyms brought together: token embeddings only, on the
-   queries of the world, so that what the tower knows of spelling stays as it is;
+1. the words for what can be seen are told apart and their synonyms brought together, on the queries of the world; of
+   this only the embeddings of the tokens that spell those words are kept, so that the tower spells all else as before;
 2. the image tower learns frames against those words: every patch the thing that covers it, the whole frame the things
    in it. Where nothing is, a direction of its own which texts hardly take, so that frames without any of these things,
    as all real ones, disturb no score.
@@ -90,6 +90,15 @@ def learn_words(model: nn.Module, tokenizer: CLIPTokenizer, config: dict, rng: r
         if step % config["log_every"] == 0:
             hits = targets.gather(1, logits.argmax(1, keepdim=True)) > 0
             log(phase="words", step=step, loss=round(loss.item(), 4), named_first=round(hits.float().mean().item(), 3))
+
+
+@torch.no_grad()
+def put_back(model: nn.Module, tokenizer: CLIPTokenizer, embeddings: torch.Tensor) -> None:
+    """Gives all tokens but those of `CLASSES`, and of start and end, the embeddings `(vocab_size, width)` again."""
+    spellings = [f"{color} {word}" for color, shape in CLASSES for word in SHAPE_WORDS[shape]]
+    others = torch.ones(len(embeddings), dtype=torch.bool)
+    others[list({token for ids in tokenizer(spellings)["input_ids"] for token in ids})] = False
+    model.text_model.embeddings.token_embedding.weight[others] = embeddings[others]
 
 
 def some_query(rng: random.Random) -> tuple[str, list[tuple[str, str]]]:
@@ -255,6 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
         quiet = quiet_direction(model, tokenizer, queries + sorted(set(captions)))
         classes = torch.cat([prototypes(model, tokenizer), quiet])
     learn_frames(model, Targets(classes, config["scale"]), config["frames"], rng, log)
+    put_back(model, tokenizer, texts.text_model.embeddings.token_embedding.weight)
     save_mini(*build_mini(model, tokenizer), options.output)
     return 0
 

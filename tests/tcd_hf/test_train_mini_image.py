@@ -151,3 +151,19 @@ def test_packing(script, tmp_path):
     for path in (tmp_path / "packed").glob("*.json"):
         assert "auto_map" not in path.read_text(encoding="utf-8"), path
     assert (tmp_path / "packed" / "training_log_image.jsonl").read_text(encoding="utf-8") == "image\n"
+
+
+def test_tokens_that_spell_no_class_are_put_back(script):
+    model, tokenizer = (
+        AutoModel.from_pretrained(MINI, dtype=torch.float32),
+        AutoProcessor.from_pretrained(MINI).tokenizer,
+    )
+    embeddings = model.backbone.text_model.embeddings.token_embedding.weight
+    before = embeddings.detach().clone()
+    with torch.no_grad():
+        embeddings += 1
+    script.put_back(model.backbone, tokenizer, before)
+    kept = tokenizer(["red star", "purple plus sign"])["input_ids"]
+    for token in {token for ids in kept for token in ids}:
+        assert torch.equal(embeddings[token], before[token] + 1)
+    assert 10 < (embeddings != before).any(dim=1).sum() < 100
