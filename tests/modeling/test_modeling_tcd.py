@@ -556,3 +556,11 @@ class TestFromBackbone:
         again = TCDModel.from_pretrained(tmp_path)
         assert type(again.backbone) is type(model.backbone)
         assert same_weights(again, model)
+
+    def test_pixels_take_the_dtype_of_the_weights(self, tiny_mixed_config, make_model, tiny_inputs):
+        # CLIP's image tower casts what it is given; ConvNeXt does not.
+        model = make_model(backbone_config=tiny_mixed_config).to(torch.bfloat16)
+        with torch.no_grad():
+            output = model(**tiny_inputs)
+        assert output.video_features.frame_embeds.dtype == torch.bfloat16
+        assert output.logits_per_text.dtype == torch.float32 and output.logits_per_text.isfinite().all()
