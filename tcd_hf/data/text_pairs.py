@@ -145,12 +145,12 @@ class TextPairGenerator:
         for _ in range(rng.choice((0, 0, 1, 2, 3))):  # words of the sentence that the video does not show
             body += f" {rng.choice(('', 'the', 'a', 'and', 'of', 'with'))} {rng.choice(self.fillers)}"
         chance = rng.random()
-        if chance < 0.2:
-            parts = [*clauses, rng.choice(TAILS)]
-        elif chance < 0.35:
+        if not clauses or chance >= 0.35:
+            parts = [rng.choice(OPENINGS), body, *clauses, rng.choice(TAILS)]
+        elif chance >= 0.2:
             parts = [*clauses, "while", body]
         else:
-            parts = [rng.choice(OPENINGS), body, *clauses, rng.choice(TAILS)]
+            parts = [*clauses, rng.choice(TAILS)]
         return " ".join(" ".join(parts).split())
 
     def _fill(self, frame: str, texts: list[str]) -> str:
@@ -172,7 +172,7 @@ class TextPairGenerator:
             words = words[start : rng.randrange(start, len(words)) + 1]
         mention, chance = " ".join(words), rng.random()
         if rng.random() < 0.03:
-            mention = OCRNoise(0.5).damage(mention, rng)  # people mistype too
+            mention = OCRNoise(0.5).damage(mention, rng).strip() or mention  # people mistype too
         return (
             mention
             if chance < 0.45

@@ -30,11 +30,12 @@ class BatchPlan:
             where no whole group fits any more is one cut.
 
     Raises:
-        ValueError: fewer videos than a batch holds, a video without a caption, or no groups to keep together.
+        ValueError: fewer videos than a batch holds, a video without a caption, an empty caption, or no groups to keep together.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, seed: int = 0, group_by_negatives: bool = False):
-        self.num_captions = np.array([len(captions) for captions in dataset["captions"]])
+        captions = list(dataset["captions"])
+        self.num_captions = np.array([len(of_video) for of_video in captions])
         self.batch_size, self.seed = batch_size, seed
         if len(dataset) < batch_size:
             raise ValueError(
@@ -46,6 +47,12 @@ class BatchPlan:
             raise ValueError(
                 f"{bare} of {len(dataset)} videos to train on have no caption, the first in row "
                 f"{int(self.num_captions.argmin())}. Drop them: dataset.filter(lambda row: row['captions'])."
+            )
+        blank = [row for row, of_video in enumerate(captions) if not all(map(str.strip, of_video))]
+        if blank:
+            raise ValueError(
+                f"{len(blank)} of {len(dataset)} videos to train on have a caption that says nothing, the first in row "
+                f"{blank[0]}: {captions[blank[0]]!r}. Drop them."
             )
         self.groups = _rows_by_group(dataset) if group_by_negatives else [[row] for row in range(len(dataset))]
 

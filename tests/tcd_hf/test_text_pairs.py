@@ -105,6 +105,11 @@ class TestPairs:
     def test_every_kind_occurs(self, pairs):
         assert {pair.kind for pair in pairs} == {*KIND_WEIGHTS, "none"}
 
+    def test_every_query_says_something(self):
+        pairs = TextPairGenerator(seed=1, no_text_share=0.5).take(4000)
+        assert any(pair.kind == "none" for pair in pairs)
+        assert all(pair.query.strip() for pair in pairs)
+
     def test_only_queries_without_mention_have_empty_captions(self, pairs):
         assert all(pair.caption == "" for pair in pairs if pair.kind == "none")
         assert sum(pair.caption == "" for pair in pairs if pair.kind != "none") < 0.01 * len(pairs)

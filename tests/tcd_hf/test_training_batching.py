@@ -78,6 +78,9 @@ def test_what_cannot_be_cut_into_batches_is_refused(dataset):
     bare = [captions if row != 3 else [] for row, captions in enumerate(dataset["captions"])]
     with pytest.raises(ValueError, match=r"1 of 14 videos .* first in row 3"):
         BatchPlan(dataset.remove_columns("captions").add_column("captions", bare), 4)
+    blank = [captions if row != 5 else ["a sign", " "] for row, captions in enumerate(dataset["captions"])]
+    with pytest.raises(ValueError, match=r"1 of 14 videos .* first in row 5: \['a sign', ' '\]"):
+        BatchPlan(dataset.remove_columns("captions").add_column("captions", blank), 4)
 
 
 def test_collated_pairs_are_the_inputs_of_the_model(dataset):
