@@ -445,8 +445,8 @@ class TCDModel(TCDPreTrainedModel):
             video_features ([`TCDVideoFeatures`]): of `batch_size` videos.
 
         Returns:
-            [`TCDOutput`] with the losses, float32, and the scores. With `interaction="tib"` the scores carry no
-            gradient: the losses have their own.
+            [`TCDOutput`] with the losses, float32, and the scores; not those with `interaction="tib"`, whose losses
+            have scores of their own.
 
         Raises:
             ValueError: not as many texts as videos.
@@ -455,14 +455,12 @@ class TCDModel(TCDPreTrainedModel):
         with full_precision(text_embeds.device):
             if self.config.interaction == "tib":
                 losses = tib_losses(self, text_embeds, video_features, self._logits_scale())
-                with torch.no_grad():
-                    scores = self.score(text_embeds, video_features)
             else:
                 scores = self.score(text_embeds, video_features)
                 losses = tcd_losses(self, text_embeds, video_features, scores.similarity, self._logits_scale())
+                self._add_scores(output, scores)
         for name, loss in losses.items():
             setattr(output, name, loss)
-        self._add_scores(output, scores)
         return output
 
     def _add_losses(self, output: TCDOutput):
@@ -477,6 +475,9 @@ class TCDModel(TCDPreTrainedModel):
         own = slice(start, start + batch_size)
         for name, value in whole.items():
             setattr(output, name, value[own, own] if value.ndim else value)
+        if self.config.interaction == "tib":
+            with torch.no_grad():
+                self._add_scores(output, self.score(output.text_embeds, output.video_features))
 
 
 def check_shape(name: str, tensor: torch.Tensor, expected: tuple[int, ...]):
