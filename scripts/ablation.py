@@ -33,7 +33,16 @@ from ablation_workers import workers
 from tcd_hf.checkpoints import MINI
 
 # Candidates: of the projections, and of what comes after them.
-LEARNING_RATES = [(3e-5, 3e-4), (1e-4, 3e-4), (1e-4, 1e-3), (3e-4, 1e-3), (3e-4, 3e-3), (1e-3, 3e-3)]
+LEARNING_RATES = [
+    (3e-5, 3e-4),
+    (1e-4, 3e-4),
+    (1e-4, 1e-3),
+    (3e-4, 1e-3),
+    (3e-4, 3e-3),
+    (1e-3, 3e-3),
+    (3e-4, 1e-2),
+    (1e-3, 1e-2),
+]
 logger = logging.getLogger("ablation")
 
 
@@ -64,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--model: there is no model.safetensors in {args.model}")
     clips = dict(zip(SPLITS, args.clips, strict=True))
     settings = {"model": fingerprint(args.model), "world": WORLD, "clips": clips, "steps": args.steps}
-    settings["learning rates"] = args.learning_rates
+    settings["learning rates"] = args.learning_rates or [list(rates) for rates in LEARNING_RATES]
     kept = args.output / "settings.json"
     if kept.exists() and read(kept) != settings:
         parser.error(f"--output: {args.output} holds runs with other settings: {kept.read_text(encoding='utf-8')}")

@@ -18,7 +18,6 @@ import argparse
 import io
 import json
 import random
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,6 +174,8 @@ def peak_bytes(device: torch.device) -> int:
     """Most memory held: of the GPU by tensors, else of this process as a whole."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -107,7 +107,7 @@ def prepare_splits(args: argparse.Namespace, mapper: Callable) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for split in args.splits:
         prepare = partial(prepare_clip, processor, side, args.seed, split)
-        with tempfile.TemporaryDirectory(dir=args.out) as folder:
+        with tempfile.TemporaryDirectory(dir=args.out, ignore_cleanup_errors=True) as folder:
             rows = str(Path(folder, "rows.arrow"))
             features = {**PREPARED_FEATURES, "group": Value("string")}
             with ArrowWriter(path=rows, features=Features(features), writer_batch_size=64) as writer:
@@ -119,6 +119,7 @@ def prepare_splits(args: argparse.Namespace, mapper: Callable) -> None:
             made = Dataset.from_file(rows)
             made.info.description = describe_preparation(processor)
             save_split(made, args.out, split)
+            del made  # files that are in use cannot be deleted everywhere
 
 
 def prepare_clip(processor: "TCDProcessor", side: int, seed: int, split: str, number: int) -> dict:

@@ -6,6 +6,7 @@ report.bad_videos       # {"3qqEKTPxLNs_1_15": "Cannot read the video ...: it is
 ```
 """
 
+import errno
 import json
 import os
 import shutil
@@ -38,6 +39,7 @@ from .shipped_ocr import ocr_in_seconds
 __all__ = ["PreparationReport", "join_shards", "prepare_dataset", "prepare_videos", "shard_folder"]
 
 VERSION = 1  # raise it when rows change: what is prepared already is then prepared again
+PASSING = {getattr(errno, name) for name in ("EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "ESTALE")}
 PIECE = 128  # videos; a run that is killed reads at most so many again, and the text in them not again
 
 
@@ -80,6 +82,7 @@ def prepare_videos(
     Raises:
         CacheError: the cache folder cannot be written.
         OCREngineError, ImportError: the OCR engine or the decoder is not there, whatever the video.
+        OSError: memory, disk or file handles ran out, or a disk failed, which may pass and makes no video a bad one.
     """
     cache, settings = CaptionCache(caption_cache), caption_fingerprint(processor.captioner)
     ocr = batch["ocr"] if shipped_ocr else repeat(None, len(batch["video"]))
@@ -90,9 +93,24 @@ def prepare_videos(
         except (CacheError, OCREngineError, ImportError):
             raise
         except Exception as error:  # decoders raise what they like at broken files
+            if _may_pass(error):
+                raise OSError(
+                    f"Reading {path} failed for a cause that may pass ({type(error).__name__}: {error}). Run this "
+                    "again when it has: what is done is kept."
+                ) from error
             rows.append({"error": describe_error(path, error)})
     columns = {name: batch[name] for name in batch if name not in ("video", "ocr")}
     return columns | {name: [row.get(name) for row in rows] for name in (*PER_WINDOW, "duration", "error")}
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, says nothing about the video."""
+    while error is not None:
+        of_ffmpeg = type(error).__module__.startswith("av.")  # which calls broken files what it calls broken disks
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in PASSING):
+            return not of_ffmpeg
+        error = error.__cause__
+    return False
 
 
 def _read_video(path: str, ocr: list[dict] | None, processor: TCDProcessor, cache: CaptionCache, settings: str) -> dict:
@@ -138,7 +156,7 @@ def prepare_dataset(
 
     Raises:
         ValueError: no videos, or an image processor that would not leave frames alone that are its own.
-        CacheError, OCREngineError, ImportError: see [`prepare_videos`].
+        CacheError, OCREngineError, ImportError, OSError: see [`prepare_videos`].
     """
     if not len(dataset):
         raise ValueError(f"There are no videos to prepare in the split {split!r}: of a small set make fewer shards.")
@@ -186,7 +204,8 @@ def prepare_dataset(
     prepared.info.description = describe_preparation(processor)
     report = PreparationReport(len(prepared), bad, whole)
     save_split(prepared, folder, split, asdict(report))
-    shutil.rmtree(working)
+    del rows, prepared  # files that are in use cannot be deleted everywhere
+    shutil.rmtree(working, ignore_errors=True)
     return report
 
 

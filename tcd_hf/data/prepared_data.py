@@ -67,6 +67,11 @@ PREPARED_FEATURES = Features(
 )
 PER_WINDOW = ("frames", "ocr_captions", "ocr_mask", "window_starts", "window_ends")
 
+GEOMETRY = (  # options of image processors that decide what is seen where in a frame
+    *("do_resize", "size", "resample", "do_center_crop", "crop_size", "do_pad", "pad_size"),
+    *("patch_size", "max_num_patches"),  # NaFlex
+)
+
 
 def prepare_video(processor: TCDProcessor, frames: Sequence[np.ndarray], captions: Sequence[WindowCaption]) -> dict:
     """What a prepared row says of the video itself.
@@ -143,7 +148,8 @@ def check_prepared(dataset: Dataset, processor: TCDProcessor) -> None:
     """Refuses a data set that does not fit a processor, or the model whose processor it is.
 
     Raises:
-        ValueError: columns are missing, there are no rows, or the number or size of the frames is another one.
+        ValueError: columns are missing, there are no rows, the number or size of the frames is another one, or they
+            were resized or cropped in another way. Only data that say how they were prepared are asked for the latter.
     """
     missing = [name for name in PREPARED_FEATURES if name not in dataset.column_names]
     if missing or not len(dataset):
@@ -166,6 +172,23 @@ def check_prepared(dataset: Dataset, processor: TCDProcessor) -> None:
             f"The data set was prepared with frames of {_size(frame)}, of which the model's image processor makes "
             f"{_size(made)}. Prepare it again with the model's processor: scripts/prepare.py --model."
         )
+    (needed,) = _geometries(describe_preparation(processor))
+    for had in _geometries(dataset.info.description):
+        others = [f"{name}={had[name]} in place of {needed[name]}" for name in GEOMETRY if had[name] != needed[name]]
+        if others:
+            raise ValueError(
+                "The data set was prepared by an image processor that resizes or crops differently from the model's: "
+                f"{', '.join(others)}. Prepare it again with the model's processor: scripts/prepare.py --model."
+            )
+
+
+def _geometries(description: str) -> list[dict[str, Any]]:
+    """The options `GEOMETRY`, `None` where not set, of those who prepared a data set; of none where it does not say."""
+    try:  # data sets that were put together have the descriptions of all, apart by an empty line
+        options = [json.loads(one)["image_processor"] for one in description.split("\n\n")]
+        return [{name: each.get(name) or None for name in GEOMETRY} for each in options]
+    except (ValueError, KeyError, TypeError, AttributeError):  # words of another origin
+        return []
 
 
 def check_image_processor(processor: TCDProcessor) -> None:
@@ -190,16 +213,20 @@ def save_split(
 ) -> None:
     """Saves a split beside those that a folder holds; `load_from_disk(folder)` gives all of them, as a `DatasetDict`.
 
-    An older split of that name is replaced when the new one is complete.
+    An older split of that name is replaced when the new one is complete. Where files that are in use cannot be moved
+    (Windows), it must not be loaded.
     """
     folder = Path(folder)
-    partial = folder / f".{split}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, older = folder / f".{split}.partial", folder / f".{split}.older"
+    for leftover in (partial, older):
+        shutil.rmtree(leftover, ignore_errors=True)
     dataset.save_to_disk(partial, num_shards=None if len(dataset) else 1)  # of no shards nothing can be loaded
     if report is not None:
         (partial / "preparation.json").write_text(json.dumps(dict(report), ensure_ascii=False), encoding="utf-8")
-    shutil.rmtree(folder / split, ignore_errors=True)
+    if (folder / split).exists():
+        (folder / split).rename(older)  # as a whole or not at all
     partial.rename(folder / split)
+    shutil.rmtree(older, ignore_errors=True)
     splits = sorted(path.parent.name for path in folder.glob("[!.]*/state.json"))
     (folder / "dataset_dict.json").write_text(json.dumps({"splits": splits}), encoding="utf-8")
 

@@ -93,12 +93,13 @@ class QuestionRewriter:
     def _load(self) -> dict[str, str]:
         sentences = {}
         if self.cache_file.exists():
-            for line in self.cache_file.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    entry = json.loads(line)
-                    sentences[entry["key"]] = entry["sentence"]
-                except (ValueError, KeyError, TypeError):  # the last line of a killed run: it is made again
-                    continue
+            with open(self.cache_file, encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    try:
+                        entry = json.loads(line)
+                        sentences[entry["key"]] = entry["sentence"]
+                    except (ValueError, KeyError, TypeError):  # the last line of a killed run: it is made again
+                        continue
         return sentences
 
     def _append(self, sentences: dict[str, str]):

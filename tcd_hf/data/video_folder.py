@@ -31,7 +31,8 @@ def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = 
 
     Raises:
         MissingFilesError: lists all videos that are missing.
-        ValueError: no splits, a line in another form, or a file name that leads out of the folder.
+        ValueError: no splits, a line in another form, a caption that is blank or no text, or a file name that leads out
+            of the folder.
     """
     found = {path.parent.name: path for path in sorted(Path(folder).glob("*/metadata.jsonl"))}
     unknown = [split for split in splits or () if split not in found]
@@ -52,8 +53,10 @@ def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = 
 
 
 def _read_split(split: str, metadata: Path) -> list[dict]:
+    with open(metadata, encoding="utf-8") as file:  # captions may hold what str.splitlines() takes for line ends
+        lines = [(number, text) for number, text in enumerate(file, start=1) if text.strip()]
     rows: dict[str, dict] = {}
-    for number, text in enumerate(metadata.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, text in lines:
         try:
             line = json.loads(text)
             name, caption, kind = line["file_name"], line["caption"], line.get("kind")
@@ -68,6 +71,8 @@ def _read_split(split: str, metadata: Path) -> list[dict]:
             }
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{metadata}, line {number}: not in the form of a videofolder ({error!r}).") from error
+        if not isinstance(caption, str) or not caption.strip():
+            raise ValueError(f"{metadata}, line {number}: a caption must be a text that is not blank, got {caption!r}.")
         if not Path(os.path.realpath(row["video"])).is_relative_to(os.path.realpath(metadata.parent)):
             raise ValueError(f"{metadata}, line {number}: {name!r} leads out of the folder. Put the video in it.")
         row = rows.setdefault(row["video"], row)

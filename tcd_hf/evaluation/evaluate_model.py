@@ -16,6 +16,7 @@ from tcd_hf.modeling.outputs import TCDVideoFeatures
 __all__ = ["MODES", "curves_by_query_type", "evaluate_model", "query_types_of", "rank"]
 
 MODES = ("full", "two-stage", "coarse")
+TEXTS_AT_ONCE = 4096  # whose whole scores, and the parts of them, are on the device of the model
 
 
 def evaluate_model(
@@ -67,7 +68,8 @@ def rank(
     """
     check_mode(mode)
     if mode == "full":
-        return retrieval_ranks(model.score(text_embeds, video_features).similarity.cpu().numpy(), text_to_video)
+        blocks = [model.score(texts, video_features).similarity.cpu() for texts in text_embeds.split(TEXTS_AT_ONCE)]
+        return retrieval_ranks(torch.cat(blocks).numpy(), text_to_video)
     coarse = (model.get_coarse_queries(text_embeds) @ video_features.coarse_embeds.float().T).cpu().numpy()
     if mode == "coarse":
         return retrieval_ranks(coarse, text_to_video)

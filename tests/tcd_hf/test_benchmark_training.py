@@ -1,6 +1,8 @@
 """Where the time of a training step goes, on a tiny model."""
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +25,12 @@ def benchmark(monkeypatch):
     import benchmark_training
 
     return benchmark_training
+
+
+def test_is_imported_where_there_is_no_resource_module(benchmark, monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)  # Windows
+    spec = importlib.util.spec_from_file_location("benchmark_training_again", SCRIPTS / "benchmark_training.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def make_model(**options):

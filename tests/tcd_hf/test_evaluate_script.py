@@ -13,6 +13,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from PIL import Image as PILImage
 
 from tcd_hf.data.prepared_data import PREPARED_FEATURES
+from tcd_hf.evaluation import evaluate_model as evaluation
 from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.evaluation.evaluate_model import MODES, curves_by_query_type, evaluate_model, query_types_of, rank
 from tcd_hf.evaluation.metrics import retrieval_ranks
@@ -134,6 +135,23 @@ class TestRanks:
         assert not np.array_equal(
             retrieval_ranks(fine, text_to_video)["t2v"], rank(model, *embeddings, "coarse")["t2v"]
         )
+
+    @pytest.mark.parametrize("options", [{}, {"text_condition": "before"}, {"interaction": "tib"}], ids=str)
+    def test_blocks_of_texts(self, processor, dataset, options, monkeypatch):
+        model = make_model(**options)
+        embeddings = embed_dataset(model, processor, dataset, progress=False)
+        expected, score, sizes = rank(model, *embeddings), model.score, []
+
+        def counted(text_embeds, *args):
+            sizes.append(len(text_embeds))
+            return score(text_embeds, *args)
+
+        monkeypatch.setattr(model, "score", counted)
+        monkeypatch.setattr(evaluation, "TEXTS_AT_ONCE", 4)
+        ranks = rank(model, *embeddings)
+        assert sizes == [4, 4, 1]
+        for direction in expected:
+            np.testing.assert_array_equal(ranks[direction], expected[direction])
 
     def test_unknown_mode(self, processor, dataset):
         with pytest.raises(ValueError, match=r"one of \['full', 'two-stage', 'coarse'\], got 'fine'"):

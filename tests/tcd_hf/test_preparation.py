@@ -1,7 +1,9 @@
 """Prepared data: the same inputs as from the files, read once, whatever happens on the way."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset, Features, Value, load_from_disk
-from transformers import CLIPImageProcessor, Siglip2ImageProcessor
+from datasets import Dataset, Features, Value, concatenate_datasets, load_from_disk
+from transformers import CLIPImageProcessor, Siglip2ImageProcessor, SiglipImageProcessor
 
 from tcd_hf.data import preparation
 from tcd_hf.data.preparation import join_shards, prepare_dataset, prepare_videos, shard_folder
@@ -20,9 +22,11 @@ from tcd_hf.data.prepared_data import (
     check_prepared,
     load_processor,
     prepare_video,
+    save_split,
 )
 from tcd_hf.data.retrieval_datasets import FEATURES, MissingFilesError
 from tcd_hf.data.video_folder import load_video_folder
+from tcd_hf.processing.video_reading import VideoReadError
 from tests.clips import coded_frame, text_clip, write_audio, write_clip
 from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, make_tiny_processor
 
@@ -73,6 +77,11 @@ def table(paths, ocr=None, **columns) -> Dataset:
 
 def pixels(dataset: Dataset) -> np.ndarray:
     return np.array([[np.asarray(frame) for frame in frames] for frames in dataset["frames"]]).astype(int)
+
+
+def is_mapped(folder: Path) -> bool:
+    """Whether this process holds files of a folder, which could then not be deleted on Windows."""
+    return str(folder) in Path("/proc/self/maps").read_text()
 
 
 def without_frames(dataset: Dataset) -> list[dict]:
@@ -320,6 +329,100 @@ class TestBadVideos:
             prepare_dataset(table(clips.values()), make_tiny_processor(engine), tmp_path, "train")
 
 
+def raising(*errors):
+    """An `open_video` that raises an error, and what caused it."""
+
+    def open_video(path, **options):
+        for cause, error in zip((None, *errors), errors, strict=False):
+            error.__cause__ = cause
+        raise errors[-1]
+
+    return open_video
+
+
+class TestErrorsThatMayPass:
+    @pytest.mark.parametrize(
+        "errors",
+        [
+            [OSError(errno.EIO, "Input/output error")],
+            [OSError(errno.EMFILE, "Too many open files"), VideoReadError("clip.mp4", "it cannot be opened")],
+            [OSError(errno.ESTALE, "Stale file handle"), ValueError(), RuntimeError()],
+            [MemoryError()],
+        ],
+        ids=repr,
+    )
+    def test_end_the_run_which_then_goes_on(self, clips, processor, reads, tmp_path, monkeypatch, errors):
+        monkeypatch.setattr(preparation, "PIECE", 2)
+        works, paths = preparation.open_video, list(clips.values())
+
+        def open_video(path, **options):
+            return (works if Path(path).name != paths[3].name else raising(*errors))(path, **options)
+
+        monkeypatch.setattr(preparation, "open_video", open_video)
+        with pytest.raises(OSError, match=rf"{paths[3].name} failed for a cause that may pass .* again"):
+            prepare_dataset(table(paths), processor, tmp_path / "out", "train")
+        monkeypatch.setattr(preparation, "open_video", works)
+        del reads[:]
+        report = prepare_dataset(table(paths), processor, tmp_path / "out", "train")
+        assert report.num_videos == 4 and not report.bad_videos and not report.reused
+        assert reads == [path.name for path in paths[2:]]
+
+    @pytest.mark.parametrize("kind", [PermissionError, IsADirectoryError, OSError, "OSError", "MemoryError"], ids=str)
+    def test_those_of_a_file_do_not(self, clips, processor, tmp_path, monkeypatch, kind):
+        if isinstance(kind, str):  # FFmpeg's, of broken files
+            kind = getattr(pytest.importorskip("av").error, kind)
+        error = kind(errno.EIO if kind.__module__.startswith("av") else errno.EINVAL, "no way")
+        wrapped = VideoReadError("clip.mp4", "it cannot be opened")
+        for number, errors in enumerate([[error], [error, wrapped]]):
+            monkeypatch.setattr(preparation, "open_video", raising(*errors))
+            report = prepare_dataset(table([clips["sea.mp4"]]), processor, tmp_path / str(number), "train")
+            assert list(report.bad_videos) == ["sea"]
+
+
+class TestFilesInUse:
+    @pytest.fixture
+    def removed(self, monkeypatch) -> list[str]:
+        """Names of folders that were to be removed. None is: each holds a file that is in use."""
+        names = []
+
+        def rmtree(path, ignore_errors=False):
+            assert not is_mapped(Path(path))
+            names.append(Path(path).name)
+            if not ignore_errors:
+                raise PermissionError(errno.EACCES, "in use", str(path))
+
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        return names
+
+    @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="nothing tells which files are in use")
+    def test_are_let_go_before_they_are_deleted(self, clips, processor, tmp_path, removed):
+        split = tmp_path / "out" / "train"
+        report = prepare_dataset(table(clips.values()), processor, split.parent, "train")
+        rows = load_from_disk(split)
+        assert is_mapped(split) and not is_mapped(tmp_path / "other")
+        assert report.num_videos == len(rows) == 4 and ".train.pieces" in removed
+        assert list(load_from_disk(split.parent)) == ["train"]  # leftovers are no splits
+
+    def test_a_split_that_cannot_be_replaced_stays_whole(self, clips, processor, tmp_path, monkeypatch):
+        prepare_dataset(table(clips.values()), processor, tmp_path, "train")
+        rename = Path.rename
+
+        def refuse(self, target):
+            if self.name == "train":
+                raise PermissionError(errno.EACCES, "in use", str(self))
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", refuse)
+        fewer = load_from_disk(tmp_path)["train"].select([1])
+        with pytest.raises(PermissionError, match="in use"):
+            save_split(fewer, tmp_path, "train")
+        assert load_from_disk(tmp_path)["train"]["video_id"][:] == [Path(path).stem for path in clips.values()]
+        monkeypatch.undo()
+        save_split(fewer, tmp_path, "train")
+        assert load_from_disk(tmp_path)["train"]["video_id"][:] == ["airport"]
+        assert not list(tmp_path.glob(".train*"))
+
+
 class TestShards:
     def test_joined_equal_the_whole(self, clips, processor, tmp_path):
         (tmp_path / "empty.mp4").touch()
@@ -378,6 +481,43 @@ class TestCheck:
         processor.image_processor = CLIPImageProcessor(size={"shortest_edge": 24}, crop_size=24)
         with pytest.raises(ValueError, match=r"frames of 16 x 16 pixels, .* makes 24 x 24 pixels"):
             check_prepared(rows, processor)
+
+    @pytest.mark.parametrize(
+        ("image_processor", "what"),
+        [
+            (
+                SiglipImageProcessor(size={"height": 16, "width": 16}),
+                r"size=\{'shortest_edge': 16\} in place of \{'height': 16, 'width': 16\}, do_center_crop=True in place "
+                r"of None, crop_size=\{'height': 16, 'width': 16\} in place of None\.",
+            ),
+            (CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16, resample=2), r": resample=3 in place of 2\."),
+            (
+                Siglip2ImageProcessor(patch_size=8, max_num_patches=4),
+                r"patch_size=None in place of 8, max_num_patches=None in place of 4\.",
+            ),
+        ],
+        ids=["SigLIP", "resample", "NaFlex"],
+    )
+    def test_another_way_to_the_same_size(self, rows, processor, image_processor, what):
+        # put together with rows of other OCR options: both say how they were prepared
+        other = rows.select([0])
+        other.info.description = rows.info.description.replace('"min_confidence": 0.5', '"min_confidence": 0.7')
+        mixed = concatenate_datasets([other, rows])
+        assert mixed.info.description not in (other.info.description, rows.info.description)
+        check_prepared(mixed, processor)
+        processor.image_processor = image_processor
+        for dataset in (rows, rows.select([2]), mixed):
+            with pytest.raises(ValueError, match=what):
+                check_prepared(dataset, processor)
+        for description in ("", "Clips of films.\n\nMade by hand.", "[1]", '{"num_frames": 4}'):  # of another origin
+            rows.info.description = description
+            check_prepared(rows, processor)
+
+    def test_what_may_differ(self, rows, processor):
+        options = {"do_center_crop": True, "image_mean": [0.5] * 3, "do_rescale": False, "do_pad": False}
+        processor.image_processor = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16, **options)
+        processor.ocr_engine, processor.min_confidence, processor.window_scale = None, 0.9, 0.5
+        check_prepared(rows, processor)
 
     def test_not_prepared(self, clips, processor):
         with pytest.raises(ValueError, match=r"lacks the columns .*'frames'"):
@@ -452,6 +592,18 @@ class TestVideoFolder:
     def test_lines_in_another_form(self, folder, line):
         with pytest.raises(ValueError, match="line 1: not in the form"):
             load_video_folder(folder(line))
+
+    def test_any_character_and_blank_lines(self, folder):
+        captions = [f"a{separator}b" for separator in "\u2028\u2029\x85\v\f\x1c\r\n"]
+        lines = [json.dumps({"file_name": "0.mp4", "caption": each}, ensure_ascii=False) for each in captions]
+        (row,) = load_video_folder(folder("", *lines, " ", ""))["test"]
+        assert row["captions"] == captions
+
+    @pytest.mark.parametrize("caption", [None, "", " \n", 3, ["a"]])
+    def test_captions_that_say_nothing(self, folder, caption):
+        made = folder({"file_name": "0.mp4", "caption": "a"}, "", {"file_name": "0.mp4", "caption": caption})
+        with pytest.raises(ValueError, match="line 3: a caption must be a text that is not blank, got "):
+            load_video_folder(made)
 
     def test_missing_videos_are_listed(self, folder):
         lines = [{"file_name": f"{name}.mp4", "caption": "a"} for name in ("0", "gone", "lost")]

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,21 @@ class TestMakeSynthetic:
             arguments = ["--out", str(tmp_path), "--splits", split, "--clips", clips, "--prepared", "--model", model]
             assert make_synthetic.main(arguments) == 0
         assert {split: len(rows) for split, rows in load_from_disk(tmp_path).items()} == {"train": 4, "test": 3}
+
+    @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="nothing tells which files are in use")
+    def test_files_are_let_go_before_they_are_deleted(self, model, tmp_path, monkeypatch):
+        names = []
+
+        class Folder(tempfile.TemporaryDirectory):
+            def cleanup(self):
+                assert self.name not in Path("/proc/self/maps").read_text()
+                names.append(self.name)
+                super().cleanup()
+
+        monkeypatch.setattr(tempfile, "TemporaryDirectory", Folder)
+        arguments = ["--out", str(tmp_path), "--splits", "train", "test", "--clips", "2", "--prepared"]
+        assert make_synthetic.main([*arguments, "--model", model]) == 0
+        assert len([name for name in names if Path(name).parent == tmp_path]) == 2
 
     def test_text_pairs(self, model, tmp_path):
         from tcd_hf.data.text_pairs import TextPairGenerator

@@ -110,6 +110,18 @@ def test_a_killed_run_goes_on_where_it_was(rewriter, monkeypatch):
     assert rewriter(PAIRS) == sentences and len(batches) == 3
 
 
+def test_a_sentence_is_kept_whatever_its_characters(rewriter):
+    keys = [rewriter._key(*pair) for pair in PAIRS]
+    sentences = [f"A{separator}sign." for separator in "\u2028\x85\v"]
+    lines = [
+        json.dumps({"key": key, "sentence": text}, ensure_ascii=False)
+        for key, text in zip(keys, sentences, strict=True)
+    ]
+    rewriter.cache_file.write_text("\n".join(lines), encoding="utf-8")
+    assert rewriter(PAIRS) == sentences
+    assert rewriter._generator is None
+
+
 def test_a_model_with_nothing_to_say_is_refused_and_the_rest_kept(rewriter, monkeypatch):
     monkeypatch.setattr(rewriter, "_generate", lambda batch: ["" if pair == PAIRS[1] else "Yes." for pair in batch])
     with pytest.raises(ValueError, match=r"gave no sentence for 1 of 3 questions.*'Who\?', 'Ann'"):
