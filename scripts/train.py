@@ -1,7 +1,7 @@
 """Trains a TCD model on a prepared data set: recipe from a YAML file, the command line, or both.
 
     accelerate launch scripts/train.py configs/tcd_textvr.yaml --data prepared/textvr --output runs/textvr
-    accelerate launch --multi_gpu --num_processes 4 scripts/train.py configs/tcd_textvr.yaml --data ... --output ...
+    accelerate launch --multi_gpu --num_processes 2 scripts/train.py configs/tcd_textvr.yaml --data ... --output ...
 
 Several processes on the CPU, where `accelerate launch --cpu --num_processes 2` starts one:
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         accelerator = make_accelerator(recipe)
         prepared = datasets.load_from_disk(recipe.data)
-        model, processor = load_starting_point(recipe.model, recipe.model_overrides, recipe.seed)
+        model, processor = load_starting_point(recipe.model, recipe.model_overrides, recipe.seed, recipe.max_length)
         metrics = train(model, processor, prepared, recipe, accelerator)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -30,7 +30,8 @@ class BatchPlan:
             where no whole group fits any more is one cut.
 
     Raises:
-        ValueError: fewer videos than a batch holds, a video without a caption, an empty caption, or no groups to keep together.
+        ValueError: fewer videos than a batch holds, a video without a caption or with one that says nothing, or no
+            groups to keep together.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, seed: int = 0, group_by_negatives: bool = False):
@@ -42,17 +43,11 @@ class BatchPlan:
                 f"The split to train on has {len(dataset)} videos, too few for a batch of {batch_size}. Give a smaller "
                 "--batch_size."
             )
-        if not self.num_captions.all():
-            bare = int((self.num_captions == 0).sum())
-            raise ValueError(
-                f"{bare} of {len(dataset)} videos to train on have no caption, the first in row "
-                f"{int(self.num_captions.argmin())}. Drop them: dataset.filter(lambda row: row['captions'])."
-            )
-        blank = [row for row, of_video in enumerate(captions) if not all(map(str.strip, of_video))]
+        blank = [row for row, of_video in enumerate(captions) if not (of_video and all(map(str.strip, of_video)))]
         if blank:
             raise ValueError(
-                f"{len(blank)} of {len(dataset)} videos to train on have a caption that says nothing, the first in row "
-                f"{blank[0]}: {captions[blank[0]]!r}. Drop them."
+                f"{len(blank)} of {len(dataset)} videos to train on have no caption, or one that says nothing, the "
+                f"first in row {blank[0]}: {captions[blank[0]]!r}. Mend their captions and prepare them again."
             )
         self.groups = _rows_by_group(dataset) if group_by_negatives else [[row] for row in range(len(dataset))]
 

@@ -91,7 +91,10 @@ def backward_of_batch(
     for index, start in enumerate(starts):
         embeds = pieces[index] if once else embed(index)
         own = slice(start, start + sizes[index])
-        names = [name for name in embeds if batch[name].grad is not None]  # no mask, and nothing that no loss reads
+        # No mask, nothing that no loss reads, and nothing of a frozen tower.
+        names = [name for name in embeds if embeds[name].requires_grad and batch[name].grad is not None]
+        if not names:
+            break  # other chunks would be embedded again for nothing, too
         torch.autograd.backward(
             [embeds[name] for name in names], [batch[name].grad[own] * accelerator.num_processes for name in names]
         )

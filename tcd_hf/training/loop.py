@@ -43,6 +43,7 @@ def train(
         model ([`TCDModel`]): trained in place, not wrapped.
         processor ([`TCDProcessor`]): of the model.
         datasets (`Mapping[str, datasets.Dataset]`): prepared; split `train`, and `validation` if there is one.
+            Videos of `train` without captions are left out, with a warning.
         recipe ([`TrainingRecipe`])
         accelerator (`Accelerator`, *optional*): made by the recipe if not given.
 
@@ -61,7 +62,11 @@ def train(
             f"{accelerator.mixed_precision!r}. Give both the same, or no accelerator."
         )
     check_inputs(model, processor, datasets, accelerator.num_processes)
-    plan = BatchPlan(datasets["train"], recipe.batch_size, recipe.seed, recipe.group_by_negatives)
+    videos = captioned(datasets["train"])
+    if len(videos) < len(datasets["train"]) and accelerator.is_main_process:
+        bare, of_all = len(datasets["train"]) - len(videos), len(datasets["train"])
+        logger.warning("%d of %d videos to train on have no caption and are left out.", bare, of_all)
+    plan = BatchPlan(videos, recipe.batch_size, recipe.seed, recipe.group_by_negatives)
     num_steps = recipe.max_steps or recipe.epochs * plan.steps_per_epoch
 
     model.to(accelerator.device).train()
@@ -70,12 +75,12 @@ def train(
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
     optimizer = make_optimizer(model, recipe)
     run = Run(model, processor, optimizer, recipe, accelerator)
-    run.start(len(datasets["train"]))
+    run.start(len(videos))
     scheduler = make_scheduler(optimizer, recipe.warmup_share, num_steps, run.step)
 
     size = recipe.batch_size // accelerator.num_processes
     share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
-    loader = chunk_loader(datasets["train"], processor, plan, recipe, (run.step, num_steps), share)
+    loader = chunk_loader(videos, processor, plan, recipe, (run.step, num_steps), share)
     progress = tqdm(total=num_steps, initial=run.step, disable=not accelerator.is_main_process)
     while run.step < num_steps:
         started = time.perf_counter()
@@ -130,3 +135,9 @@ def check_inputs(model, processor, datasets: Mapping[str, Dataset], num_processe
         check_validation(datasets["validation"], num_processes)
     else:
         logger.warning('There is no split "validation": the last weights will count as the best.')
+
+
+def captioned(dataset: Dataset) -> Dataset:
+    """The videos that have a caption: others would have no text as their pair."""
+    rows = [row for row, captions in enumerate(dataset["captions"]) if captions]
+    return dataset if len(rows) == len(dataset) else dataset.select(rows)

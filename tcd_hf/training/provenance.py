@@ -16,21 +16,28 @@ def provenance() -> dict:
     """
     Returns:
         `dict` with `tcd_hf`, the version of this package; `git_revision` of its source, with `-dirty` where files
-        differ from it, or `None` outside a repository; `python`, and `packages` with their versions.
+        differ from it, or `None` where it is part of no repository; `python`, and `packages` with their versions.
     """
     return {
         "tcd_hf": __version__,
-        "git_revision": git_revision(Path(__file__).resolve().parent),
+        "git_revision": git_revision(Path(__file__).resolve()),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
     }
 
 
-def git_revision(folder: Path) -> str | None:
-    """Revision of the repository that a folder is in; `None` where there is none, or no git."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+def git_revision(file: Path) -> str | None:
+    """
+    Revision of the repository that tracks a file. `None` where none does, as for a package installed inside another
+    project's repository, or there is no git.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(file.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
+        git("ls-files", "--error-unmatch", file.name)
+        return git("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None

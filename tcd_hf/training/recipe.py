@@ -35,13 +35,17 @@ class TrainingRecipe:
     model_overrides: dict | str | None = HfArg(
         default=None, help="fields of TCDConfig to set: a mapping, on the command line as JSON, in place of the file's"
     )
+    max_length: int | None = HfArg(
+        default=None, help="tokens of a query or OCR caption at most; as many as the model's processor takes by default"
+    )
     epochs: int = HfArg(default=5, help="times that every video is seen, with one of its captions each time")
     max_steps: int | None = HfArg(default=None, help="steps in all, in place of --epochs")
     batch_size: int = HfArg(default=42, help="pairs of a step, over all processes: each has all others as negatives")
     chunk_size: int | None = HfArg(
         default=None,
         help="pairs that go through the towers at once, in each process: fewer than its share of the batch take less "
-        "memory and more time, for the same loss; all by default",
+        "memory and more time, for the same loss; all by default. Dropout in the towers, of which CLIP has none by "
+        "default, is drawn for each chunk: with it the loss depends on this and on the number of processes",
     )
     backbone_learning_rate: float = HfArg(default=1e-6, help="highest learning rate of the towers")
     learning_rate: float = HfArg(default=1e-5, help="highest learning rate of everything else")
@@ -80,6 +84,8 @@ class TrainingRecipe:
         for name in ("backbone_learning_rate", "learning_rate", "weight_decay", "seed", "num_workers"):
             if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
                 raise ValueError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")
+        if self.max_length is not None and self.max_length < 3:
+            raise ValueError(f"`max_length` must be 3 or more (start, one token, end), got {self.max_length}.")
         if not 0 <= self.warmup_share <= 1:
             raise ValueError(f"`warmup_share` must be in [0, 1], got {self.warmup_share}.")
         if not self.max_grad_norm > 0:

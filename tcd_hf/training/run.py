@@ -5,6 +5,7 @@ import json
 import logging
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
@@ -20,6 +21,8 @@ __all__ = ["Run"]
 logger = logging.getLogger(__name__)
 
 # What a resumed run may change: where things are and how the work is shared out, but nothing that its losses depend on.
+# (Dropout in the towers, of which CLIP has none by default, is drawn for each chunk: with it they do depend on the size
+# of the chunks and on the number of processes.)
 FREE_TO_CHANGE = {
     *("model", "data", "output", "resume", "save_every", "report_to"),
     *("num_processes", "num_workers", "chunk_size", "gradient_checkpointing"),
@@ -52,6 +55,7 @@ class Run:
         self.output.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self._resume()
+        self._check_step()
         make_equal(self.model)  # from here on no process reads what the main one may be replacing
         self.log = TrainingLog(self.output / "training_log.jsonl", self.accelerator, self.step)
         plain = {name: value if isinstance(value, (int, float)) else str(value) for name, value in values.items()}
@@ -75,6 +79,15 @@ class Run:
             )
         self.step, self.best = progress["step"], progress["best"]
         logger.info("Resumed %s after step %d.", self.output, self.step)
+
+    def _check_step(self) -> None:
+        """Processes that do not see the checkpoint would begin anew, without moments, beside those that go on."""
+        steps = self.accelerator.gather(torch.tensor([self.step], device=self.accelerator.device)).tolist()
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"Processes would go on after different steps, {steps}: not all of them see the checkpoint in "
+                f"{self.output}. Give an --output on a disk that all machines share."
+            )
 
     def evaluate(self, dataset: Dataset, batch_size: int) -> None:
         """Logs the metrics of a split, and keeps the model if it is better than all before."""

@@ -11,7 +11,9 @@ from tcd_hf.processing.processing_tcd import TCDProcessor
 __all__ = ["load_starting_point"]
 
 
-def load_starting_point(name: str, overrides: dict | None = None, seed: int = 0) -> tuple[TCDModel, TCDProcessor]:
+def load_starting_point(
+    name: str, overrides: dict | None = None, seed: int = 0, max_length: int | None = None
+) -> tuple[TCDModel, TCDProcessor]:
     """
     Args:
         name (`str`): folder or Hub name of a TCD checkpoint, or of a dual encoder such as
@@ -19,6 +21,7 @@ def load_starting_point(name: str, overrides: dict | None = None, seed: int = 0)
         overrides (`dict`, *optional*): fields of [`TCDConfig`] to set. Modules that a checkpoint does not have yet
             start neutral.
         seed (`int`, *optional*, defaults to 0): of the weights of new modules.
+        max_length (`int`, *optional*): tokens of a query or caption at most; the processor's own limit by default.
 
     Returns:
         `tuple[TCDModel, TCDProcessor]`, the model in float32.
@@ -38,4 +41,6 @@ def load_starting_point(name: str, overrides: dict | None = None, seed: int = 0)
         model = TCDModel.from_pretrained(name, dtype=torch.float32, **overrides)
     else:
         model = TCDModel.from_backbone(name, {"dtype": torch.float32}, **overrides)
-    return model, load_processor(name, model.config.num_frames)
+    processor = load_processor(name, model.config.num_frames)
+    processor.max_length = max_length or processor.max_length
+    return model, processor

@@ -25,12 +25,16 @@ NUM_STEPS = 24
 OPTIONS = ["--batch_size", "4", "--epochs", "8", "--learning_rate", "1e-3", "--backbone_learning_rate", "1e-3"]
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("train_script", SCRIPT)
+def load_script(path: Path):
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_script", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script():
+    return load_script(SCRIPT)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,16 @@ def folder(tmp_path_factory):
     processor.tokenizer.save_pretrained(folder / "backbone")
     processor.image_processor.save_pretrained(folder / "backbone")
     return folder
+
+
+@pytest.fixture(scope="module")
+def synthetic_world(folder):
+    """Clips of scene text, prepared for the model to start from: 3 steps an epoch, hard negatives among them."""
+    for name in ("faker", "english_words", "font_lato", "font_caladea", "font_fredoka_one", "font_amatic_sc"):
+        pytest.importorskip(name)
+    arguments = ["--prepared", "--model", str(folder / "start"), "--splits", "train", "validation", "--clips", "12"]
+    assert load_script(ROOT / "scripts" / "make_synthetic.py").main([*arguments, "--out", str(folder / "world")]) == 0
+    return folder / "world"
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +78,15 @@ def log_of(output: Path) -> list[dict]:
 def test_from_recipe_to_model(script, folder, tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        f"model: {folder / 'start'}\ndata: {folder / 'data'}\nbatch_size: 6\nmodel_overrides: {{use_ocr: false}}\n"
+        f"model: {folder / 'start'}\ndata: {folder / 'data'}\n"
+        "batch_size: 6\nmodel_overrides: {use_ocr: false}\nmax_length: 9\n"
     )
     assert script.main([str(recipe), "--output", str(tmp_path / "run"), "--max_steps", "2"]) == 0
     assert "best validation R@1" in capsys.readouterr().out
     model = TCDModel.from_pretrained(tmp_path / "run" / "best")
     assert model.config.use_ocr is False
-    assert TCDProcessor.from_pretrained(tmp_path / "run" / "best").num_frames == 4
+    processor = TCDProcessor.from_pretrained(tmp_path / "run" / "best")
+    assert processor.num_frames == 4 and processor(text="a" * 20)["input_ids"].shape == (1, 9)
     assert [line["step"] for line in log_of(tmp_path / "run")] == [1, 2, 2]
 
 
@@ -107,11 +123,11 @@ def test_usage(script, capsys):
     assert error.value.code == 2 and "--model" in capsys.readouterr().err
 
 
-def launch(output: Path, folder: Path, *arguments: str, launcher: str = "--multi_gpu"):
+def launch(output: Path, start: Path, data: Path, *arguments: str, launcher: str = "--multi_gpu"):
     """`accelerate launch`, which is not waited for."""
     command = [sys.executable, "-m", "accelerate.commands.launch", launcher, "--num_processes", "2"]
     command += ["--main_process_port", "0", str(SCRIPT)]
-    command += ["--model", str(folder / "start"), "--data", str(folder / "data"), "--output", str(output)]
+    command += ["--model", str(start), "--data", str(data), "--output", str(output)]
     errors = output.with_suffix(".err").open("a")
     return subprocess.Popen([*command, *OPTIONS, *arguments], env=ENVIRONMENT, stdout=errors, stderr=errors)
 
@@ -125,18 +141,19 @@ def kill(process) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_killed_and_resumed_lose_nothing(script, folder, tmp_path):
+def test_two_processes_killed_and_resumed_lose_nothing(script, folder, synthetic_world, tmp_path):
+    start, data = folder / "start", synthetic_world
     alone, two = tmp_path / "alone", tmp_path / "two"
-    first = launch(two, folder, "--num_processes", "2", "--save_every", "4")
+    first = launch(two, start, data, "--num_processes", "2", "--save_every", "4")
     while len(log_of(two)) < NUM_STEPS // 2:
         assert first.poll() is None, two.with_suffix(".err").read_text()
         time.sleep(0.02)
     kill(first)
     assert not (two / "training_log.jsonl").read_text().count(f'"step": {NUM_STEPS},')
-    second = launch(two, folder, "--num_processes", "2", "--save_every", "4", "--resume")
+    second = launch(two, start, data, "--num_processes", "2", "--save_every", "4", "--resume")
     assert second.wait(timeout=200) == 0, two.with_suffix(".err").read_text()
     assert "Resumed" in two.with_suffix(".err").read_text()
-    paths = ["--model", str(folder / "start"), "--data", str(folder / "data"), "--output", str(alone)]
+    paths = ["--model", str(start), "--data", str(data), "--output", str(alone)]
     assert script.main([*paths, *OPTIONS, "--chunk_size", "3"]) == 0
 
     expected, found = log_of(alone), log_of(two)
@@ -144,12 +161,12 @@ def test_two_processes_killed_and_resumed_lose_nothing(script, folder, tmp_path)
     assert len([line for line in found if "loss" in line]) == NUM_STEPS
     for one, other in zip(found, expected, strict=True):
         for name in (name for name in other if "seconds" not in name):
-            assert one[name] == pytest.approx(other[name], abs=1e-4, rel=1e-4), (one["step"], name)
+            assert one[name] == pytest.approx(other[name], abs=1e-4), (one["step"], name)
 
 
 @pytest.mark.slow
 def test_one_process_where_two_were_meant_is_noticed(folder, tmp_path):
-    process = launch(tmp_path / "run", folder, launcher="--cpu")
+    process = launch(tmp_path / "run", folder / "start", folder / "data", launcher="--cpu")
     assert process.wait(timeout=200) != 0
     errors = (tmp_path / "run.err").read_text()
     assert "started one" in errors and "ACCELERATE_USE_CPU=true" in errors and "--multi_gpu" in errors

@@ -184,6 +184,28 @@ def test_dropout_in_the_towers_is_the_same_both_times(make_model, tiny_clip_conf
     assert abs(output.loss - undropped[0]["loss"]) > 1e-3
 
 
+TOWERS = {"image": ("vision_model", "visual_projection"), "text": ("text_model", "text_projection")}
+
+
+@pytest.mark.parametrize("chunk_size", [2, 6])
+@pytest.mark.parametrize("frozen", [["image"], ["text"], ["image", "text"]])
+def test_frozen_towers(make_model, inputs, accelerator, monkeypatch, frozen, chunk_size):
+    model = make_model(randomise=True)
+    parts = [part for tower in frozen for part in TOWERS[tower]]
+    for part in parts:
+        getattr(model.backbone, part).requires_grad_(False)
+    expected = at_once(model, inputs)
+    assert "backbone.logit_scale" in expected[1] and not any(part in name for part in parts for name in expected[1])
+    assert ("backbone.text_projection.weight" in expected[1]) == ("text" not in frozen)
+    model.zero_grad()
+    encode, embedded = model.encode_videos, []
+    monkeypatch.setattr(model, "encode_videos", lambda **inputs: embedded.append(1) or encode(**inputs))
+    output = backward_of_batch(model, chunks_of(inputs, chunk_size), accelerator, SEED)
+    assert_equal((output, gradients(model)), expected)
+    again = 0 if chunk_size == NUM_PAIRS else 1 if len(frozen) == 2 else 3  # of two frozen towers the first tells
+    assert len(embedded) == NUM_PAIRS // chunk_size + again
+
+
 def test_embeddings_are_float32_under_mixed_precision(models, inputs):
     class Bf16:
         device = torch.device("cpu")

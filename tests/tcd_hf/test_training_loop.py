@@ -3,11 +3,13 @@
 import json
 import math
 import os
+import subprocess
 
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from datasets import concatenate_datasets
 from safetensors import safe_open
 
 from tcd_hf.evaluation.metrics import compute_retrieval_metrics
@@ -155,6 +157,23 @@ def test_a_run_is_neither_overwritten_nor_continued_with_another_recipe(world, u
         run({**world, "train": make_split(9)}, unbroken[0], resume=True)
     with pytest.raises(ValueError, match="checkpoint of another model"):
         run(world, unbroken[0], make_tiny_model(use_distillation=False), resume=True)
+
+
+def test_a_run_that_some_processes_do_not_see_is_not_resumed(world, tmp_path, monkeypatch):
+    """As on machines without a shared disk, of which all but the first would begin anew."""
+    run(world, tmp_path, max_steps=2)
+    monkeypatch.setattr(Accelerator, "gather", lambda self, tensor: torch.cat([tensor, torch.zeros_like(tensor)]))
+    with pytest.raises(ValueError, match=r"\[2, 0\].* --output on a disk that all machines share"):
+        run(world, tmp_path, max_steps=2, resume=True)
+
+
+def test_videos_without_captions_are_left_out_with_one_warning(world, unbroken, tmp_path, caplog):
+    bare = world["train"].select([0, 5, 11]).remove_columns("captions").add_column("captions", [[]] * 3)
+    train_split = concatenate_datasets([bare.cast(world["train"].features), world["train"]])
+    run({**world, "train": train_split}, tmp_path)
+    warnings = [record.getMessage() for record in caplog.records if "no caption" in record.getMessage()]
+    assert warnings == ["3 of 15 videos to train on have no caption and are left out."]
+    assert log_of(tmp_path) == log_of(unbroken[0])
 
 
 def test_a_checkpoint_is_replaced_whole_or_not_at_all(world, tmp_path, monkeypatch):
@@ -338,5 +357,20 @@ def test_a_resumed_log_forgets_what_came_after(tmp_path):
     assert found == [(1, 0.5)]
 
 
-def test_no_revision_outside_a_repository(tmp_path):
-    assert git_revision(tmp_path) is None
+def test_revision_of_the_repository_that_tracks_the_code(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        return subprocess.check_output(["git", "-C", tmp_path, *identity, *arguments], text=True).strip()
+
+    own, installed = tmp_path / "code.py", tmp_path / "venv" / "package.py"
+    installed.parent.mkdir()
+    own.write_text("")
+    installed.write_text("")
+    assert git_revision(own) is None
+    git("init", "--quiet")
+    git("add", "code.py")
+    git("commit", "--quiet", "-m", "code")
+    assert git_revision(own) == git("rev-parse", "HEAD")
+    assert git_revision(installed) is None
+    own.write_text("changed")
+    assert git_revision(own) == git("rev-parse", "HEAD") + "-dirty"

@@ -54,6 +54,7 @@ def test_overrides_as_mapping_and_as_json(tmp_path):
         (["--batch_size", "1"], ["batch_size", "negative"]),
         (["--batch_size", "many"], ["batch_size", "many"]),
         (["--max_steps", "0"], ["max_steps", "0"]),
+        (["--max_length", "2"], ["max_length", "2"]),
         (["--learning_rate", "-1"], ["learning_rate", "-1"]),
         (["--learning_rate", "nan"], ["learning_rate", "nan"]),
         (["--warmup_share", "1.5"], ["warmup_share", "1.5"]),
@@ -113,6 +114,7 @@ def test_a_written_recipe_gives_the_same_run(tmp_path):
 )
 def test_recipes_of_the_papers(name, expected, overrides):
     recipe = parse_recipe([str(CONFIGS / f"{name}.yaml"), "--output", "o"])
+    assert recipe.max_length == (32 if name == "eercf_msrvtt" else None)
     assert recipe.model == "openai/clip-vit-base-patch32" and recipe.weight_decay == 0.2 and recipe.warmup_share == 0.1
     assert expected.items() <= vars(recipe).items()
     config = TCDConfig(**recipe.model_overrides)
