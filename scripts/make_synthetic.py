@@ -9,7 +9,7 @@ the clips that nearly answer it. The same seed gives the same clips; files diffe
 With `--prepared` no video is encoded and no text read: frames are painted at the size of the model's images, captions
 have the errors that an OCR engine was seen to make, and `load_from_disk("prepared")` gives what `scripts/prepare.py`
 makes of videos. Splits that the folder holds already stay. `--text-pairs` adds rows to train on with the queries and
-captions of `tcd_hf.data.text_pairs` over the frames of some clip: texts of all kinds, with which frames are no help.
+captions of `tcd_hf.data.text_pairs` over bare backgrounds: texts of all kinds, with which frames are no help.
 
 Needs the extras `[train-mini]` (words) and `[synthetic]` (fonts).
 """
@@ -20,6 +20,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,6 +30,7 @@ from tqdm import tqdm
 
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.data.synthetic_queries import SPLITS
+from tcd_hf.data.synthetic_scene import Scene
 
 if TYPE_CHECKING:
     from tcd_hf import TCDProcessor
@@ -146,6 +148,7 @@ def text_pair_rows(processor: "TCDProcessor", side: int, seed: int, count: int) 
     pairs, rng, windows = TextPairGenerator(seed), random.Random(f"{seed} text pairs"), processor.num_frames
     for number, pair in enumerate(pairs.take(count)):
         clip = make_clip(seed, "train", rng.randrange(1 << 20))
+        bare = replace(clip, scene=Scene(clip.scene.background, (), ()))
         texts = [*pairs.take_strays(1), *[""] * (windows - 1)]
         rng.shuffle(texts)
         start = rng.randrange(windows)
@@ -157,7 +160,7 @@ def text_pair_rows(processor: "TCDProcessor", side: int, seed: int, count: int) 
             "query_types": ["text pair"],
             "group": f"pairs-{pair.group:06d}",
             **prepare_video(
-                processor, clip.frames(windows, side), processor.captioner.caption_texts(texts, clip.duration)
+                processor, bare.frames(windows, side), processor.captioner.caption_texts(texts, clip.duration)
             ),
         }
 

@@ -104,7 +104,7 @@ def train(
             **{name: value.item() for name, value in losses.items()},
             grad_norm=norm.item(),
             learning_rate=rates[-1],
-            backbone_learning_rate=rates[0],
+            backbone_learning_rate=rates[0] if recipe.backbone_learning_rate else 0.0,
             seconds=round(time.perf_counter() - started, 4),
             loading_seconds=round(loaded - started, 4),
         )

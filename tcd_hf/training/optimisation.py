@@ -31,7 +31,11 @@ def parameter_groups(model, recipe: TrainingRecipe) -> list[dict]:
 
 
 def make_optimizer(model, recipe: TrainingRecipe) -> torch.optim.AdamW:
-    """AdamW on the [`parameter_groups`]."""
+    """AdamW on the [`parameter_groups`]. Towers whose learning rate is 0 are frozen first: they need no gradient."""
+    if recipe.backbone_learning_rate == 0:
+        for name, weight in model.named_parameters():
+            if name.startswith(TOWERS):
+                weight.requires_grad_(False)
     return torch.optim.AdamW(parameter_groups(model, recipe))
 
 

@@ -47,7 +47,7 @@ class TrainingRecipe:
         "memory and more time, for the same loss; all by default. Dropout in the towers, of which CLIP has none by "
         "default, is drawn for each chunk: with it the loss depends on this and on the number of processes",
     )
-    backbone_learning_rate: float = HfArg(default=1e-6, help="highest learning rate of the towers")
+    backbone_learning_rate: float = HfArg(default=1e-6, help="highest learning rate of the towers; 0 freezes them")
     learning_rate: float = HfArg(default=1e-5, help="highest learning rate of everything else")
     weight_decay: float = HfArg(
         default=0.2, help="of AdamW; not for biases, norms, and learned vectors of places and kinds"

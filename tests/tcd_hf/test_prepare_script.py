@@ -197,6 +197,8 @@ class TestMakeSynthetic:
         assert rows["captions"][:] == [[pair.query] for pair in pairs]
         assert len(set(rows["group"][:])) == 2 and not set(rows["group"][:]) & set(made["1"]["group"][:2])
         for row, pair in zip(rows, pairs, strict=True):
+            still = np.array(list(map(np.asarray, row["frames"]))).astype(int)
+            assert np.abs(still[0] - still[1]).mean() < 20  # a background that moves slowly, and nothing on it
             windows = [window for window, text in enumerate(row["ocr_captions"]) if text == pair.caption]
             assert windows == list(range(windows[0], windows[-1] + 1))  # one run
             assert sum(bool(text) for text in row["ocr_captions"]) - len(windows) <= (1 if pair.caption else 0)

@@ -57,6 +57,15 @@ def test_group_of(name, group):
     assert name in parameter_groups(model, RECIPE)[group]["names"]
 
 
+def test_towers_without_a_learning_rate_are_frozen():
+    model = make_tiny_model(share_ocr_encoder=False)
+    recipe = TrainingRecipe("m", "d", "o", backbone_learning_rate=0.0, learning_rate=1e-5)
+    groups = make_optimizer(model, recipe).param_groups
+    assert {group["lr"] for group in groups} == {1e-5}
+    for name, weight in model.named_parameters():
+        assert weight.requires_grad == (not name.startswith(("backbone.", "ocr_backbone."))), name
+
+
 def test_frozen_weights_are_left_out():
     model = make_tiny_model()
     model.backbone.requires_grad_(False)
