@@ -220,7 +220,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
     torch.set_num_threads(config["threads"])
-    log = Log(options.output / "training_log.jsonl")
+    log = Log(options.output / "training_log_text.jsonl")
 
     corpus = TextPairGenerator(config["seed"]).take(config["corpus_pairs"])
     texts = [text for pair in corpus for text in (pair.query, pair.caption)]

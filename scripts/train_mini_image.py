@@ -1,6 +1,6 @@
 """Second step of the checkpoint inside the package: its image tower learns what the synthetic world's things look like.
 
-    python scripts/train_mini_image.py --output FOLDER      # 45 minutes on a CPU core, no network
+    python scripts/train_mini_image.py --model build/mini-text      # 30 minutes on a CPU core, no network
 
 `scripts/train_mini.py` made the text tower. Here (ours):
 
@@ -10,7 +10,7 @@
    in it. Where nothing is, a direction of its own which texts hardly take, so that frames without any of these things,
    as all real ones, disturb no score.
 
-`scripts/train.py` with `configs/tcd_mini_world.yaml` is the third step: the whole model on whole clips.
+The fusion stays neutral. `scripts/train.py` with `configs/tcd_synthetic.yaml` trains it, for this world.
 Needs the extras `[train-mini]` and `[synthetic]`.
 """
 
@@ -29,8 +29,6 @@ from torch import nn
 from torch.nn.functional import cross_entropy, log_softmax, normalize
 from train_mini import Log
 from transformers import (
-    AutoModel,
-    AutoProcessor,
     CLIPTokenizer,
     ConvNextConfig,
     VisionTextDualEncoderConfig,
@@ -39,7 +37,8 @@ from transformers import (
 )
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-import tcd_hf  # noqa: F401  (what the Auto classes load)
+from tcd_hf import TCDModel, TCDProcessor
+from tcd_hf.checkpoints import MINI
 from tcd_hf.data.synthetic import DURATION, make_clip
 from tcd_hf.data.synthetic_queries import SHAPE_WORDS, spell_thing
 from tcd_hf.data.synthetic_scene import COLORS, MOTIONS, SHAPES, SIZES, Painter, Scene, Thing
@@ -236,16 +235,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini_image.yaml")
     parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini.py wrote")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=MINI, help="by default in the package")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
     torch.set_num_threads(config["threads"])
     torch.manual_seed(config["seed"])
-    rng, log = random.Random(config["seed"]), Log(options.output / "training_log.jsonl")
+    rng, log = random.Random(config["seed"]), Log(options.output / "training_log_image.jsonl")
 
-    texts = AutoModel.from_pretrained(options.model, dtype=torch.float32).backbone
-    tokenizer = AutoProcessor.from_pretrained(options.model).tokenizer
+    texts = TCDModel.from_pretrained(options.model, dtype=torch.float32).backbone
+    tokenizer = TCDProcessor.from_pretrained(options.model).tokenizer
     vision = ConvNextConfig(**config["vision"], hidden_size=config["vision"]["hidden_sizes"][-1])
     model = VisionTextDualEncoderModel(
         VisionTextDualEncoderConfig.from_vision_text_configs(

@@ -200,7 +200,7 @@ def test_run_in_small(tmp_path, monkeypatch):
     processor = TCDProcessor.from_pretrained(tmp_path / "first")
     assert processor.tokenizer.model_max_length == 77 and processor.image_processor.size == {"shortest_edge": 32}
     assert not list((tmp_path / "first").glob("*.py"))
-    lines = [json.loads(line) for line in (tmp_path / "first" / "training_log.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "first" / "training_log_text.jsonl").read_text().splitlines()]
     assert [line["phase"] for line in lines] == ["start", "warm_up", "warm_up", "train", "train"]
     start, end = (line for line in lines if line["phase"] == "warm_up")
     assert end["all"] > start["all"]

@@ -111,7 +111,7 @@ def test_a_run_in_small(script, tmp_path):
     with torch.inference_mode():
         output = made(**inputs)
     assert output.logits_per_text.shape == (1, 1) and output.logits_per_text.isfinite().all()
-    log = (tmp_path / "made" / "training_log.jsonl").read_text(encoding="utf-8")
+    log = (tmp_path / "made" / "training_log_image.jsonl").read_text(encoding="utf-8")
     assert log.count('"words"') == 2 and log.count('"frames"') == 2
 
 
@@ -126,31 +126,6 @@ def test_patch_labels_move_with_the_thing(script):
         x, y, _ = moving.pose(time)
         assert (columns[labelled].mean() + 0.5) / 40 == pytest.approx(x, abs=0.02)
         assert (rows[labelled].mean() + 0.5) / 40 == pytest.approx(y, abs=0.02)
-
-
-def test_packing(script, tmp_path):
-    import pack_mini
-
-    arguments = ["--output", str(tmp_path / "packed")]
-    for step in ("text", "image", "world"):
-        (tmp_path / step / "best").mkdir(parents=True)
-        (tmp_path / step / "training_log.jsonl").write_text(f"{step}\n", encoding="utf-8")
-        arguments += [f"--{step}", str(tmp_path / step)]
-    best = tmp_path / "world" / "best"
-    model, processor = AutoModel.from_pretrained(MINI, dtype=torch.float32), AutoProcessor.from_pretrained(MINI)
-    with torch.no_grad():
-        model.distillation.video_clue.fill_(0.25)
-    model.save_pretrained(best)
-    processor.save_pretrained(best)
-    for name in ("recipe.yaml", "provenance.json"):
-        (best / name).write_text(name, encoding="utf-8")
-    assert pack_mini.main(arguments) == 0
-    packed = AutoModel.from_pretrained(tmp_path / "packed")
-    assert packed.dtype == torch.float16 and (packed.distillation.video_clue == 0.25).all()
-    assert not list((tmp_path / "packed").glob("*.py"))
-    for path in (tmp_path / "packed").glob("*.json"):
-        assert "auto_map" not in path.read_text(encoding="utf-8"), path
-    assert (tmp_path / "packed" / "training_log_image.jsonl").read_text(encoding="utf-8") == "image\n"
 
 
 def test_tokens_that_spell_no_class_are_put_back(script):
