@@ -448,7 +448,7 @@ class TestScript:
         runs = {path: path.read_text() for path in (tmp_path / "runs").iterdir()}
         assert {path.name for path in runs} == {"gate-5-0.json", "gate-5-1.json", "tcd-0.json", "tcd-1.json"}
         summary = json.loads((tmp_path / "ablation.json").read_text())
-        assert summary["rows"]["tcd"]["seeds"] == [0, 1] and len(summary["choice"]["validation"]) == 6
+        assert summary["rows"]["tcd"]["seeds"] == [0, 1] and len(summary["choice"]["validation"]) == 8
         tried = {tuple(each["rates"]): each["R@1"] for each in summary["choice"]["validation"]}
         assert tried[tuple(summary["choice"]["chosen"])] == max(tried.values())
         recipes = [json.loads(text)["recipe"] for text in runs.values()]
