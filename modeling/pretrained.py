@@ -90,9 +90,7 @@ class TCDPreTrainedModel(PreTrainedModel):
 
         config = TCDConfig(backbone_config=backbone.config.to_dict(), **config_overrides)
         attn_implementation = backbone.config._attn_implementation
-        if (
-            attn_implementation == "sdpa"
-        ):  # what every tower takes by default, and one without attention must not be told
+        if attn_implementation == "sdpa":  # the default of all towers that have it; one without must not be told
             attn_implementation = None
         model = cls._from_config(config, dtype=backbone.dtype, attn_implementation=attn_implementation)
         weights = backbone.state_dict()

@@ -15,11 +15,10 @@ Needs the extras `[train-mini]` and `[synthetic]`.
 
 import argparse
 import json
-import random
 import time
 from collections import Counter
 from functools import cache
-from itertools import cycle, islice, product
+from itertools import chain, cycle, islice, product
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +29,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection
 
 from tcd_hf import TCDConfig, TCDModel, TCDProcessor
 from tcd_hf.checkpoints import MINI
-from tcd_hf.data.synthetic import SyntheticClip, make_clip
-from tcd_hf.data.synthetic_reading import read_lettering, seen_in_windows
+from tcd_hf.data.synthetic import make_clip
 
 BATCH_SIZE = 16
 WAYS = {"windows": 12, "instances": 200}  # texts a video
@@ -96,13 +94,10 @@ def measure(config: CLIPConfig, clips: list[dict[str, list[str]]], num_timed: in
 def texts_of_clips(count: int, seed: int) -> list[dict[str, list[str]]]:
     """Of each clip of the world, the captions of its windows and the single readings that they are made of."""
     clips = [make_clip(seed, "test", number) for number in range(count)]
-    return [{"windows": clip.captions(WAYS["windows"]), "instances": single_readings(clip)} for clip in clips]
-
-
-def single_readings(clip: SyntheticClip) -> list[str]:
-    rng = random.Random(f"{clip.seed} {clip.number}")
-    windows = seen_in_windows(clip.scene, clip.duration, WAYS["windows"])
-    return [text for seen in windows for text in (read_lettering(lettering, rng) for lettering in seen) if text]
+    return [
+        {"windows": clip.captions(WAYS["windows"]), "instances": [*chain(*clip.readings(WAYS["windows"]))]}
+        for clip in clips
+    ]
 
 
 def all_places(texts: list[str], count: int) -> list[str]:

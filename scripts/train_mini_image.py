@@ -45,6 +45,7 @@ from tcd_hf.data.synthetic_scene import COLORS, MOTIONS, SHAPES, SIZES, Painter,
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = [(color, shape) for color in COLORS for shape in SHAPES]
+SPELLINGS = [f"{color} {word}" for color, shape in CLASSES for word in SHAPE_WORDS[shape]]
 NOTHING = len(CLASSES)  # class of patches, and frames, without a thing
 IGNORED = -100
 GRID = 8  # cells of the image tower's last feature map, a side
@@ -61,9 +62,8 @@ def encode(model: nn.Module, tokenizer: CLIPTokenizer, texts: list[str]) -> torc
 
 def prototypes(model: nn.Module, tokenizer: CLIPTokenizer) -> torch.Tensor:
     """What each of `CLASSES` is called, synonyms averaged: `(num_classes, dim)`, L2-normalised."""
-    spellings = [f"{color} {word}" for color, shape in CLASSES for word in SHAPE_WORDS[shape]]
     owners = torch.tensor([i for i, (_, shape) in enumerate(CLASSES) for _ in SHAPE_WORDS[shape]])
-    embeds = encode(model, tokenizer, spellings)
+    embeds = encode(model, tokenizer, SPELLINGS)
     return normalize(embeds.new_zeros(len(CLASSES), embeds.shape[1]).index_add(0, owners, embeds), dim=-1)
 
 
@@ -94,9 +94,8 @@ def learn_words(model: nn.Module, tokenizer: CLIPTokenizer, config: dict, rng: r
 @torch.no_grad()
 def put_back(model: nn.Module, tokenizer: CLIPTokenizer, embeddings: torch.Tensor) -> None:
     """Gives all tokens but those of `CLASSES`, and of start and end, the embeddings `(vocab_size, width)` again."""
-    spellings = [f"{color} {word}" for color, shape in CLASSES for word in SHAPE_WORDS[shape]]
     others = torch.ones(len(embeddings), dtype=torch.bool)
-    others[list({token for ids in tokenizer(spellings)["input_ids"] for token in ids})] = False
+    others[list({token for ids in tokenizer(SPELLINGS)["input_ids"] for token in ids})] = False
     model.text_model.embeddings.token_embedding.weight[others] = embeddings[others]
 
 

@@ -103,7 +103,7 @@ def make_model_card(
     name = repo_id.split("/")[-1]
     kept = own_card.data.to_dict() if own_card else {}
     kept.pop("model-index", None)
-    tags = [*TAGS, *(READING_TAGS if _reads(config) else []), *kept.get("tags", [])]
+    tags = [*TAGS, *(READING_TAGS if config.reads_ocr else []), *kept.get("tags", [])]
     data = {
         "license": LICENSE,
         "base_model": hub_name(config),
@@ -124,7 +124,7 @@ def make_model_card(
         sections = [own_card.text.strip(), usage, *_results_section(results), CITATION]
     else:
         measured = _results_section(results) or [NOT_MEASURED]
-        limits = LIMITS + (READING_LIMIT if _reads(config) else "")
+        limits = LIMITS + (READING_LIMIT if config.reads_ocr else "")
         sections = [_introduction(config, name), usage, *measured, limits, CITATION]
     return ModelCard("\n\n".join([f"---\n{metadata.to_yaml()}\n---", *sections]) + "\n")
 
@@ -194,12 +194,8 @@ def _eval_results(dataset: str, results: Results) -> list[EvalResult]:
     ]
 
 
-def _reads(config: TCDConfig) -> bool:
-    return config.interaction == "tcd" and config.use_ocr
-
-
 def _introduction(config: TCDConfig, name: str) -> str:
-    what = WITH_TEXT if _reads(config) else FRAMES_ALONE
+    what = WITH_TEXT if config.reads_ocr else FRAMES_ALONE
     if config.interaction == "tib":
         what += COARSE_TO_FINE
     base = hub_name(config)
