@@ -1,5 +1,9 @@
 """A tiny model and processor, and an OCR engine that reads what coded frames stand for."""
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -92,3 +96,12 @@ def clips(tmp_path):
         name: write_clip(folder / name, [coded_frame(code) for code in codes for _ in range(5)], fps=5)
         for name, codes in schedule.items()
     }
+
+
+def load_script(name: str) -> ModuleType:
+    """A file of `scripts/` as a module of its own, by its path: one is called as a library is."""
+    path = Path(__file__).parents[2] / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_script", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from tcd_hf.evaluation.report import ALL_QUERIES
 from tcd_hf.index.fingerprints import model_fingerprint
 from tcd_hf.model_card import read_results
 from tests.conftest import randomise_fusion
-from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, load_script, make_tiny_model, make_tiny_processor
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "evaluate.py"
 WORDS = ["tesco", "exit", "gate b4", "24", "sushi", "open", "hotel lux", "bus 9", "sale"]
@@ -67,10 +66,7 @@ def dataset() -> Dataset:
 
 @pytest.fixture(scope="module")
 def evaluate_script():
-    spec = spec_from_file_location("evaluate_script", SCRIPT)  # by path: `evaluate` is a library
-    script = module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
+    return load_script("evaluate")
 
 
 class TestEmbedding:

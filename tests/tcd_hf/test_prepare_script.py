@@ -1,6 +1,5 @@
 """scripts/prepare.py and scripts/make_synthetic.py --prepared: from videos, and without them, to the same data."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,16 +10,9 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
-from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, load_script, make_tiny_model, make_tiny_processor
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-def load_script(name: str):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
 
 
 prepare, make_synthetic = load_script("prepare"), load_script("make_synthetic")

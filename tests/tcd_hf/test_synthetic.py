@@ -1,13 +1,11 @@
 """The synthetic world: repeatable, disjoint between splits, and with negatives that differ as they say."""
 
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +33,7 @@ from tcd_hf.data.synthetic_reading import (
 from tcd_hf.data.synthetic_scene import COLORS, FACES, MOTIONS, SHAPES, SIZES, Painter, load_font
 from tcd_hf.processing.video_reading import open_video
 from tcd_hf.processing.window_ocr import WindowCaption
+from tests.tcd_hf.conftest import load_script
 
 CENTERS = (np.arange(12) + 0.5) * DURATION / 12
 
@@ -380,10 +379,7 @@ class TestReading:
 
 class TestScript:
     def test_folder(self, tmp_path, gallery):
-        path = Path(__file__).parents[2] / "scripts" / "make_synthetic.py"
-        spec = importlib.util.spec_from_file_location("make_synthetic", path)
-        script = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(script)
+        script = load_script("make_synthetic")
         assert script.main(["--out", str(tmp_path), "--clips", "3", "--size", "64"]) == 0
         rows = [json.loads(line) for line in (tmp_path / "test" / "metadata.jsonl").read_text("utf-8").splitlines()]
         assert [row["caption"] for row in rows] == [clip.query for clip in gallery[:3]]

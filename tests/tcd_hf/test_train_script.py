@@ -1,6 +1,5 @@
 """scripts/train.py, in one process and in two, killed and resumed."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -15,7 +14,7 @@ from transformers import CLIPModel
 
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
-from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import load_script, make_tiny_model, make_tiny_processor
 from tests.tcd_hf.training_data import make_world, save_start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,16 +24,9 @@ NUM_STEPS = 24
 OPTIONS = ["--batch_size", "4", "--epochs", "8", "--learning_rate", "1e-3", "--backbone_learning_rate", "1e-3"]
 
 
-def load_script(path: Path):
-    spec = importlib.util.spec_from_file_location(f"{path.stem}_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def script():
-    return load_script(SCRIPT)
+    return load_script("train")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +49,7 @@ def synthetic_world(folder):
     for name in ("faker", "english_words", "font_lato", "font_caladea", "font_fredoka_one", "font_amatic_sc"):
         pytest.importorskip(name)
     arguments = ["--prepared", "--model", str(folder / "start"), "--splits", "train", "validation", "--clips", "12"]
-    assert load_script(ROOT / "scripts" / "make_synthetic.py").main([*arguments, "--out", str(folder / "world")]) == 0
+    assert load_script("make_synthetic").main([*arguments, "--out", str(folder / "world")]) == 0
     return folder / "world"
 
 
