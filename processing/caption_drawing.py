@@ -1,5 +1,6 @@
-"""A contact sheet of window captions: the frame of each window with the boxes of its texts, and the caption below."""
+"""Pictures of what was read: boxes with labels on a frame, and a contact sheet of window captions."""
 
+import functools
 import math
 import textwrap
 from collections import Counter
@@ -11,12 +12,55 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .video_reading import opened_video
 
-__all__ = ["draw_captions"]
+__all__ = ["BOX_COLOR", "draw_boxes", "draw_captions"]
 
 MARGIN = 8  # pixels
 FONT_SIZE = 13
 CAPTION_LINES = 4
-BOX_COLOR = (255, 64, 64)
+BOX_COLOR = (240, 228, 66)  # the yellow of Okabe and Ito: with a dark edge, seen on any picture by any eye
+STRIP_COLOR = (20, 20, 20)
+# What PIL's own font lacks: with accents, currency signs and other scripts. PIL looks where the system keeps its fonts.
+SYSTEM_FONTS = ("NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc", "DejaVuSans.ttf")
+
+Box = Sequence[float]
+
+
+def draw_boxes(image: Image.Image, boxes: Sequence[Box], labels: Sequence[str] = ()) -> Image.Image:
+    """Outlines boxes on a picture, each with its label on a dark strip beside it.
+
+    Args:
+        image (`PIL.Image.Image`): of any size.
+        boxes (`Sequence`): (x0, y0, x1, y1) each, relative to the picture, 0-1. What lies outside is cut off.
+        labels (`Sequence[str]`, *optional*): one per box; none: boxes alone. They stand where they cover no box and no
+            other label, if there is such a place, and are cut to the width of the picture.
+
+    Returns:
+        `PIL.Image.Image`: a copy, RGB. Labels are in the first font found of Noto Sans CJK, Arial Unicode, Microsoft
+        YaHei and DejaVu Sans, else in PIL's own, which has little more than ASCII; glyphs that a font lacks, such as
+        Chinese ones in DejaVu Sans, are drawn as empty boxes.
+
+    Raises:
+        ValueError: another number of labels than of boxes.
+    """
+    if labels and len(labels) != len(boxes):
+        raise ValueError(f"There must be one label per box, got {len(labels)} labels for {len(boxes)} boxes.")
+    picture = image.convert("RGB")  # a copy, always
+    draw = ImageDraw.Draw(picture)
+    line = max(2, round(max(picture.size) / 320))
+    outlines = [tuple(np.clip(box, 0, 1) * ([picture.width - 1, picture.height - 1] * 2)) for box in boxes]
+    for x0, y0, x1, y1 in outlines:
+        draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=STRIP_COLOR)
+        draw.rectangle((x0, y0, x1, y1), outline=BOX_COLOR, width=line)
+    font = _font(max(FONT_SIZE, round(max(picture.size) / 48)))
+    taken = list(outlines)
+    for outline, label in zip(outlines, labels, strict=False):
+        label = _fitted(label, font, picture.width - font.size)
+        strip = _place(outline, font.getlength(label) + font.size * 0.7, font.size * 1.5, picture.size, taken)
+        draw.rectangle(strip, fill=STRIP_COLOR)
+        middle = ((strip[0] + strip[2]) / 2, (strip[1] + strip[3]) / 2)
+        draw.text(middle, label, fill="white", font=font, anchor="mm")
+        taken.append(strip)
+    return picture
 
 
 def draw_captions(video: Any, captions: Sequence[Any], columns: int = 3, tile_width: int = 426) -> Image.Image:
@@ -30,7 +74,7 @@ def draw_captions(video: Any, captions: Sequence[Any], columns: int = 3, tile_wi
         tile_width (`int`, *optional*, defaults to 426): width of one frame on the sheet, pixels.
 
     Returns:
-        `PIL.Image.Image`. Glyphs that PIL's own font lacks, such as Chinese ones, are drawn as empty boxes.
+        `PIL.Image.Image`. Which glyphs can be drawn depends on the fonts at hand, see [`draw_boxes`].
     """
     if not captions:
         raise ValueError("There are no captions to draw: give the list that a captioner returned.")
@@ -65,18 +109,53 @@ def _shown_time(caption: Any) -> float:
 
 
 def _draw_tile(frame: Image.Image, caption: Any, width: int) -> Image.Image:
-    font = ImageFont.load_default(FONT_SIZE)
+    font = _font(FONT_SIZE)
     line_height = FONT_SIZE + 3
     picture = frame.convert("RGB").resize((width, max(1, round(width * frame.height / frame.width))))
+    shown = _shown_time(caption)
+    picture = draw_boxes(picture, [track.box for track in caption.tracks if track.box_time == shown])
     tile = Image.new("RGB", (width, picture.height + (CAPTION_LINES + 1) * line_height), "white")
     tile.paste(picture)
     draw = ImageDraw.Draw(tile)
-    shown = _shown_time(caption)
-    for track in (track for track in caption.tracks if track.box_time == shown):
-        x0, y0, x1, y1 = np.clip(track.box, 0, 1) * ([picture.width, picture.height] * 2)
-        draw.rectangle((x0, y0, x1, y1), outline=BOX_COLOR, width=2)
     lines = [f"{caption.start:.1f} - {caption.end:.1f} s"]
-    lines += textwrap.wrap(caption.text, width // 7, max_lines=CAPTION_LINES, placeholder=" ...")
+    characters = round(0.9 * width * len(caption.text) / max(1, font.getlength(caption.text)))  # of a line
+    lines += textwrap.wrap(caption.text, max(8, characters), max_lines=CAPTION_LINES, placeholder=" ...")
     for number, line in enumerate(lines):
         draw.text((2, picture.height + 1 + number * line_height), line, fill="black", font=font)
     return tile
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.ImageFont:
+    for name in SYSTEM_FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:  # not installed
+            continue
+    return ImageFont.load_default(size)
+
+
+def _fitted(label: str, font: ImageFont.ImageFont, width: float) -> str:
+    """The label on one line, cut with an ellipsis where it is too wide."""
+    label = " ".join(label.split())
+    if font.getlength(label) <= width:
+        return label
+    while label and font.getlength(label + "...") > width:
+        label = label[:-1]
+    return label + "..."
+
+
+def _place(outline: Box, width: float, height: float, size: tuple[int, int], taken: Sequence[Box]) -> Box:
+    """Where a label goes: above its box, else below, else at its foot or head; the first place that is free."""
+    x0, y0, _, y1 = outline
+    left = max(0, min(x0, size[0] - width))
+    gap = height / 8
+    tops = [y0 - gap - height, y1 + gap, y1 - height, y0]
+    places = [(left, top, left + width, top + height) for top in tops if 0 <= top <= size[1] - height]
+    others = [box for box in taken if box is not outline]
+    free = [place for place in places if not any(_overlap(place, box) for box in others)]
+    return [*free, *places, (left, 0, left + width, height)][0]
+
+
+def _overlap(first: Box, second: Box) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]

@@ -106,6 +106,10 @@ def search(
     ocr_engine: OcrEngineOption = None,
     cache_dir: CacheDirOption = None,
     as_json: JsonOption = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the results as a page with pictures, one file for any browser."),
+    ] = None,
 ) -> None:
     """Rank videos for sentences, and show the text in them that matched.
 
@@ -116,6 +120,8 @@ def search(
         raise typer.BadParameter("Say where to search: --videos my_clips/ or --index DIR", param_hint="--videos")
     if videos and index_uri:
         raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
+    if html is not None:
+        _check_page(html)
     names = {}  # of videos, as the user gave them
     if index_uri:
         index = open_index(index_uri, model, ocr_engine, cache_dir)
@@ -130,12 +136,16 @@ def search(
         [replace(hit, path=names.get(hit.path, hit.path)) for hit in hits]
         for hits in index.search(all_queries, top_k=top_k, recall_k=recall_k, mode=mode.value, where=where)
     ]
+    answers = list(zip(all_queries, results, strict=True))
     if as_json:
-        pairs = zip(all_queries, results, strict=True)
-        print_json({"queries": [{"query": query, "hits": [hit.to_dict() for hit in hits]} for query, hits in pairs]})
-        return
-    for query, hits in zip(all_queries, results, strict=True):
-        print_hits(query, hits)
+        print_json({"queries": [{"query": query, "hits": [hit.to_dict() for hit in hits]} for query, hits in answers]})
+    else:
+        for query, hits in answers:
+            print_hits(query, hits)
+    if html is not None:  # last: a full disk then costs the page alone
+        from tcd_hf.visualization import write_html_report
+
+        write_html_report(html, answers)
 
 
 def add_videos(index: "VideoIndex", paths: Sequence[str]) -> None:
@@ -198,6 +208,18 @@ def shorter_path(path: str, folder: str | os.PathLike) -> str:
         return min(path, os.path.relpath(path, folder), key=len)
     except ValueError:
         return path
+
+
+def _check_page(path: Path) -> None:
+    """Refuses before the search, which may read videos for hours, what could not be written after it."""
+    if path.is_dir():
+        raise typer.BadParameter(
+            f"{path} is a folder: name a file, such as {path / 'report.html'}.", param_hint="--html"
+        )
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {path.parent} to write {path.name} to.", param_hint="--html")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise typer.BadParameter(f"{path} may not be written: choose another place.", param_hint="--html")
 
 
 def _collect_queries(queries: list[str], file: Path | None) -> list[str]:

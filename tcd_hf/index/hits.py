@@ -1,15 +1,19 @@
 """What a search returns, and why a video matched: its best window and the texts that speak for it."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rapidfuzz import fuzz
 
 from tcd_hf.index.lexical import FILLER_WORDS
 from tcd_hf.processing.text_tracks import TextTrack
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["DEFAULT_LEXICAL_WEIGHT", "Hit", "evidence_boxes", "fuse_scores", "matching_texts", "score_windows"]
 
@@ -56,6 +60,35 @@ class Hit:
     def to_dict(self) -> dict[str, Any]:
         """The hit as plain JSON types."""
         return asdict(self)
+
+    @property
+    def shown_time(self) -> float:
+        """Seconds of the frame that shows most of the evidence; without boxes, the middle of the best window."""
+        times = Counter(box["time"] for box in self.boxes)
+        return times.most_common(1)[0][0] if times else (self.start + self.end) / 2
+
+    def draw(self, max_side: int = 960) -> "Image.Image":
+        """The frame at `shown_time`, with the boxes of that frame outlined and labelled with their text.
+
+        Args:
+            max_side (`int`, *optional*, defaults to 960): most pixels of the longer side; frames are never enlarged.
+
+        Returns:
+            `PIL.Image.Image`, RGB. Which letters the labels can show depends on the fonts at hand, see [`draw_boxes`].
+
+        Raises:
+            VideoReadError: the file is lost or broken.
+            ValueError: `max_side` is below 1.
+        """
+        from PIL import Image
+
+        from tcd_hf.processing.caption_drawing import draw_boxes
+        from tcd_hf.processing.video_reading import opened_video
+
+        with opened_video(self.path) as video:
+            frame = Image.fromarray(video.frames_at([self.shown_time], max_side=max_side)[0])
+        shown = [box for box in self.boxes if box["time"] == self.shown_time]
+        return draw_boxes(frame, [box["box"] for box in shown], [box["text"] for box in shown])
 
 
 def fuse_scores(model_score: np.ndarray, lexical_score: np.ndarray, lexical_weight: float) -> np.ndarray:

@@ -7,11 +7,10 @@ import pickle
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tcd_hf.processing.ocr_engines import get_engine
 from tcd_hf.processing.video_reading import open_video
-from tcd_hf.processing.window_ocr import TextTrack, WindowCaption, WindowOCRCaptioner, draw_captions, fit_caption
+from tcd_hf.processing.window_ocr import TextTrack, WindowCaption, WindowOCRCaptioner, fit_caption
 from tests.clips import text_clip, text_frame, write_clip
 
 BOX = (0.1, 0.1, 0.5, 0.2)
@@ -288,26 +287,3 @@ class TestRealReading:
         rows = datasets.Dataset.from_dict({"path": paths})
         mapped = rows.map(read_texts, batched=True, batch_size=1, num_proc=2, fn_kwargs={"captioner": captioner})
         assert mapped["texts"] == [["OPEN"] * 4, ["EXIT"] * 4]
-
-
-class TestDrawing:
-    def test_sheet_shows_frames_and_boxes(self):
-        captions = [
-            WindowCaption(0.0, 1.0, "EXIT 出口", [TextTrack("EXIT 出口", 0.9, 0.0, 1.0, (0.25, 0.25, 0.75, 0.75))]),
-            WindowCaption(1.0, 2.0),
-        ]
-        sheet = draw_captions(open_video(grey(100, 200), fps=1.0), captions, columns=2, tile_width=128)
-        assert isinstance(sheet, Image.Image)
-        tile = np.asarray(sheet)[8:80, 8:136]
-        assert tile[10, 64].tolist() == [100, 100, 100] and tile[18, 64].tolist() == [255, 64, 64]  # a box at 1/4 of 72
-        assert np.asarray(sheet)[44, 8 + 136 + 64].tolist() == [200, 200, 200]
-
-    def test_frames_may_be_given(self):
-        captions = [WindowCaption(0.0, 1.0, "word " * 100)]
-        from_array = draw_captions([grey(9)[0]], captions)
-        from_image = draw_captions([Image.fromarray(grey(9)[0])], captions)
-        assert from_array.size == from_image.size and from_array.tobytes() == from_image.tobytes()
-
-    def test_nothing_to_draw(self):
-        with pytest.raises(ValueError, match="no captions"):
-            draw_captions(grey(1), [])

@@ -63,6 +63,40 @@ def test_search_prints_a_ranked_table(run, clips, tmp_path, monkeypatch):
     assert "videos/airport.mp4" in rows[0] and "Gate B4" in rows[0]
 
 
+def test_search_writes_a_page_beside_what_it_prints(run, clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the page goes to a folder that is named by nothing
+    search = ["search", "gate b4", "--videos", tmp_path / "videos", "--top-k", 2, "--html", "report.html"]
+    result = run(*search, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert len(json.loads(result.stdout)["queries"][0]["hits"]) == 2
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>") and page.count("data:image/jpeg;base64,") == 2
+    assert "gate b4" in page and "airport.mp4" in page
+    (tmp_path / "report.html").write_text("old")
+    assert "Gate B4" in run(*search).stdout  # the table
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_search_refuses_a_page_that_cannot_be_written_before_it_reads(run, clips, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the search began")
+
+    monkeypatch.setattr("tcd_hf.cli.search.find_videos", refuse)
+    locked = tmp_path / "locked.html"
+    locked.write_text("")
+    allowed = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and allowed(path, mode))
+    for page, message in (
+        (tmp_path, "a folder"),
+        (tmp_path / "nowhere" / "report.html", "no folder"),
+        (locked, "may not be written"),
+    ):
+        result = run("search", "x", "--videos", tmp_path / "videos", "--html", page)
+        assert result.exit_code == 2, (result.stdout, result.stderr)
+        words = " ".join(result.stderr.replace("│", " ").split())  # the message is wrapped in a frame
+        assert "--html" in words and message in words
+
+
 def test_videos_takes_what_a_shell_makes_of_a_pattern(run, clips):
     files = sorted(clips.values())
     for arguments in (

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from tcd_hf.index.hits import Hit, evidence_boxes, matching_texts, score_windows
+from tcd_hf.processing.caption_drawing import BOX_COLOR
 from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.video_reading import VideoReadError
+from tests.clips import coded_frames, read_code, write_clip
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,43 @@ def test_boxes_are_those_of_the_evidence_the_most_salient_of_equal_texts():
         {"text": "STOP", "start": 0, "end": 1, "box": [0.0, 0.0, 1.0, 1.0], "time": 0.5},
     ]
     assert evidence_boxes([], tracks) == []
+
+
+class TestDraw:
+    @pytest.fixture
+    def clip(self, tmp_path):
+        return write_clip(tmp_path / "a.mp4", coded_frames(40, size=(640, 480)), fps=10)  # 4 s; frame n is on at n / 10
+
+    @staticmethod
+    def hit(path, boxes=()) -> Hit:
+        found = [{"text": "x", "start": 0.0, "end": 4.0, "box": box, "time": time} for box, time in boxes]
+        return Hit(str(path), 0.5, 0.1, 0.2, 0.3, 0.4, 1.0, 2.0, ["x"] * len(found), found)
+
+    def test_without_boxes_the_middle_of_the_best_window(self, clip):
+        drawn = self.hit(clip).draw()
+        assert drawn.mode == "RGB" and drawn.size == (640, 480)  # never enlarged
+        assert read_code(np.asarray(drawn)) == 15
+
+    def test_the_frame_of_most_boxes_and_those_boxes_alone(self, clip):
+        corner = [0.02, 0.45, 0.06, 0.5]
+        boxes = [([0.5, 0.5, 0.9, 0.9], 3.02), (corner, 2.14), ([0.1, 0.45, 0.14, 0.5], 2.14)]
+        hit = self.hit(clip, boxes)
+        assert hit.shown_time == 2.14
+        drawn = np.asarray(hit.draw())
+        boxed = (drawn == BOX_COLOR).all(-1)
+        assert boxed[round(0.45 * 479), 14:36].all() and boxed[round(0.45 * 479), 66:88].all()
+        assert not boxed[240:, 200:].any()  # the box of the other frame
+        plain = self.hit(clip, [([0.0, 0.0, 0.01, 0.01], 2.14)]).draw()
+        assert read_code(np.asarray(plain)) == 21
+
+    def test_of_equally_good_frames_the_first_boxs(self, clip):
+        assert self.hit(clip, [([0, 0, 1, 1], 3.0), ([0, 0, 1, 1], 1.0)]).shown_time == 3.0
+
+    def test_the_longer_side_is_bounded(self, clip):
+        assert self.hit(clip).draw(max_side=160).size == (160, 120)
+
+    def test_a_lost_or_broken_file(self, clip, tmp_path):
+        (tmp_path / "broken.mp4").write_bytes(b"no video")
+        for name in ("lost.mp4", "broken.mp4"):
+            with pytest.raises(VideoReadError, match=name):
+                self.hit(tmp_path / name).draw()

@@ -1,0 +1,149 @@
+"""What heterogeneous semantics calibrating sees in one clip: from each frame to its nearest window, and back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcd_hf.visualization.film_strip import Clip, film_strip, read_clip
+from tcd_hf.visualization.style import BLUE, GREEN, GREY, VERMILLION
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from tcd_hf.modeling.modeling_tcd import TCDModel
+    from tcd_hf.processing.processing_tcd import TCDProcessor
+
+__all__ = ["Cycle", "calibration_cycle", "plot_calibration_cycle"]
+
+FRAME_ROW, WINDOW_ROW = 1.0, 0.0  # y of the nodes
+HOME = {"color": "#D7F0E7", "markeredgecolor": GREEN, "markeredgewidth": 2.2}
+ELSEWHERE = {"color": "white", "markeredgecolor": GREY, "markeredgewidth": 1.2}
+THERE, BACK = (BLUE, "-"), (VERMILLION, (0, (4, 1.5)))
+
+
+class Cycle(NamedTuple):
+    """The cycle frame, window, frame of one video, as [`CalibrationLoss`] walks it.
+
+    Attributes:
+        there (`torch.FloatTensor` of shape `(num_frames, num_frames)`): of each frame, how near each window is in
+            meaning; rows add up to 1, windows without text get 0.
+        back (`torch.FloatTensor` of shape `(num_frames, num_frames)`): of what a frame found, how near each frame is.
+        landings (`torch.FloatTensor` of shape `(num_frames,)`): where each frame lands, a mean over `back`, in frames.
+    """
+
+    there: "torch.Tensor"
+    back: "torch.Tensor"
+    landings: "torch.Tensor"
+
+
+def calibration_cycle(
+    frame_embeds: "torch.Tensor", ocr_embeds: "torch.Tensor", ocr_mask: "torch.Tensor", temperature: float
+) -> Cycle:
+    """The soft nearest neighbours of one video, there and back (TCD section 3).
+
+    Args:
+        frame_embeds, ocr_embeds (`torch.FloatTensor` of shape `(num_frames, dim)`): of frames and windows.
+        ocr_mask (`torch.BoolTensor` of shape `(num_frames,)`): windows with text, at least one.
+        temperature (`float`): of the nearest neighbours, `calibration_temperature` of the configuration.
+    """
+    import torch
+    from torch.nn.functional import normalize
+
+    frames, windows = normalize(frame_embeds.float(), dim=-1), normalize(ocr_embeds.float(), dim=-1)
+    there = (frames @ windows.T / temperature).masked_fill(~ocr_mask, -torch.inf).softmax(dim=-1)
+    found = normalize(there @ windows, dim=-1)
+    back = (found @ frames.T / temperature).softmax(dim=-1)
+    return Cycle(there, back, back @ torch.arange(len(frames), dtype=back.dtype, device=back.device))
+
+
+def plot_calibration_cycle(
+    model: "TCDModel", processor: "TCDProcessor", video, path: str | Path | None = None
+) -> "Figure":
+    """Draws one clip's cycle: frames above, windows with their captions below, and between them an arrow from each
+    frame to its nearest window in meaning, and one from there to the frame that what it found is nearest to. Above
+    each frame's node stands how many frames away it lands, as the loss counts it: a mean over soft neighbours.
+
+    Args:
+        model ([`TCDModel`]): one that reads OCR; evaluated as it is. The embeddings are those of the towers, before
+            fusion, as in the loss.
+        processor ([`TCDProcessor`]): of the model.
+        video: anything the processor takes: a path, bytes, frames.
+        path (`str` or `Path`, *optional*): where to write the picture, in the format of its ending: `.png`, `.svg`,
+            `.pdf`. By default it is only returned.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: Matplotlib is not installed.
+        VideoReadError: the video cannot be read.
+        ValueError: the model does not read OCR, or fewer than two windows show text: such a clip has no cycle.
+    """
+    clip = read_clip(model, processor, video)
+    mask = clip.features.ocr_mask[0]
+    if mask.sum() < 2:
+        raise ValueError(
+            f"A cycle needs two windows with text or more, {clip.name} has {int(mask.sum())}: choose a clip that shows "
+            "more text."
+        )
+    cycle = calibration_cycle(
+        clip.features.frame_embeds[0], clip.features.ocr_embeds[0], mask, model.config.calibration_temperature
+    )
+    cycle = Cycle(*(part.cpu() for part in cycle))
+    with film_strip(clip, 2.3, path) as (figure, axes):
+        _draw_cycle(axes, cycle, mask.tolist())
+        figure.suptitle(_title(clip, cycle))
+        _draw_legend(axes)
+    return figure
+
+
+def _draw_cycle(axes: "Axes", cycle: Cycle, has_text: list[bool]) -> None:
+    windows, landings = cycle.there.argmax(dim=-1).tolist(), cycle.back.argmax(dim=-1).tolist()
+    for frame, window in enumerate(windows):
+        _draw_arrow(axes, (frame, FRAME_ROW), (window, WINDOW_ROW), *THERE)
+    for window, frame in sorted(set(zip(windows, landings, strict=True))):
+        _draw_arrow(axes, (window, WINDOW_ROW), (frame, FRAME_ROW), *BACK)
+    for place, (landing, shows) in enumerate(zip(landings, has_text, strict=True)):
+        _draw_node(axes, (place, FRAME_ROW), f"$v_{{{place + 1}}}$", "o", HOME if landing == place else ELSEWHERE)
+        if shows:
+            _draw_node(axes, (place, WINDOW_ROW), f"$o_{{{place + 1}}}$", "s", ELSEWHERE)
+        moved = cycle.landings[place].item() - place
+        axes.text(place, FRAME_ROW + 0.16, f"{moved:+.1f}", ha="center", fontsize=7, color=GREY)
+    for row, name in ((FRAME_ROW + 0.16, "moved"), (FRAME_ROW - 0.02, "frames"), (WINDOW_ROW - 0.02, "windows")):
+        axes.text(-0.55, row, name, ha="right", fontsize=7, color=GREY)
+    axes.set_ylim(WINDOW_ROW, FRAME_ROW + 0.28)
+    axes.axis("off")
+
+
+def _draw_arrow(axes: "Axes", start: tuple[float, float], end: tuple[float, float], colour: str, line) -> None:
+    """Between the rows, leaving the nodes free. Arrows are bent, so that one there and one back do not coincide."""
+    from matplotlib.patches import FancyArrowPatch
+
+    place = {"connectionstyle": "arc3,rad=0.06", "shrinkA": 12, "shrinkB": 12}  # points
+    look = {"arrowstyle": "-|>", "mutation_scale": 10, "color": colour, "linestyle": line, "linewidth": 1.4}
+    axes.add_patch(FancyArrowPatch(start, end, clip_on=False, **place, **look))
+
+
+def _draw_node(axes: "Axes", place: tuple[float, float], name: str, shape: str, look: dict) -> None:
+    axes.plot(*place, shape, markersize=18, clip_on=False, **look)
+    axes.text(*place, name, ha="center", va="center_baseline", fontsize=8, parse_math=True)
+
+
+def _draw_legend(axes: "Axes") -> None:
+    from matplotlib.lines import Line2D
+
+    entries = [
+        Line2D([], [], color=THERE[0], linestyle=THERE[1], label="to the nearest window"),
+        Line2D([], [], color=BACK[0], linestyle=BACK[1], label="back to the nearest frame"),
+        Line2D([], [], marker="o", linestyle="", markersize=9, **HOME, label="lands where it started"),
+        Line2D([], [], marker="o", linestyle="", markersize=9, **ELSEWHERE, label="lands elsewhere"),
+    ]
+    axes.legend(handles=entries, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=len(entries))
+
+
+def _title(clip: Clip, cycle: Cycle) -> str:
+    count = len(clip.frames)
+    home = sum(landing == place for place, landing in enumerate(cycle.back.argmax(dim=-1).tolist()))
+    distance = sum((landing - place) ** 2 for place, landing in enumerate(cycle.landings.tolist())) / count
+    return f"{clip.name}: {home} of {count} frames land where they started, mean squared distance {distance:.1f}"

@@ -1,0 +1,73 @@
+"""Search results as one HTML file that needs nothing else: thumbnails with boxes, times, scores and matching words."""
+
+import base64
+import os
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcd_hf.processing.video_reading import VideoReadError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from tcd_hf.index.hits import Hit
+
+__all__ = ["write_html_report"]
+
+THUMBNAIL_SIDE = 480  # pixels
+JPEG_QUALITY = 80
+SCORES = {"score": "score", "video": "text_video", "ocr": "text_ocr", "hybrid": "text_hybrid", "lexical": "lexical"}
+
+
+class _Row(NamedTuple):
+    """A hit as the template shows it; `picture` is a data URI, or `problem` says why there is none."""
+
+    hit: "Hit"
+    name: str
+    scores: dict[str, float]
+    picture: str | None = None
+    problem: str | None = None
+
+
+def write_html_report(
+    path: str | os.PathLike, results: "Iterable[tuple[str, Sequence[Hit]]]", title: str = "Search results"
+) -> None:
+    """Writes results of searches as a page to look at, to print or to send: one file without scripts or references.
+
+    Each hit comes with the frame that shows its evidence, its time range, its scores and the matching words. Where a
+    clip is lost or broken, its row says so in place of the picture.
+
+    Args:
+        path (`str` or `os.PathLike`): file to write; one that is there is replaced.
+        results (`Iterable[tuple[str, Sequence[Hit]]]`): queries and their hits, best first, such as
+            `zip(queries, index.search(queries))`.
+        title (`str`, *optional*, defaults to `"Search results"`): of the page.
+
+    Raises:
+        OSError: `path` cannot be written.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    source = resources.files("tcd_hf.visualization").joinpath("templates/report.html").read_text(encoding="utf-8")
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    pages = [(query, [_as_row(hit) for hit in hits]) for query, hits in results]
+    page = template.from_string(source).render(title=title, results=pages)
+    Path(path).write_text(page, encoding="utf-8", errors="backslashreplace")  # file names need not be valid text
+
+
+def _as_row(hit: "Hit") -> _Row:
+    scores = {name: getattr(hit, field) for name, field in SCORES.items()}
+    row = _Row(hit, os.path.basename(hit.path), {name: value for name, value in scores.items() if value is not None})
+    try:
+        return row._replace(picture=_as_data_uri(hit.draw(max_side=THUMBNAIL_SIDE)))
+    except VideoReadError as error:
+        return row._replace(problem=str(error))
+
+
+def _as_data_uri(picture: "Image.Image") -> str:
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # thin lines keep their colour
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

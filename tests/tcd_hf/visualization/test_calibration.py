@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+
+from tcd_hf.modeling.calibration import CalibrationLoss
+from tcd_hf.processing.video_reading import VideoReadError
+from tcd_hf.visualization import plot_calibration_cycle
+from tcd_hf.visualization.calibration import calibration_cycle
+from tests.tcd_hf.conftest import NUM_FRAMES, load_script, make_tiny_model, make_tiny_processor
+
+
+def random_clip(seed=0, frames=6, dim=8):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.ones(frames, dtype=torch.bool)
+    mask[2] = False
+    return *(torch.randn(frames, dim, generator=generator) for _ in range(2)), mask
+
+
+class TestCycle:
+    def test_by_hand(self):
+        axes = torch.eye(3)
+        windows = axes[[1, 0, 2]]  # the text of frame 0 is in window 1, and so on; window 2 shows none
+        mask = torch.tensor([True, True, False])
+        cycle = calibration_cycle(axes, windows, mask, temperature=0.01)
+        torch.testing.assert_close(cycle.there[:2], torch.tensor([[0.0, 1, 0], [1, 0, 0]]))
+        torch.testing.assert_close(cycle.there[2], torch.tensor([0.5, 0.5, 0]))  # nothing resembles it
+        torch.testing.assert_close(cycle.landings, torch.tensor([0, 1, 0.5]))  # between the two it is sent to
+
+    @pytest.mark.parametrize("temperature", [0.05, 0.5])
+    def test_is_what_the_loss_walks(self, temperature):
+        frames, windows, mask = random_clip()
+        cycle = calibration_cycle(frames, windows, mask, temperature)
+        normal = torch.nn.functional.normalize
+        from_frames = CalibrationLoss(temperature)._cycle_error(
+            normal(frames, dim=-1)[None], normal(windows, dim=-1)[None], torch.ones(1, 6, dtype=bool), mask[None]
+        )
+        mine = (cycle.landings - torch.arange(6)).square().mean()
+        assert mine > 0.1  # frames do move
+        torch.testing.assert_close(from_frames, mine[None])
+
+    def test_against_a_slow_walk(self):
+        frames, windows, mask = random_clip(seed=1)
+        frames, windows = frames.numpy(), windows.numpy()
+        cycle = calibration_cycle(torch.tensor(frames), torch.tensor(windows), mask, temperature=0.2)
+        for start in range(6):
+            there = [np.exp(cosine(frames[start], windows[w]) / 0.2) if mask[w] else 0.0 for w in range(6)]
+            there = np.array(there) / sum(there)
+            found = sum(share * windows[w] / np.linalg.norm(windows[w]) for w, share in enumerate(there))
+            back = np.exp([cosine(found, frame) / 0.2 for frame in frames])
+            back /= back.sum()
+            np.testing.assert_allclose(cycle.there[start], there, atol=1e-6)
+            np.testing.assert_allclose(cycle.back[start], back, atol=1e-6)
+            assert cycle.landings[start].item() == pytest.approx((back * np.arange(6)).sum(), abs=1e-5)
+
+
+def cosine(first, second) -> float:
+    return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
+
+
+class TestPlot:
+    @pytest.fixture(autouse=True)
+    def matplotlib(self):
+        return pytest.importorskip("matplotlib", reason="needs the extra tcd-hf[plot]")
+
+    def test_shows_frames_captions_and_arrows(self, clips, code_reader, tmp_path):
+        from matplotlib.patches import FancyArrowPatch
+
+        model, processor = make_tiny_model(), make_tiny_processor(code_reader)
+        path = tmp_path / "new" / "cycle.png"
+        figure = plot_calibration_cycle(model, processor, clips["shop.mp4"], path)
+        assert path.read_bytes().startswith(b"\x89PNG")
+        captions, cycle, frames = figure.axes
+        assert len(frames.images) == NUM_FRAMES
+        assert [text.get_text() for text in frames.texts] == ["0.5 s", "1.5 s", "2.5 s", "3.5 s"]
+        assert captions.texts[0].get_text() == "–" and "TESCO" in captions.texts[3].get_text()
+        arrows = [patch for patch in cycle.patches if isinstance(patch, FancyArrowPatch)]
+        assert NUM_FRAMES < len(arrows) <= 2 * NUM_FRAMES  # one from each frame, and at least one back
+        names = [text.get_text() for text in cycle.texts]
+        assert {"$v_{1}$", "$v_{4}$", "$o_{3}$", "$o_{4}$"} <= set(names)
+        assert "$o_{1}$" not in names  # a window without text is no place to go
+        assert figure.get_suptitle().startswith("shop.mp4: ")
+
+    def test_a_clip_without_text_has_no_cycle(self, clips, code_reader):
+        with pytest.raises(ValueError, match=r"two windows with text or more, sea\.mp4 has 0"):
+            plot_calibration_cycle(make_tiny_model(), make_tiny_processor(code_reader), clips["sea.mp4"])
+
+    def test_a_model_that_does_not_read(self, clips, code_reader):
+        with pytest.raises(ValueError, match="does not read OCR"):
+            plot_calibration_cycle(make_tiny_model(use_ocr=False), make_tiny_processor(code_reader), clips["shop.mp4"])
+
+    def test_a_lost_clip(self, tmp_path, code_reader):
+        with pytest.raises(VideoReadError, match=r"lost\.mp4"):
+            plot_calibration_cycle(make_tiny_model(), make_tiny_processor(code_reader), tmp_path / "lost.mp4")
+
+    def test_leaves_the_model_as_it_was(self, clips, code_reader):
+        model = make_tiny_model().train()
+        processor = make_tiny_processor(code_reader)
+        first, second = (plot_calibration_cycle(model, processor, clips["shop.mp4"]) for _ in range(2))
+        assert model.training
+        assert first.get_suptitle() == second.get_suptitle()  # dropout was off
+
+
+class TestScript:
+    @pytest.fixture
+    def script(self, monkeypatch, code_reader):
+        pytest.importorskip("matplotlib", reason="needs the extra tcd-hf[plot]")
+        script = load_script("plot_calibration")
+        monkeypatch.setattr(script, "load", lambda model: (make_tiny_model(), make_tiny_processor(code_reader)))
+        return script
+
+    def test_draws_either_picture(self, script, clips, tmp_path):
+        for name, options in (("cycle.png", []), ("windows.svg", ["--query", "tesco"])):
+            assert script.main([str(clips["shop.mp4"]), "--out", str(tmp_path / name), *options]) == 0
+            assert (tmp_path / name).stat().st_size > 1000
+
+    def test_mistakes(self, script, clips, tmp_path, capsys):
+        assert script.main([str(clips["sea.mp4"]), "--out", str(tmp_path / "cycle.png")]) == 1
+        assert "two windows with text" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            script.main([str(clips["sea.mp4"]), "--out", str(tmp_path / "cycle.png"), "--query", " "])
+        assert "--query is empty" in capsys.readouterr().err

@@ -1,0 +1,23 @@
+import os
+import shutil
+
+import pytest
+from PIL import Image
+
+from tests.tcd_hf.conftest import load_script
+
+
+@pytest.mark.slow
+def test_makes_the_pictures_of_the_documentation(tmp_path, monkeypatch):
+    for module, extra in (("matplotlib", "plot"), ("font_lato", "synthetic"), ("faker", "train-mini")):
+        pytest.importorskip(module, reason=f"needs the extra tcd-hf[{extra}]")
+    script = load_script("make_pictures")
+    monkeypatch.chdir(tmp_path)
+    assert script.main(["--out", "pictures"]) == 0
+    assert os.getcwd() == str(tmp_path)
+    made = {path.name: path for path in (tmp_path / "pictures").iterdir()}
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    assert set(made) == set(script.PICTURES) - (set() if browser else {"report.png"})
+    for path in made.values():
+        assert path.stat().st_size < 300_000
+        assert max(Image.open(path).size) <= script.MAX_SIDE
