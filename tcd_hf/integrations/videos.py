@@ -1,0 +1,84 @@
+"""Videos as other libraries hand them over, and their features one video at a time."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from tcd_hf.index.cache import CaptionCache
+from tcd_hf.index.files import hash_file
+from tcd_hf.index.fingerprints import caption_fingerprint
+from tcd_hf.index.hits import Hit
+from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
+from tcd_hf.processing.processing_tcd import TCDProcessor
+
+__all__ = ["concatenate_features", "embed_video", "process_video"]
+
+
+def process_video(processor: TCDProcessor, video: Any) -> dict[str, torch.Tensor]:
+    """What [`~TCDModel.get_video_features`] takes of one video, as a batch of one.
+
+    The text in a file is read once, whoever asks for it: captions come from the [`CaptionCache`] and go there, as those
+    of [`VideoIndex`] do.
+
+    Args:
+        processor (`TCDProcessor`): reads its frames and its text.
+        video: what [`TCDProcessor`] takes as a video; a [`Hit`]; frames with the channels first, as an array or a
+            tensor `(frames, 3, height, width)`, uint8; or one of the dictionaries that stand for a video elsewhere:
+            `{"video": ...}` and `{"array": frames, "video_metadata": {"fps": ...}}` of sentence-transformers, and
+            `{"bytes": ..., "path": ...}` of `datasets.Video(decode=False)`.
+
+    Raises:
+        VideoReadError: a video that cannot be read.
+        CacheError: the cache folder cannot be written.
+        ValueError, TypeError: something that is no video.
+    """
+    video, fps = unwrap(video)
+    is_file = isinstance(video, str | os.PathLike) and os.path.isfile(video)
+    if not is_file and not isinstance(video, bytes):
+        return dict(processor(videos=[video], fps=fps))
+    cache, settings = CaptionCache(), caption_fingerprint(processor.captioner)
+    content_hash = hash_file(video) if is_file else hashlib.blake2b(video, digest_size=20).hexdigest()  # the same
+    captions = cache.load(content_hash, settings)
+    frames, read = processor.read_video(video, with_captions=captions is None)
+    if captions is None:
+        captions = read
+        cache.save(content_hash, settings, captions)
+    return dict(processor(videos=[np.stack(frames)], ocr_captions=[captions]))
+
+
+@torch.no_grad()
+def embed_video(model: TCDModel, processor: TCDProcessor, video: Any) -> TCDVideoFeatures:
+    """The features of one video, see [`process_video`], without the towers' outputs, on the device of the model."""
+    inputs = {name: value.to(model.device) for name, value in process_video(processor, video).items()}
+    return model.get_video_features(**inputs).map_videos(lambda rows: rows)
+
+
+def concatenate_features(features: Sequence[TCDVideoFeatures]) -> TCDVideoFeatures:
+    """Features of several videos as one batch, in order. They have no scoring tables."""
+    return TCDVideoFeatures(**{name: torch.cat([each[name] for each in features]) for name in features[0]})
+
+
+def unwrap(video: Any) -> tuple[Any, float | None]:
+    """A video as [`TCDProcessor`] takes it, and its frames per second where they are known and it is no file."""
+    if isinstance(video, Hit):
+        return video.path, None
+    if isinstance(video, Mapping):
+        if "video" in video:
+            return unwrap(video["video"])
+        if "array" in video:
+            return unwrap(video["array"])[0], (video.get("video_metadata") or {}).get("fps")
+        sources = [video[name] for name in ("bytes", "path") if video.get(name) is not None]
+        if not sources:
+            raise ValueError(
+                f"A dictionary that stands for a video has `video`, `array`, or `bytes` or `path`; got {list(video)}."
+            )
+        return sources[0], None
+    if torch.is_tensor(video):
+        video = video.cpu().numpy()
+    if isinstance(video, np.ndarray) and video.ndim == 4 and video.shape[-1] != 3 and video.shape[1] == 3:
+        video = np.moveaxis(video, 1, -1)
+    return video, None
