@@ -26,7 +26,7 @@ from pathlib import Path
 from ablation_costs import measure_costs
 from ablation_features import BLOCK, SPLITS, WORLD, Features, encode_split, fingerprint
 from ablation_report import summarise, to_markdown
-from ablation_rows import FULL, ROWS
+from ablation_rows import FULL, ROWS, readings_of
 from ablation_training import BLOCKS, Recipe, train_and_evaluate
 from ablation_workers import workers
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, clips: dict[str, int]) -> None:
     for split, path in encoded.items():
         if not path.exists():
             logger.info("the towers run over %d clips of the %s split", clips[split], split)
-            encode_split(args.model, split, clips[split], path, args.processes)
+            encode_split(args.model, split, clips[split], path, args.processes, readings_of(ROWS))
     with workers(args.processes, prepare, args.model, encoded) as map_runs:
         choice, rates = {}, args.learning_rates
         if rates is None:

@@ -1,17 +1,17 @@
-"""What the towers make of the synthetic world, computed once and kept on disk: the ablation trains what comes after."""
+"""What the towers make of the synthetic world, computed once and kept on disk, to train what comes after."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import torch
-from ablation_rows import ROWS, Reading, readings_of
+from ablation_rows import Reading
 from ablation_workers import workers
 from safetensors.torch import load_file, save_file
+from tower_features import Towers, texts_by_length
 
-from tcd_hf import TCDModel, TCDProcessor
 from tcd_hf.data.synthetic import GROUPS, SyntheticClip, make_clip
 
 __all__ = ["BLOCK", "MAX_TOKENS", "SPLITS", "Features", "encode_split", "fingerprint", "tokens_of"]
@@ -19,7 +19,6 @@ __all__ = ["BLOCK", "MAX_TOKENS", "SPLITS", "Features", "encode_split", "fingerp
 SPLITS = ("train", "validation", "test")
 BLOCK = sum(GROUPS.values())  # consecutive clips that hold whole groups of hard negatives
 MAX_TOKENS = 200  # of a clip, as in StarVR
-TEXTS_AT_ONCE = 64
 WORLD = 0  # seed of the clips
 
 
@@ -64,15 +63,17 @@ def fingerprint(model: Path) -> str:
     return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()[:16]
 
 
-def encode_split(model: Path, split: str, num_clips: int, path: Path, processes: int) -> None:
+def encode_split(
+    model: Path, split: str, num_clips: int, path: Path, processes: int, readings: Sequence[Reading]
+) -> None:
     """Runs the towers of a checkpoint over clips 0 to `num_clips - 1` of a split; equal texts once.
 
     Args:
         model: folder of a TCD checkpoint whose towers end in projections, as CLIP's.
         path: of the `Features`.
         processes: see `workers`.
+        readings: ways to look at windows.
     """
-    readings = readings_of(ROWS)
     with workers(processes, _load_towers, model) as run:
         blocks = [range(start, min(start + BLOCK, num_clips)) for start in range(0, num_clips, BLOCK)]
         frames = torch.cat(list(run(_encode_frames, [(split, block) for block in blocks])))
@@ -103,43 +104,25 @@ def tokens_of(clip: SyntheticClip, num_windows: int) -> list[str]:
 
 
 # in the workers ------------------------------------------------------------------------------------------------------
-_towers: tuple[TCDModel, TCDProcessor] | None = None
+_towers: Towers | None = None
 
 
 def _load_towers(folder: Path) -> None:
     global _towers
-    model = TCDModel.from_pretrained(folder, dtype=torch.float32).eval()
-    if not hasattr(model.backbone, "visual_projection") or not hasattr(model.backbone, "text_projection"):
-        raise ValueError(
-            "The ablation trains two projections, as CLIP and VisionTextDualEncoderModel have them; the "
-            f"backbone of {folder} is of type {model.config.backbone_config.model_type!r}."
-        )
-    _towers = model, TCDProcessor.from_pretrained(folder)
+    _towers = Towers(folder)
 
 
-@torch.inference_mode()
 def _encode_frames(job: tuple[str, range]) -> torch.Tensor:
-    model, processor = _towers
     split, numbers = job
-    num_frames, size = model.config.num_frames, model.config.backbone_config.vision_config.image_size
-    pooled = []
-    for number in numbers:
-        frames = make_clip(WORLD, split, number).frames(num_frames, size)
-        pixels = processor.image_processor(list(frames), return_tensors="pt")["pixel_values"]
-        pooled.append(model.backbone.vision_model(pixel_values=pixels).pooler_output)
-    return torch.stack(pooled)
+    return _towers.encode_frames(
+        make_clip(WORLD, split, number).frames(_towers.num_frames, _towers.image_size) for number in numbers
+    )
 
 
-@torch.inference_mode()
 def _encode_texts(texts: list[str]) -> torch.Tensor:
-    model, processor = _towers
-    inputs = processor.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-    return model.backbone.text_model(**inputs).pooler_output
+    return _towers.encode_texts(texts)
 
 
 def _encode(run, texts: list[str]) -> torch.Tensor:
-    """Texts of like length go through the tower together."""
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-    chunks: Iterator = (order[start : start + TEXTS_AT_ONCE] for start in range(0, len(order), TEXTS_AT_ONCE))
-    encoded = torch.cat(list(run(_encode_texts, [[texts[place] for place in chunk] for chunk in chunks])))
-    return encoded[torch.tensor(order).argsort()]
+    chunks, places = texts_by_length(texts)
+    return torch.cat(list(run(_encode_texts, chunks)))[places]

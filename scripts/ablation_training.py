@@ -10,7 +10,7 @@ import torch
 from ablation_features import BLOCK, Features
 from ablation_isolated import IsolatedTokenModel
 from ablation_rows import BASE, FULL, ROWS, Row
-from torch.nn.functional import normalize
+from tower_features import embed as embed_pooled
 
 from tcd_hf import TCDModel
 from tcd_hf.data.synthetic import GROUPS
@@ -51,12 +51,9 @@ def build_model(row: Row, folder: Path, seed: int) -> TCDModel:
 
 def embed(model: TCDModel, row: Row, features: Features, clips: torch.Tensor):
     """Embeddings of the clips' queries, and [`TCDVideoFeatures`] of the clips."""
-    backbone = model.backbone
-    texts = normalize(backbone.text_projection(features.queries[clips]), dim=-1)
-    frames = normalize(backbone.visual_projection(features.frames[clips]), dim=-1)
     rows = features.tokens[clips] if row.isolated else features.captions[row.reading][clips]
-    ocr = normalize(backbone.text_projection(features.texts[rows]), dim=-1)
-    return texts, model.fuse(frames, ocr, rows > 0)  # row 0 is the empty text
+    # row 0 is the empty text
+    return embed_pooled(model, features.queries[clips], features.frames[clips], features.texts[rows], rows > 0)
 
 
 def train(model: TCDModel, row: Row, features: Features, recipe: Recipe, seed: int) -> dict[str, float]:

@@ -10,7 +10,7 @@
    in it. Where nothing is, a direction of its own which texts hardly take, so that frames without any of these things,
    as all real ones, disturb no score.
 
-The fusion stays neutral. `scripts/train.py` with `configs/tcd_synthetic.yaml` trains it, for this world.
+The fusion stays neutral: `scripts/train_mini_fusion.py` trains it.
 Needs the extras `[train-mini]` and `[synthetic]`.
 """
 
@@ -38,7 +38,6 @@ from transformers import (
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from tcd_hf import TCDModel, TCDProcessor
-from tcd_hf.checkpoints import MINI
 from tcd_hf.data.synthetic import DURATION, make_clip
 from tcd_hf.data.synthetic_queries import SHAPE_WORDS, spell_thing
 from tcd_hf.data.synthetic_scene import COLORS, MOTIONS, SHAPES, SIZES, Painter, Scene, Thing
@@ -234,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini_image.yaml")
     parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini.py wrote")
-    parser.add_argument("--output", type=Path, default=MINI, help="by default in the package")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-image")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))

@@ -44,10 +44,11 @@ def checkpoint(tmp_path_factory) -> Path:
 def encoded(checkpoint, tmp_path_factory) -> Path:
     """Folder of what the towers make of all clips."""
     from ablation_features import encode_split
+    from ablation_rows import ROWS, readings_of
 
     folder = tmp_path_factory.mktemp("encoded")
     for split, count in CLIPS.items():
-        encode_split(checkpoint, split, count, folder / f"{split}.safetensors", processes=1)
+        encode_split(checkpoint, split, count, folder / f"{split}.safetensors", processes=1, readings=readings_of(ROWS))
     return folder
 
 
@@ -191,8 +192,11 @@ class TestFeatures:
     @pytest.mark.slow
     def test_two_processes_encode_the_same(self, checkpoint, features, tmp_path):
         from ablation_features import Features, encode_split
+        from ablation_rows import ROWS, readings_of
 
-        encode_split(checkpoint, "validation", 20, tmp_path / "again.safetensors", processes=2)
+        encode_split(
+            checkpoint, "validation", 20, tmp_path / "again.safetensors", processes=2, readings=readings_of(ROWS)
+        )
         again = Features.load(tmp_path / "again.safetensors")
         for name in ("frames", "queries", "texts", "tokens"):
             assert torch.allclose(
