@@ -8,6 +8,7 @@ from tcd_hf.cli.demo import demo
 from tcd_hf.cli.index import index
 from tcd_hf.cli.ocr import ocr
 from tcd_hf.cli.search import SearchCommand, search
+from tcd_hf.cli.serve import serve
 from tcd_hf.version import __version__
 
 __all__ = ["app"]
@@ -39,4 +40,5 @@ def main(
 app.command()(ocr)
 app.command()(index)
 app.command(cls=SearchCommand)(search)
+app.command()(serve)
 app.command()(demo)

@@ -1,0 +1,163 @@
+"""Times the search page in a browser: until it is ready, and from a query to painted results.
+
+    python scripts/benchmark_app.py --index my.index
+    python scripts/benchmark_app.py --index my.index --queries 60 --json times.json
+
+Starts `tcd-hf serve` in a process of its own, with an empty cache, and a headless Chromium. Queries are texts read in
+videos of the index. A time runs from the key press of Enter until the browser has painted the list, and until it has
+painted the thumbnails in view too. `cold` are the first queries after the start, whose thumbnails are drawn while one
+waits; for the others the server has drawn them, which it does by itself while nobody searches.
+
+Needs the extra `[app]`, playwright and Chromium (`apt-get install chromium`).
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import numpy as np
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+ARGUMENTS += ["--disable-sync", "--no-first-run", "--disable-quic"]
+VIEWPORT = {"width": 1400, "height": 900}
+PAGE_LOADS = 5
+COLD_QUERIES = 5
+# From the key press on, looks once per painted frame. The list is a new one when its first hit is for another query.
+WATCH = """() => {
+  const first = () => document.querySelector("#results .hit")?.dataset.clip;
+  document.querySelector("#query input").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    const begin = performance.now(), before = first();
+    window.times = {};
+    const seen = (image) => { const place = image.getBoundingClientRect();
+      return place.bottom > 0 && place.top < innerHeight; };
+    const look = () => {
+      const now = performance.now() - begin;
+      if (first() && first() !== before) {
+        times.list ??= now;
+        const images = [...document.querySelectorAll(".hit img")].filter(seen);
+        if (images.every((image) => image.complete && image.naturalWidth)) { times.thumbnails = now; return; }
+      }
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(() => requestAnimationFrame(look));
+  }, true);
+}"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the times; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--index", required=True, help="an index that `tcd-hf index` made")
+    parser.add_argument("--queries", type=int, default=40, help="searches that are timed (default: 40)")
+    parser.add_argument("--chromium", default=CHROMIUM, help=f"the browser (default: {CHROMIUM})")
+    parser.add_argument("--json", type=Path, help="also write the times here, milliseconds")
+    args = parser.parse_args(argv)
+    if args.queries < 1:
+        parser.error(f"--queries must be at least 1, got {args.queries}")
+    if not os.path.exists(args.chromium):
+        parser.error(f"there is no browser {args.chromium}: apt-get install chromium, or name another with --chromium")
+    from playwright.sync_api import sync_playwright
+
+    queries, num_thumbnails = read_queries(args.index, args.queries)
+    load = os.getloadavg()[0]
+    with ExitStack() as stack:
+        cache = stack.enter_context(tempfile.TemporaryDirectory())
+        url, seconds_to_start = stack.enter_context(serving(args.index, cache))
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=args.chromium, args=ARGUMENTS)
+        page = open_page(browser, url)[0]
+        cold = [time_query(page, f"{query} ") for query in queries[:COLD_QUERIES]]
+        begin = time.monotonic()
+        while len(list(Path(cache).glob("thumbnails/*/*.jpg"))) < num_thumbnails and time.monotonic() - begin < 300:
+            time.sleep(0.5)
+        warm = [time_query(page, query) for query in queries]
+        ready = [open_page(browser, url)[1] for _ in range(PAGE_LOADS)]
+        browser.close()
+    times = {"page ready": ready}
+    for name, rows in (("cold", cold), ("warm", warm)):
+        times[f"{name}: list painted"] = [row["list"] for row in rows]
+        times[f"{name}: thumbnails painted"] = [row["thumbnails"] for row in rows]
+    print(
+        f"{os.cpu_count()} cores, load {load:.1f} before and {os.getloadavg()[0]:.1f} after; server up in "
+        f"{seconds_to_start:.1f} s\n\n| milliseconds | n | min | p50 | p95 | max |\n|---|--:|--:|--:|--:|--:|"
+    )
+    for name, values in times.items():
+        low, middle, high, most = np.percentile(values, [0, 50, 95, 100])
+        print(f"| {name} | {len(values)} | {low:.0f} | {middle:.0f} | {high:.0f} | {most:.0f} |")
+    if args.json:
+        args.json.write_text(json.dumps({"load": load, **times}, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def read_queries(uri: str, count: int) -> tuple[list[str], int]:
+    """Texts of the index, over and over if there are few, and the number of its windows."""
+    from tcd_hf import VideoIndex
+    from tcd_hf.app.library import Library
+
+    index = VideoIndex.open(uri)
+    texts = Library(index).example_queries(count)
+    if not texts:
+        raise SystemExit(f"No text was read in the videos of {uri}: there is nothing to search for.")
+    queries = [texts[number % len(texts)] for number in range(count)]
+    return queries, len(index) * index.metadata.num_frames
+
+
+@contextmanager
+def serving(uri: str, cache: str):
+    """`tcd-hf serve` in a process of its own; yields its URL and the seconds until it answered."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from tcd_hf.cli.main import app; app()", "serve", "--index", uri]
+    begin = time.monotonic()
+    server = subprocess.Popen([*command, "--port", str(port), "--cache-dir", cache], stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            try:
+                urlopen(f"{url}/config").close()
+                break
+            except OSError:
+                if server.poll() is not None:
+                    raise SystemExit("The server has ended.") from None
+                time.sleep(0.1)
+        yield url, time.monotonic() - begin
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def open_page(browser, url: str):
+    """A page in a fresh profile, and the milliseconds until one can type and the examples are there."""
+    page = browser.new_context(viewport=VIEWPORT).new_page()
+    begin = time.perf_counter()
+    page.goto(url)
+    page.wait_for_selector("#query input")
+    page.wait_for_selector(".example")
+    milliseconds = 1000 * (time.perf_counter() - begin)
+    page.evaluate(WATCH)
+    return page, milliseconds
+
+
+def time_query(page, query: str) -> dict[str, float]:
+    """Milliseconds until the list, and until the thumbnails in view, were painted."""
+    page.fill("#query input", query)
+    page.press("#query input", "Enter")
+    page.wait_for_function("() => window.times?.thumbnails")
+    times = page.evaluate("window.times")
+    page.wait_for_timeout(300)  # the clip beside the list is loaded meanwhile, as while a reader reads
+    return times
+
+
+if __name__ == "__main__":
+    sys.exit(main())

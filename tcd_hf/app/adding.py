@@ -1,0 +1,113 @@
+"""Adding videos while others search: progress as it goes, and what became of every file."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcd_hf.app.rendering import render_message
+from tcd_hf.app.uploads import UploadError, UploadFolder, videos_under
+
+if TYPE_CHECKING:
+    from tcd_hf.index.ingest import AddReport
+    from tcd_hf.index.video_index import VideoIndex
+
+__all__ = ["Adder"]
+
+FILES_AT_ONCE = 20  # uploads
+WORKERS = 1  # a process of its own: a file that brings its reader down must not bring the server down
+SECONDS_PER_SIGN = 0.5  # that work goes on
+
+
+class Adder:
+    """Brings videos into an index, one lot after the other.
+
+    Args:
+        index ([`VideoIndex`]): a handle of its own, with a processor of its own: a tokenizer serves one thread.
+        uploads ([`UploadFolder`], *optional*): where uploaded videos are kept; without it nothing can be uploaded.
+        roots (`Sequence[Path]`, *optional*): folders below which videos may be added by their paths.
+    """
+
+    def __init__(self, index: "VideoIndex", uploads: UploadFolder | None = None, roots: Sequence[Path] = ()):
+        self.index = index
+        self.uploads = uploads
+        self.roots = list(roots)
+
+    def add_uploaded(self, names: Sequence[str]) -> Iterator[str]:
+        """Adds files that were uploaded; those that cannot be read are removed again. Yields HTML, the report last."""
+        try:
+            if self.uploads is None:
+                raise ValueError("This server takes no uploads.")
+            if not 1 <= len(names) <= FILES_AT_ONCE:
+                raise ValueError(f"1 to {FILES_AT_ONCE} files can be added at once, got {len(names)}.")
+            files = [self.uploads.path(name) for name in names]
+        except (ValueError, UploadError) as error:
+            yield render_message("Nothing was added", str(error))
+            return
+        yield from self._add([file.as_posix() for file in files], discard_bad=True)
+
+    def add_path(self, path: str) -> Iterator[str]:
+        """Adds the video of a path, or all below a folder. Yields HTML, the report last."""
+        try:
+            if not self.roots:
+                raise ValueError("This server adds nothing by its path.")
+            files = videos_under(path, self.roots)
+        except (ValueError, OSError) as error:
+            yield render_message("Nothing was added", str(error))
+            return
+        yield from self._add(files)
+
+    def _add(self, paths: Sequence[str], discard_bad: bool = False) -> Iterator[str]:
+        done: queue.Queue[str | AddReport | Exception] = queue.Queue()
+
+        def run() -> None:
+            try:
+                report = self.index.add(paths, workers=WORKERS, on_video=done.put)
+                if discard_bad and report.skipped:
+                    self._discard([video.path for video in report.skipped])
+                done.put(report)
+            except Exception as error:  # told on the page; the server goes on
+                done.put(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        finished: list[str] = []
+        while True:
+            yield _render_progress(finished, len(paths))
+            try:
+                news = done.get(timeout=SECONDS_PER_SIGN)
+            except queue.Empty:
+                continue
+            if not isinstance(news, str):
+                break
+            finished.append(news)
+        if isinstance(news, Exception):
+            yield render_message("Adding stopped", str(news))
+        else:
+            yield _render_report(news, len(self.index))
+
+    def _discard(self, paths: Sequence[str]) -> None:
+        self.index.remove(paths)
+        for path in paths:
+            Path(path).unlink(missing_ok=True)
+
+
+def _render_progress(finished: Sequence[str], total: int) -> str:
+    last = f": {escape(Path(finished[-1]).name)}" if finished else ""
+    return (
+        f'<div class="message" role="status"><b>Reading videos</b><p>{len(finished)} of {total} done{last}</p>'
+        f'<progress max="{total}" value="{len(finished)}"></progress></div>'
+    )
+
+
+def _render_report(report: "AddReport", num_videos: int) -> str:
+    groups = {"added": report.added, "replaced": report.replaced, "already there": report.unchanged}
+    counts = [f"{len(paths)} {name}" for name, paths in groups.items() if paths]
+    if report.skipped:
+        counts.append(f"{len(report.skipped)} could not be read")
+    bad = "".join(f"<li><b>{escape(Path(video.path).name)}</b> {escape(video.cause)}</li>" for video in report.skipped)
+    return (
+        f'<div class="message" role="status"><b>{", ".join(counts) or "Nothing to add"}</b>'
+        f"<p>The index holds {num_videos:,} videos.</p>{f'<ul>{bad}</ul>' if bad else ''}</div>"
+    )

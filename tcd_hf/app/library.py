@@ -1,0 +1,208 @@
+"""What the page may show of an index: its clips, found by sentences or by their ids, and nothing else on the disk."""
+
+import math
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tcd_hf.index.files import file_stamp, hash_file
+from tcd_hf.index.schema import captions_from
+from tcd_hf.index.storage import IndexStorage, sql_list
+from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.window_ocr import WindowCaption
+
+if TYPE_CHECKING:
+    from tcd_hf.index.hits import Hit
+    from tcd_hf.index.video_index import VideoIndex
+
+__all__ = ["Clip", "ClipError", "Library", "sql_filter"]
+
+CLIP_COLUMNS = ["id", "path", "content_hash", "size", "modified", "duration"]
+CALM_SECONDS = 1.0  # after a search, in which work in the background waits: the next letter may be typed already
+EXAMPLE_VIDEOS = 50  # that example queries are drawn from
+EXAMPLE_LENGTH = (6, 32)  # characters
+EXAMPLE_CONFIDENCE = 0.9
+
+
+class ClipError(Exception):
+    """A clip of the index that cannot be shown, and why, for the reader."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video of the index.
+
+    Attributes:
+        id (`str`): of its row, 24 hexadecimal digits.
+        path (`str`): absolute.
+        content_hash (`str`): see [`hash_file`].
+        size (`int`): bytes, when it was indexed.
+        modified (`int`): see [`VideoRecord`].
+        duration (`float`): seconds.
+    """
+
+    id: str
+    path: str
+    content_hash: str
+    size: int
+    modified: int
+    duration: float
+
+    @property
+    def title(self) -> str:
+        """Its file name."""
+        return os.path.basename(self.path)
+
+
+class Library:
+    """An index as several people use it at once. All methods may be called from any thread.
+
+    Searches take turns: each uses all cores. Everything else reads through a handle of its own, as does what is added.
+
+    Args:
+        index ([`VideoIndex`]): opened with its model and processor.
+    """
+
+    def __init__(self, index: "VideoIndex"):
+        self.index = index
+        self._rows = IndexStorage(index.uri)
+        self._rows.open()
+        self._searching = threading.Lock()
+        self._last_search = -math.inf
+        self._same: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def search(self, query: str, mode: str, top_k: int, where: str | None) -> "list[Hit]":
+        """See [`VideoIndex.search`]; an empty index has no hits."""
+        with self._searching:
+            try:
+                return self.index.search(query, top_k=top_k, mode=mode, where=where) if len(self.index) else []
+            finally:
+                self._last_search = time.monotonic()
+
+    def wait_for_calm(self) -> None:
+        """Returns when nobody has searched for a moment."""
+        while time.monotonic() - self._last_search < CALM_SECONDS or self._searching.locked():
+            time.sleep(CALM_SECONDS / 4)
+
+    def __len__(self) -> int:
+        return self._latest().videos.count_rows()
+
+    def clips(self, ids: Iterable[str]) -> dict[str, Clip]:
+        """Clips by their ids: those asked for that the index has."""
+        rows = self._latest().read(CLIP_COLUMNS, f"id IN {sql_list(ids)}") if (ids := list(ids)) else None
+        return {} if rows is None else {row["id"]: Clip(**row) for row in rows.to_pylist()}
+
+    def first_clips(self, count: int) -> list[Clip]:
+        """The clips that were added first."""
+        rows = self._latest().videos.search().select(CLIP_COLUMNS).limit(count).to_arrow()
+        return [Clip(**row) for row in rows.to_pylist()]
+
+    def clip(self, clip_id: str) -> Clip:
+        """The clip of an id.
+
+        Raises:
+            ClipError: the index has none.
+        """
+        found = self.clips([clip_id]) if re.fullmatch("[0-9a-f]{24}", clip_id) else {}
+        if not found:
+            raise ClipError("This clip is not in the index.")
+        return found[clip_id]
+
+    def captions(self, clip: Clip) -> list[WindowCaption]:
+        """What was read in each window of a clip."""
+        rows = self._latest().read(["captions"], f"id IN {sql_list([clip.id])}")
+        return captions_from(rows["captions"])[0] if len(rows) else []
+
+    def check(self, clip: Clip) -> None:
+        """Makes sure that a clip's file still is what was indexed, whatever has come to stand at its path.
+
+        Size and time stamps are those of its row, or else its content is: a copy may have other stamps, and is hashed
+        once.
+
+        Raises:
+            ClipError: the file is gone, or another.
+        """
+        try:
+            status, stamp = os.stat(clip.path), file_stamp(clip.path)
+        except (OSError, ValueError) as error:
+            raise ClipError(
+                "The file is no longer where it was when it was indexed. Put it back, or index it where it is now."
+            ) from error
+        key = (clip.id, clip.content_hash)
+        if stat.S_ISREG(status.st_mode) and stamp.size == clip.size:
+            if stamp.modified == clip.modified or self._same.get(key) == tuple(stamp):
+                return
+            if hash_file(clip.path) == clip.content_hash:
+                self._same[key] = tuple(stamp)
+                return
+        raise ClipError("The file has changed since it was indexed. Index it again to see it.")
+
+    def example_queries(self, count: int = 5) -> list[str]:
+        """Texts that were read in clips of the index: words in a good reading, one text per clip."""
+        rows = self._latest().videos.search().select(["captions"]).where("has_text").limit(EXAMPLE_VIDEOS).to_arrow()
+        examples: dict[str, str] = {}
+        for captions in captions_from(rows["captions"]):
+            texts = (track.text for caption in captions for track in caption.tracks if _is_example(track))
+            if text := next(texts, None):
+                examples.setdefault(text.casefold(), text)
+        return list(examples.values())[:count]
+
+    def _latest(self) -> IndexStorage:
+        self._rows.videos.checkout_latest()
+        return self._rows
+
+
+def sql_filter(
+    min_seconds: float | None = None,
+    max_seconds: float | None = None,
+    only_with_text: bool = False,
+    path_contains: str = "",
+) -> str | None:
+    """The filter of a search, as SQL in which nothing that a user typed is code.
+
+    Args:
+        min_seconds, max_seconds (`float`, *optional*): bounds of the duration, both allowed values; 0 is none.
+        only_with_text (`bool`, *optional*, defaults to `False`): only videos in which text was read.
+        path_contains (`str`, *optional*, defaults to `""`): part of the path, in upper or lower case.
+
+    Returns:
+        `str`, *optional*: `None` when every video passes.
+
+    Raises:
+        ValueError: a duration that is no number from 0 on, bounds the wrong way round, a control character in a path.
+    """
+    conditions = []
+    for name, sign, seconds in (("shortest", ">=", min_seconds), ("longest", "<=", max_seconds)):
+        if not seconds:
+            continue
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise ValueError(f"The {name} duration must be a number of seconds from 0 on, got {seconds}.")
+        conditions.append(f"duration {sign} {float(seconds):.6f}")
+    if min_seconds and max_seconds and min_seconds > max_seconds:
+        raise ValueError(f"The shortest duration, {min_seconds} s, is above the longest, {max_seconds} s.")
+    if only_with_text:
+        conditions.append("has_text")
+    if path_contains:
+        if not path_contains.isprintable():
+            raise ValueError("The part of the path holds a control character: leave it out.")
+        part = path_contains.lower().replace("'", "''")
+        conditions.append(f"contains(lower(path), '{part}')")  # not LIKE, in which % and _ mean something
+    return " AND ".join(conditions) or None
+
+
+def _is_example(track: TextTrack) -> bool:
+    """Whether somebody may want to look for a text: a few words, well read, hardly anything else."""
+    shortest, longest = EXAMPLE_LENGTH
+    words = track.text.split()
+    return (
+        track.confidence >= EXAMPLE_CONFIDENCE
+        and shortest <= len(track.text) <= longest
+        and len(words) == len(set(words)) >= 2
+        and sum(map(str.isalpha, track.text)) >= 0.6 * len(track.text)
+        and re.fullmatch(r"\w[\w .:'&-]*\w", track.text) is not None
+    )

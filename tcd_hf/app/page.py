@@ -1,0 +1,193 @@
+"""The page: a tab to search on and a tab to add videos."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from tcd_hf.app.adding import FILES_AT_ONCE, Adder
+from tcd_hf.app.library import Library, sql_filter
+from tcd_hf.app.rendering import render_examples, render_hits, render_message
+from tcd_hf.index.retrieval import MODES
+from tcd_hf.index.schema import video_id
+
+if TYPE_CHECKING:
+    from tcd_hf.index.hits import Hit
+
+__all__ = ["CSS", "THEME", "make_page"]
+
+STATIC = Path(__file__).parent / "static"
+CSS = (STATIC / "page.css").read_text(encoding="utf-8")
+FONTS = ["system-ui", "sans-serif"]  # of the reader's system: nothing is fetched
+THEME = gr.themes.Base(
+    primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"], radius_size="md"
+)
+MAX_RESULTS = 50
+MAX_QUERY_LENGTH = 1000  # characters; a sentence has fewer
+
+MODE_NAMES = {
+    "two-stage": "two-stage (recall, then the exact score)",
+    "full": "full (the exact score of every video)",
+    "coarse": "coarse (one vector per video)",
+    "lexical": "lexical (spelling of what is read)",
+}
+EMPTY_INDEX = ("The index is empty", "Add videos in the next tab, or with `tcd-hf index VIDEOS... --index DIR`.")
+NO_QUERY = ("What are you looking for?", "Describe a video in a sentence, or name a text that can be read in it.")
+NO_HIT = ("No video found", "Say it in other words, choose another mode, or lift a filter.")
+
+
+def make_page(library: Library, adder: Adder) -> gr.Blocks:
+    """The page as Gradio blocks, with the API endpoint `/search`."""
+    with gr.Blocks(title="tcd-hf: video search", analytics_enabled=False, fill_width=True) as page:
+        _html('<h1 class="brand">tcd-hf <span>find the video a sentence describes, reading the text in it</span></h1>')
+        with gr.Tabs():
+            with gr.Tab("Search"):
+                _search_tab(page, library)
+            with gr.Tab("Add videos"):
+                _add_tab(adder)
+        gr.api(_make_search_api(library), api_name="search", concurrency_limit=None)
+    return page
+
+
+def _search_tab(page: gr.Blocks, library: Library) -> None:
+    with gr.Row(elem_id="ask"):
+        query = gr.Textbox(
+            show_label=False,
+            label="Query",
+            placeholder="a shop that is open until 10 pm",
+            max_lines=1,
+            max_length=MAX_QUERY_LENGTH,
+            autofocus=True,
+            scale=8,
+            container=False,
+            elem_id="query",
+        )
+        button = gr.Button("Search", variant="primary", scale=1, min_width=96)
+    examples = _html(elem_id="examples", script="examples")
+    with gr.Accordion("Mode and filters", open=False, elem_id="filters"), gr.Row():
+        choices = [(name, mode) for mode, name in MODE_NAMES.items()]
+        mode = gr.Dropdown(choices, value=MODES[0], label="Mode", min_width=200)
+        top_k = gr.Slider(1, MAX_RESULTS, value=10, step=1, label="Results", min_width=160)
+        shortest = gr.Number(None, label="Shortest, seconds", minimum=0, min_width=120)
+        longest = gr.Number(None, label="Longest, seconds", minimum=0, min_width=120)
+        path = gr.Textbox(label="Path contains", max_length=200, min_width=160)
+        with_text = gr.Checkbox(label="Only videos with text", min_width=160)
+    with gr.Row(elem_id="found"):
+        with gr.Column(scale=4, min_width=320):
+            results = _html(render_message(*NO_QUERY), elem_id="results", script="results")
+        with gr.Column(scale=6, min_width=320, elem_id="clip-column"):
+            _html('<div id="clip" aria-live="polite"></div>')
+
+    def answer(query: str, *options: Any) -> str:
+        return _answer(library, query, *options)
+
+    def answer_example(event: gr.EventData, *options: Any) -> tuple[str, str]:
+        return event.query, _answer(library, event.query, *options)
+
+    options = [mode, top_k, shortest, longest, with_text, path]
+    quick = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    gr.on([query.submit, button.click], answer, [query, *options], results, **quick)
+    examples.select(answer_example, options, [query, results], **quick)
+    page.load(lambda: _greet(library), None, [examples, results], **quick)
+
+
+def _add_tab(adder: Adder) -> None:
+    if adder.uploads is None and not adder.roots:
+        _html(
+            render_message(
+                "Adding videos is off",
+                "Start the server with --uploads FOLDER to allow uploads, which are kept in that folder, or with "
+                "--allow-add FOLDER to allow adding videos that lie below it.",
+            )
+        )
+        return
+    report = _html(elem_id="report", render=False)
+    options = {"show_progress": "hidden", "concurrency_limit": 1, "concurrency_id": "add", "api_visibility": "private"}
+    if adder.uploads is not None:
+        upload = _html(_UPLOAD.format(megabytes=adder.uploads.max_megabytes), script="upload")
+
+        def add_uploaded(event: gr.EventData) -> Iterator[str]:
+            yield from adder.add_uploaded([str(name) for name in event.names])
+
+        upload.upload(add_uploaded, None, report, **options)
+    if adder.roots:
+        with gr.Row(elem_id="add-path"):
+            path = gr.Textbox(
+                label="File or folder on the server", info=f"below {' or '.join(map(str, adder.roots))}", scale=8
+            )
+            button = gr.Button("Add", scale=1, min_width=96)
+        gr.on([path.submit, button.click], adder.add_path, path, report, **options)
+    report.render()
+
+
+_UPLOAD = (
+    '<div class="upload"><label for="upload-files"><b>Choose videos</b> or drop them here<br>'
+    f"<small>at most {FILES_AT_ONCE} at once, {{megabytes}} MB each; they are kept on the server</small></label>"
+    '<input type="file" id="upload-files" multiple accept="video/*,.mkv,.ts,.mts,.m2ts,.flv">'
+    f'<p class="sent" role="status" data-most="{FILES_AT_ONCE}" data-megabytes="{{megabytes}}"></p></div>'
+)
+
+
+def _greet(library: Library) -> tuple[str, str]:
+    """Examples and the first message, of the index as it is now."""
+    return render_examples(library.example_queries()), render_message(*(NO_QUERY if len(library) else EMPTY_INDEX))
+
+
+def _answer(library: Library, query: str, mode: str, top_k: int, *filters: Any) -> str:
+    """The results of a query, or a message, as HTML."""
+    try:
+        hits = _find(library, query, mode, top_k, *filters)
+    except ValueError as error:
+        return render_message("That cannot be searched for", str(error))
+    if hits is None:
+        return render_message(*NO_QUERY)
+    num_videos = len(library)
+    if not hits:
+        return render_message(*(NO_HIT if num_videos else EMPTY_INDEX))
+    return render_hits(query.strip(), hits, library.clips(video_id(hit.path) for hit in hits), num_videos)
+
+
+def _find(library: Library, query: str, mode: str, top_k: int, *filters: Any) -> "list[Hit] | None":
+    query = query.strip() if isinstance(query, str) else ""
+    if not query:
+        return None
+    if len(query) > MAX_QUERY_LENGTH:
+        raise ValueError(f"A query may have {MAX_QUERY_LENGTH} characters, this one has {len(query)}.")
+    if not isinstance(top_k, int | float) or not 1 <= top_k <= MAX_RESULTS:
+        raise ValueError(f"The number of results must lie in 1 to {MAX_RESULTS}, got {top_k}.")
+    return library.search(query, mode, int(top_k), sql_filter(*filters))
+
+
+def _make_search_api(library: Library):
+    def search(
+        query: str,
+        mode: str = MODES[0],
+        top_k: int = 10,
+        min_seconds: float | None = None,
+        max_seconds: float | None = None,
+        only_with_text: bool = False,
+        path_contains: str = "",
+    ) -> list[dict]:
+        """The best videos for a query, best first: the fields of a hit, its path as `video`."""
+        try:
+            hits = _find(library, query, mode, top_k, min_seconds, max_seconds, only_with_text, path_contains)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        if hits is None:
+            raise gr.Error("The query is empty: say what to look for.", print_exception=False)
+        return [_plain(hit) for hit in hits]
+
+    return search
+
+
+def _plain(hit: "Hit") -> dict[str, Any]:
+    """A hit as JSON. Clients of Gradio would take what has a `path` for a file of theirs, and fetch it."""
+    fields = hit.to_dict()
+    return {"video": fields.pop("path"), **fields}
+
+
+def _html(value: str = "", script: str | None = None, **options: Any) -> gr.HTML:
+    """HTML of ours, dressed by our style sheet alone; `script` names the JavaScript that brings it to life."""
+    code = None if script is None else (STATIC / f"{script}.js").read_text(encoding="utf-8")
+    return gr.HTML(value, js_on_load=code, apply_default_css=False, **options)

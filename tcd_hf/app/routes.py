@@ -1,0 +1,91 @@
+"""The server's own routes: videos, pictures and captions of the clips of an index, by the ids of their rows."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+
+from tcd_hf.app.library import ClipError, Library
+from tcd_hf.app.pictures import Thumbnails, closest_window, draw_evidence
+from tcd_hf.app.rendering import render_clip
+from tcd_hf.app.uploads import UploadError
+
+if TYPE_CHECKING:
+    from tcd_hf.app.uploads import UploadFolder
+
+__all__ = ["clip_routes", "upload_routes"]
+
+# Of what players in browsers know; anything else is sent as bytes, never as something that a browser would run.
+MEDIA_TYPES = {
+    ".3gp": "video/3gpp",
+    ".m4v": "video/mp4",
+    ".mkv": "video/x-matroska",
+    ".mov": "video/mp4",  # of one family; browsers refuse the name video/quicktime, not the content
+    ".mp4": "video/mp4",
+    ".mpeg": "video/mpeg",
+    ".mpg": "video/mpeg",
+    ".ogv": "video/ogg",
+    ".webm": "video/webm",
+}
+KEEP = {"cache-control": "private, max-age=3600"}
+ASK_AGAIN = {"cache-control": "no-store"}
+
+
+def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
+    """`/video/ID`, `/thumbnail/ID?t=`, `/evidence/ID?query=&start=` and `/clip/ID?query=&start=` (times in seconds).
+
+    An id is that of a row of the index; there is no other way to name a file. Errors are plain text for the reader.
+    """
+    router = APIRouter()
+
+    @router.get("/video/{clip_id}")
+    @router.head("/video/{clip_id}")
+    def video(clip_id: str) -> Response:
+        clip = library.clip(clip_id)
+        library.check(clip)
+        suffix = clip.path[clip.path.rfind(".") :].lower()
+        media_type = MEDIA_TYPES.get(suffix, "application/octet-stream")
+        return FileResponse(clip.path, media_type=media_type, headers=ASK_AGAIN)  # it answers questions for ranges
+
+    @router.get("/thumbnail/{clip_id}")
+    def thumbnail(clip_id: str, t: float = 0.0) -> Response:
+        return _picture(lambda: thumbnails.get(library.clip(clip_id), t))
+
+    @router.get("/evidence/{clip_id}")
+    def evidence(clip_id: str, query: str = "", start: float = 0.0) -> Response:
+        clip = library.clip(clip_id)
+        library.check(clip)
+        captions = library.captions(clip)
+        return _picture(lambda: draw_evidence(clip, captions[closest_window(captions, start)], query))
+
+    @router.get("/clip/{clip_id}")
+    def show(clip_id: str, query: str = "", start: float = 0.0) -> Response:
+        clip, problem = library.clip(clip_id), None
+        try:
+            library.check(clip)
+        except ClipError as error:
+            problem = str(error)
+        captions = library.captions(clip)
+        content = render_clip(clip, captions, closest_window(captions, start), query, problem)
+        return HTMLResponse(content, headers=ASK_AGAIN)
+
+    return router
+
+
+def upload_routes(uploads: "UploadFolder") -> APIRouter:
+    """`PUT /upload/NAME` with a video as the body; answers `{"name": ...}`, what it is called in the folder."""
+    router = APIRouter()
+
+    @router.put("/upload/{name}")
+    async def upload(name: str, request: Request) -> Response:
+        try:
+            return JSONResponse({"name": await uploads.save(name, request.stream())})
+        except UploadError as error:
+            return PlainTextResponse(str(error), error.status)
+
+    return router
+
+
+def _picture(draw: Callable[[], bytes]) -> Response:
+    return Response(draw(), media_type="image/jpeg", headers=KEEP)

@@ -1,0 +1,109 @@
+"""The server: own routes for media, Gradio's page, and a guard before both."""
+
+import copy
+import os
+import socket
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcd_hf.index.video_index import VideoIndex
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+__all__ = ["build_app", "own_names", "serve_app"]
+
+DEFAULT_UPLOAD_MB = 500
+DEFAULT_MAX_UPLOADS = 200
+
+
+def build_app(
+    index: VideoIndex,
+    uploads: str | os.PathLike | None = None,
+    allow_add: Sequence[str | os.PathLike] = (),
+    hosts: Iterable[str] = (),
+    max_upload_mb: int = DEFAULT_UPLOAD_MB,
+    max_uploads: int = DEFAULT_MAX_UPLOADS,
+) -> "FastAPI":
+    """The search page of an index as an ASGI application.
+
+    It serves the page, the API endpoint `/search` (for `gradio_client`) and media of clips of the index, no other file.
+
+    Args:
+        index ([`VideoIndex`]): opened with its model and processor.
+        uploads (`str | os.PathLike`, *optional*): folder in which uploaded videos are kept; without it there are none.
+        allow_add (`Sequence[str | os.PathLike]`, *optional*): folders below which videos may be added by their paths.
+        hosts (`Iterable[str]`, *optional*): names that it answers to, besides localhost and numeric addresses.
+        max_upload_mb (`int`, *optional*, defaults to 500): that one uploaded file may have.
+        max_uploads (`int`, *optional*, defaults to 200): files that the folder of uploads may hold.
+
+    Raises:
+        ImportError: Gradio is not installed.
+        ValueError: an index that was opened without model and processor, or a folder that is none.
+    """
+    try:
+        import gradio as gr
+    except ImportError as error:
+        raise ImportError("The search page needs Gradio: pip install 'tcd-hf[app]'.") from error
+    from fastapi import FastAPI
+    from fastapi.responses import PlainTextResponse
+
+    from tcd_hf.app.adding import Adder
+    from tcd_hf.app.guard import Guard
+    from tcd_hf.app.library import ClipError, Library
+    from tcd_hf.app.page import CSS, THEME, make_page
+    from tcd_hf.app.pictures import Thumbnails
+    from tcd_hf.app.routes import clip_routes, upload_routes
+    from tcd_hf.app.uploads import UploadFolder
+
+    roots = [Path(folder).expanduser().absolute() for folder in allow_add]
+    if missing := [folder for folder in roots if not folder.is_dir()]:
+        raise ValueError(f"There is no folder {missing[0]}: videos can be added only from a folder that is there.")
+    folder = None if uploads is None else UploadFolder(Path(uploads), max_upload_mb, max_uploads)
+    library = Library(index)
+    thumbnails = Thumbnails(library, index.cache.folder / "thumbnails")
+    adder = Adder(_second_handle(index), folder, roots)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI):
+        threading.Thread(target=_make_ready, args=(library, thumbnails), daemon=True).start()
+        yield
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_middleware(Guard, hosts=hosts)
+    app.add_exception_handler(ClipError, lambda request, error: PlainTextResponse(str(error), 404))
+    app.include_router(clip_routes(library, thumbnails))
+    if folder is not None:
+        app.include_router(upload_routes(folder))
+    page = make_page(library, adder)
+    return gr.mount_gradio_app(
+        app, page, path="/", theme=THEME, css=CSS, footer_links=[], run_history=False, ssr_mode=False, pwa=False
+    )
+
+
+def serve_app(app: "FastAPI", host: str, port: int) -> None:
+    """Serves until interrupted."""
+    import uvicorn
+
+    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False)
+
+
+def own_names(host: str) -> list[str]:
+    """What a server at this address may be called."""
+    return [host, socket.gethostname(), socket.getfqdn()] if host in ("0.0.0.0", "::") else [host]
+
+
+def _second_handle(index: VideoIndex) -> VideoIndex:
+    """The same index with a processor of its own."""
+    return VideoIndex.open(
+        index.uri, index.model, copy.deepcopy(index.processor), index.cache.folder, memory_budget=index.memory_budget
+    )
+
+
+def _make_ready(library, thumbnails) -> None:
+    if len(library):
+        library.search("a first search loads what later ones need", "two-stage", 1, None)
+    thumbnails.draw_ahead()

@@ -1,0 +1,58 @@
+"""`tcd-hf serve`: a page to search an index on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tcd_hf.cli.common import CacheDirOption, ModelOption, OcrEngineOption, open_index, reports_errors, stdout
+
+__all__ = ["serve"]
+
+
+@reports_errors
+def serve(
+    index_uri: Annotated[str, typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
+    uploads: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Allow uploads, and keep them in this folder."),
+    ] = None,
+    max_upload_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one upload may have.")] = 500,
+    max_uploads: Annotated[int, typer.Option(min=1, help="Files that the folder of uploads may hold.")] = 200,
+    allow_add: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Allow adding videos that lie below this folder, by their paths."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name the page is asked for by, as behind a proxy."),
+    ] = None,
+    model: ModelOption = None,
+    ocr_engine: OcrEngineOption = None,
+    cache_dir: CacheDirOption = None,
+) -> None:
+    """Search an index on a page in the browser: player, the matching text boxed, what was read when.
+
+    Everybody who can reach the address can search and see the clips of the index; there is no login.
+    """
+    from tcd_hf.app.server import build_app, own_names, serve_app
+
+    index = open_index(index_uri, model, ocr_engine, cache_dir)
+    app = build_app(
+        index,
+        uploads=uploads,
+        allow_add=allow_add or [],
+        hosts=[*own_names(host), *(allow_host or [])],
+        max_upload_mb=max_upload_mb,
+        max_uploads=max_uploads,
+    )
+    address = f"[{host}]" if ":" in host else host
+    stdout.print(
+        f"{escape(index_uri)}, {len(index)} videos: [bold]http://{escape(address)}:{port}[/]  (Ctrl-C ends)",
+        soft_wrap=True,
+        highlight=False,
+    )
+    serve_app(app, host, port)

@@ -1,0 +1,101 @@
+"""A small index with its server in this process: coded clips, one with a hostile name, and files beside them."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tcd_hf.index.video_index import VideoIndex
+from tests.clips import coded_frame, write_clip
+from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
+
+collect_ignore_glob = [] if find_spec("gradio") else ["test_*.py"]
+
+FPS = 5
+HOSTILE_NAME = "<img src=x onerror=hacked=1> & 'quote'.mp4"
+HOSTILE_TEXTS = ["<script>hacked=1</script> kiosk", '"><b onmouseover=hacked=1> kiosk']
+TEXTS = {1: ["TESCO express", "1.30 only"], 2: ["DEPARTURES hall", "Gate B4"], 3: ["STAR WARS"], 4: HOSTILE_TEXTS}
+SCHEDULE = {  # the code shown in each second
+    "shop.mp4": [8, 8, 1, 1],
+    "airport.mp4": [2, 2, 16, 16],
+    "toys.mp4": [32, 3, 32, 32],
+    "sea.mp4": [64] * 4,
+    HOSTILE_NAME: [128, 4, 128, 128],
+}
+
+
+def make_clip(path: Path, codes: list[int]) -> Path:
+    """A clip that shows each code for a second; every frame is a key frame, so that browsers seek exactly."""
+    frames = [coded_frame(code, size=(128, 96)) for code in codes for _ in range(FPS)]
+    return write_clip(path, frames, fps=FPS, keyframe_interval=1)
+
+
+def make_index(folder: Path, schedule: dict[str, list[int]] = SCHEDULE) -> VideoIndex:
+    """An index of clips in `folder/videos`, in the order of the schedule."""
+    videos = folder / "videos"
+    videos.mkdir()
+    clips = [make_clip(videos / name, codes) for name, codes in schedule.items()]
+    model, processor = make_tiny_model(), make_tiny_processor(CodeReader(TEXTS))
+    index = VideoIndex.create(folder / "index", model, processor, cache_dir=folder / "cache")
+    if clips:
+        index.add(clips, workers=0)
+    return index
+
+
+@contextmanager
+def serving(app) -> Iterator[SimpleNamespace]:
+    """Runs an application on a free port; yields its `url`, `port` and `get(path, **headers)`, which sends a path as it
+    is, no dot removed and no character encoded."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+
+    def ask(path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> SimpleNamespace:
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection._validate_path = lambda path: None  # what a client of good manners would not send
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        result = SimpleNamespace(status=answer.status, headers=answer.headers, body=answer.read())
+        connection.close()
+        return result
+
+    yield SimpleNamespace(url=f"http://127.0.0.1:{port}", port=port, get=ask)
+    server.should_exit = True
+    thread.join(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Iterator[SimpleNamespace]:
+    """A running server; also `folder`, `index` and `path(name)` of a clip."""
+    from tcd_hf.app import adding
+    from tcd_hf.app.server import build_app
+
+    folder = tmp_path_factory.mktemp("site")
+    index = make_index(folder)
+    make_clip(folder / "videos" / "private.mp4", [256] * 4)  # beside the others, not indexed
+    (folder / "allowed").mkdir()
+    workers, adding.WORKERS = adding.WORKERS, 0
+    app = build_app(index, uploads=folder / "uploads", allow_add=[folder / "allowed"], max_upload_mb=1, max_uploads=8)
+    with serving(app) as server:
+        server.folder, server.index = folder, index
+        server.path = lambda name: folder / "videos" / name
+        yield server
+    adding.WORKERS = workers

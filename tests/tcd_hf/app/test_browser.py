@@ -1,0 +1,321 @@
+"""The page in a real browser, headless. Skipped, loudly, where there is no Chromium: `apt-get install chromium`.
+
+    TCD_HF_SCREENSHOTS=docs/screenshots pytest -m slow tests/tcd_hf/app/test_browser.py
+
+writes the screenshots of the docs.
+"""
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tcd_hf.index.video_index import VideoIndex
+from tests.tcd_hf.app.conftest import HOSTILE_NAME, make_clip, make_index, serving
+from tests.tcd_hf.app.scenes import write_scenes
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+ARGUMENTS += ["--disable-sync", "--no-first-run", "--disable-quic"]
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1400, "height": 900}
+READ_CODE = """() => {
+  const video = document.querySelector("#clip video"), canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth; canvas.height = video.videoHeight;
+  const pen = canvas.getContext("2d"); pen.drawImage(video, 0, 0);
+  let code = 0;
+  for (let row = 0; row < 3; row++) for (let column = 0; column < 4; column++) {
+    const x = (column + 0.5) * canvas.width / 4, y = (row + 0.5) * canvas.height / 3;
+    code = 2 * code + (pen.getImageData(x, y, 1, 1).data[0] > 127);
+  }
+  return code;
+}"""
+
+try:
+    from playwright.sync_api import expect, sync_playwright
+except ImportError:
+    CHROMIUM = None
+if CHROMIUM is None:
+    warnings.warn("The page is NOT tested in a browser: it needs playwright and Chromium.", stacklevel=1)
+    pytest.skip("no playwright or no Chromium (apt-get install chromium)", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens the page of a server; at the end, nothing may have been asked of another one, nor have gone wrong."""
+    opened, asked, wrong = [], [], []
+
+    def visit(url, size=DESKTOP):
+        page = browser.new_page(viewport=size)
+        opened.append(page)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.set_default_timeout(20_000)
+        page.goto(url)
+        page.wait_for_selector("#query input")
+        page.own = url
+        return page
+
+    yield visit
+    for page in opened:
+        assert all(url.startswith((page.own, "data:", "blob:")) for url in asked)
+        page.close()
+    assert len(asked) > 10
+    assert wrong == []
+
+
+def search(page, query):
+    page.fill("#query input", query)
+    page.press("#query input", "Enter")
+
+
+def shown_hit(page, name):
+    return page.locator(".hit").filter(has=page.get_by_text(name, exact=True))
+
+
+def wait_for_player(page, seconds):
+    page.wait_for_function(
+        "seconds => { const video = document.querySelector('#clip video');"
+        " return video && video.readyState >= 2 && !video.seeking && Math.abs(video.currentTime - seconds) < 0.05 }",
+        arg=seconds,
+    )
+
+
+def test_search_click_and_see_the_text_at_its_second(site, visit):
+    page = visit(site.url)
+    search(page, "departures gate b4")
+    expect(page.locator(".hit").first).to_contain_text("airport.mp4")
+    wait_for_player(page, 0)
+    shown_hit(page, "shop.mp4").click()
+    expect(page.locator("#clip h2")).to_have_text("shop.mp4")
+
+    search(page, "the store TESCO express")
+    expect(page.locator(".hit").first).to_contain_text("shop.mp4")
+    first = page.locator(".hit").first
+    expect(first.locator("mark")).to_have_text("TESCO express")
+    expect(first.locator(".time")).to_have_text("0:02.0–0:03.0")
+    assert first.locator(".bar .label").all_text_contents() == ["picture", "text", "both", "spelling"]
+    page.wait_for_function("() => document.querySelector('.hit img').naturalWidth === 128")
+
+    shown_hit(page, "toys.mp4").click()
+    expect(page.locator("#clip h2")).to_have_text("toys.mp4")
+    first.click()
+    expect(page.locator("#clip h2")).to_have_text("shop.mp4")
+    expect(first).to_have_attribute("aria-pressed", "true")
+    wait_for_player(page, 2)
+    assert page.evaluate(READ_CODE) == 1  # the frame with the text, in the player
+    page.wait_for_function("() => document.querySelector('.evidence').naturalWidth === 128")
+    outlined = page.evaluate(
+        """() => { const picture = document.querySelector(".evidence"), canvas = document.createElement("canvas");
+        canvas.width = 128; canvas.height = 96; const pen = canvas.getContext("2d"); pen.drawImage(picture, 0, 0);
+        let yellow = 0; const pixels = pen.getImageData(0, 0, 128, 40).data;
+        for (let i = 0; i < pixels.length; i += 4) yellow += pixels[i] - pixels[i + 2] > 60; return yellow }"""
+    )
+    assert outlined > 100  # most of the outline of a box of 102 x 14 pixels
+
+    rows = page.locator("#clip .window")
+    assert [row.strip() for row in rows.locator(".read").all_text_contents()] == [
+        "no text",
+        "no text",
+        "TESCO express 1.30 only",
+        "TESCO express 1.30 only",
+    ]
+    expect(page.locator("#clip .window.best .time")).to_have_text("0:02.0–0:03.0")
+    rows.nth(3).click()
+    wait_for_player(page, 3)
+    expect(rows.nth(3)).to_have_class("window text match now")
+    rows.nth(0).click()
+    wait_for_player(page, 0)
+    assert page.evaluate(READ_CODE) == 8
+
+
+def test_an_example_is_searched_for(site, visit):
+    page = visit(site.url)
+    page.get_by_role("button", name="DEPARTURES hall").click()
+    expect(page.locator("#query input")).to_have_value("DEPARTURES hall")
+    expect(page.locator(".hit").first).to_contain_text("airport.mp4")
+
+
+def test_keyboard_alone(site, visit):
+    page = visit(site.url)
+    page.wait_for_selector(".example")
+    page.locator("#query input").focus()
+    page.keyboard.type("star wars")
+    page.keyboard.press("Enter")
+    expect(page.locator(".hit").first).to_contain_text("toys.mp4")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('li:nth-child(2) > .hit')"):
+            break
+    second = page.locator(".hit").nth(1)
+    expect(second).to_be_focused()
+    page.keyboard.press("Space")
+    expect(second).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#clip h2")).to_have_text("toys.mp4")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('li:nth-child(3) > .window')"):
+            break
+    page.keyboard.press("Enter")
+    wait_for_player(page, 2)
+
+
+def test_readable_on_a_phone(site, visit):
+    page = visit(site.url, PHONE)
+    page.locator("#filters button").first.click()
+    search(page, "kiosk")
+    page.wait_for_selector("#clip video")
+    for tab in ("Add videos", "Search"):
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        page.get_by_role("tab", name=tab).click()
+    wide = page.evaluate(
+        "() => [...document.querySelectorAll('.hit, .media, .strip, .windows')]"
+        ".filter(part => part.getBoundingClientRect().right > innerWidth || part.getBoundingClientRect().width < 250)"
+        ".map(part => part.className)"
+    )
+    assert wide == []
+    page.locator(".hit").last.click()
+    page.wait_for_function("() => document.querySelector('#clip').getBoundingClientRect().top < 400")
+
+
+def test_names_and_texts_are_shown_not_run(site, visit):
+    page = visit(site.url)
+    search(page, "<img src=x onerror=hacked=1> kiosk")
+    shown_hit(page, HOSTILE_NAME).click()
+    expect(page.locator("#clip h2")).to_have_text(HOSTILE_NAME)
+    wait_for_player(page, 1)
+    expect(page.locator("#clip .window.best .read")).to_contain_text('"><b onmouseover=hacked=1> kiosk')
+    page.locator("#clip .window.best mark").first.hover()
+    assert page.evaluate("typeof hacked") == "undefined"
+
+
+def test_filters_and_calm_messages(site, visit):
+    page = visit(site.url)
+    expect(page.locator("#results")).to_contain_text("What are you looking for?")
+    search(page, "kiosk")
+    page.wait_for_selector("#clip video")
+    search(page, "   ")
+    expect(page.locator("#results")).to_contain_text("What are you looking for?")
+    expect(page.locator("#clip")).to_be_empty()
+    page.locator("#filters button").first.click()
+    page.get_by_label("Path contains").fill("airport")
+    search(page, "anything at all")
+    expect(page.locator(".hit")).to_have_count(1)
+    page.get_by_label("Path contains").fill("' OR '1'='1")
+    search(page, "anything at all")
+    expect(page.locator("#results")).to_contain_text("No video found")
+    page.get_by_label("Path contains").fill("")
+    page.get_by_label("Shortest, seconds").fill("9")
+    page.get_by_label("Longest, seconds").fill("3")
+    search(page, "anything at all")
+    expect(page.locator("#results")).to_contain_text("9 s, is above the longest, 3 s")
+
+
+def test_lost_and_broken_clips(site, visit):
+    lost, broken = (make_clip(site.folder / f"{name}.mp4", [6, 1]) for name in ("lost", "broken"))
+    site.index.add([lost, broken], workers=0)
+    try:
+        page = visit(site.url)
+        lost.unlink()
+        search(page, "the store TESCO express")
+        shown_hit(page, "lost.mp4").click()
+        expect(page.locator("#clip")).to_contain_text("no longer where it was")
+        expect(page.locator("#clip .window.best")).to_contain_text("TESCO express")
+        page.route("**/video/**", lambda route: route.fulfill(body=b"no video", content_type="video/mp4"))
+        page.route("**/evidence/**", lambda route: route.fulfill(status=404))
+        shown_hit(page, "broken.mp4").click()
+        expect(page.get_by_text("This browser cannot play the file")).to_be_visible()
+        expect(page.get_by_text("This frame cannot be read")).to_be_visible()
+    finally:
+        site.index.remove([lost, broken])
+
+
+def test_upload_and_add_by_path(site, visit, tmp_path):
+    good, bad = make_clip(tmp_path / "uploaded.mp4", [3, 3]), tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+    make_clip(site.folder / "allowed" / "by path.mp4", [2])
+    try:
+        page = visit(site.url)
+        page.get_by_role("tab", name="Add videos").click()
+        page.set_input_files("#upload-files", [good, bad])
+        report = page.locator("#report")
+        expect(report).to_contain_text("1 added, 1 could not be read")
+        expect(report).to_contain_text("bad.mp4")
+        assert os.listdir(site.folder / "uploads") == ["uploaded.mp4"]
+        page.get_by_label("File or folder on the server").fill("/etc")
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(report).to_contain_text("Only what lies in")
+        page.get_by_label("File or folder on the server").fill("by path.mp4")
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(report).to_contain_text("1 added")
+        page.get_by_role("tab", name="Search").click()
+        search(page, "star wars")
+        shown_hit(page, "uploaded.mp4").click()
+        expect(page.locator("#clip h2")).to_have_text("uploaded.mp4")
+    finally:
+        site.index.remove([site.folder / "uploads", site.folder / "allowed"])
+        (site.folder / "uploads" / "uploaded.mp4").unlink()
+
+
+def test_an_empty_index_and_adding_switched_off(visit, tmp_path):
+    from tcd_hf.app.server import build_app
+
+    with serving(build_app(make_index(tmp_path, {}))) as server:
+        page = visit(server.url)
+        expect(page.locator("#results")).to_contain_text("The index is empty")
+        search(page, "anything")
+        expect(page.locator("#results")).to_contain_text("The index is empty")
+        page.get_by_role("tab", name="Add videos").click()
+        expect(page.get_by_text("Adding videos is off")).to_be_visible()
+        assert server.get("/upload/a.mp4", "PUT", b"x").status in (404, 405)
+
+
+@pytest.mark.slow
+def test_screenshots(visit, tmp_path):
+    """With the checkpoint of the package and its reading, over painted clips: the pictures of README and docs."""
+    pytest.importorskip("font_lato")
+    from tcd_hf import load_mini
+    from tcd_hf.app.server import build_app
+
+    folder = Path(os.environ.get("TCD_HF_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    model, processor = load_mini()
+    processor.ocr_options = {"limit_side_len": 640}  # pixels, as wide as the clips
+    index = VideoIndex.create(tmp_path / "index", model, processor, cache_dir=tmp_path / "cache")
+    index.add(write_scenes(tmp_path / "clips"), workers=0)
+    with serving(build_app(index)) as server:
+        for name, size, query, clip, start, texts in (
+            (
+                "search",
+                DESKTOP,
+                "a train to Lindenberg at 17:45",
+                "evening_platform.mp4",
+                (1.5, 6),
+                ["17:45 Lindenberg"],
+            ),
+            ("phone", PHONE, "a shop that is open until 10 pm", "old_town_walk.mp4", (1, 3.5), ["open 7 am to 10 pm"]),
+        ):
+            page = visit(server.url, size)
+            search(page, query)
+            expect(page.locator(".hit").first).to_contain_text(clip)
+            assert page.locator(".hit").first.locator("mark").all_text_contents() == texts
+            page.wait_for_function("() => document.querySelector('#clip video')?.readyState >= 2")
+            page.wait_for_function("() => [...document.images].every(image => image.complete && image.naturalWidth)")
+            assert start[0] <= page.evaluate("document.querySelector('#clip video').currentTime") < start[1]
+            page.evaluate("document.activeElement.blur()")
+            page.wait_for_timeout(2000)  # until the player's controls have settled
+            page.screenshot(path=folder / f"{name}.png")
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]

@@ -1,0 +1,154 @@
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from tcd_hf.app.library import ClipError, Library, _is_example, sql_filter
+from tcd_hf.index.schema import video_id
+from tcd_hf.processing.text_tracks import TextTrack
+from tests.tcd_hf.app.conftest import HOSTILE_NAME, make_clip, make_index
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    schedule = {"shop.mp4": [8, 8, 1, 1], "short.mp4": [2, 16], "it's 100%_\\.mp4": [64] * 3, HOSTILE_NAME: [4]}
+    return Library(make_index(tmp_path_factory.mktemp("library"), schedule))
+
+
+def names(hits):
+    return {os.path.basename(hit.path) for hit in hits}
+
+
+def found(library, **options):
+    return names(library.search("kiosk", "full", 10, sql_filter(**options)))
+
+
+def test_filters_let_the_right_videos_through(library):
+    everything = found(library)
+    assert everything == {"shop.mp4", "short.mp4", "it's 100%_\\.mp4", HOSTILE_NAME}
+    assert found(library, min_seconds=3) == {"shop.mp4", "it's 100%_\\.mp4"}
+    assert found(library, max_seconds=2.0) == {"short.mp4", HOSTILE_NAME}
+    assert found(library, min_seconds=1.5, max_seconds=3.5) == {"short.mp4", "it's 100%_\\.mp4"}
+    assert found(library, only_with_text=True) == everything - {"it's 100%_\\.mp4"}
+    assert found(library, path_contains="SHO") == {"shop.mp4", "short.mp4"}
+
+
+@pytest.mark.parametrize("part", ["it's", "%", "_\\", "100%_\\.mp4", "'"])
+def test_what_is_syntax_elsewhere_is_text_in_a_filter(library, part):
+    assert "it's 100%_\\.mp4" in found(library, path_contains=part) <= {"it's 100%_\\.mp4", HOSTILE_NAME}
+
+
+@pytest.mark.parametrize("part", ["' OR '1'='1", "x') OR true --", "'; DROP TABLE videos; --", "\\' OR 1=1 --", "%%%"])
+def test_no_path_breaks_out_of_a_filter(library, part):
+    assert found(library, path_contains=part) == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_seconds": float("nan")}, "shortest duration .* got nan"),
+        ({"max_seconds": float("inf")}, "longest duration .* got inf"),
+        ({"min_seconds": -1}, "got -1"),
+        ({"min_seconds": 5, "max_seconds": 4}, "above the longest"),
+        ({"path_contains": "a\0b"}, "control character"),
+    ],
+)
+def test_filters_that_mean_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        sql_filter(**options)
+
+
+def test_example_queries_are_texts_of_the_index(tmp_path):
+    library = Library(make_index(tmp_path, {"shop.mp4": [1], "shop2.mp4": [1, 1], "air.mp4": [2], "sea.mp4": [64]}))
+    assert library.example_queries() == ["TESCO express", "DEPARTURES hall"]
+    assert library.example_queries(1) == ["TESCO express"]
+
+
+@pytest.mark.parametrize(
+    ("text", "confidence", "is_example"),
+    [
+        ("TESCO express", 0.9, True),
+        ("17:45 Lindenberg", 1.0, True),
+        ("Let's go", 1.0, True),
+        ("TESCO express", 0.89, False),
+        ("TESCO", 1.0, False),
+        ("VISA VISA", 1.0, False),
+        ("*Low Price", 1.0, False),
+        ("12 34 x 5", 1.0, False),
+        ("a b", 1.0, False),
+        ("a text that goes on and on and on", 1.0, False),
+    ],
+)
+def test_what_makes_an_example(text, confidence, is_example):
+    assert _is_example(TextTrack(text, confidence, 0.0, 1.0, (0, 0, 1, 1))) is is_example
+
+
+def test_a_file_is_shown_only_while_it_is_what_was_indexed(tmp_path):
+    library = Library(make_index(tmp_path, {"shop.mp4": [1, 8], "sea.mp4": [64, 64]}))
+    shop, sea = library.first_clips(10)
+    library.check(shop)
+
+    copy = tmp_path / "copy.mp4"
+    shutil.copyfile(shop.path, copy)
+    os.replace(copy, shop.path)  # other stamps, the same content
+    library.check(shop)
+    assert library._same[shop.id, shop.content_hash][0] == shop.size
+
+    content = bytearray(Path(shop.path).read_bytes())
+    content[-1] ^= 1
+    Path(shop.path).write_bytes(content)  # the same size, other content
+    with pytest.raises(ClipError, match="changed"):
+        library.check(shop)
+
+    os.unlink(shop.path)
+    with pytest.raises(ClipError, match="no longer where it was"):
+        library.check(shop)
+    os.symlink(sea.path, shop.path)
+    with pytest.raises(ClipError, match="changed"):
+        library.check(shop)
+    os.unlink(shop.path)
+    os.mkfifo(shop.path)  # would hang whoever reads it
+    with pytest.raises(ClipError, match="changed"):
+        library.check(shop)
+
+
+def test_clips_are_found_by_their_ids_alone(library):
+    clip = library.first_clips(1)[0]
+    clip_id = clip.id
+    assert clip_id == video_id(clip.path)
+    assert library.clip(clip_id) == clip
+    assert library.clips([clip_id, video_id("/other")]) == {clip_id: clip}
+    assert library.clips([]) == {}
+    assert library.captions(clip)[0].start == 0
+    for other in (video_id("/etc/passwd"), "", "' OR '1'='1", clip_id.upper() + "'", clip_id + "\0", clip.path):
+        with pytest.raises(ClipError, match="not in the index"):
+            library.clip(other)
+
+
+def test_several_search_while_videos_are_added(tmp_path):
+    index = make_index(tmp_path, {"shop.mp4": [1, 1], "airport.mp4": [2, 2]})
+    library, errors = Library(index), []
+    other = type(index).open(index.uri, index.model, index.processor, cache_dir=tmp_path / "cache")
+    stop = threading.Event()
+
+    def search():
+        try:
+            while not stop.is_set():
+                hits = library.search("TESCO express", "two-stage", 10, None)
+                assert hits[0].path.endswith("shop.mp4")
+                assert len(library.clips(video_id(hit.path) for hit in hits)) == len(hits)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(5):
+        other.add(make_clip(tmp_path / f"{number}.mp4", [300 + number]), workers=0)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(library) == len(library.search("TESCO express", "full", 10, None)) == 7

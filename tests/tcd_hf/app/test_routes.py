@@ -1,0 +1,138 @@
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tcd_hf.app.rendering import render_clip, render_examples, render_hits
+from tcd_hf.index.schema import video_id
+from tests.clips import read_code
+from tests.tcd_hf.app.conftest import HOSTILE_NAME, make_clip
+from tests.tcd_hf.conftest import NUM_FRAMES
+
+
+def picture(answer):
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "image/jpeg"
+    return np.asarray(Image.open(io.BytesIO(answer.body)))
+
+
+def id_of(site, name):
+    return video_id(site.path(name).as_posix())
+
+
+def test_a_video_is_sent_whole_or_in_part(site):
+    content = site.path("shop.mp4").read_bytes()
+    url = f"/video/{id_of(site, 'shop.mp4')}"
+    whole = site.get(url)
+    assert (whole.status, whole.body) == (200, content)
+    assert whole.headers["content-type"] == "video/mp4"
+    assert whole.headers["accept-ranges"] == "bytes"
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    part = site.get(url, Range="bytes=100-199")
+    assert (part.status, part.body) == (206, content[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(content)}"
+    assert site.get(url, Range="bytes=-10").body == content[-10:]
+    assert site.get(url, Range=f"bytes={len(content)}-").status == 416
+    head = site.get(url, "HEAD")
+    assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(content)))
+
+
+def test_what_is_no_video_by_its_name_is_never_run_by_a_browser(site):
+    page = make_clip(site.folder / "clip.mp4", [5]).rename(site.folder / "page.html")
+    site.index.add(page, workers=0)
+    try:
+        answer = site.get(f"/video/{video_id(page.as_posix())}")
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "application/octet-stream"
+    finally:
+        site.index.remove(page)
+
+
+@pytest.mark.parametrize(
+    ("time", "code"), [("0.5", 8), ("2.1", 1), ("3.9", 1), ("-1", 8), ("4.0", 1), ("1e99", 8), ("nan", 8)]
+)
+def test_thumbnails_show_the_window_around_a_time(site, time, code):
+    shown = picture(site.get(f"/thumbnail/{id_of(site, 'shop.mp4')}?t={time}"))
+    assert shown.shape == (96, 128, 3)
+    assert read_code(shown) == code
+
+
+def test_the_evidence_shows_the_frame_with_the_text_outlined(site):
+    url = f"/evidence/{id_of(site, 'shop.mp4')}?query=tesco&start=2.0"
+    shown = picture(site.get(url)).astype(int)
+    plain = picture(site.get(url.replace("tesco", "nothing+of+the+kind"))).astype(int)
+    assert read_code(plain) == 1
+    different = np.abs(shown - plain).max(axis=-1) > 60
+    columns = np.nonzero(different[9:26])[1]  # the box is 0.1-0.9 by 0.1-0.25 of 128 x 96
+    assert (columns.min(), columns.max()) == pytest.approx((12.8, 115.2), abs=3)
+    assert not different[70:].any()  # only the matching text, not the one below
+
+
+def test_the_captions_of_a_clip_by_window(site):
+    page = site.get(f"/clip/{id_of(site, 'shop.mp4')}?query=Tesco+store&start=2.02").body.decode()
+    assert page.count('class="window') == NUM_FRAMES + 1  # and the list of them
+    assert page.count("<mark>TESCO express</mark> 1.30 only") == 2
+    assert page.count("no text") == 2
+    assert re.findall(r'class="window text match best" data-start="(.+?)"', page) == ["2.000"]
+    assert 'data-start="2.000" src="video/' in page
+
+
+def test_a_lost_and_a_changed_file_are_told_calmly(site):
+    lost, changed = (make_clip(site.folder / f"{name}.mp4", [6, 1]) for name in ("lost", "changed"))
+    site.index.add([lost, changed], workers=0)
+    try:
+        lost.unlink()
+        changed.write_bytes(b"no video")
+        for path, message in ((lost, "no longer where it was"), (changed, "has changed since it was indexed")):
+            clip_id = video_id(path.as_posix())
+            page = site.get(f"/clip/{clip_id}?query=tesco&start=0")
+            assert page.status == 200
+            assert message in page.body.decode()
+            assert "TESCO express" in page.body.decode()  # what was read is there all the same
+            assert "<video" not in page.body.decode()
+            for route in ("video", "thumbnail", "evidence"):
+                answer = site.get(f"/{route}/{clip_id}")
+                assert answer.status == 404
+                assert message in answer.body.decode()
+    finally:
+        site.index.remove([lost, changed])
+
+
+def test_everything_that_comes_from_data_is_escaped(site):
+    from tcd_hf.app.library import Library
+
+    library = Library(site.index)
+    query = '<i onclick="x">kiosk</i>'
+    hits = library.search(query, "full", 50, None)
+    clip = library.clip(id_of(site, HOSTILE_NAME))
+    pages = [
+        render_hits(query, hits, {clip.id: clip for clip in library.first_clips(50)}, len(library)),
+        render_clip(clip, library.captions(clip), 1, query),
+        render_clip(clip, library.captions(clip), 1, query, problem="<u>lost</u>"),
+        render_examples(['<b onclick="x">']),
+    ]
+    assert "&lt;script&gt;" in pages[0]
+    assert "&lt;script&gt;" in pages[1]
+    for page in pages:
+        seen = Tags()
+        seen.feed(page)
+        assert seen.tags <= OUR_TAGS
+        assert not [name for name in seen.attributes if name.startswith("on") or "hacked" in name]
+
+
+OUR_TAGS = set("p ol li button span img mark article header h2 h3 bdi div figure video figcaption b".split())  # noqa: SIM905
+
+
+class Tags(HTMLParser):
+    """The tags and the names of attributes in a page, as a browser reads them."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attributes)
