@@ -67,7 +67,7 @@ DEMO_CLIPS = (
         ("darkgreen", "yellowgreen"),
         (
             MovingText("Fresh mangoes", (0.5, 0.25), (0.5, 0.35), size=38),
-            MovingText("£2.40", (0.3, 0.7), (0.7, 0.7), size=54, color="yellow"),
+            MovingText("$2.40", (0.3, 0.7), (0.7, 0.7), size=54, color="yellow"),
         ),
     ),
     DemoClip(
@@ -88,7 +88,7 @@ DEMO_QUERIES = {
     "train to Lindenberg at 17:45": "station.mp4",
     "waiting for departure on platform 9": "station.mp4",
     "a car with the number plate KX73 LMT": "traffic.mp4",
-    "mangoes on sale for £2.40": "market.mp4",
+    "mangoes on sale for $2.40": "market.mp4",
     "Rovers score a goal against United": "football.mp4",
 }
 """Each query with the name of the clip it describes."""

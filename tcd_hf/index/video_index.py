@@ -104,7 +104,6 @@ class VideoIndex:
         self.memory_budget = memory_budget
         self._storage = storage
         self._retriever: Any = None
-        self._retriever_version: int | None = None
 
     @classmethod
     def create(
@@ -365,11 +364,12 @@ class VideoIndex:
     def _retrieval(self, version: int):
         """What answers questions about the index at this version, which is the latest."""
         self._check_has_makers()
-        if self._retriever is None or version != self._retriever_version:
+        retriever = self._retriever  # one look: other threads may replace it meanwhile
+        if retriever is None or retriever.table.version != version:
             from tcd_hf.index.retrieval import Retriever
 
             table = self._storage.open_table()  # of its own: a search goes on undisturbed while this index is added to
-            self._retriever = Retriever(
+            retriever = self._retriever = Retriever(
                 self.model,
                 self.processor,
                 table,
@@ -378,8 +378,7 @@ class VideoIndex:
                 lexical_weight=self.lexical_weight,
                 memory_budget=self.memory_budget,
             )
-            self._retriever_version = table.version
-        return self._retriever
+        return retriever
 
     def _ingest(self, paths: list[str], workers: int | None, on_video: Callable[[str], None] | None) -> AddReport:
         return Ingest(self._storage, self.model, self._make_reader(), on_video, self.memory_budget).run(paths, workers)
