@@ -1,6 +1,6 @@
 """What each part of TCD brings on the synthetic world: one model trained per row and seed, all on the same budget.
 
-    python scripts/ablation.py --model FOLDER --output ablation --processes 2
+    python scripts/ablation.py --model build/mini-image --output ablation --processes 2
 
 The towers are those of one checkpoint and stay as they are: their pooled outputs, before the projections, are computed
 once per frame, query and text, and kept on disk. **What a row trains is both projections (of frames, and of queries and
@@ -30,8 +30,6 @@ from ablation_rows import FULL, ROWS, readings_of
 from ablation_training import BLOCKS, Recipe, train_and_evaluate
 from ablation_workers import workers
 
-from tcd_hf.checkpoints import MINI
-
 # Candidates: of the projections, and of what comes after them.
 LEARNING_RATES = [
     (3e-5, 3e-4),
@@ -50,7 +48,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--model", type=Path, default=MINI, help="folder of a TCD checkpoint")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="folder of a TCD checkpoint with untrained fusion: build/mini-image"
+    )
     parser.add_argument("--output", type=Path, default=Path("ablation"), help="folder of features, runs and summary")
     parser.add_argument(
         "--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW", help=", ".join(ROWS)

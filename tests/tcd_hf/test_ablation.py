@@ -16,6 +16,7 @@ pytest.importorskip("font_fredoka_one")
 pytest.importorskip("font_amatic_sc")
 
 from tcd_hf import TCDModel, TCDProcessor
+from tcd_hf.checkpoints import MINI
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.modeling.distillation import ClueDistilling, CrossAttentionClue
 from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
@@ -491,6 +492,6 @@ class TestScript:
         import ablation
 
         with pytest.raises(SystemExit):
-            ablation.main(["--output", str(tmp_path / "new"), *arguments])
+            ablation.main(["--model", str(MINI), "--output", str(tmp_path / "new"), *arguments])
         assert message in capsys.readouterr().err
         assert not (tmp_path / "new").exists()

@@ -30,7 +30,7 @@ CONFIG = {
     "swapped": 0.5,
     "learning_rates": {"projections": 1e-3, "new": 1e-2},
     "weight_decay": 0.1,
-    "shares": [0.5, 1.0],
+    "share": 0.5,
     "validate_every": 2,
 }
 
@@ -153,16 +153,16 @@ def test_small_run(script, tmp_path):
     before, after = (AutoModel.from_pretrained(each, dtype=torch.float32).state_dict() for each in (MINI, made))
     assert before.keys() == after.keys()
     for name in before:
-        if name.startswith(("backbone.vision_model.", "backbone.text_model.")):
+        if name.startswith(("backbone.vision_model.", "backbone.text_model.", "backbone.text_projection.")):
             assert torch.equal(before[name], after[name]), name
     assert not torch.equal(before["backbone.visual_projection.weight"], after["backbone.visual_projection.weight"])
     assert after["co_attention.ocr_attention.out_proj.weight"].any()
 
+    assert (made / "config.json").read_text() == (MINI / "config.json").read_text()
+
     log = [json.loads(line) for line in (made / "training_log_fusion.jsonl").read_text().splitlines()]
-    assert [entry["phase"] for entry in log] == ["start", "fusion", "fusion", "mean", "mean", "chosen"]
+    assert [entry["phase"] for entry in log] == ["start", "fusion", "fusion", "mean"]
     assert [entry["step"] for entry in log[1:3]] == [2, 3]
-    tried = {entry["share"]: entry["mean"] for entry in log[3:5]}
-    assert log[5]["share"] == max(tried, key=tried.get)
     assert script.main([*arguments, "--output", str(tmp_path / "again")]) == 0  # from what the towers said before
     again = AutoModel.from_pretrained(tmp_path / "again", dtype=torch.float32).state_dict()
     assert all(torch.equal(after[name], again[name]) for name in after)
