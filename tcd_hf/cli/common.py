@@ -154,7 +154,9 @@ def load(model: str | None = None, ocr_engine: str | None = None) -> "tuple[TCDM
             ) from error
     if ocr_engine is not None and ocr_engine != processor.ocr_engine:
         processor.ocr_engine, processor.ocr_options = ocr_engine, None  # options are the other engine's
-    return loaded.to("cuda" if torch.cuda.is_available() else "cpu").eval(), processor
+    if torch.cuda.is_available():
+        return loaded.to("cuda").eval(), processor
+    return loaded.float().eval(), processor  # processors are many times slower with halves
 
 
 def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":

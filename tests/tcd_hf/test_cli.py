@@ -8,8 +8,10 @@ import warnings
 from importlib import metadata
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from tcd_hf import TCDModel
 from tcd_hf.cli.common import load, open_index, reports_errors
 from tcd_hf.cli.main import app
 from tcd_hf.cli.search import Mode
@@ -88,6 +90,7 @@ def test_search_refuses_a_page_that_cannot_be_written_before_it_reads(run, clips
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and allowed(path, mode))
     for page, message in (
         (tmp_path, "a folder"),
+        (tmp_path / "videos" / "airport.mp4", "such as report.html"),  # it would be replaced
         (tmp_path / "nowhere" / "report.html", "no folder"),
         (locked, "may not be written"),
     ):
@@ -497,3 +500,12 @@ def test_starting_imports_nothing_heavy():
 
 def test_version(run):
     assert run("--version").stdout.strip() == f"tcd-hf {__version__}"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which computes with halves")
+def test_a_checkpoint_of_halves_is_computed_in_float32_without_a_gpu(tmp_path):
+    make_tiny_model().half().save_pretrained(tmp_path)
+    make_tiny_processor().save_pretrained(tmp_path)
+    assert TCDModel.from_pretrained(tmp_path).dtype == torch.float16
+    model, _ = load(str(tmp_path))
+    assert model.dtype == torch.float32

@@ -1,0 +1,140 @@
+"""Runs the commands of the pages, here and in small, or at least parses them."""
+
+import argparse
+import configparser
+import contextlib
+import importlib
+import io
+import os
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+from typer.core import TyperCommand
+from typer.testing import CliRunner
+
+from tcd_hf.cli.main import app
+from tests.docs.pages import ROOT, Command
+from tests.tcd_hf.conftest import load_script
+
+# What stands on a page, and what is run in its place.
+SMALLER = {
+    "openai/clip-vit-base-patch32": "small-clip",  # a folder: random weights of some thousand numbers
+    "--clips 1000": "--clips 20",
+    "--clips 100": "--clips 20",
+    "--max_steps 100": "--max_steps 2 --batch_size 8",
+    "--batch_size 20 --chunk_size 10": "--batch_size 4 --chunk_size 2",
+}
+
+# Commands that are parsed and not run, by a pattern, and why.
+NOT_RUN = {
+    r"pip install": "installs; the extras are looked up in setup.cfg",
+    r"pytest": "runs this very test",
+    r"tcd-hf .*--engine ray": "starts a cluster: tests/tcd_hf/test_ray.py",
+    r"tcd-hf .*(s3|gs|az)://": "needs an object store",
+    r"tcd-hf .*--model (runs|my)": "a model of the reader's",
+    r"tcd-hf serve .*--host": "listens to other machines",
+    r"python scripts/prepare.py .*--dataset": "needs the data set: tests/tcd_hf/test_prepare_script.py",
+    r"accelerate launch .*configs/tcd_textvr.yaml": "needs the data set: tests/tcd_hf/test_train_script.py",
+    r"accelerate launch .*--multi_gpu": "starts processes: tests/tcd_hf/test_train_script.py",
+    r"python scripts/evaluate.py .*--data prepared/textvr": "needs the data set: tests/tcd_hf/test_evaluate_script.py",
+    r"python scripts/push_to_hub.py (?!.*--dry-run)": "publishes: tests/tcd_hf/test_push_to_hub.py",
+    r"python scripts/benchmark_\w+.py": "takes minutes: tests/tcd_hf/test_benchmark*.py",
+    r"python scripts/train_mini\w*.py": "takes minutes: tests/tcd_hf/test_train_mini*.py",
+    r"python scripts/ablation.py": "takes hours: tests/tcd_hf/test_ablation.py",
+    r"python scripts/make_pictures.py": "tests/tcd_hf/visualization/test_make_pictures.py",
+}
+
+
+class ParsedError(Exception):
+    """Raised in the place of what follows the parsing of a command line."""
+
+
+def why_not_run(command: Command) -> str | None:
+    """The reason for which a command is only parsed, or `None`."""
+    line = " ".join(command.words)
+    return next((why for pattern, why in NOT_RUN.items() if re.match(pattern, line)), None)
+
+
+def make_smaller(text: str) -> str:
+    """A command or snippet as it is run."""
+    for shown, smaller in SMALLER.items():
+        text = text.replace(shown, smaller)
+    return text
+
+
+def run_command(command: Command) -> str:
+    """Runs a command in this process and returns what it printed. Anything but status 0 is an error."""
+    words = shlex.split(make_smaller(str(command)))
+    with mock.patch.dict(os.environ, dict(command.environment)):
+        if words[0] == "tcd-hf":
+            result = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+            assert result.exit_code == 0, result.output
+            return result.stdout
+        main, arguments = _script(words)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert main(arguments) == 0, printed.getvalue()
+        return printed.getvalue()
+
+
+def parse_command(command: Command) -> None:
+    """Parses a command by the parser of the program. An unknown option or a value out of its range is an error."""
+    words = list(command.words)
+    if words[:2] == ["pip", "install"]:
+        _check_extras(words[2:])
+    elif words == ["pytest"]:
+        return
+    elif words[0] == "tcd-hf":
+        with mock.patch.object(TyperCommand, "invoke", lambda command, context: None):
+            result = CliRunner().invoke(app, words[1:])
+        assert result.exit_code == 0, result.output
+    else:
+        main, arguments = _script(words)
+        if words[0] == "accelerate":  # its parser is called for more than parsing
+            from tcd_hf.training.recipe import parse_recipe
+
+            parse_recipe(arguments)
+            return
+        with (
+            mock.patch.object(argparse.ArgumentParser, "parse_args", _parse_and_stop),
+            contextlib.suppress(ParsedError),
+        ):
+            main(arguments)
+            raise AssertionError(f"{command} has no parser")
+
+
+PARSE_ARGS = argparse.ArgumentParser.parse_args
+
+
+def _parse_and_stop(parser, *args, **kwargs):
+    PARSE_ARGS(parser, *args, **kwargs)
+    raise ParsedError
+
+
+def _script(words: list[str]) -> tuple[Callable, list[str]]:
+    """The `main` of a script and its arguments."""
+    if words[:2] == ["accelerate", "launch"]:
+        parser = importlib.import_module("accelerate.commands.launch").launch_command_parser()
+        args = parser.parse_args(words[2:])
+        script, arguments = args.training_script, args.training_script_args
+    elif words[0] == "python" and len(words) > 1:
+        script, *arguments = words[1:]
+    else:
+        raise AssertionError(f"No test knows how to run {words[0]!r}: teach tests/docs/commands.py.")
+    path = Path(script)
+    assert path.parent == Path("scripts") and (ROOT / path).is_file(), f"There is no script {script}."
+    return load_script(path.stem).main, arguments
+
+
+def _check_extras(words: list[str]) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    for word in words:
+        if word in (".", "-e"):
+            continue
+        name, extras = re.fullmatch(r"(tcd-hf|\.)\[([\w,-]+)\]|.*", word).groups()
+        assert name, f"pip install {word}: only this package and its extras are known here."
+        for extra in extras.split(","):
+            assert setup.has_option("options.extras_require", extra), f"setup.cfg has no extra {extra!r}."

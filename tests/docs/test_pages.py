@@ -1,0 +1,89 @@
+"""The harness itself: what it takes for a block, a command, and equal output."""
+
+import pytest
+
+from tests.docs import commands
+from tests.docs.commands import parse_command, why_not_run
+from tests.docs.output import find_difference, refresh, same_line
+from tests.docs.pages import Block, Command, read_blocks, split_commands, split_statements
+
+
+def test_blocks_know_their_line_and_what_they_print(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A\n\n```python\nprint(1)\n```\n```text\n1\n```\n\n"
+        "```{toctree}\na\n```\n```bash\nx\n```\n\nB\n\n```text\n2\n```\n"
+    )
+    blocks = read_blocks(page)
+    assert [(block.language, block.text, block.line) for block in blocks] == [
+        ("python", "print(1)\n", 4),
+        ("text", "1\n", 7),
+        ("bash", "x\n", 14),
+        ("text", "2\n", 20),
+    ]
+    assert [block.shows for block in blocks] == [blocks[1], None, None, None]
+
+
+def test_commands():
+    text = "A=1 B='x y' run --it 'a b'  # why\n\nfirst \\\n    --second && third\n# a comment\n"
+    assert split_commands(text) == [
+        Command(("run", "--it", "a b"), (("A", "1"), ("B", "x y"))),
+        Command(("first", "--second")),
+        Command(("third",)),
+    ]
+
+
+def test_statements_know_the_comments_below_them():
+    block = Block("python", "a = 1\n# why\nfor x in (1, 2):\n    print(x)\n# 1\n# 2\n\n# next\nb = 2\n", 10)
+    assert [(comments, line) for _, comments, line in split_statements(block)] == [
+        (["# why"], 11),
+        (["# 1", "# 2"], 14),
+        ([], 19),
+    ]
+
+
+def test_output_is_equal_up_to_rounding_spaces_and_rules():
+    printed = ["  1 a.mp4   0.359 -0.011 ", "─────", "", "2 b.mp4 0.1"]
+    assert same_line("1 a.mp4 0.36 0.001", printed[0])
+    assert not same_line("1 a.mp4 0.36 0.02", printed[0])
+    assert not same_line("2 a.mp4 0.359 -0.011", printed[0])
+    assert find_difference(["1 a.mp4 0.359 -0.011", "2 b.mp4 0.1"], printed) is None
+    assert find_difference(["2 b.mp4 0.1", "...", "1 a.mp4 0.359 -0.011"], printed)
+    assert find_difference(["0"], printed)
+    lines = ["top", "middle", "bottom"]
+    assert find_difference(["top", "...", "bottom"], lines) is None
+    assert find_difference(["top", "bottom"], lines)
+
+
+def test_refresh_changes_only_what_is_not_printed():
+    shown = ["1 a.mp4 0.359", "...", "price 2.40 now"]
+    assert refresh(shown, ["1 a.mp4 0.360", "price 3.40 now ", "else"]) == ["1 a.mp4 0.359", "...", "price 3.40 now"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tcd-hf search x --index i --no-such-option",
+        "tcd-hf find x",
+        "tcd-hf index v --index i --workers -1",
+        "python scripts/evaluate.py --data d --out o.json --no-such-option",
+        "python scripts/evaluate.py --data d --out o.json --mode none",
+        "python scripts/no_such_script.py",
+        "accelerate launch scripts/train.py --model m --data d --output o --no_such_field 1",
+        "accelerate launch --no_such_option scripts/train.py --model m --data d --output o",
+        "pip install 'tcd-hf[no-such-extra]'",
+        "pip install other-package",
+        "curl x",
+    ],
+)
+def test_commands_that_cannot_be_are_refused(line):
+    (command,) = split_commands(line)
+    with pytest.raises((AssertionError, SystemExit)):
+        parse_command(command)
+
+
+def test_what_is_not_run_has_a_reason():
+    assert why_not_run(Command(("python", "scripts/prepare.py", "--videofolder", "mine"))) is None
+    assert "publishes" in why_not_run(Command(("python", "scripts/push_to_hub.py", "a", "--repo-id", "a/b")))
+    assert why_not_run(Command(("python", "scripts/push_to_hub.py", "a", "--dry-run", "b"))) is None
+    assert all(commands.NOT_RUN.values())
