@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcd_hf.app.rendering import render_message
-from tcd_hf.app.uploads import UploadError, UploadFolder, videos_under
+from tcd_hf.app.uploads import UploadFolder, videos_under
 
 if TYPE_CHECKING:
     from tcd_hf.index.ingest import AddReport
@@ -35,15 +35,21 @@ class Adder:
         self.uploads = uploads
         self.roots = list(roots)
 
-    def add_uploaded(self, names: Sequence[str]) -> Iterator[str]:
-        """Adds files that were uploaded; those that cannot be read are removed again. Yields HTML, the report last."""
+    def add_uploaded(self, names: list[str]) -> Iterator[str]:
+        """Adds files that were uploaded; those that cannot be read are removed again. Yields HTML, the report last.
+
+        Args:
+            names (`list[str]`): that [`UploadFolder.save`] gave; anything else, of whatever type, is refused.
+        """
         try:
             if self.uploads is None:
                 raise ValueError("This server takes no uploads.")
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError("The files to add are a list of names.")
             if not 1 <= len(names) <= FILES_AT_ONCE:
                 raise ValueError(f"1 to {FILES_AT_ONCE} files can be added at once, got {len(names)}.")
             files = [self.uploads.path(name) for name in names]
-        except (ValueError, UploadError) as error:
+        except ValueError as error:
             yield render_message("Nothing was added", str(error))
             return
         yield from self._add([file.as_posix() for file in files], discard_bad=True)
@@ -90,7 +96,7 @@ class Adder:
     def _discard(self, paths: Sequence[str]) -> None:
         self.index.remove(paths)
         for path in paths:
-            Path(path).unlink(missing_ok=True)
+            self.uploads.discard(Path(path).name)
 
 
 def _render_progress(finished: Sequence[str], total: int) -> str:

@@ -76,7 +76,7 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._is_own(host):
             return 421, "This server does not answer to that name. Start it with --allow-host to have it do so."
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _address_of(origin) != host:
             return 403, "Pages of other sites may not ask this server."
         is_visit = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not is_visit:
@@ -97,6 +97,13 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _address_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # "http://["
+        return None
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:

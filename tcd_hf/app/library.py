@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from tcd_hf.index.hits import Hit
     from tcd_hf.index.video_index import VideoIndex
 
-__all__ = ["Clip", "ClipError", "Library", "sql_filter"]
+__all__ = ["MAX_QUERY_LENGTH", "Clip", "ClipError", "Library", "sql_filter"]
 
-CLIP_COLUMNS = ["id", "path", "content_hash", "size", "modified", "duration"]
+CLIP_COLUMNS = ["id", "path", "content_hash", "size", "modified", "duration", "has_text"]
+MAX_QUERY_LENGTH = 1000  # characters; a sentence has fewer
+MAX_SECONDS = 1e9  # of a filter: 31 years
 CALM_SECONDS = 1.0  # after a search, in which work in the background waits: the next letter may be typed already
 EXAMPLE_VIDEOS = 50  # that example queries are drawn from
 EXAMPLE_LENGTH = (6, 32)  # characters
@@ -44,6 +46,7 @@ class Clip:
         size (`int`): bytes, when it was indexed.
         modified (`int`): see [`VideoRecord`].
         duration (`float`): seconds.
+        has_text (`bool`): whether text was read in it.
     """
 
     id: str
@@ -52,6 +55,7 @@ class Clip:
     size: int
     modified: int
     duration: float
+    has_text: bool
 
     @property
     def title(self) -> str:
@@ -84,10 +88,11 @@ class Library:
             finally:
                 self._last_search = time.monotonic()
 
-    def wait_for_calm(self) -> None:
-        """Returns when nobody has searched for a moment."""
+    def wait_for_calm(self, stop: threading.Event) -> None:
+        """Returns when nobody has searched for a moment, or when told to stop."""
         while time.monotonic() - self._last_search < CALM_SECONDS or self._searching.locked():
-            time.sleep(CALM_SECONDS / 4)
+            if stop.wait(CALM_SECONDS / 4):
+                return
 
     def __len__(self) -> int:
         return self._latest().videos.count_rows()
@@ -174,13 +179,14 @@ def sql_filter(
         `str`, *optional*: `None` when every video passes.
 
     Raises:
-        ValueError: a duration that is no number from 0 on, bounds the wrong way round, a control character in a path.
+        ValueError: a duration that is no number from 0 on, bounds the wrong way round, a part of a path that is no text
+            or cannot be printed. Values may be of any type: they come from outside.
     """
     conditions = []
     for name, sign, seconds in (("shortest", ">=", min_seconds), ("longest", "<=", max_seconds)):
         if not seconds:
             continue
-        if not (math.isfinite(seconds) and seconds > 0):
+        if not (isinstance(seconds, int | float) and 0 < seconds < MAX_SECONDS):
             raise ValueError(f"The {name} duration must be a number of seconds from 0 on, got {seconds}.")
         conditions.append(f"duration {sign} {float(seconds):.6f}")
     if min_seconds and max_seconds and min_seconds > max_seconds:
@@ -188,8 +194,10 @@ def sql_filter(
     if only_with_text:
         conditions.append("has_text")
     if path_contains:
+        if not isinstance(path_contains, str):
+            raise ValueError(f"The part of the path must be a text, got {path_contains!r}.")
         if not path_contains.isprintable():
-            raise ValueError("The part of the path holds a control character: leave it out.")
+            raise ValueError("The part of the path holds a character that cannot be printed: leave it out.")
         part = path_contains.lower().replace("'", "''")
         conditions.append(f"contains(lower(path), '{part}')")  # not LIKE, in which % and _ mean something
     return " AND ".join(conditions) or None

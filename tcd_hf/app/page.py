@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from tcd_hf.app.adding import FILES_AT_ONCE, Adder
-from tcd_hf.app.library import Library, sql_filter
+from tcd_hf.app.library import MAX_QUERY_LENGTH, Library, sql_filter
 from tcd_hf.app.rendering import render_examples, render_hits, render_message
 from tcd_hf.index.retrieval import MODES
 from tcd_hf.index.schema import video_id
@@ -24,13 +24,12 @@ THEME = gr.themes.Base(
     primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"], radius_size="md"
 )
 MAX_RESULTS = 50
-MAX_QUERY_LENGTH = 1000  # characters; a sentence has fewer
 
 MODE_NAMES = {
-    "two-stage": "two-stage (recall, then the exact score)",
-    "full": "full (the exact score of every video)",
-    "coarse": "coarse (one vector per video)",
-    "lexical": "lexical (spelling of what is read)",
+    "two-stage": "best (two-stage)",
+    "full": "exact, slower (full)",
+    "coarse": "quick (coarse)",
+    "lexical": "spelling only (lexical)",
 }
 EMPTY_INDEX = ("The index is empty", "Add videos in the next tab, or with `tcd-hf index VIDEOS... --index DIR`.")
 NO_QUERY = ("What are you looking for?", "Describe a video in a sentence, or name a text that can be read in it.")
@@ -67,12 +66,13 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
     examples = _html(elem_id="examples", script="examples")
     with gr.Accordion("Mode and filters", open=False, elem_id="filters"), gr.Row():
         choices = [(name, mode) for mode, name in MODE_NAMES.items()]
-        mode = gr.Dropdown(choices, value=MODES[0], label="Mode", min_width=200)
-        top_k = gr.Slider(1, MAX_RESULTS, value=10, step=1, label="Results", min_width=160)
-        shortest = gr.Number(None, label="Shortest, seconds", minimum=0, min_width=120)
-        longest = gr.Number(None, label="Longest, seconds", minimum=0, min_width=120)
-        path = gr.Textbox(label="Path contains", max_length=200, min_width=160)
-        with_text = gr.Checkbox(label="Only videos with text", min_width=160)
+        mode = gr.Dropdown(choices, value=MODES[0], label="Mode", min_width=220)
+        top_k = gr.Slider(1, MAX_RESULTS, value=10, step=1, label="Results", min_width=185)
+        # no gr.Number: it shows a 0 where nothing was typed
+        shortest = gr.Textbox(label="Shortest (s)", placeholder="any", max_length=12, min_width=110)
+        longest = gr.Textbox(label="Longest (s)", placeholder="any", max_length=12, min_width=110)
+        path = gr.Textbox(label="Path contains", placeholder="anything", max_length=200, min_width=150)
+        with_text = gr.Checkbox(label="Only videos with text", min_width=150)
     with gr.Row(elem_id="found"):
         with gr.Column(scale=4, min_width=320):
             results = _html(render_message(*NO_QUERY), elem_id="results", script="results")
@@ -83,7 +83,8 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
         return _answer(library, query, *options)
 
     def answer_example(event: gr.EventData, *options: Any) -> tuple[str, str]:
-        return event.query, _answer(library, event.query, *options)
+        query = getattr(event, "query", None)
+        return query, _answer(library, query, *options)
 
     options = [mode, top_k, shortest, longest, with_text, path]
     quick = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -108,7 +109,7 @@ def _add_tab(adder: Adder) -> None:
         upload = _html(_UPLOAD.format(megabytes=adder.uploads.max_megabytes), script="upload")
 
         def add_uploaded(event: gr.EventData) -> Iterator[str]:
-            yield from adder.add_uploaded([str(name) for name in event.names])
+            yield from adder.add_uploaded(getattr(event, "names", None))
 
         upload.upload(add_uploaded, None, report, **options)
     if adder.roots:
@@ -122,9 +123,9 @@ def _add_tab(adder: Adder) -> None:
 
 
 _UPLOAD = (
-    '<div class="upload"><label for="upload-files"><b>Choose videos</b> or drop them here<br>'
-    f"<small>at most {FILES_AT_ONCE} at once, {{megabytes}} MB each; they are kept on the server</small></label>"
-    '<input type="file" id="upload-files" multiple accept="video/*,.mkv,.ts,.mts,.m2ts,.flv">'
+    '<div class="upload"><input type="file" id="upload-files" multiple accept="video/*,.mkv,.ts,.mts,.m2ts,.flv">'
+    '<label for="upload-files">Choose videos</label> or drop them here'
+    f"<p><small>at most {FILES_AT_ONCE} at once, {{megabytes}} MB each; they are kept on the server</small></p>"
     f'<p class="sent" role="status" data-most="{FILES_AT_ONCE}" data-megabytes="{{megabytes}}"></p></div>'
 )
 
@@ -135,9 +136,9 @@ def _greet(library: Library) -> tuple[str, str]:
 
 
 def _answer(library: Library, query: str, mode: str, top_k: int, *filters: Any) -> str:
-    """The results of a query, or a message, as HTML."""
+    """The results of a query, or a message, as HTML. The filters are those of `sql_filter`, durations as typed."""
     try:
-        hits = _find(library, query, mode, top_k, *filters)
+        hits = _find(library, query, mode, top_k, *map(_typed_seconds, filters[:2]), *filters[2:])
     except ValueError as error:
         return render_message("That cannot be searched for", str(error))
     if hits is None:
@@ -149,14 +150,26 @@ def _answer(library: Library, query: str, mode: str, top_k: int, *filters: Any) 
 
 
 def _find(library: Library, query: str, mode: str, top_k: int, *filters: Any) -> "list[Hit] | None":
-    query = query.strip() if isinstance(query, str) else ""
+    if not isinstance(query, str | None):
+        raise ValueError(f"The query must be a text, got {query!r}.")
+    query = (query or "").strip()
     if not query:
         return None
     if len(query) > MAX_QUERY_LENGTH:
         raise ValueError(f"A query may have {MAX_QUERY_LENGTH} characters, this one has {len(query)}.")
+    if any("\ud800" <= character <= "\udfff" for character in query):
+        raise ValueError("The query holds half a character (a lone surrogate): leave it out.")
     if not isinstance(top_k, int | float) or not 1 <= top_k <= MAX_RESULTS:
         raise ValueError(f"The number of results must lie in 1 to {MAX_RESULTS}, got {top_k}.")
     return library.search(query, mode, int(top_k), sql_filter(*filters))
+
+
+def _typed_seconds(text: str | None) -> float | str | None:
+    """What is no number stays what it is, to be refused as such."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
 
 
 def _make_search_api(library: Library):

@@ -53,12 +53,14 @@ class Thumbnails:
             self._draw(clip, [place])
         return file.read_bytes()
 
-    def draw_ahead(self) -> None:
-        """Draws what is missing of the first clips of the index while nobody searches."""
+    def draw_ahead(self, stop: threading.Event) -> None:
+        """Draws what is missing of the first clips of the index while nobody searches, until told to stop."""
         for clip in self.library.first_clips(DRAWN_AHEAD):
             missing = [place for place in range(self.num_windows) if not self._file(clip, place).exists()]
             if missing:
-                self.library.wait_for_calm()
+                self.library.wait_for_calm(stop)
+                if stop.is_set():
+                    return
                 try:
                     self.library.check(clip)
                     self._draw(clip, missing)
@@ -103,7 +105,13 @@ def draw_evidence(clip: Clip, caption: WindowCaption, query: str) -> bytes:
 
 
 def closest_window(captions: Sequence[WindowCaption], seconds: float) -> int:
-    """The window that begins closest to a time."""
+    """The window that begins closest to a time.
+
+    Raises:
+        ClipError: no window: the clip was removed a moment ago.
+    """
+    if not captions:
+        raise ClipError("This clip is no longer in the index.")
     return min(range(len(captions)), key=lambda place: abs(captions[place].start - seconds))
 
 

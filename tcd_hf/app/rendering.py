@@ -11,12 +11,17 @@ from tcd_hf.processing.window_ocr import WindowCaption
 
 __all__ = ["render_clip", "render_examples", "render_hits", "render_message"]
 
-# Attribute of a hit, what it is called on the page, what that means.
+NO_TEXT = "no text was read in this clip"
+# Field of a hit, what it is called on the page, what that means.
 PARTS = (
     ("text_video", "picture", "cosine of the query and what is seen"),
     ("text_ocr", "text", "cosine of the query and the meaning of what is read"),
     ("text_hybrid", "both", "cosine of the query and the clue distilled from both"),
     ("lexical", "spelling", "share of the query's spelling in what is read"),
+)
+LEGEND = (
+    '<p class="legend" aria-hidden="true"><span class="match">matching text</span> '
+    '<span class="text">other text</span> <span>no text</span></p>'
 )
 
 
@@ -49,11 +54,12 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
     thumbnail = _link("thumbnail", clip, t=f"{middle:.3f}")
     data = _attributes(clip=_link("clip", clip, query=query, start=f"{hit.start:.3f}"))
     bars = "".join(
-        _render_bar(name, label, meaning, value)
+        _render_no_text(name) if name == "text_ocr" and not clip.has_text else _render_bar(name, label, meaning, value)
         for name, label, meaning in PARTS
         if (value := getattr(hit, name)) is not None
     )
     words = "".join(f"<mark>{escape(text)}</mark>" for text in hit.evidence[:3])
+    otherwise = "matched by what is seen or meant" if clip.has_text else NO_TEXT
     return (
         f'<li><button type="button" class="hit" {data} aria-pressed="false">'
         f'<span class="thumbnail"><img src="{escape(thumbnail)}" alt="" width="320" height="180" decoding="async">'
@@ -61,7 +67,7 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
         f'<span class="about"><span class="heading"><span class="rank">{rank}</span>'
         f'<span class="title" title="{escape(clip.path)}">{escape(clip.title)}</span>'
         f'<span class="score" title="what hits are ranked by">{hit.score:.3f}</span></span>'
-        f'<span class="words">{words or "matched by what is seen or meant"}</span>'
+        f'<span class="words">{words or otherwise}</span>'
         f'<span class="bars">{bars}</span></span></button></li>'
     )
 
@@ -69,9 +75,17 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
 def _render_bar(name: str, label: str, meaning: str, value: float) -> str:
     width = 100 * min(max(value, 0), 1)
     return (
-        f'<span class="bar {name}" title="{meaning}: {value:.3f}"><span class="label">{label}</span>'
+        f'<span class="bar {name}" title="{name} {value:.3f}: {meaning}"><span class="label">{label}</span>'
         f'<span class="track"><span class="value" style="width:{width:.1f}%"></span></span>'
         f'<span class="number">{round(value, 2) + 0.0:.2f}</span></span>'
+    )
+
+
+def _render_no_text(name: str) -> str:
+    """In the place of a bar: a clip without text has a score for it too, which means nothing."""
+    return (
+        f'<span class="bar {name}" title="{name}: {NO_TEXT}"><span class="label">no text</span>'
+        '<span class="track"></span><span class="number">–</span></span>'
     )
 
 
@@ -93,24 +107,25 @@ def render_clip(
     strip = "".join(segment for segment, _ in windows)
     rows = "".join(row for _, row in windows)
     return (
-        f'<article class="clip" aria-label="{escape(clip.title)}"><header>'
+        f'<article class="clip" aria-label="{escape(clip.title)}">'
+        '<button type="button" class="back">Back to the results</button><header>'
         f'<h2 title="{escape(clip.path)}">{escape(clip.title)}</h2>'
         f"<p>{_clock(clip.duration)} long, best window {_clock(best.start)}–{_clock(best.end)}</p></header>"
-        f'{media}<h3>What was read, window by window</h3><div class="strip" aria-hidden="true">{strip}</div>'
+        f'{media}<h3>What was read, window by window</h3><div class="strip" aria-hidden="true">{strip}</div>{LEGEND}'
         f'<ol class="windows">{rows}</ol></article>'
     )
 
 
 def _render_media(clip: Clip, caption: WindowCaption, query: str) -> str:
     video, picture = _link("video", clip), _picture(clip, caption, query)
+    shown = _tell_picture(_matching(caption, query), is_best=True)
     return (
         '<div class="media"><figure><video controls preload="auto" playsinline '
         f'{_attributes(start=f"{caption.start:.3f}")} src="{escape(video)}"></video>'
-        "<figcaption>the clip, at its best window</figcaption>"
+        "<figcaption>the clip, begun at its best window</figcaption>"
         '<p class="unplayable" role="status" hidden>This browser cannot play the file: it may lack the decoder, or '
         "the file may be damaged. What was read in it is below.</p></figure>"
-        f'<figure><img class="evidence" src="{escape(picture)}" alt="Frame of the window with the matching text boxed">'
-        "<figcaption>the frame with the matching text</figcaption>"
+        f'<figure><img class="evidence" src="{escape(picture)}" alt="{shown}"><figcaption>{shown}</figcaption>'
         '<p class="unplayable" role="status" hidden>This frame cannot be read: the file may be damaged.</p></figure>'
         "</div>"
     )
@@ -118,13 +133,13 @@ def _render_media(clip: Clip, caption: WindowCaption, query: str) -> str:
 
 def _render_window(clip: Clip, caption: WindowCaption, place: int, is_best: bool, query: str) -> tuple[str, str]:
     """A window as a segment of the strip and as a row below it."""
-    texts = [track.text for track in caption.tracks]
-    matching = set(matching_texts(query, texts, limit=len(texts)))
+    texts, matching = [track.text for track in caption.tracks], _matching(caption, query)
     marked = " ".join(f"<mark>{escape(text)}</mark>" if text in matching else escape(text) for text in texts)
     kinds = {"text": bool(texts), "match": bool(matching), "best": is_best}
     kind = " ".join(name for name, holds in kinds.items() if holds)
     times = f"{_clock(caption.start)}–{_clock(caption.end)}"
-    data = _attributes(start=f"{caption.start:.3f}", end=f"{caption.end:.3f}", picture=_picture(clip, caption, query))
+    picture, shown = _picture(clip, caption, query), _tell_picture(matching, is_best)
+    data = _attributes(start=f"{caption.start:.3f}", end=f"{caption.end:.3f}", picture=picture, shown=shown)
     current = 'aria-current="true"' if is_best else ""
     segment = f'<span class="segment {kind}" {data} title="{times}"></span>'
     row = (
@@ -132,6 +147,19 @@ def _render_window(clip: Clip, caption: WindowCaption, place: int, is_best: bool
         f'<span class="read">{marked or "no text"}</span></button></li>'
     )
     return segment, row
+
+
+def _matching(caption: WindowCaption, query: str) -> set[str]:
+    """The texts of a window that the query names."""
+    texts = [track.text for track in caption.tracks]
+    return set(matching_texts(query, texts, limit=len(texts)))
+
+
+def _tell_picture(matching: set[str], is_best: bool) -> str:
+    """What a window's frame shows, see [`Hit.draw`]."""
+    if matching:
+        return "the frame with the matching text, outlined"
+    return "a frame of the best window" if is_best else "a frame of this window"
 
 
 def _picture(clip: Clip, caption: WindowCaption, query: str) -> str:

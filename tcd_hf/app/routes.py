@@ -1,12 +1,13 @@
 """The server's own routes: videos, pictures and captions of the clips of an index, by the ids of their rows."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.requests import ClientDisconnect
 
-from tcd_hf.app.library import ClipError, Library
+from tcd_hf.app.library import MAX_QUERY_LENGTH, ClipError, Library
 from tcd_hf.app.pictures import Thumbnails, closest_window, draw_evidence
 from tcd_hf.app.rendering import render_clip
 from tcd_hf.app.uploads import UploadError
@@ -30,6 +31,7 @@ MEDIA_TYPES = {
 }
 KEEP = {"cache-control": "private, max-age=3600"}
 ASK_AGAIN = {"cache-control": "no-store"}
+Question = Annotated[str, Query(max_length=MAX_QUERY_LENGTH)]
 
 
 def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
@@ -53,14 +55,14 @@ def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
         return _picture(lambda: thumbnails.get(library.clip(clip_id), t))
 
     @router.get("/evidence/{clip_id}")
-    def evidence(clip_id: str, query: str = "", start: float = 0.0) -> Response:
+    def evidence(clip_id: str, query: Question = "", start: float = 0.0) -> Response:
         clip = library.clip(clip_id)
         library.check(clip)
         captions = library.captions(clip)
         return _picture(lambda: draw_evidence(clip, captions[closest_window(captions, start)], query))
 
     @router.get("/clip/{clip_id}")
-    def show(clip_id: str, query: str = "", start: float = 0.0) -> Response:
+    def show(clip_id: str, query: Question = "", start: float = 0.0) -> Response:
         clip, problem = library.clip(clip_id), None
         try:
             library.check(clip)
@@ -83,6 +85,8 @@ def upload_routes(uploads: "UploadFolder") -> APIRouter:
             return JSONResponse({"name": await uploads.save(name, request.stream())})
         except UploadError as error:
             return PlainTextResponse(str(error), error.status)
+        except ClientDisconnect:  # nobody is there to read the answer
+            return PlainTextResponse("The upload was broken off.", 400)
 
     return router
 

@@ -5,23 +5,25 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tcd_hf.index.video_index import VideoIndex
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["build_app", "own_names", "serve_app"]
+    from tcd_hf.app.library import Library
+    from tcd_hf.app.pictures import Thumbnails
+    from tcd_hf.index.video_index import VideoIndex
+
+__all__ = ["build_app", "listen", "own_names", "serve_app"]
 
 DEFAULT_UPLOAD_MB = 500
 DEFAULT_MAX_UPLOADS = 200
 
 
 def build_app(
-    index: VideoIndex,
+    index: "VideoIndex",
     uploads: str | os.PathLike | None = None,
     allow_add: Sequence[str | os.PathLike] = (),
     hosts: Iterable[str] = (),
@@ -69,8 +71,12 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
-        threading.Thread(target=_make_ready, args=(library, thumbnails), daemon=True).start()
+        stop = threading.Event()
+        warm_up = threading.Thread(target=_warm_up, args=(library, thumbnails, stop), name="warm-up", daemon=True)
+        warm_up.start()
         yield
+        stop.set()
+        warm_up.join()  # Python must not end while native code of another thread runs: that brings it down
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts)
@@ -84,11 +90,35 @@ def build_app(
     )
 
 
-def serve_app(app: "FastAPI", host: str, port: int) -> None:
-    """Serves until interrupted."""
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address; whoever asks waits until the server is ready.
+
+    Args:
+        host (`str`): a name or an address, of IPv4 or IPv6.
+        port (`int`): 0 takes any that is free.
+
+    Raises:
+        ValueError: an address that this machine does not have, a port that is taken or not allowed.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"There is no address {host!r}: choose another --host, such as 127.0.0.1.") from error
+    try:
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot listen on port {port} of {host}: {os.strerror(error.errno)}. Choose another --port, or another "
+            "--host."
+        ) from error
+
+
+def serve_app(app: "FastAPI", listener: socket.socket) -> None:
+    """Serves on a socket that listens, until interrupted."""
     import uvicorn
 
-    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False)).run(sockets=[listener])
 
 
 def own_names(host: str) -> list[str]:
@@ -96,14 +126,14 @@ def own_names(host: str) -> list[str]:
     return [host, socket.gethostname(), socket.getfqdn()] if host in ("0.0.0.0", "::") else [host]
 
 
-def _second_handle(index: VideoIndex) -> VideoIndex:
+def _second_handle(index: "VideoIndex") -> "VideoIndex":
     """The same index with a processor of its own."""
-    return VideoIndex.open(
+    return type(index).open(
         index.uri, index.model, copy.deepcopy(index.processor), index.cache.folder, memory_budget=index.memory_budget
     )
 
 
-def _make_ready(library, thumbnails) -> None:
+def _warm_up(library: "Library", thumbnails: "Thumbnails", stop: threading.Event) -> None:
     if len(library):
         library.search("a first search loads what later ones need", "two-stage", 1, None)
-    thumbnails.draw_ahead()
+    thumbnails.draw_ahead(stop)

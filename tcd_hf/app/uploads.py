@@ -11,6 +11,7 @@ from tcd_hf.index.files import VIDEO_EXTENSIONS, find_videos
 __all__ = ["UploadError", "UploadFolder", "videos_under"]
 
 MAX_NAME_BYTES = 120
+ARRIVING = (".upload-", ".part")  # how names of files that are still arriving begin and end
 
 
 class UploadError(Exception):
@@ -22,29 +23,38 @@ class UploadError(Exception):
 
 
 class UploadFolder:
-    """A folder of uploaded videos.
+    """A folder of uploaded videos, of one server. Other files in it are never touched: it knows what it was sent.
 
     Args:
-        folder (`Path`): made if need be.
+        folder (`Path`): made if need be. What a server that was killed had received in part is removed.
         max_megabytes (`int`): that one file may have.
         max_files (`int`): that the folder may hold.
+
+    Raises:
+        ValueError: there is something else than a folder.
     """
 
     def __init__(self, folder: Path, max_megabytes: int, max_files: int):
         self.folder = folder.expanduser().absolute()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ValueError(f"Uploads need a folder, but {self.folder} is a file, or lies below one.") from error
+        for file in self.folder.glob("*".join(ARRIVING)):
+            file.unlink()
         self.max_megabytes, self.max_files = max_megabytes, max_files
+        self._received: set[str] = set()
 
     async def save(self, name: str, chunks: AsyncIterator[bytes]) -> str:
         """Writes a file as it arrives and returns the name it got: the one it had, made plain and new.
 
         Raises:
-            UploadError: a name that ends like no video, a file that is too large, a folder that is full.
+            UploadError: a name that ends like no video, a file that is empty or too large, a folder that is full.
         """
         stem, suffix = _plain_name(name)
         if sum(1 for file in self.folder.iterdir()) >= self.max_files:  # uploads under way count
             raise UploadError(f"The folder for uploads is full: it holds {self.max_files} files.", 507)
-        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".upload-")
+        handle, temporary = tempfile.mkstemp(prefix=ARRIVING[0], suffix=ARRIVING[1], dir=self.folder)
         try:
             with os.fdopen(handle, "wb") as stream:
                 size = 0
@@ -53,6 +63,8 @@ class UploadFolder:
                     if size > self.max_megabytes * 1_000_000:
                         raise UploadError(f"{name} is larger than {self.max_megabytes} MB.", 413)
                     stream.write(chunk)
+            if size == 0:
+                raise UploadError(f"{name} is empty.", 400)
             os.chmod(temporary, 0o644)
             return self._give_name(temporary, stem, suffix)
         finally:
@@ -67,6 +79,7 @@ class UploadFolder:
             except FileExistsError:
                 continue
             os.replace(temporary, self.folder / name)
+            self._received.add(name)
             return name
         raise UploadError(f"There are too many files called {stem}{suffix}.", 507)
 
@@ -76,10 +89,15 @@ class UploadFolder:
         Raises:
             ValueError: no name that [`~UploadFolder.save`] gave.
         """
-        file = self.folder / name
-        if "".join(_plain_name(name)) != name or file.is_symlink() or not file.is_file():
+        if name not in self._received:
             raise ValueError(f"{name!r} was not uploaded here.")
-        return file
+        return self.folder / name
+
+    def discard(self, name: str) -> None:
+        """Removes a file if it was uploaded."""
+        if name in self._received:
+            self._received.remove(name)
+            (self.folder / name).unlink(missing_ok=True)
 
 
 def videos_under(path: str, roots: list[Path]) -> list[str]:
@@ -89,7 +107,7 @@ def videos_under(path: str, roots: list[Path]) -> list[str]:
         ValueError: elsewhere, or no video there; the message does not tell what there is elsewhere.
     """
     refusal = ValueError(f"Only what lies in {' or '.join(map(str, roots))} can be added by its path.")
-    if "\0" in path or not path.strip():
+    if not isinstance(path, str) or "\0" in path or not path.strip():
         raise refusal
     asked = Path(path.strip())
     real_roots = [root.resolve() for root in roots]

@@ -38,21 +38,22 @@ def serve(
 
     Everybody who can reach the address can search and see the clips of the index; there is no login.
     """
-    from tcd_hf.app.server import build_app, own_names, serve_app
+    from tcd_hf.app.server import build_app, listen, own_names, serve_app
 
-    index = open_index(index_uri, model, ocr_engine, cache_dir)
-    app = build_app(
-        index,
-        uploads=uploads,
-        allow_add=allow_add or [],
-        hosts=[*own_names(host), *(allow_host or [])],
-        max_upload_mb=max_upload_mb,
-        max_uploads=max_uploads,
-    )
-    address = f"[{host}]" if ":" in host else host
-    stdout.print(
-        f"{escape(index_uri)}, {len(index)} videos: [bold]http://{escape(address)}:{port}[/]  (Ctrl-C ends)",
-        soft_wrap=True,
-        highlight=False,
-    )
-    serve_app(app, host, port)
+    with listen(host, port) as listener:  # first: what is wrong with an address is told before a model is loaded
+        index = open_index(index_uri, model, ocr_engine, cache_dir)
+        app = build_app(
+            index,
+            uploads=uploads,
+            allow_add=allow_add or [],
+            hosts=[*own_names(host), *(allow_host or [])],
+            max_upload_mb=max_upload_mb,
+            max_uploads=max_uploads,
+        )
+        address = f"[{host}]" if ":" in host else host
+        stdout.print(
+            f"{escape(index_uri)}, {len(index)} videos: [bold]http://{escape(address)}:{port}[/]  (Ctrl-C ends)",
+            soft_wrap=True,
+            highlight=False,
+        )
+        serve_app(app, listener)

@@ -33,6 +33,7 @@ function seek(chosen) {
   picture.hidden = false;
   picture.parentElement.querySelector(".unplayable").hidden = true;
   picture.src = chosen.dataset.picture;
+  picture.alt = picture.parentElement.querySelector("figcaption").textContent = chosen.dataset.shown;
 }
 
 function follow(video) {
@@ -64,6 +65,11 @@ const inPanel = (event) => panel() && panel().contains(event.target);
 document.addEventListener("click", (event) => {
   const chosen = inPanel(event) && event.target.closest("[data-picture]");
   if (chosen) seek(chosen);
+  if (inPanel(event) && event.target.closest(".back")) {
+    const hit = element.querySelector('.hit[aria-pressed="true"]');
+    hit.focus({ preventScroll: true });
+    hit.scrollIntoView({ behavior: "smooth", block: "center" });
+  }
 });
 // Events of media do not bubble: they are caught on their way down.
 document.addEventListener("loadedmetadata", (event) => {

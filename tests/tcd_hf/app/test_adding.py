@@ -1,3 +1,4 @@
+import asyncio
 import os
 import re
 
@@ -5,7 +6,7 @@ import pytest
 
 from tcd_hf.app import adding
 from tcd_hf.app.adding import Adder
-from tcd_hf.app.uploads import UploadFolder, videos_under
+from tcd_hf.app.uploads import UploadError, UploadFolder, videos_under
 from tests.tcd_hf.app.conftest import make_clip, make_index
 
 
@@ -13,6 +14,14 @@ from tests.tcd_hf.app.conftest import make_clip, make_index
 def index(tmp_path, monkeypatch):
     monkeypatch.setattr(adding, "WORKERS", 0)
     return make_index(tmp_path, {})
+
+
+def upload(uploads, name, content):
+    async def chunks():
+        yield content[:5]
+        yield content[5:]
+
+    return asyncio.run(uploads.save(name, chunks()))
 
 
 def test_a_path_under_an_allowed_folder(tmp_path):
@@ -45,8 +54,8 @@ def test_a_path_under_an_allowed_folder(tmp_path):
 
 def test_progress_and_a_report_of_bad_files(tmp_path, index):
     uploads = UploadFolder(tmp_path / "uploads", 1, 10)
-    make_clip(uploads.folder / "good.mp4", [1, 1])
-    (uploads.folder / "bad.mp4").write_bytes(b"no video")
+    assert upload(uploads, "good.mp4", make_clip(tmp_path / "a.mp4", [1, 1]).read_bytes()) == "good.mp4"
+    assert upload(uploads, "bad.mp4", b"no video") == "bad.mp4"
     news = list(Adder(index, uploads).add_uploaded(["good.mp4", "bad.mp4"]))
     assert "0 of 2 done" in news[0]
     assert re.search(r"1 of 2 done: \w+\.mp4", "".join(news[1:-1]))
@@ -56,6 +65,34 @@ def test_progress_and_a_report_of_bad_files(tmp_path, index):
     assert os.listdir(uploads.folder) == ["good.mp4"]  # the bad one is of no use
     assert index.errors == {}
     assert "1 already there" in list(Adder(index, uploads).add_uploaded(["good.mp4"]))[-1]
+    assert "was not uploaded" in list(Adder(index, uploads).add_uploaded(["bad.mp4"]))[-1]
+
+
+def test_files_that_nobody_uploaded_are_left_alone(tmp_path, index):
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    mine, notes = folder / "mine.mp4", folder / ".upload-notes"
+    for file in (mine, notes, folder / ".upload-x1y2.part"):
+        file.write_bytes(b"no video")
+    uploads = UploadFolder(folder, 1, 10)
+    assert sorted(os.listdir(folder)) == [".upload-notes", "mine.mp4"]  # what a killed server left is of no use
+    assert upload(uploads, "mine.mp4", b"no video either") == "mine-2.mp4"
+    assert "mine.mp4&#x27; was not uploaded" in list(Adder(index, uploads).add_uploaded(["mine-2.mp4", "mine.mp4"]))[-1]
+    assert "1 could not be read" in list(Adder(index, uploads).add_uploaded(["mine-2.mp4"]))[-1]
+    uploads.discard("mine.mp4")
+    assert sorted(os.listdir(folder)) == [".upload-notes", "mine.mp4"]
+    assert "was not uploaded" in list(Adder(index, UploadFolder(folder, 1, 10)).add_uploaded(["mine.mp4"]))[-1]
+
+
+def test_an_empty_upload_and_a_folder_that_is_a_file(tmp_path):
+    uploads = UploadFolder(tmp_path / "uploads", 1, 10)
+    with pytest.raises(UploadError, match=r"a\.mp4 is empty"):
+        upload(uploads, "a.mp4", b"")
+    assert os.listdir(uploads.folder) == []
+    (tmp_path / "file").write_bytes(b"x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match="Uploads need a folder"):
+            UploadFolder(path, 1, 10)
 
 
 @pytest.mark.parametrize("name", ["../secret.mp4", "/etc/passwd", "..", "", "gone.mp4", "link.mp4", "a.txt", ".x.mp4"])
@@ -75,6 +112,9 @@ def test_what_is_off_stays_off(tmp_path, index):
     uploads = UploadFolder(tmp_path / "uploads", 1, 10)
     assert "1 to 20 files" in next(Adder(index, uploads).add_uploaded([]))
     assert "1 to 20 files" in next(Adder(index, uploads).add_uploaded(["a.mp4"] * 21))
+    for names in (None, "a.mp4", [None], [["a.mp4"]]):
+        assert "a list of names" in next(Adder(index, uploads).add_uploaded(names))
+    assert "Only what lies in" in next(Adder(index, roots=[tmp_path]).add_path(None))
 
 
 def test_an_error_ends_in_a_message(tmp_path, index, monkeypatch):

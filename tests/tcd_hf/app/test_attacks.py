@@ -1,9 +1,12 @@
 """What was tried on the server, and what each attempt got. The table of docs/serve.md is checked against this list."""
 
 import json
+import logging
 import os
 import re
 import shutil
+import socket
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,25 +42,27 @@ PATHS = [
     ("a null byte after the id of a clip", "/video/{id}%00.txt", 404),
     ("SQL in the place of an id", "/video/{sql}", 404),
     ("a clip beside those of the index, by the id it would have", "/video/{private}", 404),
-    ("that clip's thumbnail, frame and captions", "/thumbnail/{private}", 404),
-    ("the same", "/evidence/{private}", 404),
-    ("the same", "/clip/{private}", 404),
+    ("that clip's thumbnail", "/thumbnail/{private}", 404),
+    ("that clip's frame", "/evidence/{private}", 404),
+    ("that clip's captions", "/clip/{private}", 404),
     ("a symlink put in the place of a clip", "/video/{linked}", 404),
-    ("the thumbnail of that", "/thumbnail/{linked}", 404),
+    ("the thumbnail of a symlink put in the place of a clip", "/thumbnail/{linked}", 404),
     ("a file of the same size put in the place of a clip", "/video/{swapped}", 404),
-    ("a path that is no number of seconds", "/thumbnail/{id}?t=../../etc/passwd", 422),
+    ("a path in the place of a number of seconds", "/thumbnail/{id}?t=../../etc/passwd", 422),
+    ("captions of a clip, marked for a query of 1001 characters", "/clip/{id}?query={long}", 422),
+    ("the frame of a clip, outlined for a query of 1001 characters", "/evidence/{id}?query={long}", 422),
     ("Gradio's file route: an absolute path", "/gradio_api/file=/etc/passwd", 404),
-    ("the same: a clip of the index", "/gradio_api/file={clip}", 404),
-    ("the same: a clip beside those of the index", "/gradio_api/file={other}", 404),
-    ("the same: the index's own files", "/gradio_api/file={manifest}", 404),
-    ("the same: `..`", "/gradio_api/file=../../../../etc/passwd", 404),
-    ("the same: percent-encoded", "/gradio_api/%66ile=%2fetc%2fpasswd", 404),
-    ("the same: a null byte", "/gradio_api/file=/etc/passwd%00.mp4", 404),
-    ("the same: a URL", "/gradio_api/file=http://127.0.0.1:1/x", 404),
+    ("Gradio's file route: a clip of the index", "/gradio_api/file={clip}", 404),
+    ("Gradio's file route: a clip beside those of the index", "/gradio_api/file={other}", 404),
+    ("Gradio's file route: the index's own files", "/gradio_api/file={manifest}", 404),
+    ("Gradio's file route: `..`", "/gradio_api/file=../../../../etc/passwd", 404),
+    ("Gradio's file route: percent-encoded", "/gradio_api/%66ile=%2fetc%2fpasswd", 404),
+    ("Gradio's file route: a null byte", "/gradio_api/file=/etc/passwd%00.mp4", 404),
+    ("Gradio's file route: a URL", "/gradio_api/file=http://127.0.0.1:1/x", 404),
     ("Gradio's older file route", "/gradio_api/file//etc/passwd", 404),
     ("Gradio's proxy", "/gradio_api/proxy=http://127.0.0.1:1/x", 404),
     ("`..` in Gradio's static files", "/static/../../../../../../etc/passwd", 403),
-    ("the same, percent-encoded", "/assets/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd", 403),
+    ("`..` in Gradio's assets, percent-encoded", "/assets/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd", 403),
     ("the folder of uploads, by name", "/upload/secret.txt", 404),
 ]
 
@@ -84,6 +89,7 @@ def ground(site):
         "private": video_id(site.path("private.mp4").as_posix()),
         "sql": quote("' OR '1'='1"),
         "linked": video_id(names["linked"].as_posix()),
+        "long": "x" * 1001,
         "swapped": video_id(names["swapped"].as_posix()),
         "manifest": next((site.folder / "index").rglob("*.manifest")).as_posix(),
     }
@@ -102,7 +108,11 @@ def test_no_path_leads_to_other_files(site, ground, name, path, status):
 QUESTIONS = [
     ("a question that names a local file as its input", file_data("/etc/passwd"), 400),
     ("a question that names a URL to be fetched", file_data("http://127.0.0.1:1/x"), 400),
-    ("the same, hidden among other inputs", gradio_question(data=[[{"a": file_data("/etc/passwd")}]]), 400),
+    (
+        "a question that hides a local file among other inputs",
+        gradio_question(data=[[{"a": file_data("/etc/passwd")}]]),
+        400,
+    ),
     ("a question longer than 1 MB", gradio_question(data=["x" * (1 << 20)]), 413),
 ]
 
@@ -117,25 +127,27 @@ def test_no_question_brings_a_file_in(site, route, name, question, status):
 POST = json.dumps(gradio_question()).encode()
 SENDERS = [
     ("a name made to point here (DNS rebinding)", ("GET", "/", None), {"Host": "evil.example"}, 421),
-    ("the same, with a port", ("GET", "/config", None), {"Host": "evil.example:7860"}, 421),
-    ("the same, that looks like localhost", ("GET", "/", None), {"Host": "localhost.evil.example"}, 421),
+    ("DNS rebinding, with a port", ("GET", "/config", None), {"Host": "evil.example:7860"}, 421),
+    ("DNS rebinding, by a name that looks like localhost", ("GET", "/", None), {"Host": "localhost.evil.example"}, 421),
     ("no name at all", ("GET", "/", None), {"Host": ""}, 421),
     ("a question from a page of another site", ("POST", "/gradio_api/run/predict", POST), {**JSON, **CROSS}, 403),
     (
-        "the same, as a plain form",
+        "a plain form from a page of another site",
         ("POST", "/gradio_api/run/predict", POST),
         {"Content_Type": "text/plain", **CROSS},
         403,
     ),
-    ("the same, from another port of this machine", ("GET", "/config", None), {"Origin": "http://127.0.0.1:1"}, 403),
-    ("the same, from a file on the disk", ("GET", "/config", None), {"Origin": "null"}, 403),
-    ("the same, before the question (preflight)", ("OPTIONS", "/config", None), CROSS, 403),
+    ("a page from another port of this machine", ("GET", "/config", None), {"Origin": "http://127.0.0.1:1"}, 403),
+    ("a page from a file on the disk", ("GET", "/config", None), {"Origin": "null"}, 403),
+    ("an origin that is no address, `http://[`", ("GET", "/config", None), {"Origin": "http://["}, 403),
+    ("what a page of another site asks before it asks (preflight)", ("OPTIONS", "/config", None), CROSS, 403),
     ("a video in a page of another site", ("GET", "/video/{id}", None), {"Sec_Fetch_Site": "cross-site"}, 403),
     ("an upload from a page of another site", ("PUT", "/upload/a.mp4", b"x"), CROSS, 403),
     ("an upload through Gradio's route", ("POST", "/gradio_api/upload", b"{}"), {}, 404),
     ("Gradio's component functions", ("POST", "/gradio_api/component_server", b"{}"), JSON, 404),
     ("an upload called `../../evil.mp4`, percent-encoded", ("PUT", "/upload/..%2f..%2fevil.mp4", b"x"), {}, 404),
     ("an upload called `page.html`", ("PUT", "/upload/page.html", b"x"), {}, 415),
+    ("an empty upload", ("PUT", "/upload/empty.mp4", b""), {}, 400),
     ("an upload above the size limit", ("PUT", "/upload/large.mp4", bytes(1_000_001)), {}, 413),
 ]
 
@@ -156,6 +168,26 @@ def test_the_table_of_the_docs_says_what_was_tried():
     table = DOCS.read_text(encoding="utf-8").partition("| Tried | Got |")[2]
     rows = re.findall(r"^\| (.+?) \| (\d{3}) ", table, re.MULTILINE)
     assert [(name, int(status)) for name, status in rows] == tried
+
+
+def test_an_upload_that_is_broken_off_leaves_nothing_and_no_traceback(site, caplog):
+    logger, folder = logging.getLogger("uvicorn.error"), site.folder / "uploads"
+    logger.addHandler(caplog.handler)
+    with socket.create_connection(("127.0.0.1", site.port)) as connection:
+        connection.sendall(b"PUT /upload/broken.mp4 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n")
+        connection.sendall(bytes(70_000))
+        wait_until(lambda: list(folder.iterdir()))
+    wait_until(lambda: not list(folder.iterdir()))
+    time.sleep(0.2)
+    logger.removeHandler(caplog.handler)
+    assert caplog.text == ""
+
+
+def wait_until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_link_from_elsewhere_opens_the_page(site):

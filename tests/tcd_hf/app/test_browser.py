@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tcd_hf.index.video_index import VideoIndex
-from tests.tcd_hf.app.conftest import HOSTILE_NAME, make_clip, make_index, serving
+from tests.tcd_hf.app.conftest import HOSTILE_NAME, SCHEDULE, make_clip, make_index, serving
 from tests.tcd_hf.app.scenes import write_scenes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -135,8 +135,11 @@ def test_search_click_and_see_the_text_at_its_second(site, visit):
     rows.nth(3).click()
     wait_for_player(page, 3)
     expect(rows.nth(3)).to_have_class("window text match now")
+    caption = page.locator("#clip figcaption").last
+    expect(caption).to_have_text("the frame with the matching text, outlined")
     rows.nth(0).click()
     wait_for_player(page, 0)
+    expect(caption).to_have_text("a frame of this window")
     assert page.evaluate(READ_CODE) == 8
 
 
@@ -189,6 +192,20 @@ def test_readable_on_a_phone(site, visit):
     assert wide == []
     page.locator(".hit").last.click()
     page.wait_for_function("() => document.querySelector('#clip').getBoundingClientRect().top < 400")
+    page.get_by_role("button", name="Back to the results").click()
+    expect(page.locator(".hit").last).to_be_focused()
+    expect(page.locator(".hit").last).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("width", [390, 660, 760, 1024, 1250, 1600])
+def test_bars_are_seen_at_every_width(site, visit, width):
+    page = visit(site.url, {"width": width, "height": 900})
+    search(page, "kiosk")
+    page.wait_for_selector(".bar")
+    tracks = page.evaluate("() => [...document.querySelectorAll('.track')].map(part => part.clientWidth)")
+    assert len(tracks) == 4 * len(SCHEDULE)
+    assert min(tracks) >= 24  # pixels
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_names_and_texts_are_shown_not_run(site, visit):
@@ -218,10 +235,16 @@ def test_filters_and_calm_messages(site, visit):
     search(page, "anything at all")
     expect(page.locator("#results")).to_contain_text("No video found")
     page.get_by_label("Path contains").fill("")
-    page.get_by_label("Shortest, seconds").fill("9")
-    page.get_by_label("Longest, seconds").fill("3")
+    page.get_by_label("Shortest (s)").fill("9")
+    page.get_by_label("Longest (s)").fill("3")
     search(page, "anything at all")
-    expect(page.locator("#results")).to_contain_text("9 s, is above the longest, 3 s")
+    expect(page.locator("#results")).to_contain_text("9.0 s, is above the longest, 3.0 s")
+    page.get_by_label("Shortest (s)").fill("long")
+    search(page, "anything at all")
+    expect(page.locator("#results")).to_contain_text("a number of seconds from 0 on, got long")
+    page.get_by_label("Shortest (s)").fill("")
+    search(page, "anything at all")
+    expect(page.locator("#results")).to_contain_text("No video found")
 
 
 def test_lost_and_broken_clips(site, visit):

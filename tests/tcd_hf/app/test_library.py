@@ -52,7 +52,12 @@ def test_no_path_breaks_out_of_a_filter(library, part):
         ({"max_seconds": float("inf")}, "longest duration .* got inf"),
         ({"min_seconds": -1}, "got -1"),
         ({"min_seconds": 5, "max_seconds": 4}, "above the longest"),
-        ({"path_contains": "a\0b"}, "control character"),
+        ({"min_seconds": "abc"}, "got abc"),
+        ({"max_seconds": [1]}, "got"),
+        ({"max_seconds": 10**400}, "from 0 on"),
+        ({"path_contains": "a\0b"}, "cannot be printed"),
+        ({"path_contains": "\ud800"}, "cannot be printed"),
+        ({"path_contains": ["p"]}, "must be a text"),
     ],
 )
 def test_filters_that_mean_nothing_are_refused(options, message):
@@ -122,6 +127,7 @@ def test_clips_are_found_by_their_ids_alone(library):
     assert library.clips([clip_id, video_id("/other")]) == {clip_id: clip}
     assert library.clips([]) == {}
     assert library.captions(clip)[0].start == 0
+    assert [clip.has_text for clip in library.first_clips(4)] == [True, True, False, True]
     for other in (video_id("/etc/passwd"), "", "' OR '1'='1", clip_id.upper() + "'", clip_id + "\0", clip.path):
         with pytest.raises(ClipError, match="not in the index"):
             library.clip(other)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tcd_hf.app.library import ClipError
+from tcd_hf.app.pictures import closest_window
 from tcd_hf.app.rendering import render_clip, render_examples, render_hits
 from tcd_hf.index.schema import video_id
 from tests.clips import read_code
@@ -75,9 +77,39 @@ def test_the_captions_of_a_clip_by_window(site):
     page = site.get(f"/clip/{id_of(site, 'shop.mp4')}?query=Tesco+store&start=2.02").body.decode()
     assert page.count('class="window') == NUM_FRAMES + 1  # and the list of them
     assert page.count("<mark>TESCO express</mark> 1.30 only") == 2
-    assert page.count("no text") == 2
+    assert page.count('class="read">no text<') == 2
     assert re.findall(r'class="window text match best" data-start="(.+?)"', page) == ["2.000"]
     assert 'data-start="2.000" src="video/' in page
+    assert "<figcaption>the frame with the matching text, outlined</figcaption>" in page
+    assert page.count('data-shown="a frame of this window"') == 2 * 2
+    page = site.get(f"/clip/{id_of(site, 'shop.mp4')}?query=nothing+of+it&start=2.02").body.decode()
+    assert "<figcaption>a frame of the best window</figcaption>" in page
+    assert "outlined" not in page
+
+
+def test_a_clip_removed_between_two_looks_is_told_calmly():
+    with pytest.raises(ClipError, match="no longer in the index"):
+        closest_window([], 1.0)
+
+
+def test_a_clip_without_text_has_no_score_of_its_text(site):
+    from tcd_hf.app.library import Library
+
+    library = Library(site.index)
+    hits = {hit.path: hit for hit in library.search("kiosk", "full", 50, None)}
+    clips = {clip.title: clip for clip in library.first_clips(50)}
+
+    def shown(name):
+        return render_hits("kiosk", [hits[clips[name].path]], {clips[name].id: clips[name]}, 1)
+
+    assert "no text was read in this clip</span>" in shown("sea.mp4")
+    labels = re.findall('class="label">(.+?)<.+?class="number">(.+?)<', shown("sea.mp4"))
+    assert [label for label, _ in labels] == ["picture", "no text", "both", "spelling"]
+    assert [number for _, number in labels][1] == "–"
+    assert "matched by what is seen or meant" in shown("shop.mp4")
+    assert "no text" not in shown("shop.mp4")
+    titles = re.findall(r'class="bar (\w+)" title="(\w+) [-\d.]+: ', shown("shop.mp4"))
+    assert titles == [(name, name) for name in ("text_video", "text_ocr", "text_hybrid", "lexical")]
 
 
 def test_a_lost_and_a_changed_file_are_told_calmly(site):

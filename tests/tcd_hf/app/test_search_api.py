@@ -4,6 +4,8 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+from tcd_hf.app.library import Library
+from tcd_hf.app.page import _answer
 from tests.tcd_hf.app.conftest import HOSTILE_NAME, make_clip
 
 
@@ -50,11 +52,21 @@ def test_the_api_is_the_only_one_and_described(client):
         ({"query": "x", "top_k": 0}, "1 to 50, got 0"),
         ({"query": "x", "top_k": 51}, "1 to 50, got 51"),
         ({"query": "x", "min_seconds": -2}, "from 0 on, got -2"),
+        ({"query": "x", "min_seconds": "abc"}, "from 0 on, got abc"),
+        ({"query": "x", "top_k": "abc"}, "1 to 50, got abc"),
+        ({"query": "x", "mode": ["full"]}, "mode must be one of"),
+        ({"query": "x", "path_contains": ["p"]}, "must be a text"),
+        ({"query": ["x"]}, "must be a text"),
     ],
 )
 def test_the_api_says_what_is_wrong(client, options, message):
     with pytest.raises(AppError, match=message):
         client.predict(**options, api_name="/search")
+
+
+def test_half_a_character_is_no_query(site):
+    """It cannot be sent as UTF-8, but as JSON."""
+    assert "half a character" in _answer(Library(site.index), "a \ud800 b", "full", 5)
 
 
 def test_several_people_at_once_get_their_own_answers(site):

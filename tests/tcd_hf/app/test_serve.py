@@ -1,25 +1,52 @@
+import inspect
+import signal
+import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from tcd_hf.app import server
-from tcd_hf.app.server import build_app, own_names
+from tcd_hf.app.library import Library
+from tcd_hf.app.pictures import Thumbnails
+from tcd_hf.app.server import build_app, listen, own_names
 from tcd_hf.cli.main import app
-from tests.tcd_hf.app.conftest import make_index
+from tcd_hf.cli.serve import serve as serve_command
+from tests.tcd_hf.app.conftest import make_index, serving
 from tests.tcd_hf.conftest import load_script
+
+with listen("127.0.0.1", 0) as free:
+    FREE_PORT = free.getsockname()[1]
+try:
+    listen("::1", 0).close()
+    IPV6 = "::1"
+except ValueError:
+    IPV6 = None
 
 
 @pytest.fixture
 def serve(tmp_path, monkeypatch):
     """Runs `tcd-hf serve` without serving; what it would have served is in `told`."""
-    index, told = make_index(tmp_path, {"shop.mp4": [1]}), SimpleNamespace()
-    monkeypatch.setattr("tcd_hf.cli.serve.open_index", lambda uri, *options: index)
-    monkeypatch.setattr(server, "serve_app", lambda app, host, port: vars(told).update(app=app, host=host, port=port))
+    index, told = make_index(tmp_path, {"shop.mp4": [1]}), SimpleNamespace(opened=0)
+
+    def open_index(uri, *options):
+        told.opened += 1
+        return index
+
+    def serve_app(app, listener):
+        told.app, told.address = app, listener.getsockname()[:2]
+        listener.close()
+
+    monkeypatch.setattr("tcd_hf.cli.serve.open_index", open_index)
+    monkeypatch.setattr(server, "serve_app", serve_app)
 
     def run(*options):
-        result = CliRunner().invoke(app, ["serve", "--index", "my.index", *map(str, options)])
+        port = [] if "--port" in options else ["--port", FREE_PORT]
+        result = CliRunner().invoke(app, ["serve", "--index", "my.index", *map(str, [*port, *options])])
         return result, told
 
     return run
@@ -28,16 +55,19 @@ def serve(tmp_path, monkeypatch):
 def test_it_listens_on_the_loopback_address_and_adds_nothing_unless_told(serve):
     result, told = serve()
     assert result.exit_code == 0
-    assert (told.host, told.port) == ("127.0.0.1", 7860)
-    assert "my.index, 1 videos: http://127.0.0.1:7860" in result.stdout
+    assert told.address == ("127.0.0.1", FREE_PORT)
+    assert f"my.index, 1 videos: http://127.0.0.1:{FREE_PORT}" in result.stdout
+    assert inspect.signature(serve_command).parameters["port"].default == 7860
     assert "/upload/{name}" not in [getattr(route, "path", "") for route in told.app.routes]
 
 
 def test_its_options_reach_the_server(serve, tmp_path):
     (tmp_path / "in").mkdir()
-    result, _ = serve("--host", "::1", "--port", 8000, "--uploads", tmp_path / "up", "--allow-add", tmp_path / "in")
+    result, told = serve("--host", IPV6 or "127.0.0.1", "--uploads", tmp_path / "up", "--allow-add", tmp_path / "in")
     assert result.exit_code == 0
-    assert "http://[::1]:8000" in result.stdout
+    if IPV6:
+        assert told.address == ("::1", FREE_PORT)
+        assert f"http://[::1]:{FREE_PORT}" in result.stdout
     assert (tmp_path / "up").is_dir()
     assert own_names("0.0.0.0")[0] == "0.0.0.0"
     assert len(own_names("0.0.0.0")) == 3
@@ -48,8 +78,60 @@ def test_errors_of_use(serve, tmp_path):
     result, _ = serve("--allow-add", tmp_path / "gone")
     assert result.exit_code == 1
     assert "There is no folder" in result.stderr
+    (tmp_path / "file").write_bytes(b"x")
+    result, _ = serve("--uploads", tmp_path / "file")
+    assert result.exit_code == 1
+    assert "Uploads need a folder" in result.stderr
     assert serve("--port", 0)[0].exit_code == 2
     assert serve("--max-upload-mb", 0)[0].exit_code == 2
+
+
+def test_a_busy_port_and_a_wrong_address_are_told_before_a_model_is_loaded(serve):
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        result, told = serve("--port", port)
+    assert result.exit_code == 1
+    assert f"Cannot listen on port {port} of 127.0.0.1: Address already in use. Choose another --port" in result.stderr
+    for host in ("999.1.1.1", "a..b"):
+        result, told = serve("--host", host)
+        assert result.exit_code == 1
+        assert f"There is no address '{host}': choose another --host" in result.stderr
+    assert (result.stdout, told.opened) == ("", 0)
+
+
+def test_the_server_ends_only_after_its_warm_up(tmp_path, monkeypatch):
+    """Native code that still runs when Python ends brings it down."""
+    done, begun = [], threading.Event()
+
+    def slow_search(*args):
+        begun.set()
+        time.sleep(0.5)
+        done.append("search")
+
+    monkeypatch.setattr(Library, "search", slow_search)
+    monkeypatch.setattr(Thumbnails, "_draw", lambda *args: done.append("draw"))
+    with serving(build_app(make_index(tmp_path, {"shop.mp4": [1]}))):
+        assert begun.wait(10)
+    assert done == ["search"]
+    assert "warm-up" not in [thread.name for thread in threading.enumerate()]
+
+
+@pytest.mark.slow
+def test_control_c_ends_calmly_while_the_server_warms_up(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from tcd_hf.app.server import build_app, listen, serve_app\n"
+        "from tests.tcd_hf.app.conftest import make_index\n"
+        "app = build_app(make_index(Path(sys.argv[1]), {f'{n}.mp4': [n] * 20 for n in range(1, 9)}))\n"
+        "print('ready', flush=True); serve_app(app, listen('127.0.0.1', 0))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], cwd=Path(__file__).parents[3], stdout=-1, stderr=-1, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 0
 
 
 def test_without_gradio_it_says_what_to_install(tmp_path, monkeypatch):
