@@ -30,7 +30,8 @@ def draw_boxes(image: Image.Image, boxes: Sequence[Box], labels: Sequence[str] =
 
     Args:
         image (`PIL.Image.Image`): of any size.
-        boxes (`Sequence`): (x0, y0, x1, y1) each, relative to the picture, 0-1. What lies outside is cut off.
+        boxes (`Sequence`): two opposite corners each, (x0, y0, x1, y1), relative to the picture, 0-1. What lies outside
+            is cut off.
         labels (`Sequence[str]`, *optional*): one per box; none: boxes alone. They stand where they cover no box and no
             other label, if there is such a place, and are cut to the width of the picture.
 
@@ -47,7 +48,8 @@ def draw_boxes(image: Image.Image, boxes: Sequence[Box], labels: Sequence[str] =
     picture = image.convert("RGB")  # a copy, always
     draw = ImageDraw.Draw(picture)
     line = max(2, round(max(picture.size) / 320))
-    outlines = [tuple(np.clip(box, 0, 1) * ([picture.width - 1, picture.height - 1] * 2)) for box in boxes]
+    corners = np.sort(np.clip(np.reshape(boxes, (-1, 2, 2)), 0, 1), axis=1) * (picture.width - 1, picture.height - 1)
+    outlines = [tuple(corner.ravel()) for corner in corners]
     for x0, y0, x1, y1 in outlines:
         draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=STRIP_COLOR)
         draw.rectangle((x0, y0, x1, y1), outline=BOX_COLOR, width=line)

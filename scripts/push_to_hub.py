@@ -4,9 +4,9 @@
     python scripts/push_to_hub.py FOLDER --repo-id ORG/NAME --results "MSR-VTT 1k-A=msrvtt.json"
 
 FOLDER was written by `model.save_pretrained` and `processor.save_pretrained`. Published are weights (safetensors),
-configuration, processor, tokenizer, the code of this package that `trust_remote_code=True` needs, and a model card;
-nothing else that lies in FOLDER. A README.md there is the author's part of the card (`tcd_hf.model_card`). Uploading
-asks for a login (`hf auth login`) or `HF_TOKEN`.
+configuration, processor, tokenizer, the code of this package that `trust_remote_code=True` needs, what
+sentence-transformers needs to open the folder, and a model card; nothing else that lies in FOLDER. A README.md there is
+the author's part of the card (`tcd_hf.model_card`). Uploading asks for a login (`hf auth login`) or `HF_TOKEN`.
 """
 
 import argparse
@@ -30,6 +30,19 @@ STALE = [
     "*.safetensors*",
     *(f"*{suffix}" for suffix in PICKLES),
 ]  # of an earlier upload: could be loaded in place of ours
+
+# What `to_sentence_transformer(...).save_pretrained` adds, less the versions of libraries.
+SENTENCE_TRANSFORMERS = {
+    "modules.json": [
+        {"idx": 0, "name": "0", "path": "", "type": "tcd_hf.integrations.sentence_transformers.TCDModule"}
+    ],
+    "config_sentence_transformers.json": {
+        "default_prompt_name": None,
+        "model_type": "SentenceTransformer",
+        "prompts": {"document": "", "query": ""},
+        "similarity_fn_name": "dot",
+    },
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,6 +101,8 @@ def export(folder: Path, output: Path, repo_id: str, results: Mapping[str, Mappi
 
     model.save_pretrained(output)  # copies modeling/ beside the weights
     processor.save_pretrained(output)  # copies processing/
+    for name, content in SENTENCE_TRANSFORMERS.items():
+        (output / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
     card.save(output / "README.md")
 
 

@@ -8,6 +8,7 @@ from tcd_hf.app.library import Clip
 from tcd_hf.index.hits import Hit, matching_texts
 from tcd_hf.index.schema import video_id
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.visualization.clock import clock
 
 __all__ = ["render_clip", "render_examples", "render_hits", "render_message"]
 
@@ -63,7 +64,7 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
     return (
         f'<li><button type="button" class="hit" {data} aria-pressed="false">'
         f'<span class="thumbnail"><img src="{escape(thumbnail)}" alt="" width="320" height="180" decoding="async">'
-        f'<span class="time">{_clock(hit.start)}–{_clock(hit.end)}</span></span>'
+        f'<span class="time">{clock(hit.start)}–{clock(hit.end)}</span></span>'
         f'<span class="about"><span class="heading"><span class="rank">{rank}</span>'
         f'<span class="title" title="{escape(clip.path)}">{escape(clip.title)}</span>'
         f'<span class="score" title="what hits are ranked by">{hit.score:.3f}</span></span>'
@@ -110,7 +111,7 @@ def render_clip(
         f'<article class="clip" aria-label="{escape(clip.title)}">'
         '<button type="button" class="back">Back to the results</button><header>'
         f'<h2 title="{escape(clip.path)}">{escape(clip.title)}</h2>'
-        f"<p>{_clock(clip.duration)} long, best window {_clock(best.start)}–{_clock(best.end)}</p></header>"
+        f"<p>{clock(clip.duration)} long, best window {clock(best.start)}–{clock(best.end)}</p></header>"
         f'{media}<h3>What was read, window by window</h3><div class="strip" aria-hidden="true">{strip}</div>{LEGEND}'
         f'<ol class="windows">{rows}</ol></article>'
     )
@@ -137,7 +138,7 @@ def _render_window(clip: Clip, caption: WindowCaption, place: int, is_best: bool
     marked = " ".join(f"<mark>{escape(text)}</mark>" if text in matching else escape(text) for text in texts)
     kinds = {"text": bool(texts), "match": bool(matching), "best": is_best}
     kind = " ".join(name for name, holds in kinds.items() if holds)
-    times = f"{_clock(caption.start)}–{_clock(caption.end)}"
+    times = f"{clock(caption.start)}–{clock(caption.end)}"
     picture, shown = _picture(clip, caption, query), _tell_picture(matching, is_best)
     data = _attributes(start=f"{caption.start:.3f}", end=f"{caption.end:.3f}", picture=picture, shown=shown)
     current = 'aria-current="true"' if is_best else ""
@@ -173,12 +174,3 @@ def _link(route: str, clip: Clip, **parameters: str) -> str:
 
 def _attributes(**values: str) -> str:
     return " ".join(f'data-{name}="{escape(value)}"' for name, value in values.items())
-
-
-def _clock(seconds: float) -> str:
-    """As players show time, with tenths: 1:05.3, 1:02:05.3."""
-    tenths = round(seconds * 10)
-    minutes, tenths = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    rest = f"{tenths // 10:02d}.{tenths % 10}"
-    return f"{hours}:{minutes:02d}:{rest}" if hours else f"{minutes}:{rest}"

@@ -216,6 +216,10 @@ def _check_page(path: Path) -> None:
         raise typer.BadParameter(
             f"{path} is a folder: name a file, such as {path / 'report.html'}.", param_hint="--html"
         )
+    if path.suffix.lower() not in (".html", ".htm"):  # a video named by mistake would be lost
+        raise typer.BadParameter(
+            f"{path} is no name of a page: it must end in .html or .htm, such as report.html.", param_hint="--html"
+        )
     if not path.parent.is_dir():
         raise typer.BadParameter(f"There is no folder {path.parent} to write {path.name} to.", param_hint="--html")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

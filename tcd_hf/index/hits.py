@@ -1,5 +1,6 @@
 """What a search returns, and why a video matched: its best window and the texts that speak for it."""
 
+import numbers
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -78,8 +79,13 @@ class Hit:
 
         Raises:
             VideoReadError: the file is lost or broken.
+            TypeError: `max_side` is no number of pixels.
             ValueError: `max_side` is below 1.
         """
+        if not isinstance(max_side, numbers.Integral):
+            raise TypeError(
+                f"max_side must be a number of pixels, got {max_side!r}. To write the picture: hit.draw().save(path)."
+            )
         from PIL import Image
 
         from tcd_hf.processing.caption_drawing import draw_boxes

@@ -74,9 +74,16 @@ class TCDEncoder(AbsEncoder):
 
         Raises:
             VideoReadError: a video that cannot be read.
+            TypeError: anything but a `DataLoader` of a `datasets.Dataset`.
             ValueError: items that are neither a text nor a video, or both in one.
         """
-        embeds = self._embed(inputs.dataset, **kwargs)
+        items = getattr(inputs, "dataset", None)
+        if not isinstance(items, Dataset):
+            raise TypeError(
+                f"inputs must be a DataLoader of a datasets.Dataset, as mteb gives it, got {inputs!r:.100}. A list of "
+                "texts and videos is embedded by to_sentence_transformer(model, processor).encode(...)."
+            )
+        embeds = self._embed(items, **kwargs)
         if isinstance(embeds, TCDVideoFeatures):
             return embeds.coarse_embeds.float().cpu().numpy()
         return self.model.get_coarse_queries(embeds).cpu().numpy()
@@ -110,6 +117,7 @@ class TCDSearch(TCDEncoder):
     """
 
     score = "full"
+    _corpus = None
 
     @torch.inference_mode()
     def index(self, corpus: Dataset, *, encode_kwargs: dict[str, Any], **kwargs: Any) -> None:
@@ -139,8 +147,11 @@ class TCDSearch(TCDEncoder):
             `dict[str, dict[str, float]]`: by query, documents and their scores.
 
         Raises:
+            RuntimeError: `index` was not called before.
             ValueError: queries and corpus that are not texts and videos.
         """
+        if self._corpus is None:
+            raise RuntimeError("There is nothing to search: call `index` with a corpus first.")
         embeds = self._embed(queries, **encode_kwargs)
         if isinstance(embeds, TCDVideoFeatures) == isinstance(self._corpus, TCDVideoFeatures):
             raise ValueError("The full score is of a text and a video. Compare two of a kind by TCDEncoder.")

@@ -203,6 +203,7 @@ class TCDReranker:
         documents: Sequence[Any],
         top_k: int | None = None,
         return_documents: bool = False,
+        *,
         show_progress_bar: bool = False,
     ) -> list[dict[str, Any]]:
         """The videos that match a query best.
@@ -221,10 +222,13 @@ class TCDReranker:
 
         Raises:
             VideoReadError: a video that cannot be read.
+            TypeError: one video in place of a list.
             ValueError: an empty query, or `top_k` below 1.
         """
         from tqdm.auto import tqdm
 
+        if isinstance(documents, str | bytes | os.PathLike | Hit | Mapping):
+            raise TypeError(f"documents must be a list of videos, got one: {documents!r:.100}. Put it into a list.")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, or None for all, got {top_k}.")
         if not len(documents):

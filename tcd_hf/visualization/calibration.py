@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Cycle", "calibration_cycle", "plot_calibration_cycle"]
 
 FRAME_ROW, WINDOW_ROW = 1.0, 0.0  # y of the nodes
+NEAREST_ROW, SOFT_ROW = 1.16, 1.28  # y of what is noted above them
+NOTE = {"ha": "center", "va": "center_baseline", "fontsize": 7, "color": GREY}
 HOME = {"color": "#D7F0E7", "markeredgecolor": GREEN, "markeredgewidth": 2.2}
 ELSEWHERE = {"color": "white", "markeredgecolor": GREY, "markeredgewidth": 1.2}
 THERE, BACK = (BLUE, "-"), (VERMILLION, (0, (4, 1.5)))
@@ -29,12 +31,23 @@ class Cycle(NamedTuple):
         there (`torch.FloatTensor` of shape `(num_frames, num_frames)`): of each frame, how near each window is in
             meaning; rows add up to 1, windows without text get 0.
         back (`torch.FloatTensor` of shape `(num_frames, num_frames)`): of what a frame found, how near each frame is.
-        landings (`torch.FloatTensor` of shape `(num_frames,)`): where each frame lands, a mean over `back`, in frames.
+        landings (`torch.FloatTensor` of shape `(num_frames,)`): where each frame lands softly, the mean place over
+            `back`, in frames from 0. This is what the loss compares with the frame's own place.
     """
 
     there: "torch.Tensor"
     back: "torch.Tensor"
     landings: "torch.Tensor"
+
+    @property
+    def nearest(self) -> list[int]:
+        """For each frame, the one that what it found is nearest to: where most of `back` lies."""
+        return self.back.argmax(dim=-1).tolist()
+
+    @property
+    def num_home(self) -> int:
+        """How many frames return to themselves."""
+        return sum(nearest == place for place, nearest in enumerate(self.nearest))
 
 
 def calibration_cycle(
@@ -61,8 +74,10 @@ def plot_calibration_cycle(
     model: "TCDModel", processor: "TCDProcessor", video, path: str | Path | None = None
 ) -> "Figure":
     """Draws one clip's cycle: frames above, windows with their captions below, and between them an arrow from each
-    frame to its nearest window in meaning, and one from there to the frame that what it found is nearest to. Above
-    each frame's node stands how many frames away it lands, as the loss counts it: a mean over soft neighbours.
+    frame to its nearest window in meaning, and one from there to the frame that what it found is nearest to. Above each
+    frame's node stands which frame that is, and over it the soft landing: the mean place of all frames, counted from 1,
+    weighted by how near they are. The loss is made of soft landings; where many frames are about as near, they lie
+    between them, even of a frame that returns to itself.
 
     Args:
         model ([`TCDModel`]): one that reads OCR; evaluated as it is. The embeddings are those of the towers, before
@@ -91,28 +106,28 @@ def plot_calibration_cycle(
         clip.features.frame_embeds[0], clip.features.ocr_embeds[0], mask, model.config.calibration_temperature
     )
     cycle = Cycle(*(part.cpu() for part in cycle))
-    with film_strip(clip, 2.3, path) as (figure, axes):
+    with film_strip(clip, _title(clip, cycle), 2.3, path) as (figure, axes):
         _draw_cycle(axes, cycle, mask.tolist())
-        figure.suptitle(_title(clip, cycle))
         _draw_legend(axes)
     return figure
 
 
 def _draw_cycle(axes: "Axes", cycle: Cycle, has_text: list[bool]) -> None:
-    windows, landings = cycle.there.argmax(dim=-1).tolist(), cycle.back.argmax(dim=-1).tolist()
+    windows = cycle.there.argmax(dim=-1).tolist()
     for frame, window in enumerate(windows):
         _draw_arrow(axes, (frame, FRAME_ROW), (window, WINDOW_ROW), *THERE)
-    for window, frame in sorted(set(zip(windows, landings, strict=True))):
+    for window, frame in sorted(set(zip(windows, cycle.nearest, strict=True))):
         _draw_arrow(axes, (window, WINDOW_ROW), (frame, FRAME_ROW), *BACK)
-    for place, (landing, shows) in enumerate(zip(landings, has_text, strict=True)):
-        _draw_node(axes, (place, FRAME_ROW), f"$v_{{{place + 1}}}$", "o", HOME if landing == place else ELSEWHERE)
+    for place, (nearest, shows) in enumerate(zip(cycle.nearest, has_text, strict=True)):
+        _draw_node(axes, (place, FRAME_ROW), _frame_name(place), "o", HOME if nearest == place else ELSEWHERE)
         if shows:
             _draw_node(axes, (place, WINDOW_ROW), f"$o_{{{place + 1}}}$", "s", ELSEWHERE)
-        moved = cycle.landings[place].item() - place
-        axes.text(place, FRAME_ROW + 0.16, f"{moved:+.1f}", ha="center", fontsize=7, color=GREY)
-    for row, name in ((FRAME_ROW + 0.16, "moved"), (FRAME_ROW - 0.02, "frames"), (WINDOW_ROW - 0.02, "windows")):
-        axes.text(-0.55, row, name, ha="right", fontsize=7, color=GREY)
-    axes.set_ylim(WINDOW_ROW, FRAME_ROW + 0.28)
+        axes.text(place, SOFT_ROW, f"{cycle.landings[place].item() + 1:.1f}", **NOTE)
+        axes.text(place, NEAREST_ROW, _frame_name(nearest), parse_math=True, **NOTE)
+    rows = {"soft landing": SOFT_ROW, "returns to": NEAREST_ROW, "frames": FRAME_ROW, "windows": WINDOW_ROW}
+    for name, row in rows.items():
+        axes.text(-0.55, row, name, **{**NOTE, "ha": "right"})
+    axes.set_ylim(WINDOW_ROW, SOFT_ROW + 0.1)
     axes.axis("off")
 
 
@@ -130,20 +145,26 @@ def _draw_node(axes: "Axes", place: tuple[float, float], name: str, shape: str, 
     axes.text(*place, name, ha="center", va="center_baseline", fontsize=8, parse_math=True)
 
 
+def _frame_name(place: int) -> str:
+    return f"$v_{{{place + 1}}}$"
+
+
 def _draw_legend(axes: "Axes") -> None:
     from matplotlib.lines import Line2D
 
     entries = [
         Line2D([], [], color=THERE[0], linestyle=THERE[1], label="to the nearest window"),
         Line2D([], [], color=BACK[0], linestyle=BACK[1], label="back to the nearest frame"),
-        Line2D([], [], marker="o", linestyle="", markersize=9, **HOME, label="lands where it started"),
-        Line2D([], [], marker="o", linestyle="", markersize=9, **ELSEWHERE, label="lands elsewhere"),
+        Line2D([], [], marker="o", linestyle="", markersize=9, **HOME, label="returns to itself"),
+        Line2D([], [], marker="o", linestyle="", markersize=9, **ELSEWHERE, label="returns to another"),
     ]
     axes.legend(handles=entries, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=len(entries))
 
 
 def _title(clip: Clip, cycle: Cycle) -> str:
     count = len(clip.frames)
-    home = sum(landing == place for place, landing in enumerate(cycle.back.argmax(dim=-1).tolist()))
     distance = sum((landing - place) ** 2 for place, landing in enumerate(cycle.landings.tolist())) / count
-    return f"{clip.name}: {home} of {count} frames land where they started, mean squared distance {distance:.1f}"
+    return (
+        f"{clip.name}: {cycle.num_home} of {count} frames return to themselves, "
+        f"mean squared distance of soft landings {distance:.1f}"
+    )

@@ -26,8 +26,10 @@ __all__ = ["Clip", "film_strip", "read_clip"]
 FRAME_SIDE = 256  # pixels of the longer side, enough for a column of an inch
 # inches: width of a window's column, height of a line of its caption, and what is left free around the rows
 COLUMN, LINE = 1.05, 0.13
-ABOVE, LEGEND, LABELS, BELOW, LEFT, RIGHT = 0.5, 0.35, 0.45, 0.1, 0.65, 0.1
+ABOVE, LEGEND, LABELS, BELOW, LEFT, RIGHT = 0.3, 0.35, 0.45, 0.1, 0.9, 0.1
 CAPTION_WIDTH, CAPTION_LINES = 15, 6  # characters, lines
+# of the title: characters per inch, so few that Chinese ones have room too; lines; and the height of one, inches
+TITLE_WIDTH, TITLE_LINES, TITLE_LINE = 7, 3, 0.18
 
 
 class Clip(NamedTuple):
@@ -70,22 +72,25 @@ def read_clip(model: "TCDModel", processor: "TCDProcessor", video) -> Clip:
 
 
 @contextmanager
-def film_strip(clip: Clip, height: float, path: str | Path | None) -> Iterator[tuple["Figure", "Axes"]]:
-    """A figure with the clip's frames in a row above, its captions below, and axes to draw on between them.
+def film_strip(clip: Clip, title: str, height: float, path: str | Path | None) -> Iterator[tuple["Figure", "Axes"]]:
+    """A figure with a title, the clip's frames in a row above, its captions below, and axes to draw on between them.
 
     In these axes window `i`, from 0, spans x = `i` - 0.5 to `i` + 0.5, as it does above and below.
 
     Args:
         clip ([`Clip`])
+        title (`str`): wrapped to the width of the figure, and cut at its end where it is very long.
         height (`float`): of the axes, inches.
         path (`str` or `Path`, *optional*): see [`new_figure`].
     """
     count = len(clip.frames)
     tallest = max(frame.shape[0] / frame.shape[1] for frame in clip.frames)
-    texts = ["\n".join(_wrapped(caption.text)) or "–" for caption in clip.captions]
+    texts = [_wrapped(caption.text, CAPTION_WIDTH, CAPTION_LINES) or "–" for caption in clip.captions]
     caption_height = LINE * (1 + max(text.count("\n") for text in texts))
     width = LEFT + COLUMN * count + RIGHT
-    total = BELOW + caption_height + LABELS + height + LEGEND + COLUMN * tallest + ABOVE
+    title = _wrapped(title, round(TITLE_WIDTH * width), TITLE_LINES)
+    above = ABOVE + TITLE_LINE * (1 + title.count("\n"))
+    total = BELOW + caption_height + LABELS + height + LEGEND + COLUMN * tallest + above
     with new_figure(width, total, path, layout=None) as figure:
 
         def add_row(bottom: float, height: float) -> "Axes":
@@ -93,7 +98,8 @@ def film_strip(clip: Clip, height: float, path: str | Path | None) -> Iterator[t
 
         captions = add_row(BELOW, caption_height)
         middle = add_row(BELOW + caption_height + LABELS, height)
-        frames = add_row(total - ABOVE - COLUMN * tallest, COLUMN * tallest)
+        frames = add_row(total - above - COLUMN * tallest, COLUMN * tallest)
+        figure.suptitle(title, y=1 - 0.08 / total)
         _show_frames(frames, clip, tallest)
         for place, text in enumerate(texts):
             captions.text(place, 1, text, ha="center", va="top", fontsize=7, linespacing=1.2)
@@ -115,5 +121,5 @@ def _show_frames(axes: "Axes", clip: Clip, tallest: float) -> None:
     axes.axis("off")
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, CAPTION_WIDTH, max_lines=CAPTION_LINES, placeholder=" ...")
+def _wrapped(text: str, width: int, lines: int) -> str:
+    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" ..."))

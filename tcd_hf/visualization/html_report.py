@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcd_hf.processing.video_reading import VideoReadError
+from tcd_hf.visualization.clock import clock
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,11 +20,13 @@ __all__ = ["write_html_report"]
 
 THUMBNAIL_SIDE = 480  # pixels
 JPEG_QUALITY = 80
-SCORES = {"score": "score", "video": "text_video", "ocr": "text_ocr", "hybrid": "text_hybrid", "lexical": "lexical"}
+# What the fields of a hit are called on the page, as on that of `tcd-hf serve`.
+WORDS = {"score": "score", "text_video": "picture", "text_ocr": "text", "text_hybrid": "both", "lexical": "spelling"}
 
 
 class _Row(NamedTuple):
-    """A hit as the template shows it; `picture` is a data URI, or `problem` says why there is none."""
+    """A hit as the template shows it, with its scores by field; `picture` is a data URI, or `problem` says why there is
+    none."""
 
     hit: "Hit"
     name: str
@@ -43,24 +46,35 @@ def write_html_report(
     Args:
         path (`str` or `os.PathLike`): file to write; one that is there is replaced.
         results (`Iterable[tuple[str, Sequence[Hit]]]`): queries and their hits, best first, such as
-            `zip(queries, index.search(queries))`.
+            `zip(queries, index.search(queries))`; of one query, `[(query, index.search(query))]`.
         title (`str`, *optional*, defaults to `"Search results"`): of the page.
 
     Raises:
         OSError: `path` cannot be written.
+        TypeError: hits without their queries. Nothing is written then.
     """
     from jinja2 import Environment, StrictUndefined
 
     source = resources.files("tcd_hf.visualization").joinpath("templates/report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    pages = [(query, [_as_row(hit) for hit in hits]) for query, hits in results]
-    page = template.from_string(source).render(title=title, results=pages)
+    template.filters["clock"] = clock
+    pages = [(query, [_as_row(hit) for hit in hits]) for query, hits in map(_checked, results)]
+    page = template.from_string(source).render(title=title, results=pages, words=WORDS)
     Path(path).write_text(page, encoding="utf-8", errors="backslashreplace")  # file names need not be valid text
 
 
+def _checked(result: "tuple[str, Sequence[Hit]]") -> "tuple[str, Sequence[Hit]]":
+    if isinstance(result, Sequence) and len(result) == 2 and isinstance(result[0], str):
+        return result
+    raise TypeError(
+        f"results must be pairs of a query and its hits, got {result!r:.100}. Write [(query, index.search(query))], or "
+        "zip(queries, index.search(queries))."
+    )
+
+
 def _as_row(hit: "Hit") -> _Row:
-    scores = {name: getattr(hit, field) for name, field in SCORES.items()}
-    row = _Row(hit, os.path.basename(hit.path), {name: value for name, value in scores.items() if value is not None})
+    scores = {field: getattr(hit, field) for field in WORDS}
+    row = _Row(hit, os.path.basename(hit.path), {field: value for field, value in scores.items() if value is not None})
     try:
         return row._replace(picture=_as_data_uri(hit.draw(max_side=THUMBNAIL_SIDE)))
     except VideoReadError as error:

@@ -97,7 +97,8 @@ def _draw_losses(axes: "Axes", losses: Series) -> None:
     for (label, (steps, values)), (colour, line) in zip(losses.items(), LINES, strict=False):
         axes.plot(steps, values, color=colour, alpha=0.15, linewidth=0.8)
         axes.plot(steps, _smooth(values), color=colour, linestyle=line, label=label)
-    axes.set(xlabel="step", ylabel="loss", title="Losses", yscale="log")
+    drawable = all((values > 0).all() for _, values in losses.values())  # on a logarithmic axis
+    axes.set(xlabel="step", ylabel="loss", title="Losses", yscale="log" if drawable else "linear")
     axes.yaxis.set_major_formatter("{x:g}")
     _add_legend(axes)
 

@@ -72,9 +72,8 @@ def plot_window_similarity(
     cosines = window_similarities(model, processor, query, clip)
     has_text = ~np.isnan(cosines[1])
     best = int(score_windows(*cosines, has_text, np.zeros(len(has_text)), lexical_weight=0.0).argmax())
-    with film_strip(clip, 1.8, path) as (figure, axes):
+    with film_strip(clip, f"“{query}” in {clip.name}", 1.8, path) as (figure, axes):
         _draw_curves(axes, *cosines, best)
-        figure.suptitle(f"“{query}” in {clip.name}")
     return figure
 
 

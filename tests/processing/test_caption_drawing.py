@@ -37,6 +37,11 @@ class TestBoxes:
         assert drawn.size == (320, 180)
         assert all(drawn.getpixel(corner) == BOX_COLOR for corner in ((0, 179), (319, 0), (319, 179)))
 
+    @pytest.mark.parametrize("box", [(0.75, 0.25, 0.25, 0.5), (0.25, 0.5, 0.75, 0.25), (0.75, 0.5, 0.25, 0.25)])
+    def test_any_two_opposite_corners_make_a_box(self, box):
+        expected = draw_boxes(picture(), [(0.25, 0.25, 0.75, 0.5)], ["EXIT"])
+        assert draw_boxes(picture(), [box], ["EXIT"]) == expected
+
     @pytest.mark.parametrize(("box", "above"), [((0.3, 0.5, 0.6, 0.6), True), ((0.3, 0.02, 0.6, 0.2), False)])
     def test_a_label_stands_above_its_box_or_below_where_there_is_no_room(self, box, above):
         strip = rows_of(draw_boxes(picture(), [box], ["EXIT"]), STRIP_COLOR)

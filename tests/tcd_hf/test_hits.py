@@ -115,6 +115,10 @@ class TestDraw:
     def test_the_longer_side_is_bounded(self, clip):
         assert self.hit(clip).draw(max_side=160).size == (160, 120)
 
+    def test_a_name_is_no_size(self, clip):
+        with pytest.raises(TypeError, match=r"got 'hit\.png'.*draw\(\)\.save"):
+            self.hit(clip).draw("hit.png")
+
     def test_a_lost_or_broken_file(self, clip, tmp_path):
         (tmp_path / "broken.mp4").write_bytes(b"no video")
         for name in ("lost.mp4", "broken.mp4"):

@@ -130,7 +130,9 @@ class TestDryRun:
         assert published <= sources | {
             "README.md",
             "config.json",
+            "config_sentence_transformers.json",
             "model.safetensors",
+            "modules.json",
             "processor_config.json",
             "tokenizer.json",
             "tokenizer_config.json",
@@ -142,6 +144,28 @@ class TestDryRun:
         assert all(after[name].equal(before[name]) and after[name].dtype == before[name].dtype for name in before)
         listed = {line.split()[-1] for line in capsys.readouterr().out.splitlines()}
         assert published == listed
+
+    def test_opens_by_sentence_transformers(self, script, checkpoint, tmp_path):
+        library = pytest.importorskip("sentence_transformers", reason="needs the extra tcd-hf[sentence-transformers]")
+        from tcd_hf.integrations.sentence_transformers import to_sentence_transformer
+
+        model, processor = TCDModel.from_pretrained(checkpoint), TCDProcessor.from_pretrained(checkpoint)
+        own = to_sentence_transformer(model, processor)
+        own.save_pretrained(str(tmp_path / "own"), create_model_card=False)
+        output = tmp_path / "out"
+        script.export(checkpoint, output, "org/name")
+        for name in script.SENTENCE_TRANSFORMERS:
+            expected = json.loads((tmp_path / "own" / name).read_text())
+            if isinstance(expected, dict):
+                del expected["__version__"]
+            assert json.loads((output / name).read_text()) == expected
+
+        opened = library.SentenceTransformer(str(output), trust_remote_code=True, device="cpu")
+        frames = np.random.default_rng(0).integers(0, 256, (8, 20, 24, 3), dtype=np.uint8)
+        vectors = opened.encode([*QUERIES, {"video": frames}])
+        np.testing.assert_array_equal(vectors, own.encode([*QUERIES, {"video": frames}]))
+        assert opened.similarity_fn_name == "dot"
+        assert len(np.unique(vectors.round(4), axis=0)) == 3
 
     def test_card(self, script, checkpoint, results, tmp_path):
         output = tmp_path / "out"

@@ -174,6 +174,11 @@ class TestEncoder:
         with pytest.raises(ValueError, match="a text or a video, one of them"):
             TCDEncoder(model, processor).encode(DataLoader(items))
 
+    @pytest.mark.parametrize("inputs", [QUERIES, DataLoader(QUERIES)])
+    def test_lists_are_sentence_transformers(self, model, processor, inputs):
+        with pytest.raises(TypeError, match=r"DataLoader of a datasets\.Dataset.*to_sentence_transformer"):
+            TCDEncoder(model, processor).encode(inputs)
+
     def test_a_broken_video_is_named(self, model, processor, tmp_path):
         broken = tmp_path / "broken.mp4"
         broken.write_bytes(b"no video")
@@ -221,6 +226,10 @@ class TestSearch:
         expected = sorted(["v1", "v3"], key=lambda video: -own[2]["full"][0][int(video[1])])
         assert list(found["q0"]) == expected
         assert found["q1"] == found["q2"] == {}
+
+    def test_there_must_be_a_corpus(self, model, processor):
+        with pytest.raises(RuntimeError, match="call `index`"):
+            TCDSearch(model, processor).search(text_items(), top_k=1, encode_kwargs={})
 
     def test_two_of_a_kind_have_no_full_score(self, search, paths):
         with pytest.raises(ValueError, match="a text and a video"):

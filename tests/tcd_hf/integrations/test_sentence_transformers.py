@@ -262,7 +262,13 @@ class TestReranker:
     def test_has_the_shape_of_a_cross_encoder(self, processor, paths):
         theirs = inspect.signature(CrossEncoder.rank).parameters
         ours = inspect.signature(TCDReranker.rank).parameters
-        assert list(ours)[:5] == list(theirs)[:5] == ["self", "query", "documents", "top_k", "return_documents"]
+        places = [each for each in ours.values() if each.kind is not inspect.Parameter.KEYWORD_ONLY]
+        assert (
+            [each.name for each in places]
+            == list(ours)[:5]
+            == list(theirs)[:5]
+            == ["self", "query", "documents", "top_k", "return_documents"]
+        )
         assert all(ours[name].default == theirs[name].default for name in list(ours)[:5])
         reranker = TCDReranker(trained_model(), processor)
         ranked = reranker.rank(self.QUERY, paths, 2, True)
@@ -301,6 +307,12 @@ class TestReranker:
         ranked = TCDReranker(trained_model(), processor).rank(self.QUERY, [paths[1]] * 3)
         assert [each["corpus_id"] for each in ranked] == [0, 1, 2]
         assert len({each["score"] for each in ranked}) == 1
+
+    def test_one_video_is_no_list(self, processor, paths):
+        reranker = TCDReranker(trained_model(), processor)
+        for video in (paths[0], Path(paths[0]), Path(paths[0]).read_bytes(), {"video": paths[0]}):
+            with pytest.raises(TypeError, match="must be a list of videos"):
+                reranker.rank(self.QUERY, video)
 
     def test_what_is_wrong_is_named(self, processor, paths):
         reranker = TCDReranker(trained_model(), processor)

@@ -5,7 +5,8 @@ import torch
 from tcd_hf.modeling.calibration import CalibrationLoss
 from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.visualization import plot_calibration_cycle
-from tcd_hf.visualization.calibration import calibration_cycle
+from tcd_hf.visualization.calibration import Cycle, calibration_cycle
+from tcd_hf.visualization.style import GREEN
 from tests.tcd_hf.conftest import NUM_FRAMES, load_script, make_tiny_model, make_tiny_processor
 
 
@@ -25,6 +26,12 @@ class TestCycle:
         torch.testing.assert_close(cycle.there[:2], torch.tensor([[0.0, 1, 0], [1, 0, 0]]))
         torch.testing.assert_close(cycle.there[2], torch.tensor([0.5, 0.5, 0]))  # nothing resembles it
         torch.testing.assert_close(cycle.landings, torch.tensor([0, 1, 0.5]))  # between the two it is sent to
+
+    def test_soft_landings_are_not_where_a_frame_returns_to(self):
+        back = torch.tensor([[0.4, 0.3, 0.3], [0.2, 0.5, 0.3], [0.6, 0.2, 0.2]])
+        cycle = Cycle(torch.eye(3), back, back @ torch.arange(3.0))
+        assert cycle.nearest == [0, 1, 0] and cycle.num_home == 2
+        torch.testing.assert_close(cycle.landings, torch.tensor([0.9, 1.1, 0.6]))
 
     @pytest.mark.parametrize("temperature", [0.05, 0.5])
     def test_is_what_the_loss_walks(self, temperature):
@@ -79,6 +86,24 @@ class TestPlot:
         assert {"$v_{1}$", "$v_{4}$", "$o_{3}$", "$o_{4}$"} <= set(names)
         assert "$o_{1}$" not in names  # a window without text is no place to go
         assert figure.get_suptitle().startswith("shop.mp4: ")
+
+    def test_tells_where_each_frame_returns_to_and_lands(self, clips, code_reader, monkeypatch):
+        back = torch.tensor([[0.4, 0.1, 0.1, 0.4], [0.1, 0.1, 0.7, 0.1], [0, 0.1, 0.9, 0], [0.2, 0.2, 0.2, 0.4]])
+        cycle = Cycle(torch.eye(4)[[2, 2, 3, 3]], back, back @ torch.arange(4.0))
+        monkeypatch.setattr("tcd_hf.visualization.calibration.calibration_cycle", lambda *args: cycle)
+        figure = plot_calibration_cycle(make_tiny_model(), make_tiny_processor(code_reader), clips["shop.mp4"])
+        axes = figure.axes[1]
+        rows = {text.get_text(): text.get_position()[1] for text in axes.texts if text.get_position()[0] < -0.5}
+        noted = {
+            name: [text.get_text() for text in axes.texts if text.get_position()[1] == row][:NUM_FRAMES]
+            for name, row in rows.items()
+        }
+        assert noted["soft landing"] == ["2.5", "2.8", "2.9", "2.8"]  # the first returns to itself all the same
+        assert noted["returns to"] == ["$v_{1}$", "$v_{3}$", "$v_{3}$", "$v_{4}$"]
+        green = [line.get_xdata()[0] for line in axes.lines if line.get_markeredgecolor() == GREEN]
+        assert green == [0, 2, 3]
+        title = "shop.mp4: 3 of 4 frames return to themselves, mean squared distance of soft landings 1.1"
+        assert figure.get_suptitle().replace("\n", " ") == title
 
     def test_a_clip_without_text_has_no_cycle(self, clips, code_reader):
         with pytest.raises(ValueError, match=r"two windows with text or more, sea\.mp4 has 0"):

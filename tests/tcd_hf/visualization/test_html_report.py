@@ -8,6 +8,7 @@ from PIL import Image
 
 from tcd_hf.index.hits import Hit
 from tcd_hf.visualization import write_html_report
+from tcd_hf.visualization.clock import clock
 from tests.clips import coded_frames, write_clip
 
 BOX = {"text": "<b>SALE</b>", "start": 1.0, "end": 2.0, "box": [0.1, 0.5, 0.4, 0.6], "time": 1.5}
@@ -59,10 +60,13 @@ def test_a_row_shows_picture_time_scores_and_words(tmp_path, clip):
     red, green, blue = picture.getpixel((120, 180))  # the upper edge of the box at half the height
     assert red > 150 and green > 150 and blue < 130
     words = re.sub(r"\s+", " ", page.text)
-    for part in ("My search", "a sale", "a&b <i>.mp4", "1.0 to 2.0 s", "<b>SALE</b>"):
+    for part in ("My search", "a sale", "a&b <i>.mp4", "0:01.0 to 0:02.0", "<b>SALE</b>"):
         assert part in words
-    scores = re.findall(r"(score|video|ocr|hybrid|lexical) (-?\d\.\d{3})", words)
-    assert dict(scores) == {"score": "0.610", "video": "-0.200", "ocr": "0.987", "hybrid": "0.500", "lexical": "0.250"}
+    scores = re.findall(r"(score|picture|text|both|spelling) (-?\d\.\d{3})", words)
+    expected = {"score": "0.610", "picture": "-0.200", "text": "0.987", "both": "0.500", "spelling": "0.250"}
+    assert dict(scores) == expected
+    fields = [span["title"] for span in page.all("span") if "title" in span]
+    assert fields == ["score", "text_video", "text_ocr", "text_hybrid", "lexical"]
     widths = [span["style"] for span in page.all("span") if "style" in span]
     assert widths == ["width: 61%", "width: 0%", "width: 99%", "width: 50%", "width: 25%"]
 
@@ -98,7 +102,20 @@ def test_no_hit_and_a_model_that_does_not_read(tmp_path, clip):
     bare = hit(clip, text_ocr=None, text_hybrid=None, evidence=[], boxes=[])
     page = written(tmp_path, [("nothing", []), ("something", [bare])])
     assert page.text.count("No video matches.") == 1
-    assert re.findall(r"(\w+)\s+-?\d\.\d{3}", page.text) == ["score", "video", "lexical"]
+    assert re.findall(r"(\w+)\s+-?\d\.\d{3}", page.text) == ["score", "picture", "spelling"]
+
+
+def test_times_are_those_of_a_player():
+    assert [clock(seconds) for seconds in (0, 2.54, 59.96, 65.3, 3725.31)] == [
+        *("0:00.0", "0:02.5", "1:00.0", "1:05.3", "1:02:05.3")
+    ]
+
+
+def test_hits_need_their_queries(tmp_path, clip):
+    for results in ([hit(clip)], [[hit(clip), hit(clip)]], ("a", [hit(clip)])):  # of one query, of two, no list
+        with pytest.raises(TypeError, match=r"pairs of a query and its hits.*zip\(queries"):
+            write_html_report(tmp_path / "report.html", results)
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_a_name_that_is_no_text(tmp_path):

@@ -65,6 +65,15 @@ class TestPlot:
     def test_without_validation(self, tmp_path):
         assert len(plot_training(write_log(tmp_path / "log.jsonl", validation=False)).axes) == 1
 
+    @pytest.mark.parametrize(("last", "scale"), [(0.5, "log"), (0.0, "linear"), (-0.5, "linear")])
+    def test_a_loss_that_has_no_logarithm_is_drawn_too(self, tmp_path, last, scale):
+        lines = [{"step": step, "loss": loss} for step, loss in enumerate((2.0, 1.0, last), start=1)]
+        (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (losses,) = plot_training(tmp_path / "log.jsonl").axes
+        assert losses.get_yscale() == scale
+        low, high = losses.get_ylim()
+        assert low <= last and high >= 2
+
     def test_nothing_to_draw(self, tmp_path):
         (tmp_path / "log.jsonl").write_text("")
         with pytest.raises(ValueError, match="tells of no loss"):

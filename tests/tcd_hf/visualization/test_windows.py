@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.visualization import plot_window_similarity
-from tcd_hf.visualization.film_strip import read_clip
+from tcd_hf.visualization.film_strip import Clip, read_clip
 from tcd_hf.visualization.windows import window_similarities
 from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 
@@ -56,6 +57,22 @@ class TestPlot:
         assert np.isnan(windows.get_ydata()).all()
         (shade,) = figure.axes[1].patches
         assert shade.get_x() + 0.5 == frames.get_ydata().argmax()
+
+    @pytest.mark.parametrize("query", ["TESCO express", "a sign that says TESCO express " * 5, "x" * 400])
+    @pytest.mark.parametrize("spread", [1.0, 0.002])  # the smaller, the longer the numbers at the axis
+    def test_nothing_is_cut_off(self, makers, monkeypatch, query, spread):
+        captions = [WindowCaption(float(start), start + 1.0, "OPEN") for start in range(8)]
+        clip = Clip("clip.mp4", [np.zeros((48, 64, 3), np.uint8)] * 8, captions, None)
+        cosines = np.linspace(-spread, spread, 8), np.linspace(spread, 0, 8)
+        monkeypatch.setattr("tcd_hf.visualization.windows.read_clip", lambda *args: clip)
+        monkeypatch.setattr("tcd_hf.visualization.windows.window_similarities", lambda *args: cosines)
+        figure = plot_window_similarity(*makers, query, "clip.mp4")
+        width, height = figure.get_size_inches()
+        box = figure.get_tightbbox()  # inches
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+        title, times = figure._suptitle.get_window_extent(), figure.axes[2].texts[0].get_window_extent()
+        assert title.y0 > times.y1
+        assert figure.get_suptitle().endswith("..." if len(query) == 400 else "clip.mp4")
 
     def test_an_empty_query(self, makers, clips):
         with pytest.raises(ValueError, match="empty"):
