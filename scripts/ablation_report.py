@@ -99,8 +99,9 @@ def to_markdown(summary: dict) -> str:
     parts = [
         "# Ablation",
         f"Synthetic world, seed {settings['world']}: {clips['test']} test clips, each query against all of them. "
-        f"{settings['steps']} steps on {clips['train']} clips for every row. The towers of the checkpoint (weights "
-        f"`{settings['model']}`) stay as they are; what is trained are both projections and everything after them. "
+        f"{settings['steps']} steps on {clips['train']} clips for every row. The towers of the checkpoint, its fusion "
+        f"untrained (weights `{settings['model']}`) stay as they are; what is trained are both projections and "
+        "everything after them. "
         "Text to video, in per cent: R@1 / R@10, mean ± standard deviation over seeds (R@1). *Binding*: temporal "
         "queries that score higher with their clip than with the one that shows the same two at other times "
         "(chance is 50).",

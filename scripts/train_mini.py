@@ -212,7 +212,7 @@ def save_checkpoint(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]
     save_mini(*build_mini(model, tokenizer), output)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini.yaml")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-text")
@@ -236,7 +236,8 @@ def main(arguments: list[str] | None = None) -> None:
     phases.warm_up(**config["warm_up"])
     phases.train(**config["train"])
     save_checkpoint(model, tokenizer, texts[:2000], options.output)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -3,8 +3,8 @@
     python scripts/train_mini_fusion.py --model build/mini-image      # 25 minutes on a CPU core, no network
 
 The towers, of `scripts/train_mini_image.py`, stay as they are and run over everything once, and so does the projection
-of texts, which would forget spelling; what is trained is the projection of frames and all that comes after. A batch
-holds (ours):
+of texts, which would forget spelling; what is trained is the projection of frames, the logit scale and all that comes
+after. A batch holds (ours):
 
 - clips of the synthetic world with their hard negatives, for what frames and texts say together. Of some whose query
   asks for a text alone, the frames are exchanged for unknown ones (`unknown_frames`);
@@ -13,14 +13,17 @@ holds (ours):
 
 The weights are then averaged with the neutral ones they started from, which keeps more of what the start could do
 outside of this world (Wortsman et al., *Robust fine-tuning of zero-shot models*, 2022), in even shares, as that paper
-advises where nothing better is known. The log has R@1 on two validation sets: clips of the world, and text pairs with
-held-out words over real photographs.
+advises where nothing better is known; the model card shows what other shares do. The log has R@1 on two validation
+sets: clips of the world, and text pairs with held-out words over real photographs.
 
 Needs the extras `[train-mini]` and `[synthetic]`.
 """
 
 import argparse
+import hashlib
+import json
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import yaml
-from ablation_features import BLOCK, Features, encode_split
+from ablation_features import BLOCK, Features, encode_split, fingerprint
 from ablation_rows import BASE, USUAL
 from ablation_training import Recipe, batches, kinds_of, report
 from mini_backbone import save_mini
@@ -38,7 +41,6 @@ from train_mini import Log
 from unknown_frames import noise_picture, photograph, wandering_video
 
 from tcd_hf import TCDModel, compute_retrieval_metrics
-from tcd_hf.checkpoints import MINI
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.evaluation.metrics import retrieval_ranks
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler
@@ -112,11 +114,19 @@ def encode(folder: Path, config: dict, cache: Path) -> dict[str, Material]:
             encode_split(folder, split, config["clips"][split], world, processes=1, readings=[USUAL])
         if not others.exists():
             towers = towers or Towers(folder)
-            save_file(encode_others(towers, split, config), others)
+            unfinished = others.with_suffix(".unfinished")
+            save_file(encode_others(towers, split, config), unfinished)
+            unfinished.rename(others)
     return {
         split: Material(Features.load(cache / f"{split}.safetensors"), load_file(cache / f"{split}-others.safetensors"))
         for split in SPLITS
     }
+
+
+def made_of(folder: Path, config: dict) -> str:
+    """A name for what the towers of a checkpoint say of this material: none other has it."""
+    material = {name: config[name] for name in ("seed", "clips", "text_pairs", "unknown_videos")}
+    return hashlib.sha256(json.dumps([fingerprint(folder), material]).encode()).hexdigest()[:16]
 
 
 def encode_others(towers: Towers, split: str, config: dict) -> dict[str, torch.Tensor]:
@@ -195,10 +205,13 @@ def train(model: TCDModel, material: dict[str, Material], config: dict, log: Log
 
 
 def copy_weights(model: TCDModel) -> dict[str, torch.Tensor]:
+    """The weights as they are now, by name."""
     return {name: weight.clone() for name, weight in model.state_dict().items()}
 
 
-def weighted_mean(start: dict[str, torch.Tensor], trained: dict[str, torch.Tensor], share: float):
+def weighted_mean(
+    start: dict[str, torch.Tensor], trained: dict[str, torch.Tensor], share: float
+) -> dict[str, torch.Tensor]:
     """Weights by name: `share` of the trained ones, the rest of those at the start; whole numbers are the same."""
     return {
         name: torch.lerp(start[name], weight, share) if weight.is_floating_point() else weight
@@ -210,19 +223,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini_fusion.yaml")
     parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini_image.py wrote")
-    parser.add_argument("--output", type=Path, default=MINI, help="by default in the package")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini")
     parser.add_argument(
         "--cache", type=Path, default=ROOT / "build" / "mini-fusion", help="folder of what the towers said"
     )
     options = parser.parse_args(arguments)
+    if not (options.model / "model.safetensors").is_file():
+        parser.error(f"--model: there is no model.safetensors in {options.model}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
     torch.set_num_threads(config["threads"])
     torch.manual_seed(config["seed"])
-    material = encode(options.model, config, options.cache)
+    material = encode(options.model, config, options.cache / made_of(options.model, config))
     towers = Towers(options.model)
     model = TCDModel.from_backbone(towers.model.backbone, **BASE, num_frames=towers.num_frames).eval()
     log = Log(options.output / "training_log_fusion.jsonl")
+    for earlier in options.model.glob("training_log_*.jsonl"):
+        if earlier.name != "training_log_fusion.jsonl":
+            shutil.copy(earlier, options.output)
     log(phase="start", **validate(model, material["validation"], config["seed"]))
     start = copy_weights(model)
     train(model, material, config, log)

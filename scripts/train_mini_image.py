@@ -235,6 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini.py wrote")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-image")
     options = parser.parse_args(arguments)
+    if not (options.model / "model.safetensors").is_file():
+        parser.error(f"--model: there is no model.safetensors in {options.model}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
     torch.set_num_threads(config["threads"])

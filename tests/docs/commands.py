@@ -34,8 +34,6 @@ NOT_RUN = {
     r"pytest": "runs this very test",
     r"tcd-hf .*--engine ray": "starts a cluster: tests/tcd_hf/test_ray.py",
     r"tcd-hf .*(s3|gs|az)://": "needs an object store",
-    r"tcd-hf .*--model (runs|my)": "a model of the reader's",
-    r"tcd-hf serve .*--host": "listens to other machines",
     r"python scripts/prepare.py .*--dataset": "needs the data set: tests/tcd_hf/test_prepare_script.py",
     r"accelerate launch .*configs/tcd_textvr.yaml": "needs the data set: tests/tcd_hf/test_train_script.py",
     r"accelerate launch .*--multi_gpu": "starts processes: tests/tcd_hf/test_train_script.py",

@@ -1,11 +1,13 @@
 """The harness itself: what it takes for a block, a command, and equal output."""
 
+import re
+
 import pytest
 
 from tests.docs import commands
 from tests.docs.commands import parse_command, why_not_run
 from tests.docs.output import find_difference, refresh, same_line
-from tests.docs.pages import Block, Command, read_blocks, split_commands, split_statements
+from tests.docs.pages import PAGES, Block, Command, read_blocks, split_commands, split_statements
 
 
 def test_blocks_know_their_line_and_what_they_print(tmp_path):
@@ -82,8 +84,16 @@ def test_commands_that_cannot_be_are_refused(line):
         parse_command(command)
 
 
+def commands_of_all_pages() -> list[Command]:
+    blocks = [block for page in PAGES for block in read_blocks(page) if block.language == "bash"]
+    return [command for block in blocks for command in split_commands(block.text)]
+
+
 def test_what_is_not_run_has_a_reason():
     assert why_not_run(Command(("python", "scripts/prepare.py", "--videofolder", "mine"))) is None
     assert "publishes" in why_not_run(Command(("python", "scripts/push_to_hub.py", "a", "--repo-id", "a/b")))
     assert why_not_run(Command(("python", "scripts/push_to_hub.py", "a", "--dry-run", "b"))) is None
     assert all(commands.NOT_RUN.values())
+    lines = [" ".join(command.words) for command in commands_of_all_pages()]
+    unused = [pattern for pattern in commands.NOT_RUN if not any(re.match(pattern, line) for line in lines)]
+    assert not unused

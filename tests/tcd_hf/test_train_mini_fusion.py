@@ -139,8 +139,7 @@ class TestUnknownFrames:
 
 
 def test_weighted_mean(script):
-    start, trained = {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)}, {"w": torch.tensor([4.0, 2.0]), "n": 3}
-    trained["n"] = torch.tensor(3)
+    start, trained = ({"w": torch.tensor(weights), "n": torch.tensor(3)} for weights in ([0.0, 2.0], [4.0, 2.0]))
     mean = script.weighted_mean(start, trained, 0.25)
     assert mean["w"].tolist() == [1, 2] and mean["n"].item() == 3
 
@@ -163,6 +162,15 @@ def test_small_run(script, tmp_path):
     log = [json.loads(line) for line in (made / "training_log_fusion.jsonl").read_text().splitlines()]
     assert [entry["phase"] for entry in log] == ["start", "fusion", "fusion", "mean"]
     assert [entry["step"] for entry in log[1:3]] == [2, 3]
-    assert script.main([*arguments, "--output", str(tmp_path / "again")]) == 0  # from what the towers said before
-    again = AutoModel.from_pretrained(tmp_path / "again", dtype=torch.float32).state_dict()
-    assert all(torch.equal(after[name], again[name]) for name in after)
+    for step in ("text", "image"):
+        name = f"training_log_{step}.jsonl"
+        assert (made / name).read_text() == (MINI / name).read_text()
+
+    config.write_text(yaml.safe_dump({**CONFIG, "share": 0.0}), encoding="utf-8")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
+    assert script.main([*arguments, "--output", str(tmp_path / "start")]) == 0  # from what the towers said before
+    assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
+    start = AutoModel.from_pretrained(tmp_path / "start", dtype=torch.float32).state_dict()
+    assert not start["co_attention.ocr_attention.out_proj.weight"].any()
+    assert torch.equal(start["backbone.visual_projection.weight"], before["backbone.visual_projection.weight"])
+    assert script.made_of(MINI, {**CONFIG, "seed": 1}) != script.made_of(MINI, CONFIG)
