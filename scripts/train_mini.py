@@ -15,6 +15,7 @@ import copy
 import json
 import logging
 import random
+import shutil
 import time
 from functools import partial
 from importlib import metadata
@@ -58,6 +59,14 @@ class Log:
         self.file.write(line + "\n")
         self.file.flush()
         logger.info(line)
+
+
+def copy_logs(source: Path, output: Path, *steps: str) -> None:
+    """Copies the logs of the steps before, where `source` has them: they belong to the checkpoint as its own log."""
+    for step in steps:
+        log = source / f"training_log_{step}.jsonl"
+        if log.exists() and not output.samefile(source):
+            shutil.copy(log, output)
 
 
 # loss and validation -------------------------------------------------------------------------------------------------

@@ -20,10 +20,7 @@ Needs the extras `[train-mini]` and `[synthetic]`.
 """
 
 import argparse
-import hashlib
-import json
 import logging
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -37,12 +34,13 @@ from ablation_training import Recipe, batches, kinds_of, report
 from mini_backbone import save_mini
 from safetensors.torch import load_file, save_file
 from tower_features import Towers, embed
-from train_mini import Log
+from train_mini import Log, copy_logs
 from unknown_frames import noise_picture, photograph, wandering_video
 
 from tcd_hf import TCDModel, compute_retrieval_metrics
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.evaluation.metrics import retrieval_ranks
+from tcd_hf.index.fingerprints import fingerprint as settings_fingerprint
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,7 +124,7 @@ def encode(folder: Path, config: dict, cache: Path) -> dict[str, Material]:
 def made_of(folder: Path, config: dict) -> str:
     """A name for what the towers of a checkpoint say of this material: none other has it."""
     material = {name: config[name] for name in ("seed", "clips", "text_pairs", "unknown_videos")}
-    return hashlib.sha256(json.dumps([fingerprint(folder), material]).encode()).hexdigest()[:16]
+    return settings_fingerprint({"model": fingerprint(folder), **material})
 
 
 def encode_others(towers: Towers, split: str, config: dict) -> dict[str, torch.Tensor]:
@@ -238,9 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     towers = Towers(options.model)
     model = TCDModel.from_backbone(towers.model.backbone, **BASE, num_frames=towers.num_frames).eval()
     log = Log(options.output / "training_log_fusion.jsonl")
-    for earlier in options.model.glob("training_log_*.jsonl"):
-        if earlier.name != "training_log_fusion.jsonl":
-            shutil.copy(earlier, options.output)
+    copy_logs(options.model, options.output, "text", "image")
     log(phase="start", **validate(model, material["validation"], config["seed"]))
     start = copy_weights(model)
     train(model, material, config, log)

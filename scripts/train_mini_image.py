@@ -27,7 +27,7 @@ import yaml
 from mini_backbone import build_mini, save_mini
 from torch import nn
 from torch.nn.functional import cross_entropy, log_softmax, normalize
-from train_mini import Log
+from train_mini import Log, copy_logs
 from transformers import (
     CLIPTokenizer,
     ConvNextConfig,
@@ -242,6 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(config["threads"])
     torch.manual_seed(config["seed"])
     rng, log = random.Random(config["seed"]), Log(options.output / "training_log_image.jsonl")
+    copy_logs(options.model, options.output, "text")
 
     texts = TCDModel.from_pretrained(options.model, dtype=torch.float32).backbone
     tokenizer = TCDProcessor.from_pretrained(options.model).tokenizer

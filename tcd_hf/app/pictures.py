@@ -1,14 +1,13 @@
 """Pictures of clips as JPEG: a thumbnail of every window, kept on disk, and the frame that shows the matching text."""
 
 import io
-import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcd_hf.app.library import Clip, ClipError, Library
+from tcd_hf.index.files import write_whole
 from tcd_hf.index.hits import Hit, evidence_boxes, matching_texts
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -78,7 +77,9 @@ class Thumbnails:
         try:
             with decoding, open_video(clip.path, num_threads=1) as video:
                 for place, frame in zip(places, video.iter_frames_at(times, max_side=THUMBNAIL_SIDE), strict=True):
-                    _write(self._file(clip, place), _jpeg(Image.fromarray(frame)))
+                    file = self._file(clip, place)
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(file, _jpeg(Image.fromarray(frame)))
         except VideoReadError as error:
             raise ClipError(str(error)) from error
 
@@ -119,12 +120,3 @@ def _jpeg(picture: "Image.Image") -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
-
-
-def _write(file: Path, content: bytes) -> None:
-    """A file that is there whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-    os.replace(temporary, file)

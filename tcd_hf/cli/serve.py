@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from tcd_hf.app.server import DEFAULT_MAX_UPLOADS, DEFAULT_UPLOAD_MB
 from tcd_hf.cli.common import CacheDirOption, ModelOption, OcrEngineOption, open_index, reports_errors, stdout
 
 __all__ = ["serve"]
@@ -20,8 +21,10 @@ def serve(
         Path | None,
         typer.Option(metavar="FOLDER", help="Allow uploads, and keep them in this folder."),
     ] = None,
-    max_upload_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one upload may have.")] = 500,
-    max_uploads: Annotated[int, typer.Option(min=1, help="Files that the folder of uploads may hold.")] = 200,
+    max_upload_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one upload may have.")] = DEFAULT_UPLOAD_MB,
+    max_uploads: Annotated[
+        int, typer.Option(min=1, help="Files that the folder of uploads may hold.")
+    ] = DEFAULT_MAX_UPLOADS,
     allow_add: Annotated[
         list[Path] | None,
         typer.Option(metavar="FOLDER", help="Allow adding videos that lie below this folder, by their paths."),

@@ -3,11 +3,11 @@
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tcd_hf.index.files import write_whole
 from tcd_hf.processing.window_ocr import WindowCaption
 
 __all__ = ["CacheError", "CaptionCache", "default_cache_dir", "writing_to"]
@@ -74,14 +74,7 @@ class CaptionCache:
         text = json.dumps([caption.to_dict() for caption in captions], ensure_ascii=False, separators=(",", ":"))
         with writing_to(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                os.replace(temporary, path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            write_whole(path, text.encode())
 
     def _path(self, content_hash: str, settings: str) -> Path:
         folder = self.folder / f"captions-{FORMAT_VERSION}" / content_hash[:2]

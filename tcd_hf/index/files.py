@@ -1,7 +1,8 @@
-"""The video files that are meant by paths, and what tells that a file has changed."""
+"""The video files that are meant by paths, what tells that a file has changed, and how a file is written."""
 
 import hashlib
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ __all__ = [
     "absolute_paths",
     "file_stamp",
     "find_videos",
+    "hash_bytes",
     "hash_file",
+    "write_whole",
 ]
 
 VIDEO_EXTENSIONS = frozenset(  # lower case
@@ -23,6 +26,7 @@ VIDEO_EXTENSIONS = frozenset(  # lower case
 
 SETTLING_NANOSECONDS = 2_000_000_000  # the coarsest clock of a common file system (FAT) ticks every two seconds
 HASH_CHUNK_BYTES = 1 << 20
+DIGEST_BYTES = 20
 
 
 class FileStamp(NamedTuple):
@@ -51,11 +55,28 @@ def file_stamp(path: str | os.PathLike) -> FileStamp:
 
 def hash_file(path: str | os.PathLike) -> str:
     """Hexadecimal BLAKE2b digest (20 bytes) of a file's content, read in pieces. Raises `OSError`."""
-    digest = hashlib.blake2b(digest_size=20)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with open(path, "rb") as file:
         while chunk := file.read(HASH_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def hash_bytes(content: bytes) -> str:
+    """What [`hash_file`] gives for a file with this content."""
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Writes a file that is there whole or not at all, in the place of one that is there. Its folder must be there."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def absolute_path(path: str | os.PathLike) -> str:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -15,6 +14,7 @@ from urllib.request import url2pathname
 
 import pyarrow as pa
 
+from tcd_hf.index.files import write_whole
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.recall import COARSE_COLUMN, TEXT_COLUMN, create_coarse_index, create_text_index
 from tcd_hf.index.schema import IndexMetadata, IndexMismatchError
@@ -229,11 +229,8 @@ class IndexStorage:
                 errors.pop(path, None)
         if errors == before:
             return
-        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=f".{ERRORS_FILE}-")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            for path, cause in errors.items():
-                stream.write(json.dumps({"path": path, "cause": cause}) + "\n")
-        os.replace(temporary, file)
+        lines = (json.dumps({"path": path, "cause": cause}) + "\n" for path, cause in errors.items())
+        write_whole(file, "".join(lines).encode())
 
     def read_errors(self) -> dict[str, str]:
         """The causes in `errors.jsonl`, by path."""

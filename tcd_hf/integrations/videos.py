@@ -1,6 +1,5 @@
 """Videos as other libraries hand them over, and their features one video at a time."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 
 from tcd_hf.index.cache import CaptionCache
-from tcd_hf.index.files import hash_file
+from tcd_hf.index.files import hash_bytes, hash_file
 from tcd_hf.index.fingerprints import caption_fingerprint
 from tcd_hf.index.hits import Hit
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
@@ -41,7 +40,7 @@ def process_video(processor: TCDProcessor, video: Any) -> dict[str, torch.Tensor
     if not is_file and not isinstance(video, bytes):
         return dict(processor(videos=[video], fps=fps))
     cache, settings = CaptionCache(), caption_fingerprint(processor.captioner)
-    content_hash = hash_file(video) if is_file else hashlib.blake2b(video, digest_size=20).hexdigest()  # the same
+    content_hash = hash_file(video) if is_file else hash_bytes(video)
     captions = cache.load(content_hash, settings)
     frames, read = processor.read_video(video, with_captions=captions is None)
     if captions is None:
