@@ -9,17 +9,17 @@ from tcd_hf.index.hits import Hit, matching_texts
 from tcd_hf.index.schema import video_id
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.visualization.clock import clock
+from tcd_hf.visualization.html_report import WORDS
 
 __all__ = ["render_clip", "render_examples", "render_hits", "render_message"]
 
 NO_TEXT = "no text was read in this clip"
-# Field of a hit, what it is called on the page, what that means.
-PARTS = (
-    ("text_video", "picture", "cosine of the query and what is seen"),
-    ("text_ocr", "text", "cosine of the query and the meaning of what is read"),
-    ("text_hybrid", "both", "cosine of the query and the clue distilled from both"),
-    ("lexical", "spelling", "share of the query's spelling in what is read"),
-)
+MEANINGS = {  # of the fields of a hit that have a bar
+    "text_video": "cosine of the query and what is seen",
+    "text_ocr": "cosine of the query and the meaning of what is read",
+    "text_hybrid": "cosine of the query and the clue distilled from both",
+    "lexical": "share of the query's spelling in what is read",
+}
 LEGEND = (
     '<p class="legend" aria-hidden="true"><span class="match">matching text</span> '
     '<span class="text">other text</span> <span>no text</span></p>'
@@ -55,8 +55,8 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
     thumbnail = _link("thumbnail", clip, t=f"{middle:.3f}")
     data = _attributes(clip=_link("clip", clip, query=query, start=f"{hit.start:.3f}"))
     bars = "".join(
-        _render_no_text(name) if name == "text_ocr" and not clip.has_text else _render_bar(name, label, meaning, value)
-        for name, label, meaning in PARTS
+        _render_no_text(name) if name == "text_ocr" and not clip.has_text else _render_bar(name, meaning, value)
+        for name, meaning in MEANINGS.items()
         if (value := getattr(hit, name)) is not None
     )
     words = "".join(f"<mark>{escape(text)}</mark>" for text in hit.evidence[:3])
@@ -73,10 +73,10 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
     )
 
 
-def _render_bar(name: str, label: str, meaning: str, value: float) -> str:
+def _render_bar(name: str, meaning: str, value: float) -> str:
     width = 100 * min(max(value, 0), 1)
     return (
-        f'<span class="bar {name}" title="{name} {value:.3f}: {meaning}"><span class="label">{label}</span>'
+        f'<span class="bar {name}" title="{name} {value:.3f}: {meaning}"><span class="label">{WORDS[name]}</span>'
         f'<span class="track"><span class="value" style="width:{width:.1f}%"></span></span>'
         f'<span class="number">{round(value, 2) + 0.0:.2f}</span></span>'
     )

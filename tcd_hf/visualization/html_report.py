@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from tcd_hf.index.hits import Hit
 
-__all__ = ["write_html_report"]
+__all__ = ["WORDS", "write_html_report"]
 
 THUMBNAIL_SIDE = 480  # pixels
 JPEG_QUALITY = 80
-# What the fields of a hit are called on the page, as on that of `tcd-hf serve`.
+# What the fields of a hit are called on the page, and on that of `tcd-hf serve`.
 WORDS = {"score": "score", "text_video": "picture", "text_ocr": "text", "text_hybrid": "both", "lexical": "spelling"}
 
 
