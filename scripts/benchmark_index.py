@@ -113,13 +113,14 @@ class Clock:
 @contextmanager
 def measured_steps(engine) -> Iterator[Clock]:
     """Times the functions of the index that make up each step."""
-    from tcd_hf.index import ingest, reading
+    from tcd_hf.index import ingest
     from tcd_hf.index.storage import IndexStorage
     from tcd_hf.processing.processing_tcd import TCDProcessor
+    from tcd_hf.reading import video_reader
 
     writing = ("append", "upsert", "maintain", "save_statistics", "update_errors")
     steps = {
-        "decode": [(TCDProcessor, "read_video"), (reading, "open_video")],
+        "decode": [(TCDProcessor, "read_video"), (video_reader, "open_video")],
         "OCR": [(type(engine), "__call__")],
         "encode": [(TCDProcessor, "__call__"), (ingest, "compute_features")],
         "write": [(ingest, "rows_from"), *((IndexStorage, name) for name in writing)],
@@ -211,7 +212,7 @@ def make_index(args: argparse.Namespace, folder: Path):
 
 
 def find_clips(data: Path) -> list[str]:
-    from tcd_hf.index.files import find_videos
+    from tcd_hf.reading.files import find_videos
 
     return find_videos([data])
 

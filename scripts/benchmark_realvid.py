@@ -44,9 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     from benchmark_ocr import TimedEngine, measure  # beside this script
 
     from tcd_hf.cli.common import load
-    from tcd_hf.index.files import find_videos
     from tcd_hf.index.video_index import VideoIndex
     from tcd_hf.processing.ocr_engines import get_engine
+    from tcd_hf.reading.files import find_videos
 
     model, processor = load(args.model)
     timed = TimedEngine(get_engine(processor.ocr_engine, **(processor.ocr_options or {})), args.readings)

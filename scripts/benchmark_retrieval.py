@@ -43,13 +43,13 @@ from tcd_hf.index.schema import (
     COARSE_COLUMN,
     FEATURES_COLUMN,
     IndexMetadata,
-    VideoRecord,
     features_from,
     rows_from,
     table_schema,
 )
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.video_reader import VideoRecord
 
 NUM_FRAMES = 12
 VIDEOS_PER_CENTRE = 20

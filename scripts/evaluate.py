@@ -16,7 +16,7 @@ from tcd_hf.cli.common import load
 from tcd_hf.evaluation.evaluate_model import MODES, curves_by_query_type, evaluate_model, query_types_of
 from tcd_hf.evaluation.rank_plot import plot_ranks
 from tcd_hf.evaluation.report import to_markdown, write_results
-from tcd_hf.index.fingerprints import model_fingerprint, model_name
+from tcd_hf.reading.fingerprints import model_fingerprint, model_name
 
 
 def main(argv: list[str] | None = None) -> int:

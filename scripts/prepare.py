@@ -32,8 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s")
 
     from tcd_hf.data.preparation import join_shards
-    from tcd_hf.index.cache import CacheError
     from tcd_hf.processing.ocr_engines import OCREngineError
+    from tcd_hf.reading.cache import CacheError
 
     started = time.monotonic()
     try:

@@ -40,7 +40,7 @@ from unknown_frames import noise_picture, photograph, wandering_video
 from tcd_hf import TCDModel, compute_retrieval_metrics
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.evaluation.metrics import retrieval_ranks
-from tcd_hf.index.fingerprints import fingerprint as settings_fingerprint
+from tcd_hf.reading.fingerprints import fingerprint as settings_fingerprint
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tcd_hf.index.files import file_stamp, hash_file
 from tcd_hf.index.schema import captions_from
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.files import file_stamp, hash_file
 
 if TYPE_CHECKING:
     from tcd_hf.index.hits import Hit

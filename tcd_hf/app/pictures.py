@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcd_hf.app.library import Clip, ClipError, Library
-from tcd_hf.index.files import write_whole
 from tcd_hf.index.hits import Hit, evidence_boxes, matching_texts
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.files import write_whole
 
 if TYPE_CHECKING:
     from PIL import Image

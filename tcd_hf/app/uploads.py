@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tcd_hf.index.files import VIDEO_EXTENSIONS, find_videos
+from tcd_hf.reading.files import VIDEO_EXTENSIONS, find_videos
 
 __all__ = ["UploadError", "UploadFolder", "videos_under"]
 

@@ -16,8 +16,8 @@ from rich.markup import escape
 
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
-    from tcd_hf.index.reading import SkippedVideo
     from tcd_hf.index.storage import IndexStorage
+    from tcd_hf.reading.video_reader import SkippedVideo
 
 __all__ = [
     "CacheDirOption",

@@ -23,7 +23,7 @@ from tcd_hf.cli.common import (
     reports_errors,
     stdout,
 )
-from tcd_hf.index.files import find_videos
+from tcd_hf.reading.files import find_videos
 
 if TYPE_CHECKING:
     from tcd_hf import VideoIndex

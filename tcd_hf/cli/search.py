@@ -27,7 +27,7 @@ from tcd_hf.cli.common import (
     reports_errors,
     stdout,
 )
-from tcd_hf.index.files import VIDEO_EXTENSIONS, absolute_path, find_videos
+from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, find_videos
 
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
@@ -164,9 +164,9 @@ def _index_in_cache(
 ) -> "VideoIndex":
     """The index in the cache folder of `roots`, brought up to date with the videos found there."""
     from tcd_hf import VideoIndex
-    from tcd_hf.index.cache import default_cache_dir, writing_to
-    from tcd_hf.index.fingerprints import all_fingerprints, fingerprint
     from tcd_hf.index.schema import SCHEMA_VERSION
+    from tcd_hf.reading.cache import default_cache_dir, writing_to
+    from tcd_hf.reading.fingerprints import all_fingerprints, fingerprint
 
     name = fingerprint(
         {

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from datasets import Dataset, Features, Value, concatenate_datasets, load_from_disk
 
-from tcd_hf.index.cache import CacheError, CaptionCache
-from tcd_hf.index.files import file_stamp, hash_file
-from tcd_hf.index.fingerprints import caption_fingerprint, fingerprint, frame_fingerprint
-from tcd_hf.index.reading import describe_error
 from tcd_hf.processing.ocr_engines import OCREngineError, default_num_threads
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.video_reading import open_video
+from tcd_hf.reading.cache import CacheError, CaptionCache
+from tcd_hf.reading.files import file_stamp, hash_file
+from tcd_hf.reading.fingerprints import caption_fingerprint, fingerprint, frame_fingerprint
+from tcd_hf.reading.video_reader import describe_error
 
 from .prepared_data import (
     JPEG,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict, Features, List, Value
 
-from tcd_hf.index.files import VIDEO_EXTENSIONS
+from tcd_hf.reading.files import VIDEO_EXTENSIONS
 
 from .annotation_formats import FORMATS, AnnotatedVideo, AnnotationFormat
 

@@ -9,13 +9,14 @@ from itertools import islice
 
 import pyarrow as pa
 
-from tcd_hf.index.files import file_stamp, hash_file
-from tcd_hf.index.reading import ReadVideo, SkippedVideo, VideoFile, VideoReader, compute_features, describe_error
+from tcd_hf.index.features import compute_features
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.schema import NonFiniteFeaturesError, rows_from, video_id
 from tcd_hf.index.storage import IndexStorage, sql_list
-from tcd_hf.index.worker_pool import choose_num_workers, read_videos
 from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.reading.files import file_stamp, hash_file
+from tcd_hf.reading.video_reader import ReadVideo, SkippedVideo, VideoFile, VideoReader, describe_error
+from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
 
 __all__ = ["AddReport", "Ingest"]
 

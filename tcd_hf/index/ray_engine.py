@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tcd_hf.index.files import FileStamp, absolute_paths
+from tcd_hf.index.features import compute_features
 from tcd_hf.index.ingest import AddReport, Ingest
-from tcd_hf.index.reading import SkippedVideo, VideoFile, VideoReader, compute_features
 from tcd_hf.index.schema import rows_from, video_id
 from tcd_hf.index.storage import sql_list
-from tcd_hf.index.worker_pool import read_videos
 from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.reading.files import FileStamp, absolute_paths
+from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, VideoReader
+from tcd_hf.reading.worker_pool import read_videos
 
 if TYPE_CHECKING:
     from lance import LanceDataset

@@ -14,13 +14,13 @@ import torch
 from tcd_hf.index.lexical import TERM_SCHEMA, term_columns
 from tcd_hf.modeling.outputs import TCDScoringTables, TCDVideoFeatures
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.video_reader import VideoRecord
 
 __all__ = [
     "SCHEMA_VERSION",
     "IndexMetadata",
     "IndexMismatchError",
     "NonFiniteFeaturesError",
-    "VideoRecord",
     "captions_from",
     "feature_tensors",
     "features_from",
@@ -163,29 +163,6 @@ class IndexMetadata:
             )
         shapes = {name: tuple(shape) for name, shape in values.pop("shapes").items()}
         return cls(**values, shapes=shapes)
-
-
-@dataclass(frozen=True)
-class VideoRecord:
-    """One video of an index, but for its features.
-
-    Attributes:
-        path (`str`): absolute, with forward slashes.
-        content_hash (`str`): of the file's content, see [`hash_file`].
-        size (`int`): of the file, bytes.
-        modified (`int`): when the file last changed, nanoseconds since 1970; 0 where that cannot be relied on.
-        duration (`float`): seconds.
-        fps (`float`): frames per second, on average.
-        captions (`list[WindowCaption]`): one per window.
-    """
-
-    path: str
-    content_hash: str
-    size: int
-    modified: int
-    duration: float
-    fps: float
-    captions: list[WindowCaption]
 
 
 def video_id(path: str) -> str:

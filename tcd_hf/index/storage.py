@@ -14,10 +14,10 @@ from urllib.request import url2pathname
 
 import pyarrow as pa
 
-from tcd_hf.index.files import write_whole
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.recall import COARSE_COLUMN, TEXT_COLUMN, create_coarse_index, create_text_index
 from tcd_hf.index.schema import IndexMetadata, IndexMismatchError
+from tcd_hf.reading.files import write_whole
 
 __all__ = ["IndexStorage"]
 

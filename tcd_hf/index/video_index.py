@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
-from tcd_hf.index.cache import CaptionCache
-from tcd_hf.index.files import absolute_path, absolute_paths
-from tcd_hf.index.fingerprints import (
-    all_fingerprints,
-    frame_fingerprint,
-    model_fingerprint,
-    model_name,
-    tokenizer_fingerprint,
-)
+from tcd_hf.index.features import compute_features
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.ingest import AddReport, Ingest
-from tcd_hf.index.reading import VideoReader, compute_features
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, table_schema, video_id
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.cache import CaptionCache
+from tcd_hf.reading.files import absolute_path, absolute_paths
+from tcd_hf.reading.fingerprints import (
+    all_fingerprints,
+    frame_fingerprint,
+    model_fingerprint,
+    model_name,
+    tokenizer_fingerprint,
+)
+from tcd_hf.reading.video_reader import VideoReader
 
 if TYPE_CHECKING:
     import datasets

@@ -21,10 +21,10 @@ try:
 except ImportError as error:
     raise ImportError("This needs mteb 2.26 or later, and Python 3.11: pip install 'tcd-hf[mteb]'") from error
 
-from tcd_hf.index.fingerprints import all_fingerprints, fingerprint, model_name
 from tcd_hf.integrations.videos import concatenate_features, embed_video
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.reading.fingerprints import all_fingerprints, fingerprint, model_name
 
 __all__ = ["TCDEncoder", "TCDSearch"]
 

@@ -22,12 +22,12 @@ except ImportError as error:
         "This needs sentence-transformers 6.2 or later: pip install 'tcd-hf[sentence-transformers]'"
     ) from error
 
-from tcd_hf.index.files import VIDEO_EXTENSIONS, FileStamp, absolute_path, file_stamp
 from tcd_hf.index.hits import Hit
 from tcd_hf.integrations.videos import concatenate_features, embed_video, process_video, unwrap
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.video_reading import VideoReadError
+from tcd_hf.reading.files import VIDEO_EXTENSIONS, FileStamp, absolute_path, file_stamp
 
 __all__ = ["TCDModule", "TCDReranker", "to_sentence_transformer"]
 

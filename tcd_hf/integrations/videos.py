@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from tcd_hf.index.cache import CaptionCache
-from tcd_hf.index.files import hash_bytes, hash_file
-from tcd_hf.index.fingerprints import caption_fingerprint
 from tcd_hf.index.hits import Hit
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.reading.cache import CaptionCache
+from tcd_hf.reading.files import hash_bytes, hash_file
+from tcd_hf.reading.fingerprints import caption_fingerprint
 
 __all__ = ["concatenate_features", "embed_video", "process_video"]
 

@@ -437,7 +437,7 @@ def test_doctr_without_its_package_says_how_to_install_it(clips, tmp_path, monke
 
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("tcd_hf.cli.search.load", load)
-    monkeypatch.setattr("tcd_hf.index.fingerprints.metadata.version", version)
+    monkeypatch.setattr("tcd_hf.reading.fingerprints.metadata.version", version)
     for module in ("doctr", "doctr.models"):
         monkeypatch.setitem(sys.modules, module, None)
     video = str(clips["sea.mp4"])

@@ -17,8 +17,8 @@ from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.evaluation.evaluate_model import MODES, curves_by_query_type, evaluate_model, query_types_of, rank
 from tcd_hf.evaluation.metrics import retrieval_ranks
 from tcd_hf.evaluation.report import ALL_QUERIES
-from tcd_hf.index.fingerprints import model_fingerprint
 from tcd_hf.model_card import read_results
+from tcd_hf.reading.fingerprints import model_fingerprint
 from tests.conftest import randomise_fusion
 from tests.tcd_hf.conftest import NUM_FRAMES, load_script, make_tiny_model, make_tiny_processor
 

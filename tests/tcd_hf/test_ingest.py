@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 import torch
 
-from tcd_hf.index import files as files_module
 from tcd_hf.index import ingest as ingest_module
-from tcd_hf.index.cache import CacheError
+from tcd_hf.index.features import _stacked, compute_features
 from tcd_hf.index.ingest import AddReport
-from tcd_hf.index.reading import _stacked, compute_features
 from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, feature_tensors
 from tcd_hf.index.storage import _count_terms
 from tcd_hf.index.video_index import VideoIndex
-from tcd_hf.index.worker_pool import choose_num_workers, read_videos
 from tcd_hf.processing.ocr_engines import OCREngineError
 from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.reading import files as files_module
+from tcd_hf.reading.cache import CacheError
+from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
 from tests.clips import coded_frame, write_clip
 from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
 

@@ -14,9 +14,10 @@ from tcd_hf.index.hits import fuse_scores
 from tcd_hf.index.lexical import LexicalScorer, LexicalStatistics
 from tcd_hf.index.recall import create_coarse_index, create_text_index, largest
 from tcd_hf.index.retrieval import Retriever
-from tcd_hf.index.schema import IndexMetadata, VideoRecord, rows_from, table_schema
+from tcd_hf.index.schema import IndexMetadata, rows_from, table_schema
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.video_reader import VideoRecord
 from tests.conftest import randomise_fusion
 from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 

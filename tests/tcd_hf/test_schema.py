@@ -9,7 +9,6 @@ import torch
 from tcd_hf.index.schema import (
     IndexMetadata,
     IndexMismatchError,
-    VideoRecord,
     captions_from,
     feature_tensors,
     features_from,
@@ -19,6 +18,7 @@ from tcd_hf.index.schema import (
 )
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.video_reader import VideoRecord
 
 DIM, NUM_FRAMES = 16, 4
 

@@ -15,7 +15,6 @@ import torch
 
 import tcd_hf
 from tcd_hf.index import storage as storage_module
-from tcd_hf.index.fingerprints import model_fingerprint
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.ingest import AddReport
 from tcd_hf.index.lexical import LexicalScorer
@@ -24,6 +23,7 @@ from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.video_index import IndexStats, VideoIndex
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.video_reading import VideoReadError
+from tcd_hf.reading.fingerprints import model_fingerprint
 from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
 
 ROOT = Path(__file__).parents[2]

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from tcd_hf.index.cache import CacheError, CaptionCache, default_cache_dir, writing_to
 from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
+from tcd_hf.reading.cache import CacheError, CaptionCache, default_cache_dir, writing_to
 
 KEY = hashlib.blake2b(b"video", digest_size=20).hexdigest()
 CAPTIONS = [
@@ -81,5 +81,5 @@ def test_errors_of_other_kinds_are_no_errors_of_the_cache(tmp_path):
 
 def test_entries_of_another_form_are_not_looked_at(tmp_path, monkeypatch):
     CaptionCache(tmp_path).save(KEY, "a", CAPTIONS)
-    monkeypatch.setattr("tcd_hf.index.cache.FORMAT_VERSION", 99)
+    monkeypatch.setattr("tcd_hf.reading.cache.FORMAT_VERSION", 99)
     assert CaptionCache(tmp_path).load(KEY, "a") is None

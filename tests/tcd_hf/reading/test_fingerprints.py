@@ -5,7 +5,11 @@ import torch
 from transformers import CLIPTextConfig
 
 from tcd_hf.checkpoints import MINI
-from tcd_hf.index.fingerprints import (
+from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.processing.ocr_engines import RapidOCREngine
+from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.window_ocr import WindowOCRCaptioner
+from tcd_hf.reading.fingerprints import (
     all_fingerprints,
     caption_fingerprint,
     fingerprint,
@@ -15,10 +19,6 @@ from tcd_hf.index.fingerprints import (
     model_name,
     tokenizer_fingerprint,
 )
-from tcd_hf.modeling.modeling_tcd import TCDModel
-from tcd_hf.processing.ocr_engines import RapidOCREngine
-from tcd_hf.processing.processing_tcd import TCDProcessor
-from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
 
 
@@ -155,5 +155,5 @@ def test_captions_do_not_depend_on_threads_nor_on_how_the_engine_is_given():
 
 def test_the_release_of_the_engine_counts(monkeypatch):
     before = fingerprint_of()
-    monkeypatch.setattr("tcd_hf.index.fingerprints.metadata.version", lambda package: "0.0")
+    monkeypatch.setattr("tcd_hf.reading.fingerprints.metadata.version", lambda package: "0.0")
     assert fingerprint_of() != before

@@ -1,21 +1,41 @@
-"""From video files to what the model takes, and from there to features: the two halves of the work on a video."""
+"""From video files to what the model takes: the one place where a video is opened for keeps."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from tcd_hf.index.cache import CacheError, CaptionCache
-from tcd_hf.index.files import FileStamp, file_stamp
-from tcd_hf.index.fingerprints import caption_fingerprint
-from tcd_hf.index.schema import VideoRecord
-from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.ocr_engines import OCREngineError, default_num_threads
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.video_reading import VideoReadError, open_video
+from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.cache import CacheError, CaptionCache
+from tcd_hf.reading.files import FileStamp, file_stamp
+from tcd_hf.reading.fingerprints import caption_fingerprint
 
-__all__ = ["ReadVideo", "SkippedVideo", "VideoFile", "VideoReader", "compute_features", "describe_error"]
+__all__ = ["ReadVideo", "SkippedVideo", "VideoFile", "VideoReader", "VideoRecord", "describe_error"]
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One video of an index, but for its features.
+
+    Attributes:
+        path (`str`): absolute, with forward slashes.
+        content_hash (`str`): of the file's content, see [`hash_file`].
+        size (`int`): of the file, bytes.
+        modified (`int`): when the file last changed, nanoseconds since 1970; 0 where that cannot be relied on.
+        duration (`float`): seconds.
+        fps (`float`): frames per second, on average.
+        captions (`list[WindowCaption]`): one per window.
+    """
+
+    path: str
+    content_hash: str
+    size: int
+    modified: int
+    duration: float
+    fps: float
+    captions: list[WindowCaption]
 
 
 @dataclass(frozen=True)
@@ -117,35 +137,3 @@ def describe_error(path: str, error: Exception) -> str:
     if isinstance(error, OSError):  # no such file, no rights, a failing disk
         return str(VideoReadError(path, f"it cannot be read ({error.strerror or error})", "Check the file"))
     return str(VideoReadError(path, f"reading it failed ({type(error).__name__}: {error})"))
-
-
-@torch.no_grad()
-def compute_features(
-    model: TCDModel, inputs: Sequence[dict[str, np.ndarray]], padding_side: str = "right"
-) -> TCDVideoFeatures:
-    """The features that an index stores of videos, with scoring tables where the model scores by them.
-
-    Tables are computed from the features as they are stored, in float16, so that the two fit.
-
-    Args:
-        model (`TCDModel`): in evaluation mode.
-        inputs (`list[dict[str, np.ndarray]]`): of single videos, see [`ReadVideo`].
-        padding_side (`"right"` or `"left"`, *optional*, defaults to `"right"`): of the tokenizer.
-    """
-    batch = {name: _stacked([video[name] for video in inputs], padding_side) for name in inputs[0]}
-    features = model.get_video_features(**{name: value.to(model.device) for name, value in batch.items()})
-    coarse = features.coarse_embeds.float()
-    features = features.map_videos(lambda rows: rows.half().float() if rows.is_floating_point() else rows)
-    features = TCDVideoFeatures(**{**features, "coarse_embeds": coarse})
-    return model.precompute(features) if model.config.text_condition == "after" else features
-
-
-def _stacked(arrays: Sequence[np.ndarray], padding_side: str) -> torch.Tensor:
-    """Arrays of single videos as a batch. Captions are padded to the longest; masks say what is padding."""
-    length = max(array.shape[-1] for array in arrays)
-
-    def padded(array: np.ndarray) -> np.ndarray:
-        missing = length - array.shape[-1]
-        return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing) if padding_side == "right" else (missing, 0)])
-
-    return torch.from_numpy(np.concatenate([padded(array) for array in arrays]))

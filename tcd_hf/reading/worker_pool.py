@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
-from tcd_hf.index.reading import ReadVideo, SkippedVideo, VideoFile, VideoReader, describe_error
+from tcd_hf.reading.video_reader import ReadVideo, SkippedVideo, VideoFile, VideoReader, describe_error
 
 __all__ = ["choose_num_workers", "read_videos"]
 

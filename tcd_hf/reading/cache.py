@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tcd_hf.index.files import write_whole
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.files import write_whole
 
 __all__ = ["CacheError", "CaptionCache", "default_cache_dir", "writing_to"]
 

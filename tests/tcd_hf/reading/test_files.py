@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from tcd_hf.index.files import find_videos, hash_file
+from tcd_hf.reading.files import find_videos, hash_file
 
 
 def touch(path):
@@ -46,6 +46,6 @@ def test_nothing_found_says_what_was_looked_for(tmp_path):
 
 
 def test_files_are_hashed_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("tcd_hf.index.files.HASH_CHUNK_BYTES", 3)
+    monkeypatch.setattr("tcd_hf.reading.files.HASH_CHUNK_BYTES", 3)
     (tmp_path / "v").write_bytes(b"0123456789")
     assert hash_file(tmp_path / "v") == hashlib.blake2b(b"0123456789", digest_size=20).hexdigest()

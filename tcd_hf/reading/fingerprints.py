@@ -13,11 +13,11 @@ import torch
 from transformers import PreTrainedConfig
 
 from tcd_hf.checkpoints import MINI
-from tcd_hf.index.files import absolute_path, hash_file
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.ocr_engines import DoctrEngine, RapidOCREngine, get_engine
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
+from tcd_hf.reading.files import absolute_path, hash_file
 
 __all__ = [
     "all_fingerprints",
