@@ -32,8 +32,10 @@ __all__ = [
 
 ENGINE_PACKAGES = {"rapidocr": "rapidocr", "doctr": "python-doctr"}  # their models come or change with the release
 FIRST_SETTINGS = frozenset(  # of a captioner: they have counted from the first release on
-    ["engine", "engine_options", "num_windows", "window_scale", "ocr_fps", "min_confidence", "min_text_height"]
-    + ["max_side", "reading_interval", "version"]
+    (
+        *("engine", "engine_options", "num_windows", "window_scale", "ocr_fps"),
+        *("min_confidence", "min_text_height", "max_side", "reading_interval", "version"),
+    )
 )
 INHERITED_FIELDS = {field.name for field in fields(PreTrainedConfig)}  # of files and outputs, not of the model
 

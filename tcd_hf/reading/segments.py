@@ -34,7 +34,7 @@ class Segment(NamedTuple):
 def cut_into_segments(
     duration: float, frame_times: Sequence[float] | np.ndarray, segment_seconds: float | None
 ) -> list[Segment]:
-    """Cuts a video into equal pieces. Those in which no frame begins are left out: there is nothing new in them to read.
+    """Cuts a video into equal pieces. Those in which no frame begins are left out: they show nothing new.
 
     So what a video costs follows the frames that are there, whatever its clock says.
 
