@@ -64,7 +64,7 @@ class ReadingProgress(NamedTuple):
     size: int
 
 
-# What reads and encodes files, of which there are no more than a number, and gives all that becomes of them to an ingest.
+# What reads and encodes files, at most so many, and gives all that becomes of them to an ingest.
 ReadingStep = Callable[["Ingest", Iterable[VideoFile], int], None]
 
 

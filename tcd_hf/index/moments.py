@@ -14,8 +14,9 @@ from tcd_hf.index.lexical import fold
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 
-__all__ = ["Moment", "clip_moments", "find_moments"]
+__all__ = ["DEFAULT_MOMENTS", "Moment", "clip_moments", "find_moments"]
 
+DEFAULT_MOMENTS = 3  # of a hit, besides its best
 SIMILAR_TEXT = 80  # of 100: the same text, read with a slip
 SHORT_WORD = 2  # words up to this length must be equal: GATE A and GATE B are alike in all other letters
 MAX_PAUSE = 1.0  # seconds between two sightings of one text, at most: frames are read about as often
@@ -55,10 +56,9 @@ def find_moments(
 ) -> list[Moment]:
     """The moments of one video, best first; equally good ones in the order of time.
 
-    The best window that has evidence leads: its moment lasts as long as its first evidence is seen without a pause in
-    it and in the windows around it, by the times of the text itself. Windows that were passed on the way belong to this
-    moment and make no other; the best of the rest leads next. If no window has evidence, the best one is the only
-    moment.
+    The best window leads: its moment lasts as long as its first evidence is seen without a pause in it and in the
+    windows around it, by the times of the text itself. Windows that were passed on the way belong to this moment and
+    make no other; the best of the rest leads next. Only the best window of all makes a moment without evidence: itself.
 
     Args:
         find_evidence (`Callable`): of the texts of a window those that match, best first: an [`EvidenceFinder`].
@@ -71,11 +71,11 @@ def find_moments(
     possible = np.isfinite(scores) if allowed is None else np.isfinite(scores) & allowed
     best_first = [int(place) for place in np.argsort(-scores, kind="stable") if possible[place]]
     evidence = {place: find_evidence([track.text for track in windows[place].tracks]) for place in best_first}
-    if not any(evidence.values()):
-        return [_moment(windows[place], scores[place]) for place in best_first[:1]]
     moments, taken = [], set()
     for place in best_first:
-        if evidence[place] and place not in taken:
+        if not evidence[place] and place == best_first[0]:
+            moments.append(_moment(windows[place], scores[place]))
+        elif evidence[place] and place not in taken:
             seen, places = _follow(evidence[place][0], place, windows, possible)
             moments.append(_moment(windows[place], scores[place], seen, evidence[place]))
             taken.update(places)

@@ -81,7 +81,7 @@ class VideoFile:
 
     Attributes:
         path (`str`): absolute.
-        content_hash (`str`): of its content, see [`hash_file`].
+        content_hash (`str`): of its content, see [`hash_file`]; empty if it is not needed, as no text is read.
         stamp ([`FileStamp`]): taken before the content was hashed.
         settled (`bool`): whether the stamp shows every later change.
     """
@@ -92,11 +92,11 @@ class VideoFile:
     settled: bool
 
     @classmethod
-    def of(cls, path: str | os.PathLike) -> "VideoFile":
+    def of(cls, path: str | os.PathLike, with_hash: bool = True) -> "VideoFile":
         """Looks at a file and hashes it. Raises `OSError`."""
         stamp = file_stamp(path)
         settled = stamp.settled
-        return cls(os.fspath(path), hash_file(path), stamp, settled)
+        return cls(os.fspath(path), hash_file(path) if with_hash else "", stamp, settled)
 
     @property
     def modified(self) -> int:
@@ -247,14 +247,14 @@ class OpenedVideo:
             CacheError: the cache folder cannot be written.
         """
         reader, digest = self.reader, self.file.content_hash
-        if captions is None:
+        keeps = bool(digest) and reader.captioner.engine is not None
+        if captions is None and keeps:
             captions = reader._load(digest, segment)
         frames, read = reader.captioner.read(self._video, segment.start, segment.duration, captions is None)
         self._check_unchanged()
-        if captions is None:
-            captions = read
-            reader._save(digest, captions, segment)
-        return frames, captions
+        if captions is None and keeps:
+            reader._save(digest, read, segment)
+        return frames, read if captions is None else captions
 
     def read_segment(self, segment: Segment) -> ReadSegment:
         """A segment as an index keeps it; see [`~OpenedVideo.read`]."""
@@ -291,7 +291,9 @@ class OpenedVideo:
         change."""
         stamp = file_stamp(self.file.path)
         settled = stamp.settled
-        same = stamp == self.file.stamp and (self._settled or hash_file(self.file.path) == self.file.content_hash)
+        same = stamp == self.file.stamp
+        if same and not self._settled and self.file.content_hash:
+            same = hash_file(self.file.path) == self.file.content_hash
         if not same:
             raise VideoReadError(self.file.path, "it changed while it was read", "Add it again when it is complete")
         self._settled = self._settled or settled
