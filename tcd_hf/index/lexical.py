@@ -134,11 +134,19 @@ class SegmentTexts:
     def __init__(self, rows: Sequence[str]):
         self._rows = list(rows)
         joined = "".join(WINDOW_SEPARATOR + row for row in [*self._rows, ""])
-        encoding, dtype = ("ascii", np.uint8) if joined.isascii() else ("utf-32-le", np.uint32)
-        self._characters = np.frombuffer(joined.encode(encoding), dtype)
-        # Text t lies between the separators t and t + 1.
-        self._separators = np.flatnonzero((self._characters == ord("\t")) | (self._characters == ord("\n")))
-        begins_window = self._characters[self._separators[:-1]] == ord(WINDOW_SEPARATOR)
+        if joined.isascii():
+            characters = np.frombuffer(joined.encode(), np.uint8).copy()
+        else:
+            characters = np.array([joined]).view(np.uint32)  # much faster than encode
+        spaces = np.flatnonzero(characters <= ord(" "))
+        is_separator = characters[spaces] < ord(" ")
+        # Text t lies between the separators t and t + 1, which are spaces like those between words from here on.
+        self._separators = spaces[is_separator]
+        begins_window = characters[self._separators[:-1]] == ord(WINDOW_SEPARATOR)
+        characters[self._separators] = ord(" ")
+        self._characters, self._low_bytes = characters, characters.astype(np.uint8, copy=False)
+        # How many letters there are before each separator, so that those of a run of texts are a difference.
+        self._letters = self._separators - np.flatnonzero(is_separator)
         self._window_starts = np.flatnonzero(begins_window)
         self._window_of_text = np.cumsum(begins_window) - 1
         self._row_starts = [0, *accumulate(row.count(WINDOW_SEPARATOR) + 1 for row in self._rows)]
@@ -180,22 +188,11 @@ class SegmentTexts:
         return [scores[start:stop] for start, stop in pairwise(self._row_starts)]
 
     @cached_property
-    def _letters(self) -> np.ndarray:
-        """Letters of each text, up to it: `(num_texts + 1,)`, so that those of a run are a difference."""
-        spaces = np.flatnonzero(self._characters == ord(" "))
-        places = np.arange(len(self._separators))
-        return self._separators - places - np.searchsorted(spaces, self._separators)
-
-    @cached_property
     def _sources(self) -> np.ndarray:
         """For each window the one that its texts are written in."""
         begins = self._separators[self._window_starts]
         is_same = self._characters[begins + 1] == ord(SAME_WINDOW) if len(begins) else np.zeros(0, bool)
         return np.maximum.accumulate(np.where(is_same, 0, np.arange(len(begins))))
-
-    @cached_property
-    def _low_bytes(self) -> np.ndarray:
-        return self._characters.astype(np.uint8)
 
     def _find(self, asked: "_Asked") -> tuple[np.ndarray, np.ndarray]:
         """Where the terms of a query are: pairs of a text and a term, some of them more than once."""
