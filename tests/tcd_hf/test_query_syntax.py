@@ -6,8 +6,10 @@ import pyarrow as pa
 import pytest
 from lancedb.index import FTS
 
-from tcd_hf.index.lexical import fold
+from tcd_hf.index.lexical import SegmentTexts, fold, text_columns
 from tcd_hf.index.query_syntax import Alternative, Query, allowed_windows, parse_query, phrase_pattern, sql_filter_for
+from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.window_ocr import WindowCaption
 
 
 def parse(text: str) -> Query:
@@ -229,9 +231,9 @@ class TestAllowedWindows:
 
 
 def column_of(windows: list[list[str]]) -> str:
-    """Folded texts as a row keeps them."""
-    lines = ["\t".join(texts) for texts in windows]
-    return "\n".join("=" if place and line and line == lines[place - 1] else line for place, line in enumerate(lines))
+    """Texts as a row of an index keeps them."""
+    tracks = [[TextTrack(text, 0.9, 0.0, 1.0, (0.0, 0.0, 1.0, 1.0)) for text in texts] for texts in windows]
+    return text_columns([WindowCaption(0.0, 1.0, tracks=found) for found in tracks])["texts"]
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +246,8 @@ def rows() -> list[list[list[str]]]:
         texts = [" ".join(generator.choices(words, k=generator.randint(1, 2))) for _ in range(4)]
         windows = [generator.choices(texts, k=generator.randrange(4)) for _ in range(2)]
         rows.append(generator.choices(windows, k=3))
+    texts = SegmentTexts([column_of(windows) for windows in rows])
+    assert [texts.windows(row) for row in range(len(rows))] == rows  # they are folded already
     return rows
 
 
