@@ -12,6 +12,7 @@ __all__ = [
     "TermFinder",
     "Terms",
     "fold",
+    "fold_query",
     "gram_token",
     "query_spelling",
     "spell",
@@ -47,8 +48,9 @@ _ACCENTS = (
     (0xFE00, 0xFE0F),
     (0xFE20, 0xFE2F),
 )
-SPREAD = np.uint8(37)  # odd: two bytes of which the first is multiplied by it add up to all others equally often
+MAX_QUERY_LENGTH = 1000  # characters
 BITS = np.uint64(21)  # of a character; three of them fit 64
+SPREAD = np.uint8(37)  # makes one byte of two: an odd factor spreads them best
 _APOSTROPHES = "'’‘ʼ`´′"
 _IN_NUMBERS = ".,:"
 _UNSPACED = re.compile("[々〆〇\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
@@ -92,6 +94,11 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def fold_query(query: str) -> str:
+    """The query folded; of a very long one the beginning, so that what a search costs is bounded."""
+    return fold(query)[:MAX_QUERY_LENGTH].strip()
+
+
 def spell(text: str) -> str:
     """The different terms of a text as tokens, for a full-text index that cuts at spaces.
 
@@ -107,7 +114,7 @@ def query_spelling(query: str) -> tuple[str, str]:
         `tuple[str, str]`: all tokens of its telling words, and its filler words as whole words only, which are too
         frequent to be looked for by their parts. A query without other words has its filler words in the first.
     """
-    words = list(dict.fromkeys(fold(query).split()))
+    words = list(dict.fromkeys(fold_query(query).split()))
     telling = [word for word in words if word not in FILLER_WORDS]
     if not telling:
         return spell(" ".join(words)), ""
