@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from rapidfuzz import fuzz
+from rapidfuzz import fuzz, process
 
 from tcd_hf.index.lexical import FILLER_WEIGHT, FILLER_WORDS, fold
 from tcd_hf.index.query_syntax import UNSPACED_LETTERS, phrase_pattern
@@ -170,9 +170,13 @@ class EvidenceFinder:
     """
 
     def __init__(self, query: str, phrases: Sequence[str] = ()):
-        words = set(_words(query))
+        words = set(_split(fold(query)))
         self._telling = words - FILLER_WORDS or words
         self._filler = words - self._telling
+        inexact = [word for word in self._telling if not _has_digit(word)]
+        self._fuzzy = [word for word in inexact if len(word) >= FUZZY_WORD_LENGTH]
+        self._parts = [word for word in inexact if len(word) >= _contained_length(word, is_asked=True)]
+        self._wholes = "\n".join(inexact)
         self._phrases = [re.compile(phrase_pattern(phrase)) for phrase in phrases]
         self._weights: dict[str, float] = {}  # of words
         self._matches: dict[str, _Match] = {}  # of texts
@@ -184,9 +188,9 @@ class EvidenceFinder:
             texts (`Sequence[str]`): what was read, most salient first, lines of one block together.
             limit (`int`, *optional*, defaults to 5): most texts to return; `None` for all.
         """
-        matches = [(text, self._match(text)) for text in dict.fromkeys(texts)]
-        found = sorted((entry for entry in matches if entry[1].is_evidence), key=lambda entry: entry[1].rank)
-        return list(dict.fromkeys([*self._show_phrases(texts), *(text for text, _ in found)]))[:limit]
+        found = [text for text in dict.fromkeys(texts) if self._match(text).is_evidence]
+        found.sort(key=lambda text: self._match(text).rank)
+        return list(dict.fromkeys([*self._show_phrases(texts), *found]))[:limit]
 
     def _show_phrases(self, texts: Sequence[str]) -> list[str]:
         """The texts over which required phrases run, in the order of the phrases."""
@@ -212,14 +216,28 @@ class EvidenceFinder:
         folded = fold(text)
         words = dict.fromkeys(_split(folded))
         weights = [self._weight(word) for word in words]
-        strength = sum(weight * len(word) for word, weight in zip(words, weights, strict=True))
+        strength = sum(weight * len(word) for word, weight in zip(words, weights, strict=True) if weight)
         return _Match(folded, 1 in weights, (-strength, 0 in weights))
 
     def _weight(self, word: str) -> float:
         if word not in self._weights:
-            is_telling = any(_same_word(word, asked) for asked in self._telling)
-            self._weights[word] = 1 if is_telling else FILLER_WEIGHT if word in self._filler else 0
+            self._weights[word] = 1 if self._tells(word) else FILLER_WEIGHT if word in self._filler else 0
         return self._weights[word]
+
+    def _tells(self, word: str) -> bool:
+        """Whether a word that was read is a telling word of the query."""
+        if word in self._telling:
+            return True
+        if _has_digit(word):
+            return False  # 1.30 and 1.50 differ in one character of four, and in everything
+        # Readings often lose spaces; scripts such as Chinese have none.
+        if len(word) >= _contained_length(word, is_asked=False) and word in self._wholes:
+            return True
+        if any(asked in word for asked in self._parts):
+            return True
+        if len(word) < FUZZY_WORD_LENGTH:
+            return False
+        return process.extractOne(word, self._fuzzy, scorer=fuzz.ratio, score_cutoff=WORD_SIMILARITY) is not None
 
 
 class _Match(NamedTuple):
@@ -251,29 +269,19 @@ def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack]) -> list
     ]
 
 
-def _words(text: str) -> list[str]:
-    return _split(fold(text))
-
-
 def _split(folded: str) -> list[str]:
     """The words of a folded text; what is written without spaces is apart from what stands beside it (24小时)."""
     return folded.split() if folded.isascii() else _UNSPACED.sub(r" \1 ", folded).split()
 
 
-def _same_word(word: str, asked: str) -> bool:
-    """Whether a word that was read is one that was asked for."""
-    if word == asked:
-        return True
-    if any(map(str.isdigit, word + asked)):
-        return False  # 1.30 and 1.50 differ in one character of four, and in everything
-    shorter, longer = sorted((word, asked), key=len)
-    if shorter in longer and len(shorter) >= _contained_length(shorter, shorter is asked):
-        return True  # readings often lose spaces; scripts such as Chinese have none
-    return len(shorter) >= FUZZY_WORD_LENGTH and fuzz.ratio(word, asked) >= WORD_SIMILARITY
+def _has_digit(word: str) -> bool:
+    return not word.isalpha() and any(map(str.isdigit, word))
 
 
 def _contained_length(word: str, is_asked: bool) -> int:
     """The length from which a word is looked for inside others."""
+    if word.isascii():
+        return CONTAINED_WORD_LENGTH
     if _UNSPACED.match(word):
         return 1 if is_asked else 2  # 茶 is in 绿茶, but not every 在 answers a sentence with it
     return CONTAINED_HANGUL_LENGTH if _HANGUL.fullmatch(word) else CONTAINED_WORD_LENGTH

@@ -18,6 +18,7 @@ from tcd_hf.index.spelling import (
     TermFinder,
     Terms,
     fold,
+    fold_query,
     gram_token,
     query_spelling,
     spell,
@@ -53,6 +54,22 @@ TEXT_SCHEMA = [pa.field("texts", pa.string()), pa.field("term_text", pa.string()
 """Columns of a row's texts. `texts`: the folded texts of its windows in order, a tab between texts and a line break
 between windows; a window with the same texts as the one before is a single `"="`. `term_text`: what full-text search
 looks in, the different terms of all of them ([`spell`])."""
+
+
+def text_columns(captions: Sequence[WindowCaption]) -> dict[str, str]:
+    """Values of [`TEXT_SCHEMA`] for a row with these windows.
+
+    A window's texts are those of its tracks, or its caption where it has none.
+    """
+    windows = [[track.text for track in caption.tracks] or [caption.text] for caption in captions]
+    folded = {text: fold(text) for window in windows for text in window}
+    lines, before = [], ""
+    for window in windows:
+        line = TEXT_SEPARATOR.join(folded[text] for text in window if folded[text])
+        lines.append(SAME_WINDOW if line and line == before else line)
+        before = line
+    distinct = dict.fromkeys(folded.values())
+    return {"texts": WINDOW_SEPARATOR.join(lines), "term_text": spell(" ".join(distinct))}
 
 
 class LexicalStatistics:
@@ -134,11 +151,19 @@ class SegmentTexts:
     def __init__(self, rows: Sequence[str]):
         self._rows = list(rows)
         joined = "".join(WINDOW_SEPARATOR + row for row in [*self._rows, ""])
-        encoding, dtype = ("ascii", np.uint8) if joined.isascii() else ("utf-32-le", np.uint32)
-        self._characters = np.frombuffer(joined.encode(encoding), dtype)
-        # Text t lies between the separators t and t + 1.
-        self._separators = np.flatnonzero((self._characters == ord("\t")) | (self._characters == ord("\n")))
-        begins_window = self._characters[self._separators[:-1]] == ord(WINDOW_SEPARATOR)
+        if joined.isascii():
+            characters = np.frombuffer(joined.encode(), np.uint8).copy()
+        else:
+            characters = np.array([joined]).view(np.uint32)  # much faster than encode
+        spaces = np.flatnonzero(characters <= ord(" "))
+        is_separator = characters[spaces] < ord(" ")
+        # Text t lies between the separators t and t + 1, which are spaces like those between words from here on.
+        self._separators = spaces[is_separator]
+        begins_window = characters[self._separators[:-1]] == ord(WINDOW_SEPARATOR)
+        characters[self._separators] = ord(" ")
+        self._characters, self._low_bytes = characters, characters.astype(np.uint8, copy=False)
+        # How many letters there are before each separator, so that those of a run of texts are a difference.
+        self._letters = self._separators - np.flatnonzero(is_separator)
         self._window_starts = np.flatnonzero(begins_window)
         self._window_of_text = np.cumsum(begins_window) - 1
         self._row_starts = [0, *accumulate(row.count(WINDOW_SEPARATOR) + 1 for row in self._rows)]
@@ -180,22 +205,11 @@ class SegmentTexts:
         return [scores[start:stop] for start, stop in pairwise(self._row_starts)]
 
     @cached_property
-    def _letters(self) -> np.ndarray:
-        """Letters of each text, up to it: `(num_texts + 1,)`, so that those of a run are a difference."""
-        spaces = np.flatnonzero(self._characters == ord(" "))
-        places = np.arange(len(self._separators))
-        return self._separators - places - np.searchsorted(spaces, self._separators)
-
-    @cached_property
     def _sources(self) -> np.ndarray:
         """For each window the one that its texts are written in."""
         begins = self._separators[self._window_starts]
         is_same = self._characters[begins + 1] == ord(SAME_WINDOW) if len(begins) else np.zeros(0, bool)
         return np.maximum.accumulate(np.where(is_same, 0, np.arange(len(begins))))
-
-    @cached_property
-    def _low_bytes(self) -> np.ndarray:
-        return self._characters.astype(np.uint8)
 
     def _find(self, asked: "_Asked") -> tuple[np.ndarray, np.ndarray]:
         """Where the terms of a query are: pairs of a text and a term, some of them more than once."""
@@ -231,6 +245,43 @@ class SegmentTexts:
         return asked.score(packed, np.diff(bounds))
 
 
+class LexicalScorer:
+    """Scores queries against the window captions of a gallery by the spelling they share (ours).
+
+    A video scores as its best window, see [`SegmentTexts`]: text shown together counts more than text scattered over
+    the video, and a long video gains nothing from its length. Rare is what few videos show, however long they show it.
+
+    Args:
+        captions (`Sequence[Sequence[str | WindowCaption]]`):
+            For each video its windows: captions with their tracks, or strings, each one text and `""` for a window
+            without any. Videos may differ in their number of windows. A gallery that is empty or without any text is
+            fine: everything scores 0.
+    """
+
+    def __init__(self, captions: Sequence[Sequence[str | WindowCaption]]):
+        self.num_videos = len(captions)
+        self._statistics = LexicalStatistics()
+        self._blocks = []
+        for start in range(0, len(captions), ROWS_PER_BLOCK):
+            rows = [
+                text_columns([_as_caption(window) for window in video]) for video in captions[start:][:ROWS_PER_BLOCK]
+            ]
+            self._statistics.add(pa.Table.from_pylist(rows, pa.schema(TEXT_SCHEMA)))
+            self._blocks.append(SegmentTexts([row["texts"] for row in rows]))
+
+    def score(self, queries: Sequence[str]) -> np.ndarray:
+        """Scores every video for every query.
+
+        Returns:
+            `np.ndarray` of shape `(num_queries, num_videos)`, float32: score in [0, 1] of the best window.
+        """
+        scores = np.zeros((len(queries), self.num_videos), np.float32)
+        for row, query in enumerate(queries):
+            windows = [scores for block in self._blocks for scores in block.scores(query, self._statistics)]
+            scores[row] = [window_scores.max() for window_scores in windows]
+        return scores
+
+
 class _Asked:
     """A query made ready.
 
@@ -241,7 +292,7 @@ class _Asked:
     """
 
     def __init__(self, query: str, statistics: LexicalStatistics):
-        folded = fold(query)
+        folded = fold_query(query)
         terms = terms_of(folded)
         self.weights = _weigh(terms, statistics)
         self.finder = TermFinder(terms)
@@ -307,59 +358,6 @@ def _length_fit(letters: np.ndarray | int) -> np.ndarray | float:
 
 def _buckets(tokens: Sequence[str]) -> np.ndarray:
     return np.array([zlib.crc32(token.encode()) % NUM_BUCKETS for token in tokens], np.int64)
-
-
-def text_columns(captions: Sequence[WindowCaption]) -> dict[str, str]:
-    """Values of [`TEXT_SCHEMA`] for a row with these windows.
-
-    A window's texts are those of its tracks, or its caption where it has none.
-    """
-    windows = [[track.text for track in caption.tracks] or [caption.text] for caption in captions]
-    folded = {text: fold(text) for window in windows for text in window}
-    lines, before = [], ""
-    for window in windows:
-        line = TEXT_SEPARATOR.join(folded[text] for text in window if folded[text])
-        lines.append(SAME_WINDOW if line and line == before else line)
-        before = line
-    distinct = dict.fromkeys(folded.values())
-    return {"texts": WINDOW_SEPARATOR.join(lines), "term_text": spell(" ".join(distinct))}
-
-
-class LexicalScorer:
-    """Scores queries against the window captions of a gallery by the spelling they share (ours).
-
-    A video scores as its best window, see [`SegmentTexts`]: text shown together counts more than text scattered over
-    the video, and a long video gains nothing from its length. Rare is what few videos show, however long they show it.
-
-    Args:
-        captions (`Sequence[Sequence[str | WindowCaption]]`):
-            For each video its windows: captions with their tracks, or strings, each one text and `""` for a window
-            without any. Videos may differ in their number of windows. A gallery that is empty or without any text is
-            fine: everything scores 0.
-    """
-
-    def __init__(self, captions: Sequence[Sequence[str | WindowCaption]]):
-        self.num_videos = len(captions)
-        self._statistics = LexicalStatistics()
-        self._blocks = []
-        for start in range(0, len(captions), ROWS_PER_BLOCK):
-            rows = [
-                text_columns([_as_caption(window) for window in video]) for video in captions[start:][:ROWS_PER_BLOCK]
-            ]
-            self._statistics.add(pa.Table.from_pylist(rows, pa.schema(TEXT_SCHEMA)))
-            self._blocks.append(SegmentTexts([row["texts"] for row in rows]))
-
-    def score(self, queries: Sequence[str]) -> np.ndarray:
-        """Scores every video for every query.
-
-        Returns:
-            `np.ndarray` of shape `(num_queries, num_videos)`, float32: score in [0, 1] of the best window.
-        """
-        scores = np.zeros((len(queries), self.num_videos), np.float32)
-        for row, query in enumerate(queries):
-            windows = [scores for block in self._blocks for scores in block.scores(query, self._statistics)]
-            scores[row] = [window_scores.max() for window_scores in windows]
-        return scores
 
 
 def _as_caption(window: str | WindowCaption) -> WindowCaption:

@@ -41,7 +41,8 @@ __all__ = [
 
 SYNTAXES = ("plain", "query")
 MAX_ALTERNATIVES = 8  # each is embedded and recalled by itself
-MAX_FILTERED_PHRASES = 16  # of a query, in the SQL filter, which lets too many rows through rather than grow long
+# Of an alternative, and of a phrase, in the SQL filter, which lets too many rows through rather than grow too long.
+MAX_FILTERED_PHRASES, MAX_FILTERED_LETTERS = 16, 200
 UNSPACED_LETTERS = (  # ranges inside a [...] of Python's and of Rust's regular expressions
     "\u0e00-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
     "\u3005-\u3007\u3040-\u312f\u31f0-\u31ff"  # kana, Bopomofo
@@ -192,12 +193,13 @@ def sql_filter_for(query: Query) -> str | None:
     It is necessary, not sufficient: which windows are allowed, [`allowed_windows`] says. `None` if every row may.
     """
     conditions = []
-    required = [alternative.phrases[:MAX_FILTERED_PHRASES] for alternative in query.alternatives]
+    required = [_filterable(alternative.phrases) for alternative in query.alternatives]
     if all(required):
         either = [" AND ".join(_sql_match(phrase_pattern(phrase)) for phrase in phrases) for phrases in required]
         conditions.append(" OR ".join(f"({both})" for both in dict.fromkeys(either)))
-    if query.excluded:
-        conditions.append(f"NOT {_sql_match(_in_every_window(query.excluded[:MAX_FILTERED_PHRASES]))}")
+    excluded = _filterable(query.excluded)
+    if excluded:
+        conditions.append(f"NOT {_sql_match(_in_every_window(excluded))}")
     return " AND ".join(f"({condition})" for condition in conditions) or None
 
 
@@ -246,6 +248,10 @@ def _shown(phrase: str, joined: Sequence[str]) -> np.ndarray:
     """Which windows show a phrase, `(num_windows,)` bool."""
     search = re.compile(phrase_pattern(phrase)).search
     return np.fromiter((search(texts) is not None for texts in joined), bool, len(joined))
+
+
+def _filterable(phrases: Sequence[str]) -> list[str]:
+    return [phrase for phrase in phrases if len(phrase) <= MAX_FILTERED_LETTERS][:MAX_FILTERED_PHRASES]
 
 
 def _letters(phrase: str) -> list[str]:

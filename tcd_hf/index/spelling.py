@@ -12,6 +12,7 @@ __all__ = [
     "TermFinder",
     "Terms",
     "fold",
+    "fold_query",
     "gram_token",
     "query_spelling",
     "spell",
@@ -47,7 +48,9 @@ _ACCENTS = (
     (0xFE00, 0xFE0F),
     (0xFE20, 0xFE2F),
 )
+MAX_QUERY_LENGTH = 1000  # characters
 BITS = np.uint64(21)  # of a character; three of them fit 64
+SPREAD = np.uint8(37)  # makes one byte of two: an odd factor spreads them best
 _APOSTROPHES = "'’‘ʼ`´′"
 _IN_NUMBERS = ".,:"
 _UNSPACED = re.compile("[々〆〇\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
@@ -91,6 +94,11 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def fold_query(query: str) -> str:
+    """The query folded; of a very long one the beginning, so that what a search costs is bounded."""
+    return fold(query)[:MAX_QUERY_LENGTH].strip()
+
+
 def spell(text: str) -> str:
     """The different terms of a text as tokens, for a full-text index that cuts at spaces.
 
@@ -106,7 +114,7 @@ def query_spelling(query: str) -> tuple[str, str]:
         `tuple[str, str]`: all tokens of its telling words, and its filler words as whole words only, which are too
         frequent to be looked for by their parts. A query without other words has its filler words in the first.
     """
-    words = list(dict.fromkeys(fold(query).split()))
+    words = list(dict.fromkeys(fold_query(query).split()))
     telling = [word for word in words if word not in FILLER_WORDS]
     if not telling:
         return spell(" ".join(words)), ""
@@ -127,8 +135,8 @@ class TermFinder:
 
     Terms are numbered from 0: grams, pairs, letters, words.
 
-    Two passes: over all characters, each taken as one of 16 classes, so that two of them are a byte and tables of 256
-    say where a term may be; then exactly, over these few places.
+    First over all characters, each taken as one of 16 classes, so that two of them are a byte and tables of 256 say
+    where a term may be; then exactly, over these few places.
 
     Args:
         terms ([`Terms`]): of the query.
@@ -146,26 +154,28 @@ class TermFinder:
         classes = np.zeros(256, np.uint8)  # by the last 8 bits of a character
         for place, letter in enumerate(dict.fromkeys("".join(terms.words))):
             classes[ord(letter) & 0xFF] = 2 + place % 14
-        classes[[ord(space) for space in "\t\n "]] = 1
+        classes[ord(" ")] = 1
 
         def pair(text: str) -> int:
-            return 16 * int(classes[ord(text[0]) & 0xFF]) + int(classes[ord(text[1]) & 0xFF])
+            first, second = (int(classes[ord(letter) & 0xFF]) for letter in text)
+            return 16 * first + second
 
-        begins, ends, telling, single = (np.zeros(256, np.uint8) for _ in range(4))
+        begins, ends, telling, grams, letters = (np.zeros(256, np.uint8) for _ in range(5))
         begins[[pair(gram[:2]) for gram in terms.grams]] = 1
         ends[[pair(gram[1:]) for gram in terms.grams]] = 1
         telling[[pair(text) for text in terms.pairs]] = 1
-        single[[ord(letter) & 0xFF for letter in terms.letters]] = 1
+        grams[[(int(SPREAD) * pair(gram[:2]) + pair(gram[1:])) % 256 for gram in terms.grams]] = 1
+        letters[[ord(letter) & 0xFF for letter in terms.letters]] = 1
         self._classes = classes.tobytes()
         self._pair_flags = (begins + 2 * ends + 4 * telling).tobytes()
-        self._letter_flags = single.tobytes()
+        self._gram_flags, self._letter_flags = grams.tobytes(), letters.tobytes()
 
     def find(self, characters: np.ndarray, low_bytes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Finds every occurrence.
 
         Args:
-            characters (`np.ndarray` of shape `(num_characters,)`, unsigned): code points of folded texts; control
-                characters between texts are spaces too.
+            characters (`np.ndarray` of shape `(num_characters,)`, unsigned): code points of folded texts with spaces
+                before, between and after them.
             low_bytes (`np.ndarray` of shape `(num_characters,)`, uint8): the last 8 bits of each.
 
         Returns:
@@ -173,13 +183,18 @@ class TermFinder:
             that of the space; and the terms' numbers. In no order.
         """
         classes = _look_up(self._classes, low_bytes)
-        flags = _look_up(self._pair_flags, 16 * classes[:-1] + classes[1:])
-        candidates = {"grams": np.flatnonzero(flags[:-1] & (flags[1:] >> 1) & 1)}
+        pairs = 16 * classes[:-1] + classes[1:]
+        flags = _look_up(self._pair_flags, pairs)
+        places = np.flatnonzero((flags[:-1] & (flags[1:] >> 1) & 1).view(bool))
+        hashes = SPREAD * pairs[places] + pairs[1:][places]  # modulo 256
+        places = places[_look_up(self._gram_flags, hashes).view(bool)]
+        found = {"grams": self._check(characters, places, "grams")}
         if len(self._codes["pairs"][0]):
-            candidates["pairs"] = np.flatnonzero(flags & 4)
+            places = np.flatnonzero(((flags >> 2) & 1).view(bool))
+            found["pairs"] = self._check(characters, places, "pairs")
         if len(self._codes["letters"][0]):
-            candidates["letters"] = np.flatnonzero(_look_up(self._letter_flags, low_bytes))
-        found = {kind: self._check(characters, places, kind) for kind, places in candidates.items()}
+            places = np.flatnonzero(_look_up(self._letter_flags, low_bytes).view(bool))
+            found["letters"] = self._check(characters, places, "letters")
         words = [_follow(*found["grams"], grams, number) for number, grams in self._words]
         places, numbers = map(np.concatenate, zip(*found.values(), *words, strict=True))
         return places, numbers
@@ -190,7 +205,7 @@ class TermFinder:
         length = {"grams": 3, "pairs": 2, "letters": 1}[kind]
         found = np.zeros(len(places), np.uint64)
         for offset in range(length):
-            found = found << BITS | np.maximum(characters[places + offset], ord(" "), dtype=np.uint64)
+            found = found << BITS | characters[offset:][places].astype(np.uint64)
         rows = np.minimum(np.searchsorted(codes, found), len(codes) - 1)
         is_term = codes[rows] == found
         return places[is_term], numbers[rows[is_term]]
