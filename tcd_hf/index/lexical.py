@@ -137,8 +137,8 @@ class SegmentTexts:
 
     The lexical score of a document (a set of terms) for a query is the share of the query's terms that it has, weighed
     by their rarity, one half by whole words and one half by their parts ([`terms_of`]); it is lowered for documents
-    that are longer than the query, as BM25 does, so that the text of the query alone scores 1 and the same among many
-    others less. What no row has still counts among the query's terms: a query that the texts say little about scores
+    that are longer than what they have of the query, as BM25 lowers it for long ones: the text of the query alone
+    scores 1, the same among many others less. What no row has still counts among the query's terms: a query that the texts say little about scores
     low everywhere. `FILLER_WORDS`, and terms that are only in these, count little.
 
     A window scores as its best document: each of its texts, each run of up to `MAX_RUN` neighbouring texts, and all of
@@ -296,8 +296,11 @@ class _Asked:
         terms = terms_of(folded)
         self.weights = _weigh(terms, statistics)
         self.finder = TermFinder(terms)
-        self._fit = _length_fit(len(folded) - folded.count(" "))
+        # Of a word, as many grams as letters: the share of the grams that are found is that of the letters.
+        letters = np.zeros(len(self.weights))
+        letters[: len(terms.grams)] = (len(folded) - folded.count(" ")) / max(1, len(terms.grams))
         self._byte_weights = _byte_weights(self.weights)
+        self._byte_letters = _byte_weights(letters)
 
     def pack(self, documents: np.ndarray, terms: np.ndarray, num_documents: int) -> np.ndarray:
         """Which terms each document has: `(num_documents, ceil(num_terms / 8))` uint8, a term a bit.
@@ -322,10 +325,11 @@ class _Asked:
             `np.ndarray` of shape `(num_documents,)`, float64.
         """
         # Byte after byte, not by a matrix product, whose rounding depends on what is multiplied along.
-        coverage = np.zeros(len(packed))
-        for weights, byte in zip(self._byte_weights, packed.T, strict=True):
+        coverage, found = np.zeros(len(packed)), np.zeros(len(packed))
+        for weights, letters_of, byte in zip(self._byte_weights, self._byte_letters, packed.T, strict=True):
             coverage += weights[byte]
-        return coverage * np.minimum(1, _length_fit(letters) / self._fit)
+            found += letters_of[byte]
+        return coverage * np.minimum(1, _length_fit(letters) / _length_fit(found))
 
 
 def _weigh(terms: Terms, statistics: LexicalStatistics) -> np.ndarray:

@@ -53,12 +53,14 @@ def find_moments(
     windows: Sequence[WindowCaption],
     scores: np.ndarray,
     allowed: np.ndarray | None = None,
+    leading: np.ndarray | None = None,
 ) -> list[Moment]:
     """The moments of one video, best first; equally good ones in the order of time.
 
-    The best window leads: its moment lasts as long as its first evidence is seen without a pause in it and in the
-    windows around it, by the times of the text itself. Windows that were passed on the way belong to this moment and
-    make no other; the best of the rest leads next. Only the best window of all makes a moment without evidence: itself.
+    The best window that has evidence leads: its moment lasts as long as its first evidence is seen without a pause in
+    it and in the windows around it, by the times of the text itself. Windows that were passed on the way belong to this
+    moment and make no other; the best of the rest leads next. If no window has evidence, the best one is the only
+    moment.
 
     Args:
         find_evidence (`Callable`): of the texts of a window those that match, best first: an [`EvidenceFinder`].
@@ -67,13 +69,19 @@ def find_moments(
         scores (`np.ndarray` of shape `(num_windows,)`): `-inf` for windows that are out of the question.
         allowed (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that a moment may include. All, if
             not given.
+        leading (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that the first moment is to be of,
+            and is even if it then has no evidence: those of the best segment. All, if not given.
     """
     possible = np.isfinite(scores) if allowed is None else np.isfinite(scores) & allowed
     best_first = [int(place) for place in np.argsort(-scores, kind="stable") if possible[place]]
     evidence = {place: find_evidence([track.text for track in windows[place].tracks]) for place in best_first}
+    leads = np.ones(len(windows), bool) if leading is None else leading
+    best_first.sort(key=lambda place: (not leads[place], not evidence[place]))
+    # Behind the first one, all again in their order.
+    best_first[1:] = sorted(best_first[1:], key=lambda place: (-scores[place], place))
     moments, taken = [], set()
     for place in best_first:
-        if not evidence[place] and place == best_first[0]:
+        if not evidence[place] and not moments:
             moments.append(_moment(windows[place], scores[place]))
         elif evidence[place] and place not in taken:
             seen, places = _follow(evidence[place][0], place, windows, possible)

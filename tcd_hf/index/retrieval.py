@@ -436,15 +436,15 @@ class Retriever:
         """
         in_time = np.argsort(rows["start"].to_numpy(), kind="stable")
         captions = captions_from(rows["captions"])
+        best = int(np.argmax(ranked_by[places]))
         windows: list[WindowCaption] = []
         scores: list[np.ndarray] = []
         for place in in_time:
             windows += captions[place]
             scores.append(self._window_scores(search, scored, int(places[place]), texts, ranked_by))
-        leader = texts[places[np.argmax(ranked_by[places])]]
-        alternative = search.query.alternatives[leader]
-        find_evidence = EvidenceFinder(search.query.text, alternative.phrases)
-        moments = find_moments(find_evidence, windows, np.concatenate(scores))
+        find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
+        of_best = np.repeat(in_time == best, list(map(len, scores)))
+        moments = find_moments(find_evidence, windows, np.concatenate(scores), leading=of_best)
         return moments if search.between is None else clip_moments(moments, search.between)
 
     def _window_scores(

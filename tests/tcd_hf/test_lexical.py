@@ -108,9 +108,11 @@ class SlowScores:
         parts = {term: self.idf(term) * (1 if term in telling else 0.2) for term in self.parts(words)}
         whole = {f"_{word}_": self.idf(f"_{word}_") * (0.2 if word in FILLER_WORDS else 1) for word in words}
         length = len(fold(query).replace(" ", ""))
-        return [[self.score_window(window, parts, whole, length) for window in windows] for windows in self.gallery]
+        grams = {f" {word} "[i : i + 3] for word in words for i in range(len(word))}
+        self.letters = dict.fromkeys((gram.replace(" ", "_") for gram in grams), length / max(1, len(grams)))
+        return [[self.score_window(window, parts, whole) for window in windows] for windows in self.gallery]
 
-    def score_window(self, texts, parts, whole, query_length):
+    def score_window(self, texts, parts, whole):
         runs = [texts[i : i + length] for length in (1, 2, 3, 4) for i in range(len(texts) - length + 1)]
         best = 0.0
         for run in [*runs, texts] if parts else []:
@@ -120,7 +122,8 @@ class SlowScores:
                 for weights in (parts, whole)
             ]
             length = sum(len(text.replace(" ", "")) for text in run)
-            best = max(best, sum(shares) / 2 * min(1, self.fit(length) / self.fit(query_length)))
+            found = sum(letters for gram, letters in self.letters.items() if gram in has)
+            best = max(best, sum(shares) / 2 * min(1, self.fit(length) / self.fit(found)))
         return best
 
     @staticmethod
@@ -233,8 +236,8 @@ def test_scores_by_hand():
     words, parts = seen / (seen + unseen), 4 * seen / (4 * seen + 3 * unseen)
     gallery = [[["GATE"], ["gate two three four five"], []], [["exit"]]]
     first, second = scores_in("gate b4", gallery)
-    # 6 letters were asked for: 4 are not too many, of 20 the factor is (1 + 1.2 * 0.53125) / (1 + 1.2 * 1.1875).
-    expected = np.array([1, 1.6375 / 2.425, 0]) * (words + parts) / 2
+    # 4 letters of the query are found: 4 are not too many, of 20 the factor is (1 + 1.2 * 0.4375) / (1 + 1.2 * 1.1875).
+    expected = np.array([1, 1.525 / 2.425, 0]) * (words + parts) / 2
     np.testing.assert_allclose(first, expected, rtol=1e-6)
     assert expected[0] == pytest.approx(0.30961, abs=1e-5)
     assert second.tolist() == [0.0] and first.dtype == second.dtype == np.float32
