@@ -64,10 +64,10 @@ class DecodeError(Exception):
     """A reader gives up on a file; another may still read it."""
 
 
-def open_decoder(decoder_class: "type[Decoder]", source: "Source", num_threads: int) -> "Decoder":
+def open_decoder(decoder_class: "type[Decoder]", source: "Source", num_threads: int, **options) -> "Decoder":
     """A decoder, or the `VideoReadError` that says why there is none."""
     try:
-        return decoder_class(source, num_threads)
+        return decoder_class(source, num_threads, **options)
     except DecodeError as error:
         raise decoder_class.gives_up(source.name, error) from error
 
@@ -260,12 +260,16 @@ class DecordDecoder(Decoder):
 
 
 class PyAVDecoder(Decoder):
-    """PyAV; it goes on past what cannot be decoded, so that the rest of a broken file is still read."""
+    """PyAV; it goes on past what cannot be decoded, so that the rest of a broken file is still read.
+
+    In place of decord it rounds times as decord does: which of the two reads a file must not show in its captions.
+    """
 
     backend = "pyav"
 
-    def __init__(self, source: Source, num_threads: int):
+    def __init__(self, source: Source, num_threads: int, in_place_of_decord: bool = False):
         self._errors = _read_errors()
+        self._in_place_of_decord = in_place_of_decord
         self._source = source
         self._num_threads = num_threads
         self._held = self._ahead = None  # (index, frame): the last one at or before the wanted, and the one after it
@@ -320,10 +324,18 @@ class PyAVDecoder(Decoder):
             return
         packets.sort()
         self._pts, durations, is_key = map(np.array, zip(*packets, strict=True))
+        keyframes = np.flatnonzero(is_key) if self._container.format.name in SEEKABLE else []
+        self.timeline = Timeline.build(*self._times(durations), keyframes, rate)
+
+    def _times(self, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """When each frame appears, and when it ends, in seconds."""
         since_first = self._pts - self._pts[0]  # in whole ticks, exact however late the clock starts
         starts, ends = (ticks * float(self._stream.time_base) for ticks in (since_first, since_first + durations))
-        keyframes = np.flatnonzero(is_key) if self._container.format.name in SEEKABLE else []
-        self.timeline = Timeline.build(starts, ends, keyframes, rate)
+        if self._in_place_of_decord and ends.max() <= DECORD_MAX_TIME:
+            rounded = starts.astype(np.float32)
+            if (np.diff(rounded) > 0).all():
+                return rounded, ends.astype(np.float32)
+        return starts, ends
 
     def _packets(self) -> Iterator[Any]:
         try:
