@@ -148,6 +148,22 @@ def clip_inputs(num_texts: int = 3, num_videos: int = 3, seed: int = 0) -> dict[
     }
 
 
+def assert_computed_alike(found, expected, atol: float = 1e-5, rtol: float = 1e-5, msg: str | None = None) -> None:
+    """
+    The same numbers, computed twice in float32. They need not be equal to the last bit: in which order a kernel adds up
+    depends on the processor, on the release of torch, and on where in memory a tensor happens to lie, as do the weights
+    of a model that was loaded. What is copied is equal: compare it by `torch.equal`.
+
+    Args:
+        found, expected: tensors, or sequences or mappings of tensors.
+        atol, rtol: for logits, which reach 14 in a tiny model, and for unit vectors.
+        msg: what the numbers are, for the message.
+    """
+    torch.testing.assert_close(
+        found, expected, atol=atol, rtol=rtol, msg=msg and (lambda found: f"{msg}: {found}")
+    )
+
+
 def enable_checkpointing(model):
     """`activation_checkpointing_enable` of transformers, which older releases know by another name."""
     getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
