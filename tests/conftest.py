@@ -159,9 +159,7 @@ def assert_computed_alike(found, expected, atol: float = 1e-5, rtol: float = 1e-
         atol, rtol: for logits, which reach 14 in a tiny model, and for unit vectors.
         msg: what the numbers are, for the message.
     """
-    torch.testing.assert_close(
-        found, expected, atol=atol, rtol=rtol, msg=msg and (lambda found: f"{msg}: {found}")
-    )
+    torch.testing.assert_close(found, expected, atol=atol, rtol=rtol, msg=msg and (lambda found: f"{msg}: {found}"))
 
 
 def enable_checkpointing(model):
