@@ -12,7 +12,7 @@ from transformers import AutoModel, CLIPModel
 from tcd_hf.modeling import modeling_tcd
 from tcd_hf.modeling.backbones import encode_text
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tests.conftest import NUM_FRAMES, assert_computed_alike, enable_checkpointing
+from tests.conftest import NUM_FRAMES, assert_computed_alike, enable_checkpointing, skip_unless_outputs_compile
 
 ABLATIONS = [
     {},
@@ -162,7 +162,7 @@ class TestOutputs:
     @pytest.mark.parametrize("options", [{}, {"text_condition": "before", "fusion_num_heads": 2}], ids=name_of)
     def test_sdpa_equals_eager(self, make_model, tiny_inputs, options):
         model = make_model(randomise=True, **options)
-        model.set_attn_implementation("sdpa")
+        assert model.config._attn_implementation == model.backbone.config._attn_implementation == "sdpa"
         expected = logits(model, tiny_inputs)
         model.set_attn_implementation("eager")
         assert model.config._attn_implementation == "eager"
@@ -317,7 +317,7 @@ class TestPrecision:
         ],
     )
     def test_scoring_compiles_to_one_graph(self, random_model, tiny_inputs, method, backend):
-        torch._dynamo.reset()
+        skip_unless_outputs_compile()
         with torch.no_grad():
             output = random_model(**tiny_inputs)
             compiled = torch.compile(random_model.score, fullgraph=True, backend=backend)
