@@ -39,7 +39,7 @@ from moment_videos import (
     Collection,
     Target,
     clip_collection,
-    record_clips,
+    read_clips,
     sentence_collection,
     short_text_collection,
     string_collection,
@@ -93,7 +93,7 @@ def collections(part: str, args: argparse.Namespace):
     if part == "sentences":
         for minutes in args.minutes:
             for noise in levels:
-                collection = sentence_collection(args.videos, minutes, args.seed, annotations)
+                collection = sentence_collection(args.videos, minutes, args.seed, annotations, args.cards)
                 yield f"{args.videos} of {minutes:g} min", collection, noise
     elif part == "strings":
         name = " + ".join(f"{number} of {minutes:g} min" for number, minutes in args.string_videos)
@@ -106,22 +106,10 @@ def collections(part: str, args: argparse.Namespace):
             "The part `clips` is left out: it needs --data, a local data set that is not distributed.", file=sys.stderr
         )
     else:
-        clips = read_clips(args)
+        clips = read_clips(args.data, args.readings, args.model)
         for minutes in (length for length in args.minutes if length >= args.clips_from):
             collection = clip_collection(args.videos, minutes, annotations, clips, args.seed)
             yield f"{args.videos} of {minutes:g} min, {len(clips)} real clips among them", collection, 0.0
-
-
-def read_clips(args: argparse.Namespace) -> dict:
-    """The real clips as cards, read by the processor's own engine."""
-    from benchmark_ocr import TimedEngine
-
-    from tcd_hf.cli.common import load
-    from tcd_hf.processing.ocr_engines import get_engine
-
-    _, processor = load(args.model)
-    engine = get_engine(processor.ocr_engine, **(processor.ocr_options or {}))
-    return record_clips(args.data, TimedEngine(engine, args.readings), processor.reading_interval)
 
 
 def measure_collection(collection: Collection, noise: float, args: argparse.Namespace, folder: Path) -> dict:
@@ -278,6 +266,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", help="model folder or Hub id; the small model of the package if not given")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 20, 60], help="lengths of the videos")
     parser.add_argument("--videos", type=int, default=20, help="videos of each length")
+    parser.add_argument("--cards", type=int, default=33, help="cards that sentences search for, without --data")
     parser.add_argument("--clips-from", type=float, default=20, help="shortest videos with real clips in them, minutes")
     parser.add_argument("--noise", type=float, default=0.1, help="level of the slips; 0 leaves that pass out")
     parser.add_argument("--strings", type=int, default=120, help="strings to search for exactly as shown")
@@ -289,7 +278,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="NxMINUTES",
         help="videos with those strings, such as 8x60 20x1",
     )
-    parser.add_argument("--long", type=float, default=180, help="minutes of the long video (short, memory, cpu)")
+    parser.add_argument("--long", type=float, default=180, help="minutes of the long video of short and cpu")
     parser.add_argument("--short-texts", type=int, default=5, help="texts of 3 s in the long video")
     parser.add_argument("--workers", type=int, help="processes that read videos; as the index chooses if not given")
     parser.add_argument("--seed", type=int, default=0, help="of texts and moments")
@@ -297,7 +286,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where to make a folder for videos and indexes, removed at the end")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
-    for option in ("videos", "strings", "short_texts"):
+    for option in ("videos", "cards", "strings", "short_texts"):
         if getattr(args, option) < 1:
             parser.error(f"--{option.replace('_', '-')} must be at least 1, got {getattr(args, option)}")
     if not 0 <= args.noise <= 1:

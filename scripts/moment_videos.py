@@ -430,3 +430,15 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
                 ticks += [number] * len(stretch.times)
         cards[path.relative_to(folder).as_posix()] = Card(tuple(readings), tuple(ticks))
     return cards
+
+
+def read_clips(folder: Path, store: Path | None, model: str | None) -> dict[str, Card]:
+    """Real clips as cards, by the engine and settings of a model's processor; readings are kept in `store`."""
+    from benchmark_ocr import TimedEngine  # beside this script
+
+    from tcd_hf.cli.common import load
+    from tcd_hf.processing.ocr_engines import get_engine
+
+    _, processor = load(model)
+    engine = get_engine(processor.ocr_engine, **(processor.ocr_options or {}))
+    return record_clips(folder, TimedEngine(engine, store), processor.reading_interval)
