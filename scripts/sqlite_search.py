@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 TOKENIZERS = {"words": "unicode61 remove_diacritics 2", "trigrams": "trigram"}
 WAYS = ("words", "trigrams, whole words", "trigrams, any")
+AROUND_WORDS = "\"'()[]{}.,;:!?"  # what a sentence puts around its words
 ROWS_LOOKED_AT = 5000  # of which the best videos are taken
 
 
@@ -42,7 +43,8 @@ class SQLiteSearch:
             top_k: videos.
         """
         table = way.split(",")[0]
-        terms = _trigrams(query) if way == "trigrams, any" else query.split()
+        words = [word.strip(AROUND_WORDS) for word in query.split()]
+        terms = _trigrams(words) if way == "trigrams, any" else words
         if table == "trigrams":
             terms = [term for term in terms if len(term) >= 3]
         else:
@@ -81,8 +83,8 @@ def rows_of_windows(paths: Iterable[str], captions: Iterable) -> list[tuple[str,
     ]
 
 
-def _trigrams(query: str) -> list[str]:
-    return [word[i : i + 3] for word in query.split() for i in range(max(1, len(word) - 2))]
+def _trigrams(words: Iterable[str]) -> list[str]:
+    return [word[i : i + 3] for word in words for i in range(max(1, len(word) - 2))]
 
 
 def _quoted(term: str) -> str:
