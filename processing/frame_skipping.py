@@ -46,7 +46,7 @@ class Stretch:
 def split_into_stretches(
     frames: Iterable[tuple[float, np.ndarray]], reading_interval: float | None = 0.75
 ) -> Iterator[Stretch]:
-    """Splits sampled frames into stretches, holding one frame in memory.
+    """Splits sampled frames into stretches, holding two frames in memory.
 
     Args:
         frames: pairs of time in seconds, ascending, and RGB uint8 frame `(height, width, 3)`.
@@ -54,9 +54,9 @@ def split_into_stretches(
             Longest time in seconds one frame stands for while the picture keeps changing. `None`: every sample is a
             stretch of its own.
     """
-    stretch = chosen = previous = None
+    stretch = chosen = previous = looked_at = None
     for time, frame in frames:
-        look = _Look.of(frame)
+        look = previous if frame is looked_at else _Look.of(frame)  # one look at a frame that stays on screen
         differs = closes = True
         if stretch is not None and reading_interval is not None:
             differs, closes = _compare(look, chosen, previous)
@@ -68,7 +68,7 @@ def split_into_stretches(
         elif differs and look.sharpness > chosen.sharpness:
             stretch.time, stretch.frame, chosen = time, frame, look
         stretch.times.append(time)
-        previous = look
+        previous, looked_at = look, frame
     if stretch is not None:
         yield stretch
 

@@ -150,7 +150,7 @@ class TCDProcessor(ProcessorMixin):
             inputs.update(self._tokenize(checked_texts(text)))
         if videos is not None:
             frames, captions = self._read_videos(as_batch(videos), ocr_captions, fps)
-            inputs.update(self._process_frames(frames))
+            inputs.update(self._pixel_values(frames))
             inputs.update(self._process_captions(captions))
         elif ocr_captions is not None:
             raise ValueError("`ocr_captions` belong to videos, but no `videos` were given.")
@@ -200,28 +200,35 @@ class TCDProcessor(ProcessorMixin):
             `num_frames` RGB frames `(height, width, 3)`, `uint8`, those at the centres of the windows; and as many
             captions, or `None`.
         """
-        captioner = self.captioner
         with self._opened(video, fps) as opened:
-            length = opened.duration / self.num_frames
-            centres = [(i + 0.5) * length for i in range(self.num_frames)]
-            if not with_captions or captioner.engine is None:
-                captions = captioner.caption_texts([""] * self.num_frames, opened.duration) if with_captions else None
-                return opened.frames_at(centres, max_side=captioner.max_side), captions
+            return self.captioner.read(opened, with_captions=with_captions)
 
-            ocr_times = set(captioner.sample_times(opened.duration))
-            times = sorted(ocr_times.union(centres))
-            frames = []
+    def process_frames(
+        self,
+        frames: Sequence[np.ndarray],
+        captions: Sequence[str | WindowCaption],
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        """
+        The inputs of one video whose frames and captions are at hand, as of [`~TCDProcessor.read_video`].
 
-            def frames_for_ocr():
-                wanted = set(centres)
-                for time, frame in zip(times, opened.iter_frames_at(times, captioner.max_side), strict=True):
-                    if time in wanted:
-                        frames.append(frame)
-                    if time in ocr_times:
-                        yield time, frame
+        Args:
+            frames (`list[np.ndarray]`): `num_frames` RGB frames `(height, width, 3)`, `uint8`, one per window.
+            captions (`list[str]` or `list[WindowCaption]`): as many, `""` where there is no text.
+            return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, or `"np"` for arrays.
 
-            captions = captioner.caption_frames(frames_for_ocr(), opened.duration)
-        return frames, captions
+        Returns:
+            `BatchFeature`: that of `processor(videos=[video])`, a batch of one.
+
+        Raises:
+            ValueError: another number of frames or of captions.
+        """
+        if len(frames) != self.num_frames:
+            raise ValueError(
+                f"Got {len(frames)} frames for {self.num_frames} windows (`num_frames`): give one per window."
+            )
+        inputs = {**self._pixel_values([list(frames)]), **self._process_captions([captions])}
+        return BatchFeature(inputs, tensor_type=return_tensors)
 
     def to_dict(self) -> dict:
         # An engine object may hold what can be neither copied nor written as JSON: its name stands for it.
@@ -248,7 +255,7 @@ class TCDProcessor(ProcessorMixin):
             captions.append(read if ocr_captions is None else ocr_captions[index])
         return frames, captions
 
-    def _process_frames(self, frames: list[list[np.ndarray]]) -> dict:
+    def _pixel_values(self, frames: list[list[np.ndarray]]) -> dict:
         use_one_thread_in_workers()
         images = [Image.fromarray(frame) for video in frames for frame in video]
         features = self.image_processor(images=images, return_tensors="np")

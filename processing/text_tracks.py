@@ -9,7 +9,7 @@
 import importlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,9 @@ class TextTrack:
         box_time (`float`, *optional*, defaults to 0.0):
             Time of the frame that `box` belongs to, seconds: the one to show as evidence. A frame may stand for a short
             while around it, so this can lie just outside the window.
+        source (`str`, *optional*, defaults to `"ocr"`):
+            Where it comes from: `"ocr"` was read in the picture, `"subtitle"` is of a subtitle stream or file,
+            `"given"` was handed over.
     """
 
     text: str
@@ -53,10 +56,16 @@ class TextTrack:
     box: Box
     count: int = 1
     box_time: float = 0.0
+    source: str = "ocr"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields."""
         return {**asdict(self), "box": list(self.box)}
+
+    def shifted(self, seconds: float) -> "TextTrack":
+        """The same, so much later."""
+        times = {name: getattr(self, name) + seconds for name in ("start", "end", "box_time")}
+        return replace(self, **times)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TextTrack":

@@ -23,6 +23,7 @@ __all__ = [
     "PyAVDecoder",
     "Source",
     "VideoReadError",
+    "fits_in_memory",
     "has_pyav",
     "open_decoder",
 ]
@@ -34,6 +35,9 @@ TIME_TOLERANCE = 1e-3
 DECORD_MAX_TIME = 2.0**13
 TOO_LATE = "decord does not keep times as late as those of this file apart"
 IMAGE_LIST_FPS = 1.0
+# decord decodes on while nobody asks, into memory, as far as the file goes. What a whole file may take there, decoded:
+# a larger one is PyAV's, which decodes what is asked for.
+LOOK_AHEAD_BYTES = 1 << 28
 # Containers whose index leads to a frame reliably; the others are read from the start on, by PyAV.
 SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 
@@ -201,7 +205,11 @@ class ImageDecoder(Decoder):
 
 
 class DecordDecoder(Decoder):
-    """decord; it turns frames upright itself and seeks to the nearest keyframe where that saves decoding."""
+    """decord; it turns frames upright itself and seeks to the nearest keyframe where that saves decoding.
+
+    It goes back to the start after each frame of a file that does not fit in memory, which throws away what it decoded
+    ahead: right and bounded, but several times as slow as PyAV.
+    """
 
     backend = "decord"
 
@@ -237,10 +245,12 @@ class DecordDecoder(Decoder):
     def read(self, index: int) -> np.ndarray:
         try:
             frame = self._reader[index]
+            # Tensors of another library come out where the user has set a decord bridge.
+            frame = frame.asnumpy() if hasattr(frame, "asnumpy") else np.asarray(frame)
+            if len(self._reader) * frame.nbytes > LOOK_AHEAD_BYTES:
+                self._reader.seek(0)
         except Exception as error:
             raise DecodeError(f"decord cannot decode frame {index} ({_first_line(error)})") from error
-        # Tensors of another library come out where the user has set a decord bridge.
-        frame = frame.asnumpy() if hasattr(frame, "asnumpy") else np.asarray(frame)
         if frame.shape[-1] != 3:  # decord takes row padding for a channel in narrow clips turned by 90 degrees
             raise DecodeError(f"decord returned a frame of shape {frame.shape}")
         return frame
@@ -355,6 +365,16 @@ class PyAVDecoder(Decoder):
             if self._ahead is None or self._ahead[0] > index:
                 break
             self._held, self._ahead = self._ahead, None
+
+
+def fits_in_memory(source: Source) -> bool:
+    """Whether all frames of a file, decoded, take no more than `LOOK_AHEAD_BYTES`, by what its header says of them."""
+    container, stream = _open_container(source)
+    with container:
+        num_frames = stream.frames
+        if not num_frames and container.duration and stream.average_rate:
+            num_frames = container.duration / 1e6 * float(stream.average_rate)
+        return 0 < num_frames * stream.codec_context.width * stream.codec_context.height * 3 <= LOOK_AHEAD_BYTES
 
 
 def has_pyav() -> bool:

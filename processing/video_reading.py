@@ -1,7 +1,7 @@
 """
 Reads frames at given times from anything that is a video: files, bytes, arrays, lists of images.
 
-`decord` decodes, and PyAV does where decord is absent, cannot be trusted with a file or fails on the way. Both give the
+`decord` decodes short files, and PyAV long ones and those that decord cannot be trusted with or fails at. Both give the
 same frames bit for bit: the frame for a time is the one on screen at that time, turned upright by the file's rotation
 metadata, and reduced by one resize path that knows nothing of the reader. One full-size frame is held at a time.
 """
@@ -26,6 +26,7 @@ from .video_decoders import (
     PyAVDecoder,
     Source,
     VideoReadError,
+    fits_in_memory,
     has_pyav,
     open_decoder,
 )
@@ -49,8 +50,9 @@ def open_video(
             Frames per second of an array or a list of images, 1.0 by default: a frame counts as a second. Files have
             their own and refuse it.
         backend (`str`, *optional*, defaults to `"auto"`):
-            `"decord"` or `"pyav"` use that reader and no other. `"auto"` takes decord, and PyAV where decord is not
-            installed, cannot be trusted with the file or fails, even half-way.
+            `"decord"` or `"pyav"` use that reader and no other. `"auto"` takes decord for short files, and PyAV for
+            those whose frames would not all fit in 256 MiB, which decord may fill, and where decord is not installed,
+            cannot be trusted with the file or fails, even half-way.
         num_threads (`int`, *optional*, defaults to 0):
             Decoding threads; 0 leaves it to the reader, which takes all cores. Use 1 in worker processes, as in
             `datasets.map(num_proc=...)`.
@@ -82,7 +84,7 @@ def open_video(
     if fps is not None:
         raise ValueError(f"`fps` is for arrays and lists of images; {source.name!r} has its own, leave it out.")
     pyav = partial(open_decoder, PyAVDecoder, source, num_threads)
-    if backend == "pyav":
+    if backend == "pyav" or (backend == "auto" and has_pyav() and not fits_in_memory(source)):
         return Video(source.name, pyav())
     try:
         decoder = open_decoder(DecordDecoder, source, num_threads)
@@ -119,6 +121,8 @@ class Video:
         duration (`float`): seconds from the first frame's appearance to the end of the last; of a file that is cut off,
             the duration of what is left.
         fps (`float`): frames per second, on average.
+        frame_times (`np.ndarray` of shape `(num_frames,)`, float64): when each frame appears, seconds after the first,
+            ascending.
     """
 
     def __init__(self, name: str, decoder: Decoder, fallback: Callable[[], Decoder] | None = None):
@@ -133,6 +137,7 @@ class Video:
     num_frames = property(lambda self: len(self._decoder.timeline.starts))
     duration = property(lambda self: self._decoder.timeline.duration)
     fps = property(lambda self: self.num_frames / self.duration)
+    frame_times = property(lambda self: self._decoder.timeline.starts)
 
     def iter_frames_at(self, times: Iterable[float], max_side: int | None = None) -> Iterator[np.ndarray]:
         """

@@ -11,7 +11,7 @@ import logging
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
@@ -22,13 +22,15 @@ from .caption_drawing import draw_captions
 from .frame_skipping import Stretch, split_into_stretches
 from .ocr_engines import OCREngine, TextReading, default_num_threads, get_engine, normalize_text
 from .text_tracks import Sighting, TextTrack, merge_sightings, spelling, split_columns
-from .video_reading import opened_video
+from .video_reading import Video, opened_video
 
 __all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
 
 logger = logging.getLogger(__name__)
 
 ENGINE_BATCH_SIZE = 8  # frames an engine is given at once
+# Frames sampled in a window, at most, where a file has fewer frames than that: its clock may say that it lasts years.
+MAX_SAMPLES = 1000
 
 
 @dataclass
@@ -51,6 +53,13 @@ class WindowCaption:
         """JSON-able fields: start, end, text, tracks (a list of dicts)."""
         tracks = [track.to_dict() for track in self.tracks]
         return {"start": self.start, "end": self.end, "text": self.text, "tracks": tracks}
+
+    def shifted(self, seconds: float) -> "WindowCaption":
+        """The same, so much later."""
+        if not seconds:
+            return self
+        tracks = [track.shifted(seconds) for track in self.tracks]
+        return WindowCaption(self.start + seconds, self.end + seconds, self.text, tracks)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "WindowCaption":
@@ -143,14 +152,63 @@ class WindowOCRCaptioner:
             OCREngineError: the engine's weights cannot be had.
         """
         with opened_video(video, fps=fps, num_threads=default_num_threads()) as opened:
-            times = self.sample_times(opened.duration)
+            times = self.sample_times(opened.duration, opened.num_frames)
             frames = opened.iter_frames_at(times, max_side=self.max_side)
             return self.caption_frames(zip(times, frames, strict=True), opened.duration)
 
-    def sample_times(self, duration: float) -> list[float]:
-        """Times in seconds, ascending, at which frames are wanted: middles of equal pieces of each window's ξ part."""
+    def read(
+        self, video: Video, start: float = 0.0, duration: float | None = None, with_captions: bool = True
+    ) -> tuple[list[np.ndarray], list[WindowCaption] | None]:
+        """The frames at the centres of the windows and the captions of the windows, from one pass over a video.
+
+        Args:
+            video (`Video`): open; it stays open.
+            start (`float`, *optional*, defaults to 0.0): where the part begins that is cut into windows, seconds.
+            duration (`float`, *optional*): of that part, seconds; all that follows when not given.
+            with_captions (`bool`, *optional*, defaults to `True`): also read text; without an engine there is none.
+
+        Returns:
+            `num_windows` RGB frames `(height, width, 3)`, `uint8`, reduced to `max_side`; and as many captions, with
+            times of the whole video, or `None`.
+
+        Raises:
+            VideoReadError: no frame can be decoded.
+            OCREngineError: the engine's weights cannot be had.
+        """
+        duration = video.duration - start if duration is None else duration
+        width = _checked_duration(duration) / self.num_windows
+        centres = [(index + 0.5) * width for index in range(self.num_windows)]
+        if not with_captions or self.engine is None:
+            captions = self.caption_texts([""] * self.num_windows, duration) if with_captions else None
+            frames = video.frames_at([start + time for time in centres], max_side=self.max_side)
+        else:
+            frames, ocr_times = [], set(self.sample_times(duration, video.num_frames))
+            times = sorted(ocr_times.union(centres))
+
+            def frames_for_ocr() -> Iterator[tuple[float, np.ndarray]]:
+                wanted = set(centres)
+                shown = video.iter_frames_at([start + time for time in times], self.max_side)
+                for time, frame in zip(times, shown, strict=True):
+                    if time in wanted:
+                        frames.append(frame)
+                    if time in ocr_times:
+                        yield time, frame
+
+            captions = self.caption_frames(frames_for_ocr(), duration)
+        return frames, captions and [caption.shifted(start) for caption in captions]
+
+    def sample_times(self, duration: float, num_frames: int | None = None) -> list[float]:
+        """Times in seconds, ascending, at which frames are wanted: middles of equal pieces of each window's ξ part.
+
+        Args:
+            duration (`float`): of the video, seconds.
+            num_frames (`int`, *optional*): that the video has. Where these are few for its duration, fewer times are
+                enough: at most as many a window, or `MAX_SAMPLES` if that is more.
+        """
         width = _checked_duration(duration) / self.num_windows * self.window_scale
         count = max(1, math.ceil(width * self.ocr_fps - 1e-9))
+        if num_frames is not None:
+            count = min(count, max(num_frames, MAX_SAMPLES))
         return [start + (i + 0.5) * width / count for start, _ in self._read_parts(duration) for i in range(count)]
 
     def caption_frames(self, frames: Iterable[tuple[float, np.ndarray]], duration: float) -> list[WindowCaption]:
@@ -204,7 +262,8 @@ class WindowOCRCaptioner:
             for start, end, text in texts:
                 start, end = max(start, part_start), min(end, part_end)
                 if end > start and normalize_text(text):
-                    tracks.append(TextTrack(normalize_text(text), 1.0, start, end, (0.0, 0.0, 1.0, 1.0)))
+                    whole_frame = (0.0, 0.0, 1.0, 1.0)
+                    tracks.append(TextTrack(normalize_text(text), 1.0, start, end, whole_frame, source="given"))
             tracks.sort(key=lambda track: track.start - track.end)
             captions.append(_as_caption(window, tracks))
         return captions

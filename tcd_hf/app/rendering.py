@@ -5,10 +5,10 @@ from html import escape
 from urllib.parse import urlencode
 
 from tcd_hf.app.library import Clip
+from tcd_hf.clock import clock
 from tcd_hf.index.hits import Hit, matching_texts
 from tcd_hf.index.schema import video_id
 from tcd_hf.processing.window_ocr import WindowCaption
-from tcd_hf.visualization.clock import clock
 from tcd_hf.visualization.html_report import WORDS
 
 __all__ = ["render_clip", "render_examples", "render_hits", "render_message"]

@@ -17,13 +17,12 @@ from pathlib import Path
 
 from datasets import Dataset, Features, Value, concatenate_datasets, load_from_disk
 
-from tcd_hf.processing.ocr_engines import OCREngineError, default_num_threads
+from tcd_hf.processing.ocr_engines import OCREngineError
 from tcd_hf.processing.processing_tcd import TCDProcessor
-from tcd_hf.processing.video_reading import open_video
 from tcd_hf.reading.cache import CacheError, CaptionCache
-from tcd_hf.reading.files import file_stamp, hash_file
+from tcd_hf.reading.files import file_stamp
 from tcd_hf.reading.fingerprints import caption_fingerprint, fingerprint, frame_fingerprint
-from tcd_hf.reading.video_reader import describe_error
+from tcd_hf.reading.video_reader import VideoFile, VideoReader, describe_error
 
 from .prepared_data import (
     JPEG,
@@ -84,12 +83,12 @@ def prepare_videos(
         OCREngineError, ImportError: the OCR engine or the decoder is not there, whatever the video.
         OSError: memory, disk or file handles ran out, or a disk failed, which may pass and makes no video a bad one.
     """
-    cache, settings = CaptionCache(caption_cache), caption_fingerprint(processor.captioner)
+    reader = VideoReader.of(processor, CaptionCache(caption_cache))
     ocr = batch["ocr"] if shipped_ocr else repeat(None, len(batch["video"]))
     rows = []
     for path, readings in zip(batch["video"], ocr, strict=True):
         try:
-            rows.append(_read_video(path, readings, processor, cache, settings))
+            rows.append(_read_video(path, readings, processor, reader))
         except (CacheError, OCREngineError, ImportError):
             raise
         except Exception as error:  # decoders raise what they like at broken files
@@ -113,19 +112,15 @@ def _may_pass(error: BaseException | None) -> bool:
     return False
 
 
-def _read_video(path: str, ocr: list[dict] | None, processor: TCDProcessor, cache: CaptionCache, settings: str) -> dict:
-    captioner, captions, content = processor.captioner, None, None
-    with open_video(path, backend=processor.video_backend, num_threads=default_num_threads()) as video:
+def _read_video(path: str, ocr: list[dict] | None, processor: TCDProcessor, reader: VideoReader) -> dict:
+    captioner, captions = processor.captioner, None
+    reads_text = ocr is None and captioner.engine is not None
+    with reader.open(VideoFile.of(path, with_hash=reads_text)) as video:
         if ocr is not None:
             sure = [one for one in ocr if one["confidence"] is None or one["confidence"] >= processor.min_confidence]
             captions = captioner.caption_texts(ocr_in_seconds(sure, video.fps), video.duration)
-        elif processor.ocr_engine is not None:
-            content = hash_file(path)
-            captions = cache.load(content, settings)
-        frames, read = processor.read_video(video, with_captions=captions is None)
-    if captions is None and content is not None:
-        cache.save(content, settings, read)
-    return prepare_video(processor, frames, read if captions is None else captions)
+        frames, captions = video.read(video.whole, captions)
+    return prepare_video(processor, frames, captions)
 
 
 # a data set -----------------------------------------------------------------------------------------------------------

@@ -5,23 +5,39 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from rapidfuzz import fuzz
+from rapidfuzz import fuzz, process
 
-from tcd_hf.index.lexical import FILLER_WORDS
+from tcd_hf.index.lexical import FILLER_WEIGHT, FILLER_WORDS, fold
+from tcd_hf.index.query_syntax import UNSPACED_LETTERS, phrase_pattern
 from tcd_hf.processing.text_tracks import TextTrack
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["DEFAULT_LEXICAL_WEIGHT", "Hit", "evidence_boxes", "fuse_scores", "matching_texts", "score_windows"]
+    from tcd_hf.index.moments import Moment
+
+__all__ = [
+    "DEFAULT_LEXICAL_WEIGHT",
+    "EvidenceFinder",
+    "Hit",
+    "evidence_boxes",
+    "fuse_scores",
+    "matching_texts",
+    "score_windows",
+    "time_shown",
+]
 
 DEFAULT_LEXICAL_WEIGHT = 0.5
 WORD_SIMILARITY = 80  # of 100: one wrong character in five is still the same word
 FUZZY_WORD_LENGTH = 4  # shorter words must be equal
 CONTAINED_WORD_LENGTH = 5  # words from this length on are also looked for inside others: "TESCOexpress"
+CONTAINED_HANGUL_LENGTH = 2  # Korean joins endings to its words
+
+_UNSPACED = re.compile(f"([{UNSPACED_LETTERS}]+)")
+_HANGUL = re.compile("[\uac00-\ud7a3]+")
 
 
 @dataclass(frozen=True)
@@ -38,13 +54,14 @@ class Hit:
             read OCR.
         text_hybrid (`float`, *optional*): cosine of the query and the clue distilled from both; `None` likewise.
         lexical (`float`): spelling shared by the query and the best window's caption, in [0, 1].
-        start (`float`): seconds at which the window that matches best begins.
+        start (`float`): seconds of the file at which the moment that matches best begins.
         end (`float`): seconds at which it ends.
-        evidence (`list[str]`): texts read in that window that the query names, best first; empty when the match rests
-            on the picture or on meaning alone.
+        evidence (`list[str]`): texts read in its best window that the query names, best first; empty when the match
+            rests on the picture or on meaning alone.
         boxes (`list[dict]`): for each text of `evidence`, where it stands: `text`, `start` and `end` (seconds, when it
-            is seen in the window), `box` (x0, y0, x1, y1 relative to the frame, 0-1) and `time` (seconds, of the frame
-            that the box belongs to).
+            is seen in the window), `box` (x0, y0, x1, y1 relative to the frame, 0-1), `time` (seconds, of the frame
+            that the box belongs to) and `source` (where the text comes from: `"ocr"`, `"subtitle"` or `"given"`).
+        moments (`list[Moment]`): the other moments of the video that match, best first, see [`Moment`].
     """
 
     path: str
@@ -57,6 +74,7 @@ class Hit:
     end: float
     evidence: list[str] = field(default_factory=list)
     boxes: list[dict[str, Any]] = field(default_factory=list)
+    moments: "list[Moment]" = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The hit as plain JSON types."""
@@ -64,9 +82,8 @@ class Hit:
 
     @property
     def shown_time(self) -> float:
-        """Seconds of the frame that shows most of the evidence; without boxes, the middle of the best window."""
-        times = Counter(box["time"] for box in self.boxes)
-        return times.most_common(1)[0][0] if times else (self.start + self.end) / 2
+        """Seconds of the frame that shows most of the evidence; without boxes, the middle of the best moment."""
+        return time_shown(self.start, self.end, self.boxes)
 
     def draw(self, max_side: int = 960) -> "Image.Image":
         """The frame at `shown_time`, with the boxes of that frame outlined and labelled with their text.
@@ -95,6 +112,12 @@ class Hit:
             frame = Image.fromarray(video.frames_at([self.shown_time], max_side=max_side)[0])
         shown = [box for box in self.boxes if box["time"] == self.shown_time]
         return draw_boxes(frame, [box["box"] for box in shown], [box["text"] for box in shown])
+
+
+def time_shown(start: float, end: float, boxes: Sequence[dict[str, Any]]) -> float:
+    """Seconds of the frame that most of these boxes belong to, see [`Hit`]; without any, the middle."""
+    times = Counter(box["time"] for box in boxes)
+    return times.most_common(1)[0][0] if times else (start + end) / 2
 
 
 def fuse_scores(model_score: np.ndarray, lexical_score: np.ndarray, lexical_weight: float) -> np.ndarray:
@@ -133,47 +156,132 @@ def score_windows(
     return fuse_scores(model_scores, lexical_scores, lexical_weight)
 
 
-def matching_texts(query: str, texts: Sequence[str], limit: int = 5) -> list[str]:
-    """The texts that share a word with the query, spelling slips allowed, best first.
+class EvidenceFinder:
+    """Finds the texts of windows that speak for a query. It remembers every text: neighbouring windows share theirs.
 
-    A text counts the characters of its words that some word of the query resembles. Words such as "the" count only
-    when the query has no other words. Texts that count the same keep their order.
+    A text counts the letters of its different words that some word of the query resembles, spelling slips allowed;
+    those of `FILLER_WORDS` at `FILLER_WEIGHT`. It is evidence if a telling word is among them, or if the query has no
+    telling words. Among texts that count the same, those without other words go first, then those more salient. Before
+    all of them go the texts that show a phrase which the query requires.
 
     Args:
-        query (`str`): what was searched for.
-        texts (`Sequence[str]`): what was read, most salient first.
-        limit (`int`, defaults to 5): most texts to return.
+        query (`str`): what was searched for, without operators.
+        phrases (`Sequence[str]`, *optional*): what the query requires, see [`parse_query`].
     """
-    query_words = _words(query)
-    query_words = [word for word in query_words if word not in FILLER_WORDS] or query_words
-    strength: dict[str, int] = {}
-    for text in texts:
-        matched = sum(len(word) for word in _words(text) if any(_same_word(word, other) for other in query_words))
-        if matched:
-            strength.setdefault(text, matched)
-    return sorted(strength, key=strength.__getitem__, reverse=True)[:limit]
+
+    def __init__(self, query: str, phrases: Sequence[str] = ()):
+        words = set(_split(fold(query)))
+        self._telling = words - FILLER_WORDS or words
+        self._filler = words - self._telling
+        inexact = [word for word in self._telling if not _has_digit(word)]
+        self._fuzzy = [word for word in inexact if len(word) >= FUZZY_WORD_LENGTH]
+        self._parts = [word for word in inexact if len(word) >= _contained_length(word, is_asked=True)]
+        self._wholes = "\n".join(inexact)
+        self._phrases = [re.compile(phrase_pattern(phrase)) for phrase in phrases]
+        self._weights: dict[str, float] = {}  # of words
+        self._matches: dict[str, _Match] = {}  # of texts
+
+    def __call__(self, texts: Sequence[str], limit: int | None = 5) -> list[str]:
+        """Of the texts of a window those that match, best first, each spelling once.
+
+        Args:
+            texts (`Sequence[str]`): what was read, most salient first, lines of one block together.
+            limit (`int`, *optional*, defaults to 5): most texts to return; `None` for all.
+        """
+        found = [text for text in dict.fromkeys(texts) if self._match(text).is_evidence]
+        found.sort(key=lambda text: self._match(text).rank)
+        return list(dict.fromkeys([*self._show_phrases(texts), *found]))[:limit]
+
+    def _show_phrases(self, texts: Sequence[str]) -> list[str]:
+        """The texts over which required phrases run, in the order of the phrases."""
+        if not self._phrases:
+            return []
+        texts = [text for text in texts if self._match(text).folded]
+        joined = "\t".join(self._match(text).folded for text in texts)
+        shown = []
+        for phrase in self._phrases:
+            match = phrase.search(joined)
+            while match:
+                first, last = (joined.count("\t", 0, place) for place in match.span(1))
+                shown.extend(texts[first : last + 1])
+                match = phrase.search(joined, match.end(1))
+        return shown
+
+    def _match(self, text: str) -> "_Match":
+        if text not in self._matches:
+            self._matches[text] = self._compare(text)
+        return self._matches[text]
+
+    def _compare(self, text: str) -> "_Match":
+        folded = fold(text)
+        words = dict.fromkeys(_split(folded))
+        weights = [self._weight(word) for word in words]
+        strength = sum(weight * len(word) for word, weight in zip(words, weights, strict=True) if weight)
+        return _Match(folded, 1 in weights, (-strength, 0 in weights))
+
+    def _weight(self, word: str) -> float:
+        if word not in self._weights:
+            self._weights[word] = 1 if self._tells(word) else FILLER_WEIGHT if word in self._filler else 0
+        return self._weights[word]
+
+    def _tells(self, word: str) -> bool:
+        """Whether a word that was read is a telling word of the query."""
+        if word in self._telling:
+            return True
+        if _has_digit(word):
+            return False  # 1.30 and 1.50 differ in one character of four, and in everything
+        # Readings often lose spaces; scripts such as Chinese have none.
+        if len(word) >= _contained_length(word, is_asked=False) and word in self._wholes:
+            return True
+        if any(asked in word for asked in self._parts):
+            return True
+        if len(word) < FUZZY_WORD_LENGTH:
+            return False
+        return process.extractOne(word, self._fuzzy, scorer=fuzz.ratio, score_cutoff=WORD_SIMILARITY) is not None
+
+
+class _Match(NamedTuple):
+    """What a text has of a query."""
+
+    folded: str
+    is_evidence: bool
+    rank: tuple[float, bool]  # the best is the smallest
+
+
+def matching_texts(query: str, texts: Sequence[str], limit: int | None = 5, phrases: Sequence[str] = ()) -> list[str]:
+    """The texts of one window that speak for a query, best first, see [`EvidenceFinder`]."""
+    return EvidenceFinder(query, phrases)(texts, limit)
 
 
 def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack]) -> list[dict[str, Any]]:
     """Where the texts of a hit's evidence stand, see [`Hit`]: of equal texts, the most salient one."""
     track_of = {track.text: track for track in reversed(tracks)}
-    found = [track_of[text] for text in evidence]
     return [
-        {"text": track.text, "start": track.start, "end": track.end, "box": list(track.box), "time": track.box_time}
-        for track in found
+        {
+            "text": track.text,
+            "start": track.start,
+            "end": track.end,
+            "box": list(track.box),
+            "time": track.box_time,
+            "source": getattr(track, "source", "ocr"),
+        }
+        for track in (track_of[text] for text in evidence)
     ]
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+(?:[.,:'/-]\w+)*", text.casefold())  # 1.30, 17:27 and let's stay whole
+def _split(folded: str) -> list[str]:
+    """The words of a folded text; what is written without spaces is apart from what stands beside it (24小时)."""
+    return folded.split() if folded.isascii() else _UNSPACED.sub(r" \1 ", folded).split()
 
 
-def _same_word(word: str, other: str) -> bool:
-    if word == other:
-        return True
-    if re.search(r"\d", word + other):
-        return False  # 1.30 and 1.50 differ in one character of four, and in everything
-    shorter, longer = sorted((word, other), key=len)
-    if shorter in longer and len(shorter) >= (CONTAINED_WORD_LENGTH if shorter.isascii() else 2):
-        return True  # readings often lose spaces; scripts such as Chinese have none
-    return len(shorter) >= FUZZY_WORD_LENGTH and fuzz.ratio(word, other) >= WORD_SIMILARITY
+def _has_digit(word: str) -> bool:
+    return not word.isalpha() and any(map(str.isdigit, word))
+
+
+def _contained_length(word: str, is_asked: bool) -> int:
+    """The length from which a word is looked for inside others."""
+    if word.isascii():
+        return CONTAINED_WORD_LENGTH
+    if _UNSPACED.match(word):
+        return 1 if is_asked else 2  # 茶 is in 绿茶, but not every 在 answers a sentence with it
+    return CONTAINED_HANGUL_LENGTH if _HANGUL.fullmatch(word) else CONTAINED_WORD_LENGTH

@@ -6,25 +6,26 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from tcd_hf.index.features import compute_features
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
-from tcd_hf.index.schema import NonFiniteFeaturesError, rows_from, video_id
+from tcd_hf.index.schema import NonFiniteFeaturesError, row_id, rows_from
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tcd_hf.reading.files import file_stamp, hash_file
-from tcd_hf.reading.video_reader import ReadVideo, SkippedVideo, VideoFile, VideoReader, describe_error
+from tcd_hf.reading.files import file_stamp
+from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, VideoReader, describe_error
 from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
 
-__all__ = ["AddReport", "Ingest"]
+__all__ = ["AddReport", "Ingest", "ReadingProgress"]
 
 # A commit makes a file and a version, so not after every video. What a kill costs is little: captions are in the cache.
-VIDEOS_PER_COMMIT = 256
+ROWS_PER_COMMIT = 256
 SECONDS_PER_COMMIT = 120
-VIDEOS_PER_COPY = 256
-VIDEOS_PER_BATCH = 8  # that an accelerator encodes at once
+PATHS_PER_FILTER = 256
+SEGMENTS_PER_BATCH = 8  # that an accelerator encodes at once
 HASH_THREADS = 4
 
 
@@ -36,7 +37,7 @@ class AddReport:
         added (`list[str]`): not in the index before.
         unchanged (`list[str]`): in the index with the same content.
         replaced (`list[str]`): in the index with other content, which gave way.
-        skipped (`list[SkippedVideo]`): those that cannot be read, and why. A row of theirs from before stays.
+        skipped (`list[SkippedVideo]`): those that cannot be read, and why. Rows of theirs from before stay.
         removed (`list[str]`): no longer asked for (`refresh` only).
     """
 
@@ -47,77 +48,109 @@ class AddReport:
     removed: list[str] = field(default_factory=list)
 
 
+class ReadingProgress(NamedTuple):
+    """How far the reading of a video is.
+
+    Attributes:
+        path (`str`): absolute.
+        seconds (`float`): of the video that are read.
+        duration (`float`): of the video, seconds.
+        size (`int`): of the file, bytes.
+    """
+
+    path: str
+    seconds: float
+    duration: float
+    size: int
+
+
+# What reads and encodes files, at most so many, and gives all that becomes of them to an ingest.
+ReadingStep = Callable[["Ingest", Iterable[VideoFile], int], None]
+
+
 class Ingest:
     """One run of `add`. The caller holds the writer's lock.
 
-    Killed at any moment, it has lost what was not yet committed, and nothing else: a commit is whole or not at all, and
-    a path has one row, whatever the number of runs.
+    Killed at any moment, it has lost what was not yet committed, and nothing else: a commit is whole or not at all. All
+    rows of a video are in one commit, so that a video is in the index or is not.
 
     Args:
         storage ([`IndexStorage`]): the index.
-        model (`TCDModel`): computes features.
-        reader ([`VideoReader`]): reads files.
-        on_video (`Callable[[str], None]`, *optional*): called with each path when it is done; by default a progress
-            bar goes on, if there is a terminal.
+        read (`Callable[[Ingest, Iterable[VideoFile], int], None]`): reads and encodes files, such as a
+            [`LocalReading`]; the number says how many there are at most. It calls [`keep`] with the rows of a video, or
+            [`wrote`] if it has written them itself, and [`skip`] if there are none.
+        on_video (`Callable[[str], None]`, *optional*): called with each path when it is done.
+        on_progress (`Callable[[ReadingProgress], None]`, *optional*): called after each segment.
         memory_budget (`int`, *optional*, defaults to 4 GiB): bytes of coarse vectors from which on they get an index.
+
+    Attributes:
+        known (`dict[str, dict]`): `content_hash`, `size` and `modified` of the videos of the index, by path.
+        rank (`dict[str, int]`): the place of each path that is asked for.
     """
 
     def __init__(
         self,
         storage: IndexStorage,
-        model: TCDModel,
-        reader: VideoReader,
+        read: ReadingStep,
         on_video: Callable[[str], None] | None = None,
+        on_progress: Callable[[ReadingProgress], None] | None = None,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
     ):
-        self.storage, self.model, self.reader = storage, model, reader
+        self.storage = storage
         self.memory_budget = memory_budget
-        self.on_video = on_video
+        self.on_video = on_video or (lambda path: None)
+        self.on_progress = on_progress or (lambda progress: None)
         self.report = AddReport()
         self.schema = storage.videos.schema
-        rows = storage.read(["path", "content_hash", "size", "modified"]).to_pylist()
+        rows = storage.read(["path", "content_hash", "size", "modified"], where="segment = 0").to_pylist()
         self.known = {row.pop("path"): row for row in rows}
-        self.contents = {row["content_hash"] for row in rows}
+        self.rank: dict[str, int] = {}
         self.statistics = storage.load_statistics()
-        self._rank: dict[str, int] = {}
+        self._read = read
+        self._contents = {row["content_hash"] for row in rows}
         self._copies: list[VideoFile] = []
         self._restamped: list[VideoFile] = []
         self._pending: list[tuple[str, pa.Table]] = []
         self._committed = time.monotonic()
 
-    def run(self, paths: Iterable[str], num_workers: int | None = None) -> AddReport:
-        """Brings absolute paths into the index.
-
-        Args:
-            paths (`Iterable[str]`): video files.
-            num_workers (`int`, *optional*): processes that read; 0 reads in this one. By default chosen by the number
-                of files to read.
-        """
-        from tqdm.auto import tqdm
-
+    def run(self, paths: Iterable[str]) -> AddReport:
+        """Brings absolute paths into the index."""
         paths = list(dict.fromkeys(paths))
-        with tqdm(
-            total=len(paths), desc="Indexing", unit="files", disable=None if self.on_video is None else True
-        ) as bar:
-            self.on_video = self.on_video or (lambda path: bar.update())
-            return self._run(paths, num_workers)
-
-    def _run(self, paths: list[str], num_workers: int | None) -> AddReport:
-        self._rank = {path: rank for rank, path in enumerate(paths)}
+        self.rank = {path: rank for rank, path in enumerate(paths)}
         unsure = [path for path in paths if not self._looks_unchanged(path)]
-        if num_workers is None:
-            num_workers = choose_num_workers(len(unsure))
         try:
-            self._read(self._new_contents(unsure), num_workers)
+            self._read(self, self._new_contents(unsure), len(unsure))
             self._commit()
-            self._read(self._copy_rows(), num_workers)
+            self._read(self, self._copy_rows(), len(self._copies))
         finally:  # an error or Ctrl-C: what is finished stays
             self._commit()
         self._finish()
         for group in (self.report.added, self.report.unchanged, self.report.replaced):
-            group.sort(key=self._rank.__getitem__)
-        self.report.skipped.sort(key=lambda video: self._rank[video.path])
+            group.sort(key=self.rank.__getitem__)
+        self.report.skipped.sort(key=lambda video: self.rank[video.path])
         return self.report
+
+    def keep(self, path: str, rows: pa.Table) -> None:
+        """Takes all rows of a video; they are committed before long."""
+        self._pending.append((path, rows))
+        self._done(self.report.replaced if path in self.known else self.report.added, path)
+        due = time.monotonic() - self._committed > SECONDS_PER_COMMIT
+        if due or sum(len(rows) for _, rows in self._pending) >= ROWS_PER_COMMIT:
+            self._commit()
+
+    def wrote(self, path: str) -> None:
+        """Takes note of a video whose rows are written elsewhere, and committed by whoever does that."""
+        self._done(self.report.replaced if path in self.known else self.report.added, path)
+
+    def recount(self) -> None:
+        """Has statistics counted anew, after rows were committed that did not go through [`keep`]."""
+        self.storage.videos.checkout_latest()
+        self.statistics = self.storage.load_statistics()
+
+    def skip(self, video: SkippedVideo) -> None:
+        """Takes note of a video that cannot be read."""
+        self.report.skipped.append(video)
+        self.on_video(video.path)
 
     def _looks_unchanged(self, path: str) -> bool:
         row = self.known.get(path)
@@ -133,77 +166,52 @@ class Ingest:
         """Files to be read: neither unchanged nor of the same content as others."""
         for file in _hashed(paths):
             if isinstance(file, SkippedVideo):
-                self._skip(file)
+                self.skip(file)
                 continue
             row = self.known.get(file.path)
             if row is not None and row["content_hash"] == file.content_hash:
                 if row["modified"] != file.modified:
                     self._restamped.append(file)
                 self._done(self.report.unchanged, file.path)
-            elif file.content_hash in self.contents:
+            elif file.content_hash in self._contents:
                 self._copies.append(file)
             else:
-                self.contents.add(file.content_hash)
+                self._contents.add(file.content_hash)
                 yield file
 
-    def _read(self, files: Iterable[VideoFile], num_workers: int) -> None:
-        batch: list[ReadVideo] = []
-        for video in read_videos(self.reader, files, num_workers):
-            if isinstance(video, SkippedVideo):
-                self._skip(video)
-                continue
-            batch.append(video)
-            if len(batch) == batch_size(self.model):
-                self._encode(batch)
-                batch = []
-        if batch:
-            self._encode(batch)
-
-    def _encode(self, batch: list[ReadVideo]) -> None:
-        padding_side = self.reader.processor.tokenizer.padding_side
-        features = compute_features(self.model, [video.inputs for video in batch], padding_side)
-        for place, video in enumerate(batch):
-            own = features.map_videos(lambda rows, place=place: rows[place : place + 1])
-            try:
-                self._add(rows_from([video.record], own, self.schema))
-            except NonFiniteFeaturesError as error:
-                self._skip(SkippedVideo(video.record.path, describe_error(video.record.path, error)))
-
     def _copy_rows(self) -> Iterator[VideoFile]:
-        """Gives files the row of another with the same content; yields those for which there is none."""
-        for start in range(0, len(self._copies), VIDEOS_PER_COPY):
-            files = self._copies[start : start + VIDEOS_PER_COPY]
+        """Gives files the rows of another with the same content; yields those for which there is none."""
+        for start in range(0, len(self._copies), PATHS_PER_FILTER):
+            files = self._copies[start : start + PATHS_PER_FILTER]
             hashes = {file.content_hash for file in files}
-            rows = self.storage.read(self.schema.names, where=f"content_hash IN {sql_list(hashes)}")
-            places = {content_hash: place for place, content_hash in enumerate(rows["content_hash"].to_pylist())}
+            where = f"segment = 0 AND content_hash IN {sql_list(hashes)}"
+            rows = self.storage.read(["path", "content_hash"], where).to_pylist()
+            sources = {row["content_hash"]: row["path"] for row in reversed(rows)}
             for file in files:
-                if file.content_hash not in places:  # the other could not be read, or gave way
+                if file.content_hash not in sources:  # the other could not be read, or gave way
                     yield file
                     continue
-                row = rows.slice(places[file.content_hash], 1)
-                values = {"id": video_id(file.path), "path": file.path, **_stamp_values(file)}
-                for name, value in values.items():
-                    place = row.schema.get_field_index(name)
-                    row = row.set_column(place, row.schema.field(name), pa.array([value], row.schema.field(name).type))
-                self._add(row)
-
-    def _add(self, row: pa.Table) -> None:
-        path = row["path"][0].as_py()
-        self._pending.append((path, row))
-        self._done(self.report.replaced if path in self.known else self.report.added, path)
-        due = time.monotonic() - self._committed > SECONDS_PER_COMMIT
-        if due or len(self._pending) >= VIDEOS_PER_COMMIT:
-            self._commit()
+                rows = self.storage.read(self.schema.names, f"path IN {sql_list([sources[file.content_hash]])}")
+                ids = [row_id(file.path, segment) for segment in rows["segment"].to_pylist()]
+                values = {"id": ids, "path": [file.path] * len(ids)}
+                values |= {name: [value] * len(ids) for name, value in _stamp_values(file).items()}
+                for name, column in values.items():
+                    place, kind = rows.schema.get_field_index(name), rows.schema.field(name)
+                    rows = rows.set_column(place, kind, pa.array(column, kind.type))
+                self.keep(file.path, rows)
 
     def _commit(self) -> None:
         if self._pending:
             pending, self._pending = self._pending, []
-            pending.sort(key=lambda row: self._rank[row[0]])  # rows that match alike are found in the order asked for
-            for write, is_known in ((self.storage.append, False), (self.storage.upsert, True)):
-                if group := [row for path, row in pending if (path in self.known) == is_known]:
-                    rows = pa.concat_tables(group)
-                    write(rows)
-                    self.statistics.add(rows)
+            pending.sort(key=lambda row: self.rank[row[0]])  # rows that match alike are found in the order asked for
+            added = [rows for path, rows in pending if path not in self.known]
+            replaced = {path: rows for path, rows in pending if path in self.known}
+            if added:
+                self._write(self.storage.append, added)
+            if replaced:
+                for former in self.storage.read_of(replaced, ["term_text"]):
+                    self.statistics.subtract(former)
+                self._write(self.storage.upsert, list(replaced.values()))
             self._save_statistics()
         self.storage.update_errors(
             {video.path: video.cause for video in self.report.skipped},
@@ -211,33 +219,101 @@ class Ingest:
         )
         self._committed = time.monotonic()
 
+    def _write(self, write: Callable[[pa.Table], None], tables: list[pa.Table]) -> None:
+        rows = pa.concat_tables(tables)
+        write(rows)
+        self.statistics.add(rows)
+
     def _finish(self) -> None:
-        for start in range(0, len(self._restamped), VIDEOS_PER_COPY):
-            files = self._restamped[start : start + VIDEOS_PER_COPY]
-            values = [{"id": video_id(file.path), **_stamp_values(file)} for file in files]
+        stamps = {file.path: _stamp_values(file) for file in self._restamped}
+        for rows in self.storage.read_of(stamps, ["id", "path"]):
+            values = [{"id": row["id"], **stamps[row["path"]]} for row in rows.to_pylist()]
             self.storage.update(pa.Table.from_pylist(values))
         self.storage.maintain(self.memory_budget)  # even if nothing was new: an earlier run may have been killed here
         self._save_statistics()
 
     def _save_statistics(self) -> None:
         if not self.storage.has_statistics():
-            # They were added up. What replaced rows had shown must be taken out of them; and of other writers' rows,
-            # which there may be on an object store, they know nothing.
-            recount = self.report.replaced or self.storage.folder is None
-            self.storage.save_statistics(None if recount else self.statistics)
-
-    def _skip(self, video: SkippedVideo) -> None:
-        self.report.skipped.append(video)
-        self.on_video(video.path)
+            # They were added up. Of other writers' rows, which there may be on an object store, they know nothing.
+            self.storage.save_statistics(None if self.storage.folder is None else self.statistics)
 
     def _done(self, group: list[str], path: str) -> None:
         group.append(path)
         self.on_video(path)
 
 
+class LocalReading:
+    """The reading step of this machine: processes read segments, this one encodes them.
+
+    Args:
+        model (`TCDModel`): computes features.
+        reader ([`VideoReader`]): reads files, and makes the model's inputs.
+        padding_side (`"right"` or `"left"`): of the tokenizer.
+        num_workers (`int`, *optional*): processes that read; 0 reads in this one. By default chosen by the number of
+            files.
+    """
+
+    def __init__(self, model: TCDModel, reader: VideoReader, padding_side: str, num_workers: int | None = None):
+        self.model, self.reader, self.padding_side = model, reader, padding_side
+        self.num_workers = num_workers
+
+    def __call__(self, ingest: Ingest, files: Iterable[VideoFile], num_files: int) -> None:
+        num_workers = choose_num_workers(num_files) if self.num_workers is None else self.num_workers
+        videos = _BegunVideos(ingest)
+        batch: list[ReadSegment] = []
+        for read in read_videos(self.reader, files, num_workers):
+            if isinstance(read, SkippedVideo):
+                videos.skip(read)
+                continue
+            batch.append(read)
+            if len(batch) == batch_size(self.model):
+                self._encode(videos, batch)
+                batch = []
+        if batch:
+            self._encode(videos, batch)
+
+    def _encode(self, videos: "_BegunVideos", batch: list[ReadSegment]) -> None:
+        features = compute_features(self.model, [read.inputs for read in batch], self.padding_side)
+        for place, read in enumerate(batch):
+            own = features.map_videos(lambda rows, place=place: rows[place : place + 1])
+            try:
+                videos.add(read, rows_from([read.record], own, videos.ingest.schema))
+            except NonFiniteFeaturesError as error:
+                videos.skip(SkippedVideo(read.record.path, describe_error(read.record.path, error)))
+
+
+class _BegunVideos:
+    """Rows of videos of which more are to come."""
+
+    def __init__(self, ingest: Ingest):
+        self.ingest = ingest
+        self._rows: dict[str, dict[int, pa.Table]] = {}
+        self._seconds: dict[str, float] = {}
+        self._skipped: set[str] = set()
+
+    def add(self, read: ReadSegment, row: pa.Table) -> None:
+        record = read.record
+        if record.path in self._skipped:
+            return
+        rows = self._rows.setdefault(record.path, {})
+        rows[record.segment] = row
+        seconds = self._seconds.get(record.path, 0.0) + record.end - record.start
+        self._seconds[record.path] = seconds
+        self.ingest.on_progress(ReadingProgress(record.path, seconds, record.duration, record.size))
+        if len(rows) == read.num_segments:
+            del self._rows[record.path], self._seconds[record.path]
+            self.ingest.keep(record.path, pa.concat_tables(rows[number] for number in sorted(rows)))
+
+    def skip(self, video: SkippedVideo) -> None:
+        self._rows.pop(video.path, None)
+        if video.path not in self._skipped:
+            self._skipped.add(video.path)
+            self.ingest.skip(video)
+
+
 def batch_size(model: TCDModel) -> int:
-    """Videos to encode at once: on a CPU the frames of one are batch enough."""
-    return 1 if model.device.type == "cpu" else VIDEOS_PER_BATCH
+    """Segments to encode at once: on a CPU the frames of one are batch enough."""
+    return 1 if model.device.type == "cpu" else SEGMENTS_PER_BATCH
 
 
 def _hashed(paths: list[str]) -> Iterator[VideoFile | SkippedVideo]:
@@ -254,9 +330,7 @@ def _hashed(paths: list[str]) -> Iterator[VideoFile | SkippedVideo]:
 def _hash(path: str) -> VideoFile | SkippedVideo:
     try:
         path.encode()  # a file name may be any bytes, a column of names is text
-        stamp = file_stamp(path)
-        settled = stamp.settled
-        return VideoFile(path, hash_file(path), stamp, settled)
+        return VideoFile.of(path)
     except (OSError, ValueError) as error:
         return SkippedVideo(path, describe_error(path, error))
 

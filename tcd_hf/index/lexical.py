@@ -1,347 +1,368 @@
-"""Lexical score of queries on OCR captions: TF-IDF over characters, because OCR slips break words, and over words.
+"""Lexical score of queries on what was read in windows: the spelling they share, text by text.
 
-A caption is kept as the counts of its terms, numbered by hashing ([`term_columns`]), and a gallery as how many of its
-videos show each term ([`LexicalStatistics`]). A score needs no more than these: no caption is analysed twice.
+A row of an index keeps the folded texts of its windows, and their terms for full-text search ([`text_columns`]); a
+gallery keeps how many of its rows show each term ([`LexicalStatistics`]). A score needs no more than these.
 """
 
+import zlib
 from collections.abc import Sequence
-from functools import cache, cached_property
-from typing import Any, NamedTuple
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tcd_hf.index.spelling import (
+    FILLER_WORDS,
+    TermFinder,
+    Terms,
+    fold,
+    fold_query,
+    gram_token,
+    query_spelling,
+    spell,
+    terms_of,
+    word_token,
+)
+from tcd_hf.processing.window_ocr import WindowCaption
+
 __all__ = [
+    "FILLER_WEIGHT",
     "FILLER_WORDS",
-    "TERM_SCHEMA",
+    "TEXT_SCHEMA",
     "LexicalScorer",
     "LexicalStatistics",
-    "TermCounts",
-    "VideoTerms",
-    "cosines",
-    "query_terms",
+    "SegmentTexts",
+    "fold",
+    "query_spelling",
     "spell",
-    "term_columns",
-    "without_filler",
+    "text_columns",
 ]
 
-BLOCK_ELEMENTS = 1 << 22  # (query, caption) scores held densely at once: 16 MB
-QUERIES_PER_BLOCK = 64  # whose terms are columns of a dense matrix
-NUM_BUCKETS = 1 << 20  # n-grams are numbered by hashing; a gallery has some 10,000 to 1,000,000 different ones
-NUM_TERMS = 2 * NUM_BUCKETS  # character n-grams, then words
-COUNT_SHIFT = NUM_TERMS.bit_length() - 1  # a term and its count share 32 bits: fewer columns are read faster
-MAX_COUNT = (1 << 32 - COUNT_SHIFT) - 1
-DAMPED_COUNTS = np.append(0.0, 1 + np.log(np.arange(1, MAX_COUNT + 1))).astype(np.float32)
+FILLER_WEIGHT = 0.2  # of a filler word, relative to any other that is as rare
+MIN_IDF = 0.01  # what every row shows tells no rows apart, but still texts
+WORD_SHARE = 0.5  # of the score; the other half are parts of words, because readings and typing slip
+# BM25's length normalisation, with a fixed mean length, so that a score means the same in every collection.
+SATURATION, LENGTH_SHARE, MEAN_LETTERS = 1.2, 0.75, 16
+MAX_RUN = 4  # neighbouring texts that are looked at together: a sign is often read as several
+NUM_BUCKETS = 1 << 21  # terms are numbered by hashing; a gallery has some 10,000 to 1,000,000 different ones
+ROWS_PER_BLOCK = 512  # whose texts are looked through at once
 
-TERM_SCHEMA = [
-    pa.field("terms", pa.list_(pa.list_(pa.uint32()))),
-    pa.field("term_windows", pa.list_(pa.uint16())),
-    pa.field("term_text", pa.string()),
-]
-"""Columns of a video's terms. Of each of its different captions the terms, with their counts in the upper bits; for
-every window, which of these captions it has; and what full-text search looks in ([`spell`])."""
-
-_FILLER = (
-    "a an and are as at be by for from has have he her his in into is it its of off on or our out over she that the "
-    "their them they this to two up was where which who with you your"
-)
-FILLER_WORDS = frozenset(_FILLER.split())
-"""English words that a query is built with and that tell no video from another."""
+TEXT_SEPARATOR, WINDOW_SEPARATOR, SAME_WINDOW = "\t", "\n", "="
+TEXT_SCHEMA = [pa.field("texts", pa.string()), pa.field("term_text", pa.string())]
+"""Columns of a row's texts. `texts`: the folded texts of its windows in order, a tab between texts and a line break
+between windows; a window with the same texts as the one before is a single `"="`. `term_text`: what full-text search
+looks in, the different terms of all of them ([`spell`])."""
 
 
-class TermCounts(NamedTuple):
-    """How often each term occurs in each of several texts, as compressed rows.
+def text_columns(captions: Sequence[WindowCaption]) -> dict[str, str]:
+    """Values of [`TEXT_SCHEMA`] for a row with these windows.
 
-    Attributes:
-        ids (`np.ndarray` of shape `(num_entries,)`, uint32): terms, text after text; below `NUM_BUCKETS` the character
-            n-grams, above it the words.
-        counts (`np.ndarray` of shape `(num_entries,)`, unsigned integers): occurrences, at most 2,047.
-        starts (`np.ndarray` of shape `(num_texts + 1,)`, int64): where each text begins; the last is `num_entries`.
+    A window's texts are those of its tracks, or its caption where it has none.
     """
-
-    ids: np.ndarray
-    counts: np.ndarray
-    starts: np.ndarray
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> "TermCounts":
-        """Counts the terms of texts.
-
-        They are the character 3- to 5-grams, taken inside words padded with a space on either side, so that words of
-        two characters are n-grams too; [`telling_pairs`] inside words; and the whole words, since a long word has so
-        many n-grams that a short name next to it would hardly count. Case, accents and full-width forms do not matter.
-        """
-        if not texts:
-            return cls(np.zeros(0, np.uint32), np.zeros(0, np.uint16), np.zeros(1, np.int64))
-        from scipy import sparse
-
-        matrix = sparse.hstack([counter.transform(texts) for counter in _make_counters()], format="csr")
-        counts = np.minimum(matrix.data, MAX_COUNT).astype(np.uint16)
-        return cls(matrix.indices.astype(np.uint32), counts, matrix.indptr.astype(np.int64))
-
-    def rows(self, start: int, stop: int) -> "TermCounts":
-        """Those of some of the texts."""
-        starts = self.starts[start : stop + 1]
-        return TermCounts(self.ids[starts[0] : starts[-1]], self.counts[starts[0] : starts[-1]], starts - starts[0])
-
-
-class VideoTerms(NamedTuple):
-    """Terms of the captions of several videos.
-
-    Attributes:
-        captions (`TermCounts`): the different captions of every video, video after video.
-        starts (`np.ndarray` of shape `(num_videos + 1,)`, int64): where the captions of each video begin.
-        windows (`list[np.ndarray]`): for each video, the caption of each of its windows, as a row of `captions`.
-    """
-
-    captions: TermCounts
-    starts: np.ndarray
-    windows: list[np.ndarray]
-
-    @classmethod
-    def from_rows(cls, rows: pa.Table | pa.RecordBatch) -> "VideoTerms":
-        """Takes them from the columns of [`TERM_SCHEMA`]."""
-        captions, num_captions = _flatten(rows["terms"])
-        entries, num_terms = _flatten(captions)
-        entries = entries.to_numpy()
-        windows, num_windows = _flatten(rows["term_windows"])
-        starts = _starts(num_captions)
-        windows = windows.to_numpy() + np.repeat(starts[:-1], num_windows)
-        counts = TermCounts(entries % NUM_TERMS, entries >> COUNT_SHIFT, _starts(num_terms))
-        return cls(counts, starts, np.split(windows, _starts(num_windows)[1:-1]))
-
-    def best(self, scores: np.ndarray) -> np.ndarray:
-        """`(num_queries, num_videos)` from scores of captions `(num_queries, num_captions)`: a video's best one."""
-        return np.maximum.reduceat(scores, self.starts[:-1], axis=1)
+    windows = [[track.text for track in caption.tracks] or [caption.text] for caption in captions]
+    folded = {text: fold(text) for window in windows for text in window}
+    lines, before = [], ""
+    for window in windows:
+        line = TEXT_SEPARATOR.join(folded[text] for text in window if folded[text])
+        lines.append(SAME_WINDOW if line and line == before else line)
+        before = line
+    distinct = dict.fromkeys(folded.values())
+    return {"texts": WINDOW_SEPARATOR.join(lines), "term_text": spell(" ".join(distinct))}
 
 
 class LexicalStatistics:
-    """How many videos there are, and how many of them show each term: what makes a term rare.
+    """How many rows there are, and how many of them show each term: what makes a term rare.
+
+    Terms are numbered by hashing: the few that share a number share their frequency.
 
     Attributes:
-        num_videos (`int`)
-        document_frequency (`np.ndarray` of shape `(NUM_TERMS,)`, int32)
+        num_rows (`int`)
+        document_frequency (`np.ndarray` of shape `(NUM_BUCKETS,)`, int32)
     """
 
     def __init__(self):
-        self.num_videos = 0
-        self.document_frequency = np.zeros(NUM_TERMS, np.int32)
+        self.num_rows = 0
+        self.document_frequency = np.zeros(NUM_BUCKETS, np.int32)
 
     def add(self, rows: pa.Table | pa.RecordBatch) -> None:
-        """Counts videos, given as rows with the column `terms`. However long a text is shown, it counts once."""
-        captions, num_captions = _flatten(rows["terms"])
-        entries, num_terms = _flatten(captions)
-        video = np.repeat(np.repeat(np.arange(len(num_captions), dtype=np.int64), num_captions), num_terms)
-        shown = np.sort(video * NUM_TERMS + entries.to_numpy() % NUM_TERMS)
-        shown = shown[np.diff(shown, prepend=-1) > 0] % NUM_TERMS
-        self.document_frequency += np.bincount(shown, minlength=NUM_TERMS).astype(np.int32)
-        self.num_videos += len(num_captions)
-        self.__dict__.pop("idf", None)
+        """Counts rows, given with the column `term_text`. However long and often a text is shown, it counts once."""
+        self._count(rows, 1)
 
-    @cached_property
-    def idf(self) -> np.ndarray:
-        """Weight of each term, `ln((1 + num_videos) / (1 + document_frequency)) + 1`, `(NUM_TERMS,)` float32."""
-        return (np.log((1 + self.num_videos) / (1 + self.document_frequency)) + 1).astype(np.float32)
+    def subtract(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """The inverse of [`~LexicalStatistics.add`], for rows that are no longer there."""
+        self._count(rows, -1)
+
+    def idf(self, tokens: Sequence[str]) -> np.ndarray:
+        """Weights of terms, BM25's `ln(1 + (num_rows - df + 0.5) / (df + 0.5))` but at least `MIN_IDF`.
+
+        Args:
+            tokens (`Sequence[str]`): terms as [`spell`] writes them.
+
+        Returns:
+            `np.ndarray` of shape `(num_tokens,)`, float64.
+        """
+        shown = self.document_frequency[_buckets(tokens)].astype(np.float64).clip(0, self.num_rows)
+        return np.log1p((self.num_rows - shown + 0.5) / (shown + 0.5)).clip(MIN_IDF)
 
     def to_table(self) -> pa.Table:
-        """The terms that occur: columns `term` and `document_frequency`; `num_videos` is in the schema's metadata."""
+        """The terms that occur: columns `term` and `document_frequency`; `num_rows` is in the schema's metadata."""
         terms = np.flatnonzero(self.document_frequency).astype(np.uint32)
         columns = {"term": terms, "document_frequency": self.document_frequency[terms]}
-        return pa.table(columns).replace_schema_metadata({"num_videos": str(self.num_videos)})
+        return pa.table(columns).replace_schema_metadata({"num_rows": str(self.num_rows)})
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "LexicalStatistics":
         """The inverse of [`~LexicalStatistics.to_table`]."""
         statistics = cls()
-        statistics.num_videos = int(table.schema.metadata[b"num_videos"])
+        statistics.num_rows = int(table.schema.metadata[b"num_rows"])
         statistics.document_frequency[table["term"].to_numpy()] = table["document_frequency"].to_numpy()
         return statistics
+
+    def _count(self, rows: pa.Table | pa.RecordBatch, sign: int) -> None:
+        for start in range(0, len(rows), ROWS_PER_BLOCK):
+            column = rows.slice(start, ROWS_PER_BLOCK)["term_text"]
+            column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+            counted = pc.value_counts(pc.split_pattern(column, " ").flatten())
+            tokens, counts = counted.field("values").to_pylist(), counted.field("counts").to_numpy()
+            is_token = np.array([bool(token) for token in tokens], bool)  # a row without text has ""
+            buckets = _buckets([token for token in tokens if token])
+            np.add.at(self.document_frequency, buckets, sign * counts[is_token].astype(np.int32))
+        self.num_rows += sign * len(rows)
+
+
+class SegmentTexts:
+    """The texts of several rows, ready to be scored.
+
+    The lexical score of a document (a set of terms) for a query is the share of the query's terms that it has, weighed
+    by their rarity, one half by whole words and one half by their parts ([`terms_of`]); it is lowered for documents
+    that are longer than what they have of the query, as BM25 lowers it for long ones: the text of the query alone
+    scores 1, the same among many others less. What no row has still counts among the query's terms: a query that the texts say little about scores
+    low everywhere. `FILLER_WORDS`, and terms that are only in these, count little.
+
+    A window scores as its best document: each of its texts, each run of up to `MAX_RUN` neighbouring texts, and all of
+    them together. A sign is thus found whatever else is on screen.
+
+    Args:
+        rows (`Sequence[str]`): values of the column `texts`.
+    """
+
+    def __init__(self, rows: Sequence[str]):
+        self._rows = list(rows)
+        joined = "".join(WINDOW_SEPARATOR + row for row in [*self._rows, ""])
+        if joined.isascii():
+            characters = np.frombuffer(joined.encode(), np.uint8).copy()
+        else:
+            characters = np.array([joined]).view(np.uint32)  # much faster than encode
+        spaces = np.flatnonzero(characters <= ord(" "))
+        is_separator = characters[spaces] < ord(" ")
+        # Text t lies between the separators t and t + 1, which are spaces like those between words from here on.
+        self._separators = spaces[is_separator]
+        begins_window = characters[self._separators[:-1]] == ord(WINDOW_SEPARATOR)
+        characters[self._separators] = ord(" ")
+        self._characters, self._low_bytes = characters, characters.astype(np.uint8, copy=False)
+        # How many letters there are before each separator, so that those of a run of texts are a difference.
+        self._letters = self._separators - np.flatnonzero(is_separator)
+        self._window_starts = np.flatnonzero(begins_window)
+        self._window_of_text = np.cumsum(begins_window) - 1
+        self._row_starts = [0, *accumulate(row.count(WINDOW_SEPARATOR) + 1 for row in self._rows)]
+
+    @classmethod
+    def from_column(cls, column: pa.ChunkedArray | pa.Array) -> "SegmentTexts":
+        """Takes them from the column `texts` of rows."""
+        return cls(column.to_pylist())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def windows(self, row: int) -> list[list[str]]:
+        """The folded texts of each window of a row, in order."""
+        windows: list[list[str]] = []
+        for window in self._rows[row].split(WINDOW_SEPARATOR):
+            same, texts = window == SAME_WINDOW, window.split(TEXT_SEPARATOR) if window else []
+            windows.append(windows[-1] if same else texts)
+        return windows
+
+    def scores(self, query: str, statistics: LexicalStatistics) -> list[np.ndarray]:
+        """Scores every window of every row.
+
+        Args:
+            query (`str`): what is looked for.
+            statistics ([`LexicalStatistics`]): of the whole gallery: what is rare in it.
+
+        Returns:
+            `list[np.ndarray]`: for each row `(num_windows,)` float32, in [0, 1]. Equal windows score exactly equal,
+            whatever rows are scored together.
+        """
+        asked = _Asked(query, statistics)
+        scores = np.zeros(self._row_starts[-1], np.float32)
+        texts, terms = self._find(asked)
+        if len(texts):
+            best = self._score_captions(asked, texts, terms)
+            runs = np.maximum.reduceat(self._score_runs(asked, texts, terms), self._window_starts)
+            scores = np.maximum(best, runs).clip(0, 1).astype(np.float32)[self._sources]
+        return [scores[start:stop] for start, stop in pairwise(self._row_starts)]
+
+    @cached_property
+    def _sources(self) -> np.ndarray:
+        """For each window the one that its texts are written in."""
+        begins = self._separators[self._window_starts]
+        is_same = self._characters[begins + 1] == ord(SAME_WINDOW) if len(begins) else np.zeros(0, bool)
+        return np.maximum.accumulate(np.where(is_same, 0, np.arange(len(begins))))
+
+    def _find(self, asked: "_Asked") -> tuple[np.ndarray, np.ndarray]:
+        """Where the terms of a query are: pairs of a text and a term, some of them more than once."""
+        if not self._rows or not len(asked.weights):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        places, terms = asked.finder.find(self._characters, self._low_bytes)
+        # A place is that of a term's first letter, or of the space before it.
+        return np.searchsorted(self._separators, places, side="right") - 1, terms
+
+    def _score_runs(self, asked: "_Asked", texts: np.ndarray, terms: np.ndarray) -> np.ndarray:
+        """`(num_texts,)` float64: the best of the runs that begin with each text."""
+        num_texts = len(self._window_of_text)
+        packed = asked.pack(texts, terms, num_texts)
+        has_term = np.zeros(num_texts, bool)
+        has_term[texts] = True
+        best, union = np.zeros(num_texts), packed
+        for length in range(1, min(MAX_RUN, num_texts) + 1):
+            count = num_texts - length + 1
+            union = union[:count] | packed[length - 1 :]
+            # A run that begins or ends with a text that adds nothing is worse than the one without it.
+            ends = slice(length - 1, None)
+            in_window = self._window_of_text[:count] == self._window_of_text[ends]
+            starts = np.flatnonzero(has_term[:count] & has_term[ends] & in_window)
+            letters = self._letters[starts + length] - self._letters[starts]
+            best[starts] = np.maximum(best[starts], asked.score(union[starts], letters))
+        return best
+
+    def _score_captions(self, asked: "_Asked", texts: np.ndarray, terms: np.ndarray) -> np.ndarray:
+        """`(num_windows,)` float64: the texts of each window together."""
+        starts = self._window_starts
+        packed = asked.pack(self._window_of_text[texts], terms, len(starts))
+        bounds = self._letters[np.append(starts, len(self._window_of_text))]
+        return asked.score(packed, np.diff(bounds))
 
 
 class LexicalScorer:
     """Scores queries against the window captions of a gallery by the spelling they share (ours).
 
-    A window scores the mean of two TF-IDF cosines, one over character n-grams and one over words ([`TermCounts.of`]), a
-    video that of its best window: text shown together counts more than text scattered over the video, and a long video
-    gains nothing from its length. Rare is what few videos show, however long they show it. `FILLER_WORDS` of a query
-    are left out, unless it has no others. What no caption has still counts in the query's norm, so a query that the
-    gallery's texts say little about scores low everywhere, and leaves the ranking to the model.
+    A video scores as its best window, see [`SegmentTexts`]: text shown together counts more than text scattered over
+    the video, and a long video gains nothing from its length. Rare is what few videos show, however long they show it.
 
     Args:
-        captions (`Sequence[Sequence[str]]`):
-            For each video its window captions, `""` for a window without text. Videos may differ in their number of
-            windows. A gallery that is empty or without any text is fine: everything scores 0.
-        word_weight (`float`, defaults to 0.5):
-            Weight of the words' cosine in the mean, in [0, 1]; 0 is characters alone.
+        captions (`Sequence[Sequence[str | WindowCaption]]`):
+            For each video its windows: captions with their tracks, or strings, each one text and `""` for a window
+            without any. Videos may differ in their number of windows. A gallery that is empty or without any text is
+            fine: everything scores 0.
     """
 
-    def __init__(self, captions: Sequence[Sequence[str]], word_weight: float = 0.5):
-        if not 0 <= word_weight <= 1:
-            raise ValueError(f"word_weight must lie in [0, 1], got {word_weight}.")
+    def __init__(self, captions: Sequence[Sequence[str | WindowCaption]]):
         self.num_videos = len(captions)
-        self.word_weight = word_weight
-        rows = pa.Table.from_pylist([term_columns(windows) for windows in captions], pa.schema(TERM_SCHEMA))
-        self._videos = VideoTerms.from_rows(rows)
         self._statistics = LexicalStatistics()
-        self._statistics.add(rows)
+        self._blocks = []
+        for start in range(0, len(captions), ROWS_PER_BLOCK):
+            rows = [
+                text_columns([_as_caption(window) for window in video]) for video in captions[start:][:ROWS_PER_BLOCK]
+            ]
+            self._statistics.add(pa.Table.from_pylist(rows, pa.schema(TEXT_SCHEMA)))
+            self._blocks.append(SegmentTexts([row["texts"] for row in rows]))
 
     def score(self, queries: Sequence[str]) -> np.ndarray:
-        """Scores every video for every query; memory beyond the result is bounded whatever their numbers.
+        """Scores every video for every query.
 
         Returns:
             `np.ndarray` of shape `(num_queries, num_videos)`, float32: score in [0, 1] of the best window.
         """
-        scores = np.zeros((len(queries), self.num_videos), dtype=np.float32)
-        if not self.num_videos:
-            return scores
-        captions = self._videos.captions
-        queries_per_block = max(1, BLOCK_ELEMENTS // (len(captions.starts) - 1))
-        for start in range(0, len(queries), queries_per_block):
-            rows = slice(start, start + queries_per_block)
-            block = cosines(query_terms(queries[rows]), captions, self._statistics, self.word_weight)
-            scores[rows] = self._videos.best(block)
+        scores = np.zeros((len(queries), self.num_videos), np.float32)
+        for row, query in enumerate(queries):
+            windows = [scores for block in self._blocks for scores in block.scores(query, self._statistics)]
+            scores[row] = [window_scores.max() for window_scores in windows]
         return scores
 
 
-def term_columns(captions: Sequence[str]) -> dict[str, Any]:
-    """Values of [`TERM_SCHEMA`] for a video with these window captions, `""` for a window without text."""
-    different = {text: row for row, text in enumerate(dict.fromkeys(captions))} or {"": 0}
-    ids, counts, starts = TermCounts.of(list(different))
-    entries = ids + (counts.astype(np.uint32) << COUNT_SHIFT)
-    return {
-        "terms": np.split(entries, starts[1:-1]),
-        "term_windows": np.array([different[text] for text in captions], np.uint16),
-        "term_text": spell(" ".join(different)),
-    }
+class _Asked:
+    """A query made ready.
 
-
-def spell(text: str) -> str:
-    """The different character 3-grams, telling pairs and words of a text, for a full-text index that cuts at spaces.
-
-    Words are marked at both ends, so that those of one or two characters are in it too: `"B4"` gives `"_b4 b4_ b4
-    _b4_"`.
+    Attributes:
+        weights (`np.ndarray` of shape `(num_terms,)`, float64): of its terms, as [`TermFinder`] numbers them; those of
+            words and of all others have the same sum, and all together 1. Empty for a query without letters.
+        finder ([`TermFinder`]): of its terms.
     """
-    characters, words = _make_spellers()
-    marked = [gram.replace(" ", "_") for gram in [*characters(text), *telling_pairs(text)]]
-    return " ".join(dict.fromkeys([*marked, *(f"_{word}_" for word in words(text))]))
+
+    def __init__(self, query: str, statistics: LexicalStatistics):
+        folded = fold_query(query)
+        terms = terms_of(folded)
+        self.weights = _weigh(terms, statistics)
+        self.finder = TermFinder(terms)
+        # Of a word, as many grams as letters: the share of the grams that are found is that of the letters.
+        letters = np.zeros(len(self.weights))
+        letters[: len(terms.grams)] = (len(folded) - folded.count(" ")) / max(1, len(terms.grams))
+        self._byte_weights = _byte_weights(self.weights)
+        self._byte_letters = _byte_weights(letters)
+
+    def pack(self, documents: np.ndarray, terms: np.ndarray, num_documents: int) -> np.ndarray:
+        """Which terms each document has: `(num_documents, ceil(num_terms / 8))` uint8, a term a bit.
+
+        Args:
+            documents (`np.ndarray` of shape `(num_matches,)`): numbers of documents.
+            terms (`np.ndarray` of shape `(num_matches,)`): a term that is in each of them.
+            num_documents (`int`)
+        """
+        has_term = np.zeros((num_documents, 8 * len(self._byte_weights)), bool)
+        has_term.reshape(-1)[documents * has_term.shape[1] + terms] = True
+        return np.packbits(has_term, axis=1)
+
+    def score(self, packed: np.ndarray, letters: np.ndarray) -> np.ndarray:
+        """Scores documents.
+
+        Args:
+            packed (`np.ndarray` of shape `(num_documents, num_bytes)`): their terms, see [`pack`].
+            letters (`np.ndarray` of shape `(num_documents,)`): how many each has.
+
+        Returns:
+            `np.ndarray` of shape `(num_documents,)`, float64.
+        """
+        # Byte after byte, not by a matrix product, whose rounding depends on what is multiplied along.
+        coverage, found = np.zeros(len(packed)), np.zeros(len(packed))
+        for weights, letters_of, byte in zip(self._byte_weights, self._byte_letters, packed.T, strict=True):
+            coverage += weights[byte]
+            found += letters_of[byte]
+        return coverage * np.minimum(1, _length_fit(letters) / _length_fit(found))
 
 
-def telling_pairs(text: str) -> list[str]:
-    """The pairs of letters and digits inside words that are not two letters a to z: a price or a plate that a reading
-    ran together with other words ("GateB4"), and scripts that write no spaces."""
-    return [pair for pair in _make_pairs()(text) if pair.isalnum() and not (pair.isascii() and pair.isalpha())]
+def _weigh(terms: Terms, statistics: LexicalStatistics) -> np.ndarray:
+    """Weights of the terms of a query, see [`_Asked`]."""
+    parts = [*terms.grams, *terms.pairs, *terms.letters]
+    telling = terms_of(" ".join(word for word in terms.words if word not in FILLER_WORDS))
+    telling_parts = {*telling.grams, *telling.pairs, *telling.letters}
+    part_weights = statistics.idf([gram_token(part) for part in parts])
+    part_weights *= [1 if part in telling_parts else FILLER_WEIGHT for part in parts]
+    word_weights = statistics.idf([word_token(word) for word in terms.words])
+    word_weights *= [FILLER_WEIGHT if word in FILLER_WORDS else 1 for word in terms.words]
+    if not terms.words:
+        return np.zeros(0)
+    shares = (1 - WORD_SHARE) / part_weights.sum(), WORD_SHARE / word_weights.sum()
+    return np.concatenate([shares[0] * part_weights, shares[1] * word_weights])
 
 
-def query_terms(queries: Sequence[str]) -> TermCounts:
-    """Terms of queries, without their filler words."""
-    return TermCounts.of([without_filler(query) for query in queries])
+def _byte_weights(weights: np.ndarray) -> np.ndarray:
+    """For each byte of packed terms, the sum of the weights of those whose bits are set: `(num_bytes, 256)`."""
+    padded = np.zeros((-(-len(weights) // 8), 1, 8))
+    padded.reshape(-1)[: len(weights)] = weights
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    return (padded * bits).sum(axis=2)
 
 
-def without_filler(query: str) -> str:
-    """The query without `FILLER_WORDS`, or as it is if it has no other words."""
-    telling = [word for word in query.split() if word.strip(".,;:!?\"'()").casefold() not in FILLER_WORDS]
-    return " ".join(telling) or query
+def _length_fit(letters: np.ndarray | int) -> np.ndarray | float:
+    """BM25's factor for the length of a document in which each term is once."""
+    return 1 / (1 + SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * letters / MEAN_LETTERS))
 
 
-def cosines(
-    queries: TermCounts, captions: TermCounts, statistics: LexicalStatistics, word_weight: float = 0.5
-) -> np.ndarray:
-    """Weighted mean of the TF-IDF cosines of character n-grams and of words, sublinear in a term's count.
-
-    Returns:
-        `np.ndarray` of shape `(num_queries, num_captions)`, float32, in [0, 1].
-    """
-    weighed = _weigh(captions, statistics, word_weight)
-    blocks = [
-        _block_cosines(queries.rows(start, start + QUERIES_PER_BLOCK), captions, weighed, statistics, word_weight)
-        for start in range(0, len(queries.starts) - 1, QUERIES_PER_BLOCK)
-    ]
-    return np.concatenate([np.zeros((0, len(captions.starts) - 1), np.float32), *blocks])
+def _buckets(tokens: Sequence[str]) -> np.ndarray:
+    return np.array([zlib.crc32(token.encode()) % NUM_BUCKETS for token in tokens], np.int64)
 
 
-def _block_cosines(
-    queries: TermCounts,
-    captions: TermCounts,
-    weighed: tuple[np.ndarray, np.ndarray],
-    statistics: LexicalStatistics,
-    word_weight: float,
-) -> np.ndarray:
-    """[`cosines`] of few queries, with captions that are weighed."""
-    from scipy import sparse
-
-    num_queries, num_captions = len(queries.starts) - 1, len(captions.starts) - 1
-    terms, columns = np.unique(queries.ids, return_inverse=True)
-    weights, scales = _weigh(queries, statistics, word_weight)
-    rows = np.repeat(np.arange(num_queries), np.diff(queries.starts))
-    weights = weights * scales[rows, queries.ids // NUM_BUCKETS]
-    query_vectors = sparse.csr_array((weights, (rows, columns)), shape=(num_queries, len(terms))).toarray()
-
-    # Few terms of a caption are in a query: the norm needs the weights of all, the product only those.
-    weights, scales = weighed
-    is_asked = np.zeros(NUM_TERMS, bool)
-    is_asked[terms] = True
-    shared = np.flatnonzero(is_asked[captions.ids])
-    ids = captions.ids[shared]
-    rows = np.searchsorted(captions.starts, shared, side="right") - 1
-    weights = weights[shared] * scales[rows, ids // NUM_BUCKETS]
-    shape = (num_captions, len(terms))
-    caption_vectors = sparse.csr_array((weights, (rows, np.searchsorted(terms, ids))), shape=shape)
-    return (caption_vectors @ query_vectors.T).T.clip(0, 1)  # a cosine of 1 + 1e-7 is rounding
-
-
-def _weigh(terms: TermCounts, statistics: LexicalStatistics, word_weight: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the entries, and what they must be multiplied by, `(num_texts, 2)` for n-grams and words, so that the
-    product of two texts is the weighted mean of their cosines. All float32."""
-    from scipy import sparse
-
-    weights = DAMPED_COUNTS[terms.counts] * statistics.idf[terms.ids]
-    squares = np.square(weights, dtype=np.float64)
-    shape = (len(terms.starts) - 1, 2)
-    norms = sparse.csr_array((squares, terms.ids // NUM_BUCKETS, terms.starts), shape=shape).toarray() ** 0.5
-    shares = np.sqrt([1 - word_weight, word_weight])
-    return weights, np.divide(shares, norms, out=np.zeros(shape), where=norms > 0).astype(np.float32)
-
-
-@cache
-def _make_counters():
-    grams = _make_vectorizer("char_wb", 3, 5).build_analyzer()
-    return _make_vectorizer(lambda text: [*grams(text), *telling_pairs(text)]), _make_vectorizer("word")
-
-
-@cache
-def _make_spellers():
-    return _make_vectorizer("char_wb", 3, 3).build_analyzer(), _make_vectorizer("word").build_analyzer()
-
-
-@cache
-def _make_pairs():
-    return _make_vectorizer("char_wb", 2, 2).build_analyzer()
-
-
-def _make_vectorizer(analyzer, *lengths: int):
-    """Counts `"char_wb"` n-grams of lengths from .. to, words by `"word"`, or what a function makes of a text."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    details = {"char_wb": {"ngram_range": lengths}, "word": {"token_pattern": r"(?u)\b\w+\b"}}.get(analyzer, {})
-    return HashingVectorizer(
-        analyzer=analyzer,
-        **details,
-        strip_accents=None if callable(analyzer) else "unicode",
-        lowercase=not callable(analyzer),
-        n_features=NUM_BUCKETS,
-        alternate_sign=False,
-        norm=None,
-        dtype=np.float32,
-    )
-
-
-def _flatten(column: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """All values of a column of lists, and how many there are in each."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    return column.flatten(), pc.list_value_length(column).to_numpy()
-
-
-def _starts(lengths: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+def _as_caption(window: str | WindowCaption) -> WindowCaption:
+    return WindowCaption(0.0, 0.0, window) if isinstance(window, str) else window

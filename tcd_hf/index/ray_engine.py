@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tcd_hf.index.features import compute_features
-from tcd_hf.index.ingest import AddReport, Ingest
-from tcd_hf.index.schema import rows_from, video_id
+from tcd_hf.index.ingest import AddReport, Ingest, LocalReading, ReadingProgress
 from tcd_hf.index.storage import sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.reading.files import FileStamp, absolute_paths
 from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, VideoReader
-from tcd_hf.reading.worker_pool import read_videos
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -64,36 +61,39 @@ def add_with_ray(
     _check_installed()
     with index._storage.writing():
         reader = index._make_reader()
-        ingest = RayIngest(
-            index._storage, index.model, reader, on_video=on_video, memory_budget=index.memory_budget, workers=workers
-        )
-        return ingest.run(absolute_paths(paths), num_workers=0)
+        step = RayReading(index.model, reader, index.processor.tokenizer.padding_side, workers)
+        ingest = Ingest(index._storage, step, on_video=on_video, memory_budget=index.memory_budget)
+        return ingest.run(absolute_paths(paths))
 
 
-class RayIngest(Ingest):
-    """One run of [`add_with_ray`]: what is to be read is found out, and the run is finished, as in any other."""
+class RayReading:
+    """The reading step of a cluster.
 
-    def __init__(self, *args, workers: int | None, **options):
-        super().__init__(*args, **options)
+    Args:
+        model (`TCDModel`), reader ([`VideoReader`]), padding_side (`str`): as of [`LocalReading`].
+        workers (`int`, *optional*): Ray actors.
+    """
+
+    def __init__(self, model: TCDModel, reader: VideoReader, padding_side: str, workers: int | None):
+        self.model, self.reader, self.padding_side = model, reader, padding_side
         self.workers = workers
 
-    def _read(self, files: Iterable[VideoFile], num_workers: int) -> None:
+    def __call__(self, ingest: Ingest, files: Iterable[VideoFile], num_files: int) -> None:
         files = list(files)
         if not files:
             return
-        dataset = self.storage.videos.to_lance()
+        dataset = ingest.storage.videos.to_lance()
         written, replaced = {}, []
-        for result in _map_with_ray(files, self.workers, self.reader, self.model, dataset):
+        for result in _map_with_ray(files, self, dataset):
             written.update(dict.fromkeys(result["paths"][:1], result["fragments"]))
-            replaced += [path for path in result["paths"] if path in self.known]
+            replaced += [path for path in result["paths"] if path in ingest.known]
             for path in result["paths"]:
-                self._done(self.report.replaced if path in self.known else self.report.added, path)
+                ingest.wrote(path)
             for video in result["skipped"]:
-                self._skip(SkippedVideo(**video))
-        fragments = [fragment for path in sorted(written, key=self._rank.__getitem__) for fragment in written[path]]
+                ingest.skip(SkippedVideo(**video))
+        fragments = [fragment for path in sorted(written, key=ingest.rank.__getitem__) for fragment in written[path]]
         _commit(dataset, fragments, replaced)
-        self.storage.videos.checkout_latest()
-        self.statistics = self.storage.load_statistics()  # of another version by now: counts anew
+        ingest.recount()
 
 
 class FragmentWriter:
@@ -104,13 +104,14 @@ class FragmentWriter:
     Args:
         reader ([`VideoReader`]): reads files.
         model (`ray.ObjectRef`): of the model, on the CPU.
+        padding_side (`str`): of the tokenizer.
         uri (`str`), schema (`pa.Schema`), version (`str`): the table, its columns and the version of its files.
     """
 
-    def __init__(self, reader: VideoReader, model: Any, uri: str, schema: pa.Schema, version: str):
+    def __init__(self, reader: VideoReader, model: Any, padding_side: str, uri: str, schema: pa.Schema, version: str):
         import ray
 
-        self.reader, self.model = reader, ray.get(model)
+        self.step = LocalReading(ray.get(model), reader, padding_side, num_workers=1)
         self.uri, self.schema, self.version = uri, schema, version
 
     def __call__(self, item: dict[str, str]) -> dict[str, str]:
@@ -124,13 +125,9 @@ class FragmentWriter:
         from lance.fragment import write_fragments
 
         files = [VideoFile(path, digest, FileStamp(*stamp), settled) for path, digest, stamp, settled in _parse(item)]
-        rows, skipped = {}, []
-        for video in read_videos(self.reader, files, num_workers=1):
-            if isinstance(video, SkippedVideo):
-                skipped.append(vars(video))
-            else:
-                features = compute_features(self.model, [video.inputs])
-                rows[video.record.path] = rows_from([video.record], features, self.schema)
+        written = _Rows(self.schema)
+        self.step(written, files, len(files))
+        rows, skipped = written.rows, list(map(vars, written.skipped))
         paths = [file.path for file in files if file.path in rows]
         fragments = []
         if paths:
@@ -139,11 +136,22 @@ class FragmentWriter:
         return {"paths": paths, "skipped": skipped, "fragments": [fragment.to_json() for fragment in fragments]}
 
 
-def _map_with_ray(
-    files: list[VideoFile], num_workers: int | None, reader: VideoReader, model: TCDModel, dataset: "LanceDataset"
-) -> Iterator[dict[str, Any]]:
+class _Rows:
+    """Takes the rows of videos in a worker as an [`Ingest`] does where it runs."""
+
+    def __init__(self, schema: pa.Schema):
+        self.schema = schema
+        self.rows: dict[str, pa.Table] = {}
+        self.skipped: list[SkippedVideo] = []
+        self.keep, self.skip = self.rows.__setitem__, self.skipped.append
+
+    def on_progress(self, progress: ReadingProgress) -> None:
+        """Is told nowhere: files come back in groups."""
+
+
+def _map_with_ray(files: list[VideoFile], step: RayReading, dataset: "LanceDataset") -> Iterator[dict[str, Any]]:
     """What the workers wrote, as it comes."""
-    with _cluster(num_workers) as num_workers:
+    with _cluster(step.workers) as num_workers:
         import ray.data
 
         size = min(MAX_VIDEOS_PER_FRAGMENT, -(-len(files) // (FRAGMENTS_PER_WORKER * num_workers)))
@@ -152,8 +160,9 @@ def _map_with_ray(
             for start in range(0, len(files), size)
         ]
         writer = (
-            reader,
-            ray.put(copy.deepcopy(model).cpu()),
+            step.reader,
+            ray.put(copy.deepcopy(step.model).cpu()),
+            step.padding_side,
             dataset.uri,
             dataset.schema,
             dataset.data_storage_version,
@@ -214,7 +223,7 @@ def _commit(dataset: "LanceDataset", fragments: "list[dict[str, Any]]", replaced
     new = [FragmentMetadata.from_json(json.dumps(fragment)) for fragment in fragments]
     operation = lance.LanceOperation.Append(new)
     if replaced:
-        former = f"id IN {sql_list(map(video_id, replaced))}"
+        former = f"path IN {sql_list(replaced)}"
         addresses = dataset.to_table(columns=[], filter=former, with_row_address=True)["_rowaddr"].to_pylist()
         removed, updated = [], []
         for number in sorted({address >> 32 for address in addresses}):

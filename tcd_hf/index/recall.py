@@ -1,13 +1,15 @@
-"""First stage of a search: which videos are worth scoring, by one vector per video and by the spelling of its texts."""
+"""First stage of a search: which rows are worth scoring, by one vector per row and by the spelling of its texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from tcd_hf.index.lexical import spell, without_filler
+from tcd_hf.index.lexical import FILLER_WEIGHT, query_spelling
 from tcd_hf.index.schema import COARSE_COLUMN
 
 if TYPE_CHECKING:
@@ -20,12 +22,15 @@ __all__ = [
     "Recall",
     "create_coarse_index",
     "create_text_index",
+    "first_of_each",
     "largest",
 ]
 
 TEXT_COLUMN = "term_text"
 DEFAULT_MEMORY_BUDGET = 4 << 30
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
+DEEPER = 4  # times as many rows are looked at where those looked at are of too few videos
+ROWS_PER_VIDEO = 8  # of what is recalled by one kind: the best of a video; the others are likely to be alike
 ROUNDING = 1e-5  # more than the error of a float32 product with unit vectors, relative to the query's length
 REFINE_FACTOR = 2  # the index compresses vectors: so many times the vectors asked for are compared as they are
 
@@ -58,7 +63,7 @@ class Recall:
         memory_budget (`int`): bytes that coarse vectors may take.
 
     Attributes:
-        num_rows (`int`): of the table.
+        num_rows (`int`): of the table; segments of videos.
         in_memory (`bool`): whether the coarse vectors fit the budget.
     """
 
@@ -70,6 +75,8 @@ class Recall:
         self._row_ids: np.ndarray | None = None
         self._sorted: np.ndarray | None = None
         self._vectors: np.ndarray | None = None
+        self._videos: np.ndarray | None = None
+        self._paths: pa.Array | None = None
 
     def check_filter(self, where: str) -> None:
         """Refuses, with a `ValueError` that says what is wrong, what is no SQL expression on columns of the table."""
@@ -83,16 +90,34 @@ class Recall:
         self._load()
         return self._sorted[np.searchsorted(self._row_ids, row_ids, sorter=self._sorted)]
 
-    def nearest(self, queries: np.ndarray, count: int, where: str | None = None) -> list[np.ndarray]:
+    @property
+    def paths(self) -> pa.Array:
+        """Of the videos, in the order in which they were added."""
+        self._load()
+        return self._paths
+
+    def videos(self, row_ids: np.ndarray) -> np.ndarray:
+        """Which video each row is of, as a place in [`~Recall.paths`]."""
+        return self._videos[self.positions(row_ids)]
+
+    def nearest(
+        self, queries: np.ndarray, count: int, where: str | None = None, num_videos: int = 1
+    ) -> list[np.ndarray]:
         """Ids of the rows whose coarse vectors have the largest dot products with a query, for each query.
 
         Args:
             queries (`np.ndarray` of shape `(num_queries, dim)`, float32)
             count (`int`): most rows per query, best first; of equals the ones added first.
             where (`str`, *optional*): a filter on the columns of the table.
+            num_videos (`int`, *optional*, defaults to 1): more rows are given if these are of fewer videos, of each of
+                which the best `ROWS_PER_VIDEO` are.
         """
         if not self.in_memory:
-            return [self._nearest_by_index(query, count, where) for query in queries]
+            self._load()
+            return [
+                self._deepened(partial(self._nearest_by_index, query, where=where), count, num_videos)
+                for query in queries
+            ]
         self._load()
         allowed = None if where is None else self._positions_of(where)
         nearest = []
@@ -102,34 +127,54 @@ class Recall:
             # By torch, as all else: threads of another library, still awake from here, would stand in its way.
             with torch.autocast("cpu", enabled=False):
                 products = (torch.from_numpy(self._vectors) @ torch.from_numpy(block).T).T.numpy()
-            nearest += [
-                self._row_ids[self._best(query, scores, count, allowed)]
-                for query, scores in zip(block, products, strict=True)
-            ]
+            for query, scores in zip(block, products, strict=True):
+                best = partial(self._best, query, scores, allowed=allowed)
+                nearest.append(self._deepened(best, count, num_videos))
         return nearest
 
-    def spelled_like(self, query: str, count: int, where: str | None = None) -> np.ndarray:
-        """Ids of at most `count` rows whose texts share rare 3-grams or words with a query (BM25), best first.
+    def spelled_like(self, query: str, count: int, where: str | None = None, num_videos: int = 1) -> np.ndarray:
+        """Ids of rows whose texts share rare 3-grams or words with a query (BM25), best first.
 
-        Filler words of the query do not count. Any string is fine: nothing in it is syntax.
+        Filler words of the query count little. Any string is fine: nothing in it is syntax.
+
+        Args:
+            query (`str`), count (`int`): at most so many rows, see [`~Recall.nearest`].
+            where (`str`, *optional*), num_videos (`int`, *optional*, defaults to 1): likewise.
         """
-        from lancedb.query import MatchQuery
+        terms = _full_text_query(query)
+        if terms is None:
+            return np.zeros(0, np.uint64)
 
-        # A query of a class, not of a string: quotes, signs and brackets would be operators there.
-        terms = MatchQuery(spell(without_filler(query)), TEXT_COLUMN)
-        search = self.table.search(terms, query_type="fts").select(["_rowid", "_score"])
-        if where is not None:
-            search = search.where(where, prefilter=True)
-        return search.limit(count).to_arrow()["_rowid"].to_numpy()
+        def best(depth: int) -> np.ndarray:
+            search = self.table.search(terms, query_type="fts").select(["_rowid", "_score"])
+            if where is not None:
+                search = search.where(where, prefilter=True)
+            return search.limit(depth).to_arrow()["_rowid"].to_numpy()
 
-    def by_either(self, queries: np.ndarray, texts: Sequence[str], count: int, where: str | None = None) -> list:
+        self._load()
+        return self._deepened(best, count, num_videos)
+
+    def by_either(
+        self, queries: np.ndarray, texts: Sequence[str], count: int, where: str | None = None, num_videos: int = 1
+    ) -> list[np.ndarray]:
         """Row ids, in ascending order, of what [`~Recall.nearest`] or [`~Recall.spelled_like`] name for each query."""
+        self._load()  # once, not in both threads
         with ThreadPoolExecutor(1) as pool:  # the full-text index is searched while vectors are multiplied
-            spelled = pool.map(lambda text: self.spelled_like(text, count, where), texts)
-            return list(map(np.union1d, self.nearest(queries, count, where), spelled))
+            spelled = pool.map(lambda text: self.spelled_like(text, count, where, num_videos), texts)
+            return list(map(np.union1d, self.nearest(queries, count, where, num_videos), spelled))
+
+    def _deepened(self, best: Callable[[int], np.ndarray], count: int, num_videos: int) -> np.ndarray:
+        """The `count` best rows, or so many more that they are of `num_videos` videos, if there are as many."""
+        depth = count
+        while True:
+            row_ids = best(depth)
+            videos = self.videos(row_ids)
+            if len(row_ids) < depth or depth >= self.num_rows or len(np.unique(videos)) >= num_videos:
+                return row_ids if depth == count else row_ids[first_of_each(videos, ROWS_PER_VIDEO)]
+            depth *= DEEPER
 
     def _best(self, query: np.ndarray, scores: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray:
-        """Positions of the rows with the largest dot products. Those that may be among them are computed once more, row
+        """Ids of the rows with the largest dot products. Those that may be among them are computed once more, row
         by row: a matrix product may round equal rows differently, and equal videos must tie."""
         scores = scores if allowed is None else scores[allowed]
         least = np.partition(scores, -count)[-count] if count < len(scores) else -np.inf
@@ -137,7 +182,7 @@ class Recall:
         places = np.flatnonzero(scores >= least)
         places = places if allowed is None else allowed[places]
         exact = (self._vectors[places] * query).sum(axis=1)
-        return places[largest(exact, count)]
+        return self._row_ids[places[largest(exact, count)]]
 
     def _nearest_by_index(self, query: np.ndarray, count: int, where: str | None) -> np.ndarray:
         # By angle, as the index is made: vectors of videos have length 1, so the order is that of the dot products.
@@ -155,7 +200,7 @@ class Recall:
     def _load(self) -> None:
         if self._row_ids is not None:
             return
-        row_ids, vectors, columns = np.empty(self.num_rows, np.uint64), None, ["_rowid"]
+        row_ids, vectors, columns, paths = np.empty(self.num_rows, np.uint64), None, ["_rowid", "path"], []
         if self.in_memory:
             columns.append(COARSE_COLUMN)
             vectors = np.empty((self.num_rows, self.dim), np.float32)
@@ -163,11 +208,37 @@ class Recall:
         for batch in self.table.search().select(columns).to_batches():
             rows = slice(start, start := start + len(batch))
             row_ids[rows] = batch["_rowid"].to_numpy()
+            paths.append(batch["path"])
             if vectors is not None:
                 vectors[rows] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
+        encoded = pa.chunked_array(paths, pa.string()).combine_chunks().dictionary_encode()
+        self._paths, self._videos = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
         self._sorted = np.argsort(row_ids, kind="stable")
         self._vectors = vectors
         self._row_ids = row_ids  # last: another thread that sees it goes on to the others
+
+
+def _full_text_query(query: str):
+    """What a query looks for in the full-text index; `None` for one without a letter or digit."""
+    from lancedb.query import BooleanQuery, MatchQuery, Occur
+
+    telling, filler = query_spelling(query)
+    if not telling:
+        return None
+    # Queries of a class, not of a string: quotes, signs and brackets would be operators there.
+    terms = MatchQuery(telling, TEXT_COLUMN)
+    if not filler:
+        return terms
+    return BooleanQuery([(Occur.SHOULD, terms), (Occur.SHOULD, MatchQuery(filler, TEXT_COLUMN, boost=FILLER_WEIGHT))])
+
+
+def first_of_each(values: np.ndarray, count: int) -> np.ndarray:
+    """Places of the first `count` occurrences of each value, ascending."""
+    order = np.argsort(values, kind="stable")
+    sorted_values = values[order]
+    begins = np.flatnonzero(np.diff(sorted_values, prepend=sorted_values[:1] - 1))
+    rank = np.arange(len(values)) - np.repeat(begins, np.diff(begins, append=len(values)))
+    return np.sort(order[rank < count])
 
 
 def largest(scores: np.ndarray, count: int) -> np.ndarray:

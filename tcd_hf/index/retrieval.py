@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, Hit, evidence_boxes, fuse_scores, matching_texts, score_windows
-from tcd_hf.index.lexical import TERM_SCHEMA, LexicalStatistics, VideoTerms, cosines, query_terms
-from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall, largest
-from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, features_from
+from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit, fuse_scores, score_windows
+from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
+from tcd_hf.index.moments import DEFAULT_MOMENTS, Moment, clip_moments, find_moments
+from tcd_hf.index.query_syntax import Query, allowed_windows, parse_query, sql_filter_for
+from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
+from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, captions_from, features_from
+from tcd_hf.index.storage import sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -22,14 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["MODES", "IndexScores", "Retriever"]
 
 MODES = ("two-stage", "full", "coarse", "lexical")
-VIDEOS_PER_BLOCK = 512  # videos whose features are in memory at once while all are scored
+ROWS_PER_BLOCK = 512  # whose features are in memory at once while all are scored
 QUERIES_PER_BATCH = 64
-TERM_COLUMNS = [field.name for field in TERM_SCHEMA if field.name != "term_text"]
 
 
 @dataclass(frozen=True)
 class IndexScores:
-    """Scores of every query with every video, each `(num_queries, num_videos)` float32.
+    """Scores of every query with every video, each `(num_queries, num_videos)` float32: those of its best segment.
 
     Attributes:
         score (`np.ndarray`): what hits are ranked by: `model` and `lexical`, fused.
@@ -46,13 +48,55 @@ class IndexScores:
     text_ocr: np.ndarray | None = None
     text_hybrid: np.ndarray | None = None
 
+    def pick(self, rows: np.ndarray, columns: np.ndarray) -> "IndexScores":
+        """Entries by their places, as arrays of the shape of the places."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return IndexScores(**{name: value if value is None else value[rows, columns] for name, value in values.items()})
+
+
+class Search(NamedTuple):
+    """One query, made ready.
+
+    Attributes:
+        query ([`Query`]): what it asks for.
+        text_embeds (`torch.Tensor` of shape `(num_alternatives, dim)`, float32)
+        top_k, recall_k, moments (`int`), mode (`str`): see [`Retriever.search`].
+        between (`tuple[float, float]`, *optional*): likewise.
+        where (`str`, *optional*): what rows must pass: the user's filter, and what query and times need.
+    """
+
+    query: Query
+    text_embeds: torch.Tensor
+    top_k: int
+    recall_k: int
+    moments: int
+    mode: str
+    between: tuple[float, float] | None
+    where: str | None
+
+    @property
+    def texts(self) -> list[str]:
+        """Of its alternatives."""
+        return [alternative.text for alternative in self.query.alternatives]
+
+    @property
+    def restricts_windows(self) -> bool:
+        """Whether not every window of every row may be a moment."""
+        return bool(self.query.phrases or self.query.excluded or self.between)
+
 
 class ScoredRows(NamedTuple):
-    """Rows of the table with all that was computed of them: scores of queries and videos, and of single captions."""
+    """Rows of the table with all that was computed of them for some texts.
+
+    Attributes:
+        features ([`TCDVideoFeatures`]): of the rows.
+        windows (`list[list[np.ndarray]]`): for each text and row the lexical scores of the windows, `-inf` for those
+            that are out of the question.
+        scores ([`IndexScores`]): of texts and rows; `score` and `lexical` are `-inf` where no window is in question.
+    """
 
     features: TCDVideoFeatures
-    terms: VideoTerms
-    caption_scores: np.ndarray
+    windows: list[list[np.ndarray]]
     scores: IndexScores
 
 
@@ -60,9 +104,10 @@ class Retriever:
     """Answers queries from the table of an index.
 
     Args:
-        model (`TCDModel`): scores queries and videos. Used on the device it is on, in eval mode.
+        model (`TCDModel`): scores queries and segments. Used on the device it is on, in eval mode.
         processor (`TCDProcessor`): makes the model's inputs from queries.
-        table (`lancedb.table.Table`): the videos. It must stay at its version: after changes, make a new retriever.
+        table (`lancedb.table.Table`): segments of videos. It must stay at its version: after changes, make a new
+            retriever.
         metadata ([`IndexMetadata`]): what the table's columns hold.
         statistics ([`LexicalStatistics`]): of the texts in the table.
         lexical_weight (`float`, defaults to 0.5): `w` of the search score `(1 - w) * S + w * L`.
@@ -88,7 +133,7 @@ class Retriever:
         self.statistics = statistics
         self.lexical_weight = lexical_weight
         self.recall = Recall(table, memory_budget)
-        self._columns = [FEATURES_COLUMN, *TERM_COLUMNS]
+        self._columns = [FEATURES_COLUMN, "texts"]
         if model.config.interaction == "tib":  # of whose score the coarse one is a part
             self._columns.append(COARSE_COLUMN)
 
@@ -99,11 +144,15 @@ class Retriever:
         recall_k: int = 50,
         mode: str = "two-stage",
         where: str | None = None,
+        moments: int = DEFAULT_MOMENTS,
+        between: tuple[float, float] | None = None,
+        syntax: str = "plain",
     ) -> list[Hit] | list[list[Hit]]:
         """The best videos of each query, best first; ties in the order added.
 
-        Whatever the mode, the parts of a hit's score (`text_video`, `text_ocr`, `text_hybrid`, `lexical`) are computed
-        exactly. The mode says which videos are looked at, and what `Hit.score` is:
+        A video is as good as its best segment. Whatever the mode, the parts of a hit's score (`text_video`,
+        `text_ocr`, `text_hybrid`, `lexical`) are computed exactly. The mode says which segments are looked at, and what
+        `Hit.score` is:
 
         - `"two-stage"`: those that the coarse vectors or the full-text index recall are scored exactly, and only they
           are returned; `score` is the search score.
@@ -115,132 +164,234 @@ class Retriever:
         Args:
             queries (`str` or `list[str]`): what to look for.
             top_k (`int`, defaults to 10): hits per query; fewer if fewer videos are in question.
-            recall_k (`int`, defaults to 50): videos that either recall may name, at least `top_k`.
+            recall_k (`int`, defaults to 50): segments that either recall may name, at least `top_k`; more where these
+                are of fewer than `top_k` videos.
             mode (`str`, defaults to `"two-stage"`): one of the above.
-            where (`str`, *optional*): only videos that pass, an SQL expression on the columns of the table, such as
+            where (`str`, *optional*): only segments that pass, an SQL expression on the columns of the table, such as
                 `"duration < 60 AND path LIKE '%/news/%'"`.
+            moments (`int`, defaults to 3): further moments of a hit, at most.
+            between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
+                video, in seconds.
+            syntax (`str`, defaults to `"plain"`): `"query"` reads quotes, `-word` and `OR`, see [`parse_query`].
 
         Returns:
             `list[Hit]` for a string, `list[list[Hit]]` for a list.
 
         Raises:
-            ValueError: an empty index or query, a number below 1, an unknown mode, or a filter that is no such
-                expression.
+            ValueError: an empty index or query, a number below 1, an unknown mode or syntax, a filter that is no such
+                expression, or a time range that is none.
         """
         if isinstance(queries, str):
-            return self.search([queries], top_k, recall_k, mode, where)[0]
-        for name, value in (("top_k", top_k), ("recall_k", recall_k)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+            return self.search([queries], top_k, recall_k, mode, where, moments, between, syntax)[0]
+        for name, value, least in (("top_k", top_k, 1), ("recall_k", recall_k, 1), ("moments", moments, 0)):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}.")
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}.")
         if where is not None:
             self.recall.check_filter(where)
-        top_k, recall_k = min(top_k, self.recall.num_rows), min(recall_k, self.recall.num_rows)
-        text_embeds = self._embed(queries)
-        candidates = self._find_candidates(queries, text_embeds, top_k, recall_k, mode, where)
-        return [
-            self._rank(query, text_embeds[row : row + 1], candidates[row], top_k, mode)
-            for row, query in enumerate(queries)
-        ]
+        if between is not None:
+            clip_moments([], between)  # refuses what is no range
+        parsed = self._parse(queries, syntax)
+        embeds = self._embed([alternative.text for query in parsed for alternative in query.alternatives])
+        searches, start = [], 0
+        for query in parsed:
+            own = embeds[start : (start := start + len(query.alternatives))]
+            needed = _all_of(where, sql_filter_for(query), _overlap_filter(between))
+            searches.append(Search(query, own, top_k, recall_k, moments, mode, between, needed))
+        candidates = self._find_best(searches) if mode == "full" else map(self._recall, searches)
+        return [self._rank(search, rows) for search, rows in zip(searches, candidates, strict=True)]
+
+    def moments(self, query: str, path: str, syntax: str = "plain") -> list[Moment]:
+        """All moments of one video that match a query, in the order of time.
+
+        Args:
+            query (`str`), syntax (`str`, defaults to `"plain"`): what to look for, see [`~Retriever.search`].
+            path (`str`): of the video, as in the table.
+
+        Raises:
+            ValueError: an empty query, or no such video.
+        """
+        (parsed,) = self._parse([query], syntax)
+        embeds = self._embed([alternative.text for alternative in parsed.alternatives])
+        where = f"path IN {sql_list([path])}"
+        rows = self.table.search().select([*self._columns, "captions", "start", "_rowid"]).where(where).to_arrow()
+        if not len(rows):
+            raise ValueError(f"The index has no video {path!r}: see its `paths`.")
+        search = Search(parsed, embeds, 1, 1, len(rows) * self.metadata.num_frames, "full", None, None)
+        scored = self._score_rows(search.texts, embeds, rows, search)
+        texts, ranked_by = _best_of_each(scored.scores.score)
+        moments = self._moments(search, scored, np.arange(len(rows)), texts, ranked_by, rows)
+        return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:
-        """Scores every query with every video, in the order of the table.
+        """Scores every query with every video, in the order of [`~Recall.paths`].
 
         Raises:
             ValueError: an empty index or query.
         """
         text_embeds = self._embed(queries)
-        blocks = [self._score_rows(queries, text_embeds, rows).scores for rows in self._read_blocks()]
+        blocks = list(self._read_blocks())
+        scores = [self._score_rows(queries, text_embeds, rows).scores for rows in blocks]
         parts = {}
         for field in fields(IndexScores):
-            columns = [getattr(block, field.name) for block in blocks]
+            columns = [getattr(block, field.name) for block in scores]
             parts[field.name] = None if columns[0] is None else np.concatenate(columns, axis=1)
-        return IndexScores(**parts)
+        videos = self.recall.videos(np.concatenate([rows["_rowid"].to_numpy() for rows in blocks]))
+        segments = IndexScores(**parts)
+        best = np.stack([_best_rows(row, videos, len(self.recall.paths)) for row in segments.score])
+        return segments.pick(np.arange(len(queries))[:, None], best)
 
-    @torch.inference_mode()
-    def _embed(self, queries: Sequence[str]) -> torch.Tensor:
-        """`(num_queries, dim)` float32."""
+    def _parse(self, queries: Sequence[str], syntax: str) -> list[Query]:
+        self._check_askable(queries)
+        return [parse_query(query, syntax) for query in queries]
+
+    def _check_askable(self, queries: Sequence[str]) -> None:
         if isinstance(queries, str):
             raise TypeError("queries must be a list of strings, got one string: put it in a list.")
         if not queries:
             raise ValueError("queries is empty: give at least one.")
         if not self.recall.num_rows:
             raise ValueError("The index is empty: add videos before searching.")
+
+    @torch.inference_mode()
+    def _embed(self, queries: Sequence[str]) -> torch.Tensor:
+        """`(num_queries, dim)` float32."""
+        self._check_askable(queries)
         embeds = []
         for start in range(0, len(queries), QUERIES_PER_BATCH):
             inputs = self.processor(text=list(queries[start : start + QUERIES_PER_BATCH]), return_tensors="pt")
             embeds.append(self.model.get_text_features(**inputs.to(self.model.device)).pooler_output.float())
         return torch.cat(embeds)
 
-    def _find_candidates(
-        self,
-        queries: Sequence[str],
-        text_embeds: torch.Tensor,
-        top_k: int,
-        recall_k: int,
-        mode: str,
-        where: str | None,
-    ) -> list[np.ndarray]:
-        """Row ids per query: those that get a score of their own."""
-        if mode == "full":
-            return self._find_best(queries, text_embeds, top_k, where)
-        count = max(top_k, recall_k)
-        if mode == "lexical":
-            return [self.recall.spelled_like(query, count, where) for query in queries]
-        coarse_queries = self._coarse_queries(text_embeds)
-        if mode == "coarse":
-            return self.recall.nearest(coarse_queries, top_k, where)
-        return self.recall.by_either(coarse_queries, queries, count, where)
+    def _recall(self, search: Search) -> np.ndarray:
+        """Row ids, in ascending order: those that get a score of their own."""
+        num_videos = min(search.top_k, len(self.recall.paths))
+        depth = min(max(search.top_k, search.recall_k), self.recall.num_rows)
+        while True:
+            named = self._named(search, depth, num_videos)
+            row_ids = np.unique(np.concatenate(named)) if named else np.zeros(0, np.uint64)
+            if not search.query.excluded and not search.query.phrases:
+                return row_ids
+            # The filter lets rows through whose windows each lack something.
+            texts = SegmentTexts.from_column(self._take(row_ids, ["texts"])["texts"]) if len(row_ids) else []
+            possible = [allowed_windows(search.query, texts.windows(row)).any() for row in range(len(row_ids))]
+            row_ids = row_ids[np.array(possible, bool)]
+            exhausted = all(len(rows) < depth for rows in named) or depth >= self.recall.num_rows
+            if exhausted or len(np.unique(self.recall.videos(row_ids))) >= num_videos:
+                return row_ids
+            depth *= DEEPER
 
-    def _find_best(
-        self, queries: Sequence[str], text_embeds: torch.Tensor, top_k: int, where: str | None
-    ) -> list[np.ndarray]:
-        """Row ids of each query's `top_k` best of all rows. No more than these are kept from block to block."""
-        best = [(np.zeros(0, np.float32), np.zeros(0, np.uint64))] * len(queries)
-        for rows in self._read_blocks(where):
-            block_ids = rows["_rowid"].to_numpy()
-            for row, block_scores in enumerate(self._score_rows(queries, text_embeds, rows).scores.score):
-                scores, row_ids = np.append(best[row][0], block_scores), np.append(best[row][1], block_ids)
-                places = largest(scores, top_k)
-                best[row] = scores[places], row_ids[places]
-        return [row_ids for _, row_ids in best]
+    def _named(self, search: Search, depth: int, num_videos: int) -> list[np.ndarray]:
+        """Row ids that the recall of the mode names, for each alternative."""
+        if search.mode == "lexical":
+            return [self.recall.spelled_like(text, depth, search.where, num_videos) for text in search.texts]
+        coarse_queries = self._coarse_queries(search.text_embeds)
+        if search.mode == "coarse":
+            return self.recall.nearest(coarse_queries, depth, search.where, num_videos)
+        return self.recall.by_either(coarse_queries, search.texts, depth, search.where, num_videos)
 
-    def _rank(self, query: str, text_embed: torch.Tensor, row_ids: np.ndarray, top_k: int, mode: str) -> list[Hit]:
-        """Hits of one query among its candidates."""
+    def _find_best(self, searches: Sequence[Search]) -> list[np.ndarray]:
+        """Row ids of the best rows of each search's `top_k` best videos. No more are kept from block to block."""
+        best = [(np.zeros(0, np.float32), np.zeros(0, np.uint64))] * len(searches)
+        for where in dict.fromkeys(search.where for search in searches):
+            asked = [place for place, search in enumerate(searches) if search.where == where]
+            for rows in self._read_blocks(where):
+                block_ids = rows["_rowid"].to_numpy()
+                for place in asked:
+                    search = searches[place]
+                    scored = self._score_rows(search.texts, search.text_embeds, rows, search)
+                    scores = np.append(best[place][0], scored.scores.score.max(axis=0))
+                    best[place] = self._keep_best(scores, np.append(best[place][1], block_ids), search.top_k)
+        return [np.sort(row_ids) for _, row_ids in best]
+
+    def _keep_best(self, scores: np.ndarray, row_ids: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best rows of the `top_k` best videos, best first."""
+        places = largest(scores, np.isfinite(scores).sum())
+        videos = self.recall.videos(row_ids[places])
+        leaders = videos[first_of_each(videos, 1)][:top_k]
+        places = places[first_of_each(videos, ROWS_PER_VIDEO)]
+        places = places[np.isin(self.recall.videos(row_ids[places]), leaders)]
+        return scores[places], row_ids[places]
+
+    def _rank(self, search: Search, row_ids: np.ndarray) -> list[Hit]:
+        """Hits of one search among its candidates."""
         if not len(row_ids):
             return []
-        columns = {*self._columns, COARSE_COLUMN} if mode == "coarse" else self._columns
-        scored = self._score_rows([query], text_embed, self._take(row_ids, list(columns)))
-        ranked_by = scored.scores.score[0]
-        if mode == "lexical":
-            ranked_by = scored.scores.lexical[0]
-        elif mode == "coarse":
-            # Row by row: a matrix product may round equal rows differently, and equal videos must tie.
-            ranked_by = (scored.features.coarse_embeds.cpu().numpy() * self._coarse_queries(text_embed)).sum(axis=1)
-        order = np.lexsort((self.recall.positions(row_ids), -ranked_by))[:top_k]
-        if mode == "lexical":
-            order = order[ranked_by[order] > 0]
-        if not len(order):
+        columns = {*self._columns, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
+        columns |= {"start", "end"} if search.between else set()
+        scored = self._score_rows(search.texts, search.text_embeds, self._take(row_ids, sorted(columns)), search)
+        texts, ranked_by = _best_of_each(self._ranked_by(search, scored))
+        order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
+        order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
+        videos = self.recall.videos(row_ids[order])
+        first = first_of_each(videos, 1)[: search.top_k]
+        if not len(first):
             return []
-        shown = self._take(row_ids[order], ["path", "captions"])
-        hits = []
-        for rank, (place, window) in enumerate(zip(order, self._best_windows(text_embed, scored, order), strict=True)):
-            caption = WindowCaption.from_dict(shown["captions"][rank][window].as_py())
-            path, score = shown["path"][rank].as_py(), float(ranked_by[place])
-            hits.append(make_hit(query, path, score, scored.scores, place, caption))
+        shown = [self._rows_to_show(search, order[videos == video], scored, texts) for video in videos[first]]
+        rows = self._take(row_ids[np.concatenate(shown)], ["path", "captions", "start"])
+        hits, start = [], 0
+        for leader, places in zip(order[first], shown, strict=True):
+            own = rows.slice(start, len(places))
+            start += len(places)
+            moments = self._moments(search, scored, places, texts, ranked_by, own)
+            scores = scored.scores.pick(texts[leader], leader)
+            hits.append(make_hit(own["path"][0].as_py(), float(ranked_by[leader]), scores, moments))
         return hits
 
+    def _ranked_by(self, search: Search, scored: ScoredRows) -> np.ndarray:
+        """`(num_alternatives, num_rows)`: `-inf` for what is out of the question."""
+        if search.mode == "lexical":
+            return scored.scores.lexical
+        if search.mode != "coarse":
+            return scored.scores.score
+        # Row by row: a matrix product may round equal rows differently, and equal videos must tie.
+        coarse, queries = scored.features.coarse_embeds.cpu().numpy(), self._coarse_queries(search.text_embeds)
+        products = (coarse[None] * queries[:, None]).sum(axis=2)
+        return np.where(np.isfinite(scored.scores.score), products, -np.inf)
+
     @torch.inference_mode()
-    def _score_rows(self, queries: Sequence[str], text_embeds: torch.Tensor, rows: pa.Table) -> ScoredRows:
+    def _score_rows(
+        self, texts: Sequence[str], text_embeds: torch.Tensor, rows: pa.Table, search: Search | None = None
+    ) -> ScoredRows:
+        """Scores texts with rows.
+
+        Args:
+            texts (`Sequence[str]`), text_embeds (`torch.Tensor`): what to look for.
+            rows (`pa.Table`): with the columns for scoring, and `start` and `end` if times are asked for.
+            search ([`Search`], *optional*): whose alternatives the texts are: which windows it lets be moments.
+        """
         features = features_from(rows, self.metadata, self.model.device)
-        terms = VideoTerms.from_rows(rows)
-        caption_scores = cosines(query_terms(queries), terms.captions, self.statistics)
-        lexical = terms.best(caption_scores)
+        segments = SegmentTexts.from_column(rows["texts"])
+        windows = [segments.scores(text, self.statistics) for text in texts]
+        if search is not None and search.restricts_windows:
+            windows = self._restrict(windows, segments, rows, search)
+        lexical = np.array([[scores.max() for scores in row] for row in windows], np.float32).reshape(len(texts), -1)
         parts = {name: part.cpu().numpy() for name, part in self.model.score(text_embeds, features).items()}
         model = parts.pop("similarity")
-        scores = IndexScores(fuse_scores(model, lexical, self.lexical_weight), model, lexical, **parts)
-        return ScoredRows(features, terms, caption_scores, scores)
+        fused = fuse_scores(model, lexical, self.lexical_weight) if self.lexical_weight else model
+        scores = IndexScores(np.where(np.isfinite(lexical), fused, -np.inf), model, lexical, **parts)
+        return ScoredRows(features, windows, scores)
+
+    def _restrict(
+        self, windows: list[list[np.ndarray]], segments: SegmentTexts, rows: pa.Table, search: Search
+    ) -> list[list[np.ndarray]]:
+        """The lexical scores of windows, `-inf` for those that cannot be moments of a search."""
+        restricted: list[list[np.ndarray]] = [[] for _ in windows]
+        times = zip(rows["start"].to_pylist(), rows["end"].to_pylist(), strict=True) if search.between else None
+        for row in range(len(segments)):
+            allowed = allowed_windows(search.query, segments.windows(row))
+            if times is not None:
+                allowed = allowed & _overlapping(*next(times), allowed.shape[1], search.between)
+            for place, mask in enumerate(allowed):
+                restricted[place].append(np.where(mask, windows[place][row], -np.inf))
+        return restricted
+
+    def _rows_to_show(self, search: Search, places: np.ndarray, scored: ScoredRows, texts: np.ndarray) -> np.ndarray:
+        """Of the rows of a video, best first, those whose captions are worth reading: reading them takes time."""
+        lexical = scored.scores.lexical[texts[places], places]
+        best = lexical[0]
+        return places[(np.arange(len(places)) == 0) | (lexical >= max(best / 2, 1e-6))][: search.moments + 2]
 
     @torch.inference_mode()
     def _coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:
@@ -248,10 +399,10 @@ class Retriever:
 
     def _read_blocks(self, where: str | None = None) -> Iterator[pa.Table]:
         """All rows, or those a filter lets through, in the order of the table."""
-        query = self.table.search().select([*self._columns, "_rowid"])
+        query = self.table.search().select([*self._columns, "start", "end", "_rowid"])
         if where is not None:
             query = query.where(where)
-        for batch in query.to_batches(VIDEOS_PER_BLOCK):
+        for batch in query.to_batches(ROWS_PER_BLOCK):
             if len(batch):
                 yield pa.Table.from_batches([batch])
 
@@ -264,31 +415,72 @@ class Retriever:
         in_order = np.argsort(found)
         return rows.take(in_order[np.searchsorted(found, row_ids, sorter=in_order)])
 
-    def _best_windows(self, text_embed: torch.Tensor, scored: ScoredRows, places: np.ndarray) -> list[int]:
-        """Of each of the videos at these places, the window that matches best."""
-        features = scored.features
+    def _moments(
+        self,
+        search: Search,
+        scored: ScoredRows,
+        places: np.ndarray,
+        texts: np.ndarray,
+        ranked_by: np.ndarray,
+        rows: pa.Table,
+    ) -> list[Moment]:
+        """The moments of one video, best first.
+
+        Args:
+            search ([`Search`]): what is looked for.
+            scored ([`ScoredRows`]): rows of several videos.
+            places (`np.ndarray`): of the rows of this one in `scored`.
+            texts, ranked_by (`np.ndarray` of shape `(num_rows,)`): for each row the alternative that suits it best, and
+                the score with it.
+            rows (`pa.Table`): `captions` and `start` of the rows at these places.
+        """
+        in_time = np.argsort(rows["start"].to_numpy(), kind="stable")
+        captions = captions_from(rows["captions"])
+        best = int(np.argmax(ranked_by[places]))
+        windows: list[WindowCaption] = []
+        scores: list[np.ndarray] = []
+        for place in in_time:
+            windows += captions[place]
+            scores.append(self._window_scores(search, scored, int(places[place]), texts, ranked_by))
+        find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
+        of_best = np.repeat(in_time == best, list(map(len, scores)))
+        moments = find_moments(find_evidence, windows, np.concatenate(scores), leading=of_best)
+        return moments if search.between is None else clip_moments(moments, search.between)
+
+    def _window_scores(
+        self, search: Search, scored: ScoredRows, row: int, texts: np.ndarray, ranked_by: np.ndarray
+    ) -> np.ndarray:
+        """Scores of the windows of a row: that of the best one is the row's, the others are lower by what they differ
+        from it."""
+        features, lexical = scored.features, scored.windows[texts[row]][row]
+        embed = search.text_embeds[texts[row]]
 
         def cosines_with(embeds: torch.Tensor) -> np.ndarray:
-            return torch.cosine_similarity(embeds[places], text_embed, dim=-1).cpu().numpy()
+            return torch.cosine_similarity(embeds[row], embed, dim=-1).cpu().numpy()
 
-        frame_cosines, lexical = cosines_with(features.fused_frame_embeds), scored.caption_scores[0]
-        ocr_cosines = has_text = [None] * len(places)
+        ocr_cosines = has_text = None
         if features.ocr_mask is not None:
-            ocr_cosines, has_text = cosines_with(features.fused_ocr_embeds), features.ocr_mask[places].cpu().numpy()
-        window_scores = [
-            score_windows(*cosines, mask, lexical[scored.terms.windows[place]], self.lexical_weight)
-            for *cosines, mask, place in zip(frame_cosines, ocr_cosines, has_text, places, strict=True)
-        ]
-        return [int(scores.argmax()) for scores in window_scores]
+            ocr_cosines, has_text = cosines_with(features.fused_ocr_embeds), features.ocr_mask[row].cpu().numpy()
+        possible = np.isfinite(lexical)
+        if not possible.any():
+            return lexical
+        scores = score_windows(
+            cosines_with(features.fused_frame_embeds),
+            ocr_cosines,
+            has_text,
+            np.where(possible, lexical, 0),
+            self.lexical_weight,
+        )
+        return np.where(possible, scores - scores[possible].max() + ranked_by[row], -np.inf)
 
 
-def make_hit(query: str, path: str, score: float, scores: IndexScores, place: int, window: WindowCaption) -> Hit:
-    """The hit at a place of one query's scores, with the evidence of its best window."""
-    evidence = matching_texts(query, [track.text for track in window.tracks])
+def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Moment]) -> Hit:
+    """The hit of a video with these moments, best first; `scores` are those of its best segment, each a number."""
 
-    def part(values: np.ndarray | None) -> float | None:
-        return None if values is None else float(values[0, place])
+    def part(value: np.ndarray | None) -> float | None:
+        return None if value is None else float(value)
 
+    best, *others = moments
     return Hit(
         path=path,
         score=score,
@@ -296,8 +488,36 @@ def make_hit(query: str, path: str, score: float, scores: IndexScores, place: in
         text_ocr=part(scores.text_ocr),
         text_hybrid=part(scores.text_hybrid),
         lexical=part(scores.lexical),
-        start=window.start,
-        end=window.end,
-        evidence=evidence,
-        boxes=evidence_boxes(evidence, window.tracks),
+        start=best.start,
+        end=best.end,
+        evidence=best.evidence,
+        boxes=best.boxes,
+        moments=others,
     )
+
+
+def _best_of_each(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row of the table the text that suits it best, and the score: from `(num_texts, num_rows)`."""
+    best = scores.argmax(axis=0)
+    return best, scores[best, np.arange(scores.shape[1])]
+
+
+def _best_rows(scores: np.ndarray, videos: np.ndarray, num_videos: int) -> np.ndarray:
+    """The place of the best row of each video, of equal ones the first."""
+    order = np.lexsort((np.arange(len(scores)), -scores))
+    return order[np.argsort(videos[order], kind="stable")[np.searchsorted(np.sort(videos), np.arange(num_videos))]]
+
+
+def _overlapping(start: float, end: float, num_windows: int, between: tuple[float, float]) -> np.ndarray:
+    """Which of the windows of a segment are, in part, between two times."""
+    borders = np.linspace(start, end, num_windows + 1)
+    return (borders[:-1] <= between[1]) & (between[0] <= borders[1:])
+
+
+def _overlap_filter(between: tuple[float, float] | None) -> str | None:
+    return None if between is None else f'"start" <= {between[1]:.6f} AND "end" >= {between[0]:.6f}'
+
+
+def _all_of(*conditions: str | None) -> str | None:
+    """Conditions in SQL that must all hold."""
+    return " AND ".join(f"({condition})" for condition in conditions if condition) or None

@@ -1,4 +1,4 @@
-"""The rows of an index: what is known of a video as Arrow data, and back."""
+"""The rows of an index: what is known of a segment of a video as Arrow data, and back."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from tcd_hf.index.lexical import TERM_SCHEMA, term_columns
+from tcd_hf.index.lexical import TEXT_SCHEMA, text_columns
 from tcd_hf.modeling.outputs import TCDScoringTables, TCDVideoFeatures
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord
@@ -22,19 +22,34 @@ __all__ = [
     "IndexMismatchError",
     "NonFiniteFeaturesError",
     "captions_from",
+    "checksums",
     "feature_tensors",
     "features_from",
+    "row_id",
     "rows_from",
     "table_schema",
     "video_id",
 ]
 
 # Raise it when columns change, and when features or tables of the same weights are others than before.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_KEY = b"tcd_hf"
 FEATURE_PREFIX, TABLE_PREFIX = "feature_", "table_"
 COARSE_COLUMN = "coarse"  # coarse_embeds; float32, since all of them are held in memory as they are
 FEATURES_COLUMN = "features"  # all others, one after another: one column is read in a third of the time of eight
+
+CHECKSUM_BYTES = 8
+# What a row says of its file may change without it: a file that is moved keeps what was read in it.
+CHECKED_COLUMNS = (
+    "content_hash",
+    "segment",
+    "start",
+    "end",
+    "captions",
+    "texts",
+    COARSE_COLUMN,
+    FEATURES_COLUMN,
+)
 
 TRACK_TYPE = pa.struct(
     [
@@ -45,6 +60,7 @@ TRACK_TYPE = pa.struct(
         ("box", pa.list_(pa.float64(), 4)),
         ("count", pa.int32()),
         ("box_time", pa.float64()),
+        ("source", pa.string()),
     ]
 )
 CAPTION_TYPE = pa.struct(
@@ -90,8 +106,9 @@ class IndexMetadata:
         caption_fingerprint, frame_fingerprint (`str`): of what adding needs besides.
         model_name (`str`): what the model is loaded by, see [`~fingerprints.model_name`]; empty if that is unknown.
         dim (`int`): width of the embeddings.
-        num_frames (`int`): frames and windows per video.
-        shapes (`dict[str, tuple[int, ...]]`): shape of one video's tensor, by name; see [`feature_tensors`].
+        num_frames (`int`): frames and windows per segment.
+        segment_seconds (`float`): the longest that a segment of a video may be, see [`cut_into_segments`].
+        shapes (`dict[str, tuple[int, ...]]`): shape of one segment's tensor, by name; see [`feature_tensors`].
         masks (`list[str]`): names of those that are masks.
         schema_version (`int`, defaults to `SCHEMA_VERSION`): of the columns.
     """
@@ -103,6 +120,7 @@ class IndexMetadata:
     model_name: str
     dim: int
     num_frames: int
+    segment_seconds: float
     shapes: dict[str, tuple[int, ...]]
     masks: list[str]
     schema_version: int = SCHEMA_VERSION
@@ -159,15 +177,21 @@ class IndexMetadata:
         if version != SCHEMA_VERSION:
             raise IndexMismatchError(
                 f"it has schema version {version}, and this release of tcd-hf reads version {SCHEMA_VERSION}. Make it "
-                "anew from its videos (captions are taken from the cache), or use the release that made it."
+                "anew in another folder, from its videos (the text of those of up to `segment_seconds` is taken from "
+                "the cache, longer ones are read again, in segments), or use the release that made it."
             )
         shapes = {name: tuple(shape) for name, shape in values.pop("shapes").items()}
         return cls(**values, shapes=shapes)
 
 
 def video_id(path: str) -> str:
-    """The id of the row of a path: the same for the same path, in every index."""
+    """The id of a video by its path, and of the row of its first segment: the same in every index."""
     return hashlib.blake2b(path.encode(), digest_size=12).hexdigest()
+
+
+def row_id(path: str, segment: int) -> str:
+    """The id of the row of a segment of a video."""
+    return f"{video_id(path)}-{segment}" if segment else video_id(path)
 
 
 def feature_tensors(features: TCDVideoFeatures) -> dict[str, torch.Tensor]:
@@ -198,12 +222,16 @@ def table_schema(metadata: IndexMetadata) -> pa.Schema:
         pa.field("modified", pa.int64(), nullable=False),
         pa.field("duration", pa.float64(), nullable=False),
         pa.field("fps", pa.float64(), nullable=False),
+        pa.field("segment", pa.int32(), nullable=False),
+        pa.field("start", pa.float64(), nullable=False),
+        pa.field("end", pa.float64(), nullable=False),
         pa.field("has_text", pa.bool_(), nullable=False),
         pa.field("captions", pa.list_(CAPTION_TYPE), nullable=False),
         pa.field("caption_text", pa.string(), nullable=False),
-        *TERM_SCHEMA,
+        *TEXT_SCHEMA,
         pa.field(COARSE_COLUMN, pa.list_(pa.float32(), metadata.dim), nullable=False),
         pa.field(FEATURES_COLUMN, pa.list_(pa.float16(), num_features), nullable=False),
+        pa.field("checksum", pa.binary(CHECKSUM_BYTES), nullable=False),
     ]
     return pa.schema(fields, metadata={METADATA_KEY: metadata.to_json()})
 
@@ -212,7 +240,7 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
     """Rows of an index.
 
     Args:
-        records (`list[VideoRecord]`): the videos.
+        records (`list[VideoRecord]`): segments of videos.
         features ([`TCDVideoFeatures`]): theirs, in the same order, with scoring tables if the index has them.
         schema (`pa.Schema`): of the index's table.
 
@@ -221,22 +249,26 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
         ValueError: features of other shapes than the schema's.
     """
     values: dict[str, Any] = {
-        "id": [video_id(record.path) for record in records],
+        "id": [row_id(record.path, record.segment) for record in records],
         "path": [record.path for record in records],
         "content_hash": [record.content_hash for record in records],
         "size": [record.size for record in records],
         "modified": [record.modified for record in records],
         "duration": [record.duration for record in records],
         "fps": [record.fps for record in records],
+        "segment": [record.segment for record in records],
+        "start": [record.start for record in records],
+        "end": [record.end for record in records],
         "has_text": [any(caption.text for caption in record.captions) for record in records],
         "captions": [[caption.to_dict() for caption in record.captions] for record in records],
         "caption_text": [_distinct_texts(record.captions) for record in records],
     }
-    terms = [term_columns([caption.text for caption in record.captions]) for record in records]
-    values.update({field.name: [row[field.name] for row in terms] for field in TERM_SCHEMA})
+    texts = [text_columns(record.captions) for record in records]
+    values.update({field.name: [row[field.name] for row in texts] for field in TEXT_SCHEMA})
     columns = {name: pa.array(column, schema.field(name).type) for name, column in values.items()}
 
     columns.update(_feature_columns(feature_tensors(features), len(records), IndexMetadata.from_schema(schema)))
+    columns["checksum"] = pa.array(checksums(columns), schema.field("checksum").type)
     return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)
 
 
@@ -285,6 +317,23 @@ def features_from(table: pa.Table, metadata: IndexMetadata, device: torch.device
     return TCDVideoFeatures(**fields, scoring_tables=TCDScoringTables(**tables) if tables else None)
 
 
+def checksums(rows: pa.Table | dict[str, pa.Array]) -> list[bytes]:
+    """What the column `checksum` says of rows that are as they were written: digests of all that a search reads.
+
+    Args:
+        rows (`pa.Table` or `dict[str, pa.Array]`): rows of an index, with the columns `CHECKED_COLUMNS`.
+    """
+    numbers = {name: _matrix(rows[name]) for name in (COARSE_COLUMN, FEATURES_COLUMN)}
+    others = [rows[name].to_pylist() for name in CHECKED_COLUMNS if name not in numbers]
+    digests = []
+    for place, values in enumerate(zip(*others, strict=True)):
+        digest = hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=CHECKSUM_BYTES)
+        for matrix in numbers.values():
+            digest.update(matrix[place].tobytes())
+        digests.append(digest.digest())
+    return digests
+
+
 def captions_from(column: pa.ChunkedArray | pa.Array) -> list[list[WindowCaption]]:
     """The captions of rows, from the column `captions`."""
     return [[WindowCaption.from_dict(caption) for caption in captions] for captions in column.to_pylist()]
@@ -292,12 +341,18 @@ def captions_from(column: pa.ChunkedArray | pa.Array) -> list[list[WindowCaption
 
 def _tensor(column: pa.ChunkedArray) -> torch.Tensor:
     """Lists of one length as a matrix."""
-    length = column.type.list_size
+    if not len(column):
+        return torch.zeros(0, column.type.list_size)
+    return torch.from_numpy(_matrix(column).copy())  # Arrow's are read-only
+
+
+def _matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """Lists of one length as a matrix that may be read."""
     # Chunk by chunk: the numbers of a large column do not fit one Arrow array. `flatten` knows of slices.
-    arrays = [chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, length) for chunk in column.chunks]
-    if not arrays:
-        return torch.zeros(0, length)
-    return torch.from_numpy(np.concatenate(arrays) if len(arrays) > 1 else arrays[0].copy())  # Arrow's are read-only
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    arrays = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks]
+    numbers = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return numbers.reshape(len(column), column.type.list_size)
 
 
 def _distinct_texts(captions: Sequence[WindowCaption]) -> str:

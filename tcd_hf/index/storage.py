@@ -31,7 +31,7 @@ MAX_FRAGMENTS = 100  # fragments from which on they are merged: that writes all 
 UNINDEXED_TEXTS = 0.01
 UNINDEXED_VECTORS = 0.1
 MIN_INDEXED_VECTORS = 1000  # fewer cannot be put in clusters, and need not be
-IDS_PER_FILTER = 1000
+PATHS_PER_FILTER = 1000
 ROWS_PER_BATCH = 8192
 
 
@@ -47,7 +47,7 @@ class IndexStorage:
 
     Attributes:
         folder (`Path`, *optional*): the folder, `None` on an object store.
-        videos (`lancedb.table.Table`): one row per video; there once it was created or opened.
+        videos (`lancedb.table.Table`): one row per segment of a video; there once it was created or opened.
         metadata ([`IndexMetadata`]): its metadata, likewise.
     """
 
@@ -99,26 +99,33 @@ class IndexStorage:
         return (query if where is None else query.where(where)).to_arrow()
 
     def append(self, rows: pa.Table) -> None:
-        """Writes rows of ids that the index does not have, in one commit: all of them or, when killed, none."""
+        """Writes rows of videos that the index does not have, in one commit: all of them or, when killed, none."""
         if self.folder is None:  # another writer may have them by now
             self.upsert(rows)
         else:
             self.videos.add(rows)  # unlike a merge, it keeps their order
 
     def upsert(self, rows: pa.Table) -> None:
-        """Writes rows in one commit, in place of those with the same ids."""
+        """Writes all rows of some videos in one commit, in place of those that these videos had."""
         self.videos.checkout_latest()
         merge = self.videos.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.execute(rows)
+        # A video that has become shorter has fewer rows.
+        paths = rows["path"].unique().to_pylist()
+        merge.when_not_matched_by_source_delete(f"path IN {sql_list(paths)}").execute(rows)
 
     def update(self, values: pa.Table) -> None:
         """Changes some columns of the rows with the ids given."""
         self.videos.merge_insert("id").when_matched_update_all().execute(values)
 
-    def delete(self, ids: Iterable[str]) -> None:
-        """Removes rows."""
-        for part in _parts(list(ids), IDS_PER_FILTER):
-            self.videos.delete(f"id IN {sql_list(part)}")
+    def delete(self, paths: Iterable[str]) -> None:
+        """Removes the rows of videos."""
+        for part in _parts(list(paths), PATHS_PER_FILTER):
+            self.videos.delete(f"path IN {sql_list(part)}")
+
+    def read_of(self, paths: Iterable[str], columns: Iterable[str]) -> Iterator[pa.Table]:
+        """Columns of the rows of videos, some videos at a time, in the order of the table."""
+        for part in _parts(list(paths), PATHS_PER_FILTER):
+            yield self.read(columns, f"path IN {sql_list(part)}")
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -176,7 +183,7 @@ class IndexStorage:
                 file.unlink(missing_ok=True)
 
     def load_statistics(self, videos: Any = None) -> LexicalStatistics:
-        """How many videos show each term: as stored, if that was for this version of the table, else counted.
+        """How many rows show each term: as stored, if that was for this version of the table, else counted.
 
         Args:
             videos (`lancedb.table.Table`, *optional*): another handle of the table, perhaps at another version.
@@ -275,7 +282,7 @@ def sql_list(values: Iterable[str]) -> str:
 
 def _count_terms(videos: Any) -> LexicalStatistics:
     statistics = LexicalStatistics()
-    for batch in videos.search().select(["terms"]).to_batches(ROWS_PER_BATCH):
+    for batch in videos.search().select(["term_text"]).to_batches(ROWS_PER_BATCH):
         statistics.add(batch)
     return statistics
 

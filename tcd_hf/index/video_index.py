@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 
 from tcd_hf.index.features import compute_features
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
-from tcd_hf.index.ingest import AddReport, Ingest
+from tcd_hf.index.ingest import AddReport, Ingest, LocalReading, ReadingProgress
+from tcd_hf.index.moments import DEFAULT_MOMENTS
+from tcd_hf.index.progress import progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
-from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, table_schema, video_id
+from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, table_schema
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -26,15 +28,20 @@ from tcd_hf.reading.fingerprints import (
     model_name,
     tokenizer_fingerprint,
 )
+from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS, check_segment_seconds
 from tcd_hf.reading.video_reader import VideoReader
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow as pa
 
     from tcd_hf.index.hits import Hit
+    from tcd_hf.index.moments import Moment
     from tcd_hf.index.retrieval import IndexScores
 
 __all__ = ["IndexStats", "VideoIndex"]
+
+FIRST_SEGMENTS = "segment = 0"  # the rows that count videos
 
 
 @dataclass(frozen=True)
@@ -44,10 +51,12 @@ class IndexStats:
     Attributes:
         videos (`int`): number of videos.
         videos_with_text (`int`): of those, in how many text was read.
+        segments (`int`): rows, into which they are cut.
         seconds_of_video (`float`): their durations, added up.
         bytes_on_disk (`int`, *optional*): of all its files, old versions included; `None` on an object store.
         dim (`int`): width of the embeddings.
-        num_frames (`int`): frames and windows per video.
+        num_frames (`int`): frames and windows per segment.
+        segment_seconds (`float`): the longest that a segment may be.
         model (`str`): what its model is loaded by: a folder, a Hub id, `"tcd-mini"`; empty if that is unknown.
         model_fingerprint (`str`): what tells that model from others.
         schema_version (`int`): of its columns.
@@ -55,10 +64,12 @@ class IndexStats:
 
     videos: int
     videos_with_text: int
+    segments: int
     seconds_of_video: float
     bytes_on_disk: int | None
     dim: int
     num_frames: int
+    segment_seconds: float
     model: str
     model_fingerprint: str
     schema_version: int
@@ -67,8 +78,11 @@ class IndexStats:
 class VideoIndex:
     """Videos to search in, read and encoded once. Made by [`~VideoIndex.create`] or [`~VideoIndex.open`].
 
-    It is one LanceDB table with a row per file: its captions with their times and boxes, a full-text index on them, a
-    vector for recall, and the features that exact scores are computed from. Nothing is written beside the videos.
+    A file is cut into equal *segments* of at most `segment_seconds`; a short clip is one. The index is a LanceDB table
+    with a row per segment: its captions with their times and boxes, a full-text index on them, a vector for recall, and
+    the features that exact scores are computed from. All rows of a file are written at once, so that it is in the index
+    or is not. What counts and lists videos counts files; [`~VideoIndex.read`] shows segments. Nothing is written beside
+    the videos.
 
     **Several processes.** Any number may search while one writes; each search sees the table as it was committed last
     when the search began. Of two that write to a local index, the second waits until the first is done; a process that
@@ -108,7 +122,13 @@ class VideoIndex:
 
     @classmethod
     def create(
-        cls, uri: str | os.PathLike, model: TCDModel, processor: TCDProcessor, exist_ok: bool = False, **options
+        cls,
+        uri: str | os.PathLike,
+        model: TCDModel,
+        processor: TCDProcessor,
+        exist_ok: bool = False,
+        segment_seconds: float | None = None,
+        **options,
     ) -> "VideoIndex":
         """Makes an empty index.
 
@@ -117,19 +137,24 @@ class VideoIndex:
             model (`TCDModel`): encodes videos and queries, on the device that it is on; put into evaluation mode.
             processor (`TCDProcessor`): reads frames and text, and makes the model's inputs.
             exist_ok (`bool`, *optional*, defaults to `False`): open the index that is there, if there is one.
+            segment_seconds (`float`, *optional*, defaults to 30.0): the longest that a segment of a video may be, at
+                least 1 second. It is kept in the index.
             cache_dir, lexical_weight, memory_budget: as in [`~VideoIndex.open`].
 
         Raises:
             FileExistsError: there is an index, and not `exist_ok`.
-            IndexMismatchError: there is one of another model, tokenizer or version, or the folder holds other files.
+            IndexMismatchError: there is one of another model, tokenizer, version or `segment_seconds`, or the folder
+                holds other files.
+            ValueError: an option out of its range.
         """
+        seconds = check_segment_seconds(DEFAULT_SEGMENT_SECONDS if segment_seconds is None else segment_seconds)
         storage = IndexStorage(uri)
         if not storage.exists():
             if foreign := storage.foreign_files():
                 raise IndexMismatchError(
                     f"{storage.uri} is no index and not empty: it holds {foreign[0]!r}. Choose a folder of its own."
                 )
-            schema = _schema_for(model.eval(), processor)
+            schema = _schema_for(model.eval(), processor, seconds)
             with storage.writing():
                 if not storage.exists():  # another process may have been quicker
                     storage.create(schema)
@@ -138,7 +163,13 @@ class VideoIndex:
             raise FileExistsError(
                 f"There is an index at {storage.uri} already. Use `VideoIndex.open`, or `exist_ok=True` for either."
             )
-        return cls.open(uri, model, processor, **options)
+        opened = cls.open(uri, model, processor, **options)
+        if segment_seconds is not None and opened.metadata.segment_seconds != seconds:
+            raise IndexMismatchError(
+                f"The index {storage.uri} cuts videos into segments of at most {opened.metadata.segment_seconds:g} s, "
+                f"not {seconds:g} s. Leave segment_seconds out, or make a new index in another folder."
+            )
+        return opened
 
     @classmethod
     def open(
@@ -178,7 +209,7 @@ class VideoIndex:
         return cls(storage, model, processor, cache_dir, lexical_weight, memory_budget)
 
     def __len__(self) -> int:
-        return self._latest().videos.count_rows()
+        return self._latest().videos.count_rows(FIRST_SEGMENTS)
 
     def __repr__(self) -> str:
         return f"VideoIndex({self.uri!r}, {len(self)} videos)"
@@ -196,12 +227,18 @@ class VideoIndex:
     @property
     def paths(self) -> list[str]:
         """Paths of the videos, absolute, in the order of the columns of [`~VideoIndex.score`]."""
-        return self._latest().read(["path"])["path"].to_pylist()
+        return list(dict.fromkeys(self._latest().read(["path"])["path"].to_pylist()))
 
     @property
     def captions(self) -> list[list[WindowCaption]]:
-        """Captions of the videos, one per window, in the order of [`~VideoIndex.paths`]."""
-        return captions_from(self._latest().read(["captions"])["captions"])
+        """Captions of the videos, one per window of all their segments in the order of time; videos in the order of
+        [`~VideoIndex.paths`]."""
+        rows = self._latest().read(["path", "segment", "captions"])
+        segments: dict[str, dict[int, list[WindowCaption]]] = {}
+        paths, numbers = rows["path"].to_pylist(), rows["segment"].to_pylist()
+        for path, number, captions in zip(paths, numbers, captions_from(rows["captions"]), strict=True):
+            segments.setdefault(path, {})[number] = captions
+        return [[caption for number in sorted(parts) for caption in parts[number]] for parts in segments.values()]
 
     @property
     def errors(self) -> dict[str, str]:
@@ -213,6 +250,7 @@ class VideoIndex:
         paths: Iterable[str | os.PathLike] | str | os.PathLike,
         workers: int | None = None,
         on_video: Callable[[str], None] | None = None,
+        on_progress: Callable[[ReadingProgress], None] | None = None,
     ) -> AddReport:
         """Brings videos into the index: new ones, and those whose content has changed.
 
@@ -225,8 +263,10 @@ class VideoIndex:
             paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them.
             workers (`int`, *optional*): processes that read; 0 reads in this one. By default one per core where there
                 are enough files. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead).
-            on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done. By default a
-                progress bar on the terminal shows files, files/s and the time left.
+            on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done.
+            on_progress (`Callable[[ReadingProgress], None]`, *optional*): called after each segment that was read. If
+                neither is given, a progress bar on the terminal shows seconds of video, the speed as a multiple of real
+                time, and the time left.
 
         Raises:
             IndexMismatchError: the processor reads text or frames otherwise than the one that made the index.
@@ -237,13 +277,14 @@ class VideoIndex:
         if workers is not None and workers < 0:
             raise ValueError(f"workers must be 0 (read in this process) or more, got {workers}.")
         with self._storage.writing():
-            return self._ingest(absolute_paths(paths), workers, on_video)
+            return self._ingest(absolute_paths(paths), workers, on_video, on_progress)
 
     def refresh(
         self,
         paths: Iterable[str | os.PathLike] | str | os.PathLike,
         workers: int | None = None,
         on_video: Callable[[str], None] | None = None,
+        on_progress: Callable[[ReadingProgress], None] | None = None,
     ) -> AddReport:
         """
         Makes the index one of these videos: as [`~VideoIndex.add`], and rows of all other paths are removed. With a
@@ -257,8 +298,9 @@ class VideoIndex:
         paths = absolute_paths(paths)
         with self._storage.writing():
             self._check_present(paths)
-            report = self._ingest(paths, workers, on_video)  # first, so that moved files take over their rows
-            gone = set(self._storage.read(["path"])["path"].to_pylist()).difference(paths)
+            # First, so that moved files take over their rows.
+            report = self._ingest(paths, workers, on_video, on_progress)
+            gone = set(self._storage.read(["path"], FIRST_SEGMENTS)["path"].to_pylist()).difference(paths)
             report.removed = self._remove(gone, forget=set(self.errors).difference(paths))
         return report
 
@@ -266,12 +308,12 @@ class VideoIndex:
         """Removes videos by their paths; a folder stands for all below it.
 
         Returns:
-            `int`: how many rows there were. Paths that the index does not have are ignored.
+            `int`: how many videos there were. Paths that the index does not have are ignored.
         """
         paths = [paths] if isinstance(paths, str | os.PathLike) else paths
         prefixes = tuple(absolute_path(path).rstrip("/") + "/" for path in paths)
         with self._storage.writing():
-            present = self._storage.read(["path"])["path"].to_pylist()
+            present = self._storage.read(["path"], FIRST_SEGMENTS)["path"].to_pylist()
             gone, forget = (
                 {path for path in group if (path + "/").startswith(prefixes)} for group in (present, self.errors)
             )
@@ -289,32 +331,46 @@ class VideoIndex:
 
     def stats(self) -> IndexStats:
         """What the index holds."""
-        rows = self._latest().read(["duration", "has_text"])
+        rows = self._latest().read(["path", "segment", "duration", "has_text"])
+        videos = rows.filter(pc.equal(rows["segment"], 0))
         return IndexStats(
-            videos=len(rows),
-            videos_with_text=pc.sum(rows["has_text"]).as_py() or 0,
-            seconds_of_video=pc.sum(rows["duration"]).as_py() or 0.0,
+            videos=len(videos),
+            videos_with_text=pc.count_distinct(rows.filter(rows["has_text"])["path"]).as_py(),
+            segments=len(rows),
+            seconds_of_video=pc.sum(videos["duration"]).as_py() or 0.0,
             bytes_on_disk=self._storage.bytes_on_disk(),
             dim=self.metadata.dim,
             num_frames=self.metadata.num_frames,
+            segment_seconds=self.metadata.segment_seconds,
             model=self.metadata.model_name,
             model_fingerprint=self.metadata.model_fingerprint,
             schema_version=self.metadata.schema_version,
         )
 
     def export_dataset(self) -> "datasets.Dataset":
-        """The index as a data set, without the features for scoring.
+        """The index as a data set with a row per segment, without the features for scoring.
 
-        Columns: `path`, `content_hash`, `duration` (seconds), `fps`, `captions` (a list of `start`, `end`, `text` and
-        `tracks`, see [`WindowCaption`]), `coarse` (the vector for recall).
+        Columns: `path`, `content_hash`, `duration` (seconds) and `fps` of the file, `segment` (its number), `start` and
+        `end` (seconds in the file), `captions` (a list of `start`, `end`, `text` and `tracks`, see [`WindowCaption`]),
+        `coarse` (the vector for recall).
         """
         import datasets
 
-        rows = self._latest().read(["path", "content_hash", "duration", "fps", "captions", "coarse"])
+        of_file, of_segment = ["path", "content_hash", "duration", "fps"], ["segment", "start", "end"]
+        rows = self.read([*of_file, *of_segment, "captions", "coarse"])
         if not len(rows):  # a table without any chunk, which datasets does not take
             features = datasets.Features.from_arrow_schema(rows.schema)
             return datasets.Dataset.from_dict({name: [] for name in rows.column_names}, features=features)
         return datasets.Dataset(rows.replace_schema_metadata(None))
+
+    def read(self, columns: Iterable[str], where: str | None = None) -> "pa.Table":
+        """Columns of the rows, which are segments, in the order of the table.
+
+        Args:
+            columns (`Iterable[str]`): names, see [`table_schema`].
+            where (`str`, *optional*): a filter as of [`~VideoIndex.search`].
+        """
+        return self._latest().read(columns, where)
 
     def search(
         self,
@@ -323,17 +379,28 @@ class VideoIndex:
         recall_k: int = 50,
         mode: str = "two-stage",
         where: str | None = None,
+        moments: int = DEFAULT_MOMENTS,
+        between: tuple[float, float] | None = None,
+        syntax: str = "plain",
     ) -> "list[Hit] | list[list[Hit]]":
         """Finds the videos that match best; see [`~Retriever.search`].
 
         Args:
             queries (`str` or `list[str]`): what to look for.
             top_k (`int`, *optional*, defaults to 10): hits per query, best first; fewer if there are fewer videos.
-            recall_k (`int`, *optional*, defaults to 50): candidates of either kind of recall that are scored exactly.
+            recall_k (`int`, *optional*, defaults to 50): segments that either kind of recall names to be scored
+                exactly; more where these are of fewer than `top_k` videos.
             mode (`str`, *optional*, defaults to `"two-stage"`): `"two-stage"` recalls by vectors and by spelling and
-                scores the candidates exactly; `"full"` scores all videos; `"coarse"` and `"lexical"` rank by one alone.
-            where (`str`, *optional*): a filter in SQL on the columns `path`, `duration`, `fps`, `has_text`,
-                `caption_text`, such as `"duration < 60 AND has_text"`.
+                scores the candidates exactly; `"full"` scores all segments; `"coarse"` and `"lexical"` rank by one
+                alone.
+            where (`str`, *optional*): a filter in SQL on the columns `path`, `duration` and `fps` of the file and
+                `segment`, `start`, `end`, `has_text` and `caption_text` of its segments, such as
+                `"duration < 60 AND has_text"`.
+            moments (`int`, *optional*, defaults to 3): further moments of a hit at most, [`Hit.moments`].
+            between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
+                video, in seconds.
+            syntax (`str`, *optional*, defaults to `"plain"`): `"query"` reads quotes, exclusions and `OR` as the
+                command line does, see [`parse_query`].
 
         Returns:
             `list[Hit]` for a string, `list[list[Hit]]` for a list.
@@ -342,7 +409,21 @@ class VideoIndex:
             ValueError: an empty index or query, an option out of its range, or an index opened without its model and
                 processor.
         """
-        return self._ask(lambda retriever: retriever.search(queries, top_k, recall_k, mode, where))
+        return self._ask(
+            lambda retriever: retriever.search(queries, top_k, recall_k, mode, where, moments, between, syntax)
+        )
+
+    def moments(self, query: str, path: str | os.PathLike, syntax: str = "plain") -> "list[Moment]":
+        """All moments of one video that match a query, in the order of time.
+
+        Args:
+            query (`str`), syntax (`str`, *optional*, defaults to `"plain"`): as in [`~VideoIndex.search`].
+            path (`str | os.PathLike`): of the video.
+
+        Raises:
+            ValueError: an empty query, or a video that the index does not have.
+        """
+        return self._ask(lambda retriever: retriever.moments(query, absolute_path(path), syntax))
 
     def score(self, queries: Sequence[str]) -> "IndexScores":
         """Scores every query with every video, in the order of [`~VideoIndex.paths`]."""
@@ -381,13 +462,24 @@ class VideoIndex:
             )
         return retriever
 
-    def _ingest(self, paths: list[str], workers: int | None, on_video: Callable[[str], None] | None) -> AddReport:
-        return Ingest(self._storage, self.model, self._make_reader(), on_video, self.memory_budget).run(paths, workers)
+    def _ingest(
+        self,
+        paths: list[str],
+        workers: int | None,
+        on_video: Callable[[str], None] | None,
+        on_progress: Callable[[ReadingProgress], None] | None,
+    ) -> AddReport:
+        reader = self._make_reader()
+        step = LocalReading(self.model, reader, self.processor.tokenizer.padding_side, workers)
+        if on_video is not None or on_progress is not None:
+            return Ingest(self._storage, step, on_video, on_progress, self.memory_budget).run(paths)
+        with progress_bar("Indexing", paths) as progress:
+            return Ingest(self._storage, step, progress.finish, progress.advance, self.memory_budget).run(paths)
 
     def _make_reader(self) -> VideoReader:
         """Reads videos as those in the index were read; refuses to with another processor."""
         self._check_has_makers()
-        reader = VideoReader(self.processor, self.cache)
+        reader = VideoReader.of(self.processor, self.cache, self.metadata.segment_seconds)
         frames, captions = frame_fingerprint(self.processor), reader.caption_settings
         self.metadata.check(self.uri, frame_fingerprint=frames, caption_fingerprint=captions)
         return reader
@@ -414,22 +506,26 @@ class VideoIndex:
     def _remove(self, paths: Iterable[str], forget: Iterable[str]) -> list[str]:
         gone = sorted(paths)
         if gone:
-            self._storage.delete(map(video_id, gone))
-            self._storage.save_statistics()
+            statistics = self._storage.load_statistics()
+            for rows in self._storage.read_of(gone, ["term_text"]):
+                statistics.subtract(rows)
+            self._storage.delete(gone)
+            self._storage.save_statistics(statistics if self._storage.folder is not None else None)
         self._storage.update_errors({}, fine=[*gone, *forget])
         return gone
 
 
-def _schema_for(model: TCDModel, processor: TCDProcessor):
+def _schema_for(model: TCDModel, processor: TCDProcessor, segment_seconds: float):
     """Asks the model itself what it makes of a video: of a black one without text."""
     num_frames = processor.num_frames
-    black = np.zeros((num_frames, 32, 32, 3), np.uint8)
-    inputs = processor(videos=[black], ocr_captions=[[""] * num_frames], return_tensors="np")
+    black = [np.zeros((32, 32, 3), np.uint8)] * num_frames
+    inputs = processor.process_frames(black, [""] * num_frames, return_tensors="np")
     metadata = IndexMetadata.describe(
         compute_features(model, [dict(inputs)]),
         **all_fingerprints(model, processor),
         model_name=model_name(model),
         dim=model.config.projection_dim,
         num_frames=num_frames,
+        segment_seconds=segment_seconds,
     )
     return table_schema(metadata)

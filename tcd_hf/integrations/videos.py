@@ -1,6 +1,5 @@
 """Videos as other libraries hand them over, and their features one video at a time."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,7 @@ from tcd_hf.index.hits import Hit
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.reading.cache import CaptionCache
-from tcd_hf.reading.files import hash_bytes, hash_file
-from tcd_hf.reading.fingerprints import caption_fingerprint
+from tcd_hf.reading.video_reader import VideoReader
 
 __all__ = ["concatenate_features", "embed_video", "process_video"]
 
@@ -36,17 +34,8 @@ def process_video(processor: TCDProcessor, video: Any) -> dict[str, torch.Tensor
         ValueError, TypeError: something that is no video.
     """
     video, fps = unwrap(video)
-    is_file = isinstance(video, str | os.PathLike) and os.path.isfile(video)
-    if not is_file and not isinstance(video, bytes):
-        return dict(processor(videos=[video], fps=fps))
-    cache, settings = CaptionCache(), caption_fingerprint(processor.captioner)
-    content_hash = hash_file(video) if is_file else hash_bytes(video)
-    captions = cache.load(content_hash, settings)
-    frames, read = processor.read_video(video, with_captions=captions is None)
-    if captions is None:
-        captions = read
-        cache.save(content_hash, settings, captions)
-    return dict(processor(videos=[np.stack(frames)], ocr_captions=[captions]))
+    frames, captions = VideoReader.of(processor, CaptionCache()).read(video, fps)
+    return dict(processor.process_frames(frames, captions))
 
 
 @torch.no_grad()

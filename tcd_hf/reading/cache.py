@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import write_whole
+from tcd_hf.reading.segments import Segment
 
 __all__ = ["CacheError", "CaptionCache", "default_cache_dir", "writing_to"]
 
@@ -49,6 +50,9 @@ class CaptionCache:
     processes may share the folder. An entry that cannot be read (a damaged disk, a foreign file) is a miss: it is made
     again and replaced. Moved and renamed videos keep their entries; a changed video gets new ones.
 
+    Of a video that is cut into segments each has an entry of its own, so a killed process has lost the segment it was
+    at; that of a video in one piece has the name it has always had.
+
     Args:
         folder (`str | os.PathLike`, *optional*): where to keep entries; [`default_cache_dir`] when not given. Created
             when the first entry is written.
@@ -57,9 +61,14 @@ class CaptionCache:
     def __init__(self, folder: str | os.PathLike | None = None):
         self.folder = Path(folder) if folder is not None else default_cache_dir()
 
-    def load(self, content_hash: str, settings: str) -> list[WindowCaption] | None:
-        """The captions stored for a content hash, see [`hash_file`], and a [`caption_fingerprint`], or None."""
-        path = self._path(content_hash, settings)
+    def load(self, content_hash: str, settings: str, segment: Segment | None = None) -> list[WindowCaption] | None:
+        """The captions stored for a content hash, see [`hash_file`], and a [`caption_fingerprint`], or None.
+
+        Args:
+            content_hash (`str`), settings (`str`): what the captions are of, and what made them.
+            segment ([`Segment`], *optional*): of the video; by default it is in one piece.
+        """
+        path = self._path(content_hash, settings, segment)
         try:
             return [WindowCaption.from_dict(caption) for caption in json.loads(path.read_bytes())]
         except FileNotFoundError:
@@ -68,14 +77,17 @@ class CaptionCache:
             logger.warning("Cache entry %s cannot be read (%s) and is made again.", path, error)
             return None
 
-    def save(self, content_hash: str, settings: str, captions: Sequence[WindowCaption]) -> None:
-        """Stores a video's captions. Raises [`CacheError`]."""
-        path = self._path(content_hash, settings)
+    def save(
+        self, content_hash: str, settings: str, captions: Sequence[WindowCaption], segment: Segment | None = None
+    ) -> None:
+        """Stores the captions of a video or of a segment of it. Raises [`CacheError`]."""
+        path = self._path(content_hash, settings, segment)
         text = json.dumps([caption.to_dict() for caption in captions], ensure_ascii=False, separators=(",", ":"))
         with writing_to(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text.encode())
 
-    def _path(self, content_hash: str, settings: str) -> Path:
+    def _path(self, content_hash: str, settings: str, segment: Segment | None) -> Path:
         folder = self.folder / f"captions-{FORMAT_VERSION}" / content_hash[:2]
-        return folder / f"{content_hash}-{settings}.json"
+        part = f"-{segment.number:05d}-of-{segment.count:05d}" if segment is not None and segment.count > 1 else ""
+        return folder / f"{content_hash}-{settings}{part}.json"

@@ -31,6 +31,12 @@ __all__ = [
 ]
 
 ENGINE_PACKAGES = {"rapidocr": "rapidocr", "doctr": "python-doctr"}  # their models come or change with the release
+FIRST_SETTINGS = frozenset(  # of a captioner: they have counted from the first release on
+    (
+        *("engine", "engine_options", "num_windows", "window_scale", "ocr_fps"),
+        *("min_confidence", "min_text_height", "max_side", "reading_interval", "version"),
+    )
+)
 INHERITED_FIELDS = {field.name for field in fields(PreTrainedConfig)}  # of files and outputs, not of the model
 
 
@@ -91,9 +97,16 @@ def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
     """Of the captioner's settings and version, and its OCR engine: name, release and options, or state if it is yours.
 
     A file that an option names counts by its content, so that new weights under an old name are noticed. Threads do not
-    count: they change no reading.
+    count: they change no reading. Nor does a setting that a later release has added, while it is at its default: what
+    was read before is not read again.
     """
-    settings = dict(vars(captioner))
+    added = vars(captioner).keys() - FIRST_SETTINGS
+    defaults = vars(type(captioner)()) if added else {}
+    settings = {
+        name: value
+        for name, value in vars(captioner).items()
+        if name in FIRST_SETTINGS or value != defaults.get(name, value)
+    }
     engine, options = settings.pop("engine"), settings.pop("engine_options")
     if engine is not None:
         built = get_engine(engine, **options)

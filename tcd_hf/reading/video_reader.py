@@ -1,32 +1,54 @@
-"""From video files to what the model takes: the one place where a video is opened for keeps."""
+"""From video files to frames and captions: the one place where a video is opened for keeps.
 
-from dataclasses import dataclass
+What it guards for everybody: text is read once, and kept by the content of the video; and what is kept under a content
+hash was read from that content, whatever becomes of the file meanwhile.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from tcd_hf.processing.ocr_engines import OCREngineError, default_num_threads
 from tcd_hf.processing.processing_tcd import TCDProcessor
-from tcd_hf.processing.video_reading import VideoReadError, open_video
-from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.processing.video_reading import VideoReadError, open_video, opened_video
+from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
 from tcd_hf.reading.cache import CacheError, CaptionCache
-from tcd_hf.reading.files import FileStamp, file_stamp
+from tcd_hf.reading.files import FileStamp, file_stamp, hash_bytes, hash_file
 from tcd_hf.reading.fingerprints import caption_fingerprint
+from tcd_hf.reading.segments import Segment, cut_into_segments
 
-__all__ = ["ReadVideo", "SkippedVideo", "VideoFile", "VideoReader", "VideoRecord", "describe_error"]
+__all__ = [
+    "OpenedVideo",
+    "ReadSegment",
+    "SkippedVideo",
+    "VideoFile",
+    "VideoReader",
+    "VideoRecord",
+    "describe_error",
+]
+
+# Of a processor: makes the model's inputs of the frames and captions of a segment.
+ProcessFrames = Callable[[Sequence[np.ndarray], Sequence[WindowCaption], str], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One video of an index, but for its features.
+    """One segment of a video, but for its features. A short video is one segment.
 
     Attributes:
         path (`str`): absolute, with forward slashes.
         content_hash (`str`): of the file's content, see [`hash_file`].
         size (`int`): of the file, bytes.
         modified (`int`): when the file last changed, nanoseconds since 1970; 0 where that cannot be relied on.
-        duration (`float`): seconds.
+        duration (`float`): of the video, seconds.
         fps (`float`): frames per second, on average.
-        captions (`list[WindowCaption]`): one per window.
+        captions (`list[WindowCaption]`): one per window, with times of the whole video.
+        segment (`int`, *optional*, defaults to 0): number of the segment.
+        start (`float`, *optional*, defaults to 0.0): where it begins, seconds.
+        end (`float`, *optional*): where it ends, seconds; that of the video by default.
     """
 
     path: str
@@ -36,6 +58,13 @@ class VideoRecord:
     duration: float
     fps: float
     captions: list[WindowCaption]
+    segment: int = 0
+    start: float = 0.0
+    end: float = None  # type: ignore[assignment]  # set below
+
+    def __post_init__(self):
+        if self.end is None:
+            object.__setattr__(self, "end", self.duration)
 
 
 @dataclass(frozen=True)
@@ -52,7 +81,7 @@ class VideoFile:
 
     Attributes:
         path (`str`): absolute.
-        content_hash (`str`): of its content, see [`hash_file`].
+        content_hash (`str`): of its content, see [`hash_file`]; empty if it is not needed, as no text is read.
         stamp ([`FileStamp`]): taken before the content was hashed.
         settled (`bool`): whether the stamp shows every later change.
     """
@@ -62,6 +91,13 @@ class VideoFile:
     stamp: FileStamp
     settled: bool
 
+    @classmethod
+    def of(cls, path: str | os.PathLike, with_hash: bool = True) -> "VideoFile":
+        """Looks at a file and hashes it. Raises `OSError`."""
+        stamp = file_stamp(path)
+        settled = stamp.settled
+        return cls(os.fspath(path), hash_file(path) if with_hash else "", stamp, settled)
+
     @property
     def modified(self) -> int:
         """The time that an index keeps: 0 where it does not show every later change."""
@@ -69,63 +105,198 @@ class VideoFile:
 
 
 @dataclass(frozen=True)
-class ReadVideo:
-    """A video that was read.
+class ReadSegment:
+    """A segment that was read.
 
     Attributes:
         record ([`VideoRecord`]): what its row says.
-        inputs (`dict[str, np.ndarray]`): of [`~TCDModel.get_video_features`], for this one video.
+        inputs (`dict[str, np.ndarray]`): of [`~TCDModel.get_video_features`], for this one segment; empty of a reader
+            that makes none.
+        num_segments (`int`): how many segments of its video there are to read.
     """
 
     record: VideoRecord
-    inputs: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    num_segments: int = 1
 
 
 class VideoReader:
     """Reads frames and captions of videos; captions come from the cache and go there. Can be pickled.
 
     Args:
-        processor (`TCDProcessor`): of the index.
+        captioner ([`WindowOCRCaptioner`]): reads text.
         cache ([`CaptionCache`]): of captions.
+        segment_seconds (`float`, *optional*): the longest that a segment may be, see [`cut_into_segments`]; by default
+            a video is one, however long.
+        backend (`str`, *optional*, defaults to `"auto"`): what decodes, see [`open_video`].
+        process_frames (`Callable`, *optional*): [`~TCDProcessor.process_frames`], for the `inputs` of [`ReadSegment`].
     """
 
-    def __init__(self, processor: TCDProcessor, cache: CaptionCache):
-        self.processor = processor
+    def __init__(
+        self,
+        captioner: WindowOCRCaptioner,
+        cache: CaptionCache,
+        segment_seconds: float | None = None,
+        backend: str = "auto",
+        process_frames: ProcessFrames | None = None,
+    ):
+        self.captioner = captioner
         self.cache = cache
-        self.caption_settings = caption_fingerprint(processor.captioner)
+        self.segment_seconds = segment_seconds
+        self.backend = backend
+        self.process_frames = process_frames
+        self.caption_settings = caption_fingerprint(captioner)
 
-    def __call__(self, file: VideoFile) -> ReadVideo | SkippedVideo:
-        """Reads one video; one that cannot be read is an answer, not an error.
+    @classmethod
+    def of(cls, processor: TCDProcessor, cache: CaptionCache, segment_seconds: float | None = None) -> "VideoReader":
+        """Reads as a processor does, and makes its inputs."""
+        return cls(processor.captioner, cache, segment_seconds, processor.video_backend, processor.process_frames)
+
+    def __call__(self, file: VideoFile) -> Iterator[ReadSegment | SkippedVideo]:
+        """Reads the segments of one video, one by one. That it cannot be read is an answer, not an error, and the last.
 
         Raises:
             CacheError: the cache folder cannot be written.
             OCREngineError, ImportError: the OCR engine or the decoder is not there, whatever the video.
         """
         try:
-            return self._read(file)
+            with self.open(file) as opened:
+                for segment in opened.segments:
+                    yield opened.read_segment(segment)
         except (CacheError, OCREngineError, ImportError):
             raise
         except Exception as error:  # decoders raise what they like at broken files; the others are to be indexed
-            return SkippedVideo(file.path, describe_error(file.path, error))
+            yield SkippedVideo(file.path, describe_error(file.path, error))
 
-    def _read(self, file: VideoFile) -> ReadVideo:
-        processor = self.processor
-        captions = self.cache.load(file.content_hash, self.caption_settings)
-        if captions is not None and len(captions) != processor.num_frames:
-            captions = None  # not an entry of ours
-        with open_video(file.path, backend=processor.video_backend, num_threads=default_num_threads()) as video:
-            frames, read = processor.read_video(video, with_captions=captions is None)
-            duration, fps = video.duration, video.fps
-        if file_stamp(file.path) != file.stamp:
-            raise VideoReadError(file.path, "it changed while it was read", "Add it again when it is complete")
-        if captions is None:
-            captions = read
-            self.cache.save(file.content_hash, self.caption_settings, captions)
+    def open(self, file: VideoFile) -> "OpenedVideo":
+        """Opens a file and looks where to cut it; nothing is decoded.
+
+        Raises:
+            VideoReadError: the file cannot be read.
+        """
+        return OpenedVideo(self, file)
+
+    def read(self, video: Any, fps: float | None = None) -> tuple[list[np.ndarray], list[WindowCaption]]:
+        """Frames and captions of a whole video, as one segment.
+
+        Captions of files and of bytes come from the cache and go there; of anything else, they are read.
+
+        Args:
+            video: what [`open_video`] takes.
+            fps (`float`, *optional*): frames per second, of an array or images.
+
+        Raises:
+            VideoReadError: the video cannot be read, or changed while it was.
+            CacheError: the cache folder cannot be written.
+        """
+        if isinstance(video, str | os.PathLike) and os.path.isfile(video):
+            with self.open(VideoFile.of(video)) as opened:
+                return opened.read(opened.whole)
+        content_hash = hash_bytes(video) if isinstance(video, bytes) else None
+        captions = self._load(content_hash) if content_hash else None
+        with opened_video(video, fps=fps, backend=self.backend, num_threads=default_num_threads()) as opened:
+            frames, read = self.captioner.read(opened, with_captions=captions is None)
+        if captions is None and content_hash:
+            self._save(content_hash, read)
+        return frames, read if captions is None else captions
+
+    def _load(self, content_hash: str, segment: Segment | None = None) -> list[WindowCaption] | None:
+        captions = self.cache.load(content_hash, self.caption_settings, segment)
+        if captions is None or len(captions) != self.captioner.num_windows:  # the latter is no entry of ours
+            return None
+        return captions
+
+    def _save(self, content_hash: str, captions: Sequence[WindowCaption], segment: Segment | None = None) -> None:
+        self.cache.save(content_hash, self.caption_settings, captions, segment)
+
+
+class OpenedVideo:
+    """A file that is open to be read. A context manager.
+
+    Attributes:
+        file ([`VideoFile`]): the file.
+        segments (`list[Segment]`): what there is to read.
+        duration (`float`): of the video, seconds.
+        fps (`float`): frames per second, on average.
+    """
+
+    def __init__(self, reader: VideoReader, file: VideoFile):
+        self.reader = reader
+        self.file = file
+        self._settled = file.settled
+        self._video = open_video(file.path, backend=reader.backend, num_threads=default_num_threads())
+        self.duration, self.fps = self._video.duration, self._video.fps
+        self.segments = cut_into_segments(self.duration, self._video.frame_times, reader.segment_seconds)
+
+    @property
+    def whole(self) -> Segment:
+        """The video in one piece."""
+        return Segment(0, 1, 0.0, self.duration)
+
+    def read(
+        self, segment: Segment, captions: Sequence[WindowCaption] | None = None
+    ) -> tuple[list[np.ndarray], list[WindowCaption]]:
+        """Frames and captions of a segment. Segments are best read in order.
+
+        Args:
+            segment ([`Segment`]): one of `segments`, or `whole`.
+            captions (`list[WindowCaption]`, *optional*): those that the frames belong to, if no text is to be read.
+
+        Raises:
+            VideoReadError: it cannot be read, or the file is no longer what was hashed.
+            CacheError: the cache folder cannot be written.
+        """
+        reader, digest = self.reader, self.file.content_hash
+        keeps = bool(digest) and reader.captioner.engine is not None
+        if captions is None and keeps:
+            captions = reader._load(digest, segment)
+        frames, read = reader.captioner.read(self._video, segment.start, segment.duration, captions is None)
+        self._check_unchanged()
+        if captions is None and keeps:
+            reader._save(digest, read, segment)
+        return frames, read if captions is None else captions
+
+    def read_segment(self, segment: Segment) -> ReadSegment:
+        """A segment as an index keeps it; see [`~OpenedVideo.read`]."""
+        frames, captions = self.read(segment)
+        file = self.file
         record = VideoRecord(
-            file.path, file.content_hash, file.stamp.size, file.modified, duration, fps, captions=captions
+            file.path,
+            file.content_hash,
+            file.stamp.size,
+            file.modified,
+            self.duration,
+            self.fps,
+            captions,
+            segment.number,
+            segment.start,
+            segment.end,
         )
-        inputs = processor(videos=[np.stack(frames)], ocr_captions=[captions], return_tensors="np")
-        return ReadVideo(record, dict(inputs))
+        process = self.reader.process_frames
+        inputs = {} if process is None else dict(process(frames, captions, "np"))
+        return ReadSegment(record, inputs, len(self.segments))
+
+    def close(self) -> None:
+        """Gives the file back."""
+        self._video.close()
+
+    def __enter__(self) -> "OpenedVideo":
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self.close()
+
+    def _check_unchanged(self) -> None:
+        """Makes sure that what was read is what was hashed: by the stamp, and by the content while that may hide a
+        change."""
+        stamp = file_stamp(self.file.path)
+        settled = stamp.settled
+        same = stamp == self.file.stamp
+        if same and not self._settled and self.file.content_hash:
+            same = hash_file(self.file.path) == self.file.content_hash
+        if not same:
+            raise VideoReadError(self.file.path, "it changed while it was read", "Add it again when it is complete")
+        self._settled = self._settled or settled
 
 
 def describe_error(path: str, error: Exception) -> str:

@@ -57,12 +57,15 @@ def read_clip(model: "TCDModel", processor: "TCDProcessor", video) -> Clip:
     """
     import torch
 
+    from tcd_hf.reading.cache import CaptionCache
+    from tcd_hf.reading.video_reader import VideoReader
+
     if not model.config.reads_ocr:
         raise ValueError(
             "This model does not read OCR captions (`use_ocr=False` or `interaction='tib'`): it has no windows to draw."
         )
-    frames, captions = processor.read_video(video)
-    inputs = processor(videos=[np.stack(frames)], ocr_captions=[captions], return_tensors="pt")
+    frames, captions = VideoReader.of(processor, CaptionCache()).read(video)
+    inputs = processor.process_frames(frames, captions)
     was_training = model.training
     with torch.inference_mode():
         features = model.eval().get_video_features(**inputs.to(model.device))

@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tcd_hf.clock import clock
 from tcd_hf.processing.video_reading import VideoReadError
-from tcd_hf.visualization.clock import clock
 
 if TYPE_CHECKING:
     from PIL import Image

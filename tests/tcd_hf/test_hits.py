@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tcd_hf.index.hits import Hit, evidence_boxes, matching_texts, score_windows
+from tcd_hf.index.hits import EvidenceFinder, Hit, evidence_boxes, matching_texts, score_windows
+from tcd_hf.index.moments import Moment
 from tcd_hf.processing.caption_drawing import BOX_COLOR
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.video_reading import VideoReadError
@@ -23,10 +24,54 @@ from tests.clips import coded_frames, read_code, write_clip
         ("harbour cafe", ["HARBOURCAFE OPEN"], ["HARBOURCAFE OPEN"]),  # a lost space
         ("出口在左边", ["出口"], ["出口"]),
         ("a chimpanzee", ["BBC", "news"], []),
+        ("lodz", ["ŁÓDŹ Fabryczna"], ["ŁÓDŹ Fabryczna"]),  # accents, width and look-alike letters
+        ("ABC café", ["ＡＢＣ", "CAFE"], ["CAFE", "ＡＢＣ"]),
+        ("茶", ["红酒", "绿茶"], ["绿茶"]),
+        ("左边在哪", ["在", "左边"], ["左边"]),  # one letter of a sentence proves nothing
+        ("24小时营业", ["24", "营业 25 小时"], ["营业 25 小时", "24"]),
+        ("서울 지도", ["서울역에서", "지"], ["서울역에서"]),
+        ("на юг", ["банан"], []),
     ],
 )
 def test_evidence_is_what_the_query_names_best_first(query, texts, expected):
     assert matching_texts(query, texts) == expected
+
+
+CARDS = ["CHECK IN", "CHECK OUT", "SIGN IN", "SIGN UP", "LOG IN", "LOG OUT", "WAY IN", "WAY OUT"]
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_filler_words_tell_texts_apart_that_share_a_telling_word(card):
+    for texts in (CARDS, CARDS[::-1]):
+        found = matching_texts(f"the {card.lower()}", texts)
+        assert found[0] == card
+        assert len(found) == 2 and found[1].split()[0] == card.split()[0]  # "in" alone is no evidence
+
+
+def test_of_texts_that_count_the_same_those_without_other_words_go_first():
+    texts = ["LOG OUT LOG IN", "log in again", "LOG", "LOG IN"]
+    assert matching_texts("log in", texts) == ["LOG IN", "LOG OUT LOG IN", "log in again", "LOG"]
+
+
+def test_required_phrases_are_evidence_with_all_texts_they_run_over():
+    texts = ["desk number 5", "CHECK", "!", "IN", "check-in", "IN"]  # signs alone are no text
+    assert matching_texts("the in", texts) == ["IN", "check-in"]
+    assert matching_texts("check in desk", texts, phrases=["check in"]) == ["CHECK", "IN", "check-in", "desk number 5"]
+    assert matching_texts("in check", texts, limit=1, phrases=["in check"]) == ["IN"]
+    assert matching_texts("desk", texts, phrases=["way out"]) == ["desk number 5"]
+
+
+def test_a_phrase_that_stands_there_twice():
+    assert matching_texts("x", ["Way out", "WAY OUT", "way in"], phrases=["way out"]) == ["Way out", "WAY OUT"]
+
+
+def test_a_finder_is_asked_window_after_window():
+    find = EvidenceFinder("gate b4")
+    assert find(["GATE", "B4"]) == ["GATE", "B4"]
+    assert find(["B4", "B5"]) == ["B4"]
+    assert find([]) == []
+    texts = [f"gate {number}" for number in range(7)]
+    assert (find(texts), find(texts, limit=None)) == (texts[:5], texts)
 
 
 def test_evidence_is_limited_and_without_repeats():
@@ -54,7 +99,7 @@ def test_without_any_text_the_frames_decide():
 
 def test_a_hit_becomes_plain_json_types():
     box = {"text": "x", "start": 1.0, "end": 1.5, "box": [0.1, 0.2, 0.3, 0.4], "time": 1.2}
-    hit = Hit("a.mp4", 0.5, 0.1, 0.2, 0.3, 0.4, 1.0, 2.0, ["x"], [box])
+    hit = Hit("a.mp4", 0.5, 0.1, 0.2, 0.3, 0.4, 1.0, 2.0, ["x"], [box], [Moment(5.0, 6.0, 0.2, ["y"], [box])])
     assert hit.to_dict() == {
         "path": "a.mp4",
         "score": 0.5,
@@ -66,6 +111,7 @@ def test_a_hit_becomes_plain_json_types():
         "end": 2.0,
         "evidence": ["x"],
         "boxes": [box],
+        "moments": [{"start": 5.0, "end": 6.0, "score": 0.2, "evidence": ["y"], "boxes": [box]}],
     }
 
 
@@ -76,8 +122,8 @@ def test_boxes_are_those_of_the_evidence_the_most_salient_of_equal_texts():
     ]
     found = evidence_boxes(["no exit", "STOP"], tracks)
     assert found == [
-        {"text": "no exit", "start": 1, "end": 2, "box": [0.1, 0.0, 1.0, 1.0], "time": 1.5},
-        {"text": "STOP", "start": 0, "end": 1, "box": [0.0, 0.0, 1.0, 1.0], "time": 0.5},
+        {"text": "no exit", "start": 1, "end": 2, "box": [0.1, 0.0, 1.0, 1.0], "time": 1.5, "source": "ocr"},
+        {"text": "STOP", "start": 0, "end": 1, "box": [0.0, 0.0, 1.0, 1.0], "time": 0.5, "source": "ocr"},
     ]
     assert evidence_boxes([], tracks) == []
 

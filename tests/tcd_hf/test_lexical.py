@@ -1,7 +1,5 @@
 import math
-import re
-import unicodedata
-from collections import Counter
+import random
 
 import numpy as np
 import pyarrow as pa
@@ -9,16 +7,18 @@ import pytest
 
 from tcd_hf.index import lexical
 from tcd_hf.index.lexical import (
-    TERM_SCHEMA,
+    FILLER_WORDS,
+    TEXT_SCHEMA,
     LexicalScorer,
     LexicalStatistics,
-    TermCounts,
-    VideoTerms,
-    cosines,
-    query_terms,
+    SegmentTexts,
+    fold,
+    query_spelling,
     spell,
-    term_columns,
+    text_columns,
 )
+from tcd_hf.index.spelling import MAX_QUERY_LENGTH
+from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
 
 GALLERY = [
     ["TESCO express", "CLUBCARD £1.30", ""],
@@ -26,59 +26,297 @@ GALLERY = [
     ["Gate B4", "DEPARTURES 17:27", "café Zürich"],
     ["parking 24", "no exit", "AB 12 exit"],
 ]
+CARDS = ["CHECK IN", "CHECK OUT", "SIGN IN", "SIGN UP", "LOG IN", "LOG OUT", "WAY IN", "WAY OUT"]
 
 
-def pairs_in(word):
-    pairs = [word[i : i + 2] for i in range(len(word) - 1)]
-    return [pair for pair in pairs if re.fullmatch(r"[^\W_]{2}", pair) and not re.fullmatch("[a-z]{2}", pair)]
+def window(texts):
+    tracks = [TextTrack(text, 0.9, 0.0, 1.0, (0.0, 0.0, 1.0, 1.0)) for text in texts]
+    return WindowCaption(0.0, 1.0, " ".join(texts), tracks)
 
 
-def slow_cosines(queries, gallery):
-    """Mean of the TF-IDF cosines of character n-grams and of words, by counting: `(num_queries, num_windows)`."""
+def rows_of(gallery):
+    """Rows with windows that are given as lists of texts."""
+    rows = [text_columns([window(texts) for texts in windows]) for windows in gallery]
+    return pa.Table.from_pylist(rows, pa.schema(TEXT_SCHEMA))
 
-    def plain(text):
-        return "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
 
-    def words(text):
-        return Counter(re.findall(r"\w+", plain(text)))
+def scores_in(query, gallery):
+    rows, statistics = rows_of(gallery), LexicalStatistics()
+    statistics.add(rows)
+    return SegmentTexts.from_column(rows["texts"]).scores(query, statistics)
 
-    def ngrams(text):
-        words = [f" {word} " for word in plain(text).split()]
-        counts = Counter()
+
+def random_gallery(num_rows, seed=0):
+    """Windows of up to 8 texts of a small vocabulary, many of them repeated from window to window, some empty."""
+    rng = random.Random(seed)
+    words = ["gate", "b4", "17:27", "1,30", "Łódź", "the", "a", "of", "in", "in", "out", "check", "x", "ab12", "tesco"]
+    words += [
+        "tescoexpress",
+        "ÄRGER",
+        "гороД",
+        "2",
+        "***",
+        "!",
+        "绿茶",
+        "茶",
+        "出口",
+        "出口へ",
+        "カフェ",
+        "हिन्दी",
+        "서울",
+        "𠮷野家",
+    ]
+    words += ["".join(rng.choices("aeinrst", k=rng.randint(1, 8))) for _ in range(40)]
+    gallery = []
+    for _ in range(num_rows):
+        windows = [
+            [" ".join(rng.choices(words, k=rng.randint(0, 4))) for _ in range(rng.randint(0, 8))] for _ in range(3)
+        ]
+        gallery.append([rng.choice([*windows, []]) for _ in range(rng.randint(1, 9))])
+    return gallery
+
+
+class SlowScores:
+    """The lexical score by sets of terms, one document after another."""
+
+    def __init__(self, gallery):
+        self.gallery = [[[fold(text) for text in window if fold(text)] for window in windows] for windows in gallery]
+        self.shown = [
+            set().union(*(self.terms(text) for window in windows for text in window)) for windows in self.gallery
+        ]
+
+    @staticmethod
+    def parts(words):
+        found = set()
         for word in words:
-            lengths = [n for n in (3, 4, 5) if n < len(word)]
-            counts.update(word[i : i + n] for n in lengths for i in range(len(word) - n + 1))
-            if len(word) <= 5:
-                counts[word] += 1
-            counts.update(pairs_in(word))
-        return counts
+            found |= {f"_{word}_"[i : i + 3] for i in range(len(word))}
+            pairs = {word[i : i + 2] for i in range(len(word) - 1)}
+            found |= {pair for pair in pairs if "." not in pair and not (pair.isascii() and pair.isalpha())}
+            found |= {c for c in word if "\u3040" <= c <= "\u30ff" or "\u4e00" <= c <= "\u9fff" or c == "𠮷"}
+        return found
 
-    def cosines(terms):
-        frequency = Counter(term for windows in gallery for term in terms(" ".join(windows)))
+    def terms(self, text):
+        return self.parts(text.split()) | {f"_{word}_" for word in text.split()}
 
-        def vector(counts):
-            weights = {
-                term: (1 + math.log(count)) * (math.log((1 + len(gallery)) / (1 + frequency[term])) + 1)
-                for term, count in counts.items()
-            }
-            norm = math.sqrt(sum(weight**2 for weight in weights.values())) or 1.0
-            return {term: weight / norm for term, weight in weights.items()}
+    def idf(self, term):
+        df = sum(term in shown for shown in self.shown)
+        return max(0.01, math.log(1 + (len(self.shown) - df + 0.5) / (df + 0.5)))
 
-        vectors = [vector(terms(window)) for windows in gallery for window in windows]
-        return np.array(
-            [[sum(w * other.get(t, 0) for t, w in vector(terms(q)).items()) for other in vectors] for q in queries]
-        )
+    def score(self, query):
+        words = set(fold(query).split())
+        telling = self.parts(words - FILLER_WORDS)
+        parts = {term: self.idf(term) * (1 if term in telling else 0.2) for term in self.parts(words)}
+        whole = {f"_{word}_": self.idf(f"_{word}_") * (0.2 if word in FILLER_WORDS else 1) for word in words}
+        length = len(fold(query).replace(" ", ""))
+        grams = {f" {word} "[i : i + 3] for word in words for i in range(len(word))}
+        self.letters = dict.fromkeys((gram.replace(" ", "_") for gram in grams), length / max(1, len(grams)))
+        return [[self.score_window(window, parts, whole) for window in windows] for windows in self.gallery]
 
-    return (cosines(ngrams) + cosines(words)) / 2
+    def score_window(self, texts, parts, whole):
+        runs = [texts[i : i + length] for length in (1, 2, 3, 4) for i in range(len(texts) - length + 1)]
+        best = 0.0
+        for run in [*runs, texts] if parts else []:
+            has = set().union(*map(self.terms, run))
+            shares = [
+                sum(weight for term, weight in weights.items() if term in has) / sum(weights.values())
+                for weights in (parts, whole)
+            ]
+            length = sum(len(text.replace(" ", "")) for text in run)
+            found = sum(letters for gram, letters in self.letters.items() if gram in has)
+            best = max(best, sum(shares) / 2 * min(1, self.fit(length) / self.fit(found)))
+        return best
+
+    @staticmethod
+    def fit(length):
+        return 1 / (1 + 1.2 * (0.25 + 0.75 * length / 16))
 
 
-def test_scores_equal_cosines_counted_by_hand_over_every_window():
-    queries = ["the store TESCO express", "departures at 17:27", "somebody swims"]
-    telling = ["store TESCO express", "departures 17:27", "somebody swims"]
-    expected = slow_cosines(telling, GALLERY).reshape(3, 4, 3)
+# --- folding ---------------------------------------------------------------------------------------------------------
 
-    scores = LexicalScorer(GALLERY).score(queries)
-    np.testing.assert_allclose(scores, expected.max(axis=2), atol=1e-6)
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("Łódź", "lodz"),
+        ("ＡＢＣ ｶﾞｷﾞ", "abc ガギ"),
+        ("Straße STRASSE", "strasse strasse"),
+        ("Ærø, Þórður, œuvre, ĐORĐE, KADIKÖY ıi İI", "aero thordur oeuvre dorde kadikoy ii ii"),
+        ("ﬁsh Ⅷ ½ ①", "fish viii 1 2 1"),
+        ("£1.30 1,30 17:27.", "1.30 1.30 17.27"),
+        ("1.000.000 v2.1 ... .5 5. 1..2 a.b", "1.000.000 v2.1 5 5 1 2 a b"),
+        ("٣٫ ४५", "3 45"),
+        ("let's LET’S o''clock 5'10\" 'quoted'", "lets lets oclock 5 10 quoted"),
+        ("Wi-Fi snake_case AT&T", "wi fi snake case at t"),
+        ("МОСКВА ресторан", "mockba pectopah"),
+        ("ΤΑΒΕΡΝΑ", "tabepna"),
+        ("ёй", "eи"),
+        ("ガギ パ", "ガギ パ"),
+        ("한국어 서울", "한국어 서울"),
+        ("हिन्दी", "हिन्दी"),
+        ("مُحَمَّد مـحمد", "محمد محمد"),
+        ("soft\u00adhyphen zero\u200bwidth heart❤️", "softhyphen zerowidth heart"),
+        ("a\tb\nc=d\x00e\ud800f", "a b c d e f"),
+        ("!!! ***", ""),
+        ("", ""),
+    ],
+)
+def test_fold(text, folded):
+    assert fold(text) == folded
+
+
+def test_folded_texts_are_letters_digits_points_and_spaces_and_stay_as_they_are():
+    for code in [*range(0x3100), *range(0xA000, 0xD7FF, 7), *range(0xD7FF, 0x11000), *range(0x1D400, 0x1F000)]:
+        folded = fold(f"a{chr(code)}b {chr(code)} 1{chr(code)}2")
+        assert fold(folded) == folded
+        assert not set(folded) & set("\t\n\r=_'\"-") and folded.isprintable(), hex(code)
+
+
+@pytest.mark.parametrize(
+    ("shown", "typed"),
+    [("ŁÓDŹ", "lodz"), ("ＡＢＣ", "abc"), ("PECTOPAH", "ресторан"), ("Beyoğlu", "beyoglu"), ("ﾃﾞﾊﾟｰﾄ", "デパート")],
+)
+def test_what_is_folded_away_is_folded_on_both_sides(shown, typed):
+    assert LexicalScorer([["something else"], [shown]]).score([typed]).tolist() == [[0.0, 1.0]]
+
+
+# --- what full-text search looks in ----------------------------------------------------------------------------------
+
+
+def test_tokens_of_full_text_search():
+    assert spell("B4") == "_b4 b4_ b4 _b4_"
+    assert spell("Zürich, ＺＵ 7") == "_zu zur uri ric ich ch_ _zurich_ zu_ _zu_ _7_"
+    assert spell("GateB4") == "_ga gat ate teb eb4 b4_ b4 _gateb4_"
+    assert spell("1:30") == "_1. 1.3 .30 30_ 30 _1.30_"
+    assert spell("北京大") == "_北京 北京大 京大_ 北京 京大 北 京 大 _北京大_"
+    assert spell("서울") == "_서울 서울_ 서울 _서울_"
+    assert spell("the the") == "_th the he_ _the_"
+    assert spell(" ! ") == ""
+
+
+def test_filler_words_of_a_query_are_looked_for_as_whole_words_only():
+    assert query_spelling("Check IN the lobby") == (spell("check lobby"), "_in_ _the_")
+    assert query_spelling("parking") == (spell("parking"), "")
+    assert query_spelling("The Who") == (spell("the who"), "")
+    assert query_spelling("!!!") == ("", "")
+    assert len(query_spelling("ab1 " * 10_000)[0].split()) == len(query_spelling("ab1 " * 10)[0].split())
+
+
+def test_one_letter_of_an_unspaced_script_is_a_token_of_words_it_is_part_of():
+    assert set(query_spelling("茶")[0].split()) & set(spell("绿茶").split()) == {"茶"}
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+
+def test_columns_of_a_row():
+    windows = [["Gate B4", "!!!", "EXIT"], ["gate b4", "exit"], [], [], ["Exit"], ["EXIT"]]
+    columns = text_columns([window(texts) for texts in windows])
+    assert columns == {"texts": "gate b4\texit\n=\n\n\nexit\n=", "term_text": spell("gate b4 exit")}
+    assert text_columns([]) == {"texts": "", "term_text": ""}
+    given = [WindowCaption(0, 1, "Gate B4 exit"), WindowCaption(1, 2), WindowCaption(2, 3, "all of it", [])]
+    assert text_columns(given)["texts"] == "gate b4 exit\n\nall of it"
+
+
+def test_windows_come_back_from_the_column():
+    gallery = random_gallery(30)
+    rows = rows_of(gallery)
+    assert "=" in "".join(rows["texts"].to_pylist())
+    texts = SegmentTexts.from_column(pa.chunked_array([rows["texts"].chunk(0)[:7], rows["texts"].chunk(0)[7:]]))
+    assert len(texts) == 30
+    for row, windows in enumerate(gallery):
+        assert texts.windows(row) == [[fold(text) for text in window if fold(text)] for window in windows]
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def test_scores_by_hand():
+    # Two rows: idf(df=0) = ln(1 + 2.5 / 0.5) = ln 6, idf(1) = ln 2. "gate" has 4 grams and 1 word, "b4" 2, a pair, 1.
+    seen, unseen = math.log(2), math.log(6)
+    words, parts = seen / (seen + unseen), 4 * seen / (4 * seen + 3 * unseen)
+    gallery = [[["GATE"], ["gate two three four five"], []], [["exit"]]]
+    first, second = scores_in("gate b4", gallery)
+    # 4 letters of the query are found: 4 are not too many, of 20 the factor is (1 + 1.2 * 0.4375) / (1 + 1.2 * 1.1875).
+    expected = np.array([1, 1.525 / 2.425, 0]) * (words + parts) / 2
+    np.testing.assert_allclose(first, expected, rtol=1e-6)
+    assert expected[0] == pytest.approx(0.30961, abs=1e-5)
+    assert second.tolist() == [0.0] and first.dtype == second.dtype == np.float32
+
+
+def test_filler_counts_a_fifth():
+    # In a gallery of one row all terms are equally rare. "in" has 2 grams, "exit" 4.
+    (scores,) = scores_in("in exit", [[["exit"], ["in"], ["exit in"], ["in exit"]]])
+    filler = (0.2 / 1.2 + 0.4 / 4.4) / 2
+    np.testing.assert_allclose(scores, [1 - filler, filler, 1, 1], rtol=1e-6)
+    assert scores_in("the", [[["the"], ["then"]]])[0][0] == 1.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_equal_slow_ones_over_random_texts(seed):
+    gallery = random_gallery(25, seed)
+    slow, rows, statistics = SlowScores(gallery), rows_of(gallery), LexicalStatistics()
+    statistics.add(rows)
+    chosen = random.Random(seed).sample(range(25), 12)
+    texts = SegmentTexts.from_column(rows["texts"].take(chosen))
+    queries = [
+        "gate b4",
+        "check in",
+        "the of",
+        "茶",
+        "绿茶 17.27",
+        "lodz tesco",
+        "a",
+        "!!!",
+        "",
+        "tesco express in 1.30",
+    ]
+    queries += ["हिन्दी", "город", "ab12x rents", "出口", "서울 𠮷野", "x x x x", *gallery[0][0], "zzz qqq"]
+    for query in queries:
+        expected = slow.score(query)
+        for row, scores in zip(chosen, texts.scores(query, statistics), strict=True):
+            np.testing.assert_allclose(scores, expected[row], atol=1e-6, err_msg=query)
+
+
+def test_letters_that_share_their_last_bits_are_told_apart():
+    # The first pass takes characters by their last 8 bits.
+    assert ord("扡") & 0xFF == ord("a") and ord("丠") & 0xFF == ord(" ")
+    gallery = [["扡扢扣"], ["abc"], ["丠扡扢扣"], ["扡丠"]]
+    scores = LexicalScorer(gallery).score(["abc", "扡扢扣", "丠"])
+    assert scores[0].tolist() == [0, 1, 0, 0] and scores[1].argmax() == 0
+    assert scores[2, :2].tolist() == [0, 0] and scores[2, 2:].min() > 0
+
+
+@pytest.mark.parametrize("extra", [0, 40])
+def test_each_small_word_finds_its_own_card(extra):
+    others = [f"headline {i} about something" for i in range(extra)]
+    gallery = [[[*others[:17], card, *others[17:]]] for card in CARDS]
+    rows, statistics = rows_of(gallery), LexicalStatistics()
+    statistics.add(rows)
+    texts = SegmentTexts.from_column(rows["texts"])
+    for pattern in ("{}", "a photo with the words {} over a door", "a hotel in which {} is written on cards"):
+        for place, card in enumerate(CARDS):
+            scores = np.array([row.max() for row in texts.scores(pattern.format(card.lower()), statistics)])
+            assert scores.argmax() == place and (scores == scores.max()).sum() == 1, (pattern, card)
+
+
+def test_a_name_wins_over_its_parts_in_one_text_and_in_several():
+    gallery = [["South Spencer"], ["Spencer Brown"], ["Brown", "Spencer"]]
+    assert LexicalScorer(gallery).score(["Spencer Brown"])[0].argmax() == 1
+    (apart, together, scattered) = scores_in(
+        "Spencer Brown", [[["x y", "Spencer", "Brown"]], [["Spencer Brown"]], [["Spencer", *"abcdefg", "Brown"]]]
+    )
+    assert apart == together == 1.0 and scattered < 1
+
+
+def test_a_sign_is_found_among_forty_other_texts():
+    news = [f"headline {i} about something" for i in range(40)]
+    busy, partial = scores_in("gate b4", [[[*news[:20], "GATE B4", *news[20:]]], [["gate b5"]]])
+    assert busy[0] == 1.0 and 0 < partial[0] < 1
+
+
+def test_runs_do_not_reach_into_other_windows():
+    near, far = scores_in("red fox", [[["red", "fox"]], [["red"], ["fox"]]])
+    assert near.tolist() == [1.0] and far.max() < 1
 
 
 @pytest.mark.parametrize(
@@ -86,10 +324,13 @@ def test_scores_equal_cosines_counted_by_hand_over_every_window():
     [
         ("tesco shop", 0),  # case
         ("TESC0 EXPRES", 0),  # an OCR slip, or a typing one
+        ("tescoexpress", 0),  # a lost space
         ("B4", 2),  # two characters
         ("24", 3),
         ("12", 3),
         ("£1.30", 0),
+        ("1,30", 0),
+        ("17.27", 2),
         ("cafe zurich", 2),  # accents
         ("ＴＥＳＣＯ", 0),  # full-width letters
     ],
@@ -98,185 +339,107 @@ def test_finds_the_video_that_shows_the_text(query, video):
     assert LexicalScorer(GALLERY).score([query])[0].argmax() == video
 
 
-def test_the_caption_itself_scores_one_and_no_text_scores_zero():
-    scores = LexicalScorer(GALLERY).score(["gate b4"])
-    assert scores[0, 2] == pytest.approx(1.0)
-    assert scores[0, 1] == 0.0
-    assert scores.dtype == np.float32
-    assert scores.max() <= 1.0
-
-
-def test_filler_of_a_query_does_not_count_unless_there_is_nothing_else():
-    scorer = LexicalScorer([["the end of the day"], ["parking"], ["The Who"]])
-    assert scorer.score(["the parking of the"])[0].tolist() == [0.0, pytest.approx(1.0), 0.0]
-    assert scorer.score(["the who"])[0].argmax() == 2
-
-
-def test_word_weight_goes_from_characters_to_words():
-    captions = [["parking"], ["park"]]
-    characters, both, words = (LexicalScorer(captions, weight).score(["parkin"])[0] for weight in (0, 0.5, 1))
-    assert words.tolist() == [0.0, 0.0]
-    assert characters[0] > characters[1] > 0
-    np.testing.assert_allclose(both, (characters + words) / 2, atol=1e-6)
-    with pytest.raises(ValueError, match="got 2"):
-        LexicalScorer(captions, 2)
+def test_one_letter_finds_the_word_it_is_part_of():
+    assert LexicalScorer([["红酒"], ["绿茶"], [""]]).score(["茶"])[0].argmax() == 1
 
 
 def test_words_that_no_caption_has_lower_the_score():
-    scorer = LexicalScorer(GALLERY)
-    short, long = scorer.score(["parking", "parking behind a yellow lighthouse"])[:, 3]
+    short, long = LexicalScorer(GALLERY).score(["parking 24", "parking 24 behind a yellow lighthouse"])[:, 3]
     assert 0 < long < 0.7 * short
 
 
-@pytest.mark.parametrize("captions", [[], [[], []], [["", ""], ["  "]]])
+@pytest.mark.parametrize("query", ["", " ", "!!!", "❤️ ***", "\x00"])
+def test_a_query_without_letters_scores_zero(query):
+    assert not LexicalScorer(GALLERY).score([query]).any()
+
+
+def test_a_query_of_any_length_is_scored_by_its_beginning():
+    texts = ["".join(chr(0x4E00 + i) for i in range(MAX_QUERY_LENGTH)), "gate b4"]
+    long = texts[0] + "".join(chr(0x6000 + i) for i in range(5000))
+    assert LexicalScorer([[text] for text in texts]).score([long]).tolist() == [[1.0, 0.0]]
+
+
+def test_equal_rows_score_exactly_equal_whatever_is_scored_with_them():
+    gallery = random_gallery(60, seed=5)
+    rows, statistics = rows_of(gallery), LexicalStatistics()
+    statistics.add(rows)
+    queries = ["tesco gate rents in the check 17:27 绿茶", "strain sane nears the inn", "x a of the"]
+    for query in queries:
+        together = SegmentTexts.from_column(rows["texts"]).scores(query, statistics)
+        again = SegmentTexts.from_column(pa.concat_tables([rows, rows])["texts"]).scores(query, statistics)
+        assert any(scores.any() for scores in together)
+        for row, scores in enumerate(together):
+            alone = SegmentTexts.from_column(rows["texts"].slice(row, 1)).scores(query, statistics)[0]
+            for other in (alone, again[row], again[row + 60]):
+                np.testing.assert_array_equal(scores, other)
+
+
+@pytest.mark.parametrize("captions", [[], [[], []], [["", ""], ["  "]], [["***"]]])
 def test_a_gallery_without_text_scores_zero(captions):
     scores = LexicalScorer(captions).score(["TESCO", "24"])
-    assert scores.shape == (2, len(captions))
+    assert scores.shape == (2, len(captions)) and scores.dtype == np.float32
     assert not scores.any()
 
 
-def test_videos_may_have_different_numbers_of_windows():
-    scorer = LexicalScorer([["one"], ["two", "three", "one"]])
-    scores = scorer.score(["three", "one"])
-    np.testing.assert_allclose(scores, [[0, 1], [1, 1]], atol=1e-6)
-
-
-@pytest.mark.parametrize("block_elements", [1, 13, 30])
-def test_any_block_size_gives_the_same_scores(monkeypatch, block_elements):
-    queries = ["tesco", "gate", "exit 24", "", "zurich"]
-    expected = LexicalScorer(GALLERY).score(queries)
-    monkeypatch.setattr(lexical, "BLOCK_ELEMENTS", block_elements)
-    np.testing.assert_array_equal(LexicalScorer(GALLERY).score(queries), expected)
-
-
-def test_no_queries():
+def test_no_rows_and_no_queries():
+    assert SegmentTexts([]).scores("gate", LexicalStatistics()) == []
     assert LexicalScorer(GALLERY).score([]).shape == (0, 4)
 
 
-def rows_of(gallery):
-    return pa.Table.from_pylist([term_columns(windows) for windows in gallery], pa.schema(TERM_SCHEMA))
+def test_scorer_takes_the_best_window_of_strings_or_tracks(monkeypatch):
+    monkeypatch.setattr(lexical, "ROWS_PER_BLOCK", 3)  # several blocks
+    gallery = random_gallery(10, seed=3)
+    queries = ["tesco gate", "茶", "the 17:27"]
+    tracked = LexicalScorer([[window(texts) for texts in windows] for windows in gallery]).score(queries)
+    for row, query in enumerate(queries):
+        expected = [scores.max() for scores in scores_in(query, gallery)]
+        np.testing.assert_array_equal(tracked[row], np.array(expected, np.float32))
+    strings = [[" ".join(texts) for texts in windows] for windows in gallery]
+    joined = [[[text] for text in windows] for windows in strings]
+    expected = [[scores.max() for scores in scores_in(query, joined)] for query in queries]
+    np.testing.assert_array_equal(LexicalScorer(strings).score(queries), np.array(expected, np.float32))
 
 
-def random_gallery(num_videos, seed=0):
-    """Captions of 0 to 8 words of a small vocabulary, many of them repeated from window to window, some empty."""
-    rng = np.random.default_rng(seed)
-    words = [
-        "tesco",
-        "express",
-        "gate",
-        "b4",
-        "17:27",
-        "£1.30",
-        "ab12cde",
-        "zürich",
-        "CAFÉ",
-        "出口",
-        "a",
-        "of",
-        "2",
-        "***",
-    ]
-    words += ["".join(rng.choice(list("aeimnorst"), rng.integers(1, 12))) for _ in range(60)]
-    gallery = []
-    for _ in range(num_videos):
-        texts = [" ".join(rng.choice(words, rng.integers(0, 9))) for _ in range(rng.integers(1, 5))]
-        gallery.append(rng.choice([*texts, "", " "], rng.integers(1, 13)).tolist())
-    return gallery
+# --- statistics ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word_weight", [0, 0.5, 0.8, 1])
-def test_stored_terms_score_as_the_pipeline_of_sklearn(word_weight):
-    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-    from sklearn.pipeline import FeatureUnion, make_pipeline
-
-    def tfidf(**analysis):
-        options = {"strip_accents": "unicode", "n_features": 1 << 20, "alternate_sign": False, "norm": None}
-        return make_pipeline(HashingVectorizer(**analysis, **options), TfidfTransformer(sublinear_tf=True))
-
-    analyze = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), strip_accents="unicode").build_analyzer()
-    plain = HashingVectorizer(strip_accents="unicode").build_preprocessor()
-    pipelines = [
-        (
-            "characters",
-            tfidf(analyzer=lambda text: [*analyze(text), *(p for w in plain(text).split() for p in pairs_in(w))]),
-        ),
-        ("words", tfidf(token_pattern=r"(?u)\b\w+\b")),
-    ]
-    weights = {"characters": (1 - word_weight) ** 0.5, "words": word_weight**0.5}
-    pipeline = FeatureUnion(pipelines, transformer_weights=weights)
-    gallery = random_gallery(60)
-    pipeline.fit([" ".join(windows) for windows in gallery])
-    queries = ["tesc0 exprss", "gate b4 b4 b4", "zurich", "never seen before", "出口 2", "***", "."]
-    expected = [(pipeline.transform(queries) @ pipeline.transform(windows).T).toarray() for windows in gallery]
-
-    rows, statistics = rows_of(gallery), LexicalStatistics()
-    statistics.add(rows)
-    chosen = np.random.default_rng(1).permutation(60)[:40]
-    terms = VideoTerms.from_rows(rows.take(chosen))
-    scores = cosines(query_terms(queries), terms.captions, statistics, word_weight)
-    assert scores.dtype == np.float32 and scores.max() > 0.4
-    best = terms.best(scores)
-    for place, video in enumerate(chosen):
-        np.testing.assert_allclose(scores[:, terms.windows[place]], expected[video], atol=1e-6)
-        np.testing.assert_allclose(best[:, place], expected[video].max(axis=1), atol=1e-6)
-
-
-def test_terms_survive_slices_chunks_and_batches_of_rows():
-    gallery = random_gallery(20)
-    rows = rows_of(gallery)
-    whole = VideoTerms.from_rows(rows)
-    pieces = [
-        VideoTerms.from_rows(rows.slice(5, 10)),
-        VideoTerms.from_rows(rows.slice(5, 10).combine_chunks().to_batches()[0]),
-        VideoTerms.from_rows(pa.concat_tables([rows.slice(5, 3), rows.slice(8, 7)])),
-    ]
-    begin, end = whole.captions.starts[whole.starts[[5, 15]]]
-    for piece in pieces:
-        np.testing.assert_array_equal(piece.captions.ids, whole.captions.ids[begin:end])
-        np.testing.assert_array_equal(piece.captions.counts, whole.captions.counts[begin:end])
-        np.testing.assert_array_equal(piece.starts, whole.starts[5:16] - whole.starts[5])
-        for windows, expected in zip(piece.windows, whole.windows[5:15], strict=True):
-            np.testing.assert_array_equal(windows, expected - whole.starts[5])
-
-
-def test_equal_captions_are_stored_once():
-    once, often = term_columns(["gate b4", ""]), term_columns(["gate b4", "gate b4", "", "gate b4", ""])
-    assert [each.tolist() for each in once["terms"]] == [each.tolist() for each in often["terms"]]
-    assert len(often["terms"]) == 2 and len(often["terms"][0]) and not len(often["terms"][1])
-    assert often["term_windows"].tolist() == [0, 0, 1, 0, 1]
-    nothing = term_columns([])
-    assert [each.tolist() for each in nothing["terms"]] == [[]]
-    assert not len(nothing["term_windows"]) and nothing["term_text"] == ""
-
-
-def test_a_count_beyond_what_is_stored_is_the_largest_stored():
-    rows = pa.Table.from_pylist([term_columns(["a " * 70_000])], pa.schema(TERM_SCHEMA))
-    assert VideoTerms.from_rows(rows).captions.counts.max() == 2_047
-
-
-def test_what_full_text_search_looks_in():
-    assert spell("B4") == "_b4 b4_ b4 _b4_"
-    assert spell("Zürich, ＺＵ 7") == "_zu zur uri ric ich ch, h,_ zu_ _7_ _zurich_ _zu_"
-    assert spell("GateB4") == "_ga gat ate teb eb4 b4_ b4 _gateb4_"
-    assert spell("北京大学") == "_北京 北京大 京大学 大学_ 北京 京大 大学 _北京大学_"
-    assert spell("  ") == ""
-
-
-def test_statistics_count_videos_and_add_up():
-    gallery = random_gallery(30)
+def test_statistics_count_rows_add_up_and_go_down():
+    rows = rows_of(random_gallery(30))
     whole, summed = LexicalStatistics(), LexicalStatistics()
-    whole.add(rows_of(gallery))
-    summed.add(rows_of(gallery[:11]))
-    assert summed.idf.shape == (lexical.NUM_TERMS,)
-    for batch in rows_of(gallery[11:]).to_batches(max_chunksize=4):
+    whole.add(rows)
+    summed.add(rows.slice(0, 11))
+    for batch in rows.slice(11).combine_chunks().to_batches(max_chunksize=4):
         summed.add(batch)
-    assert whole.num_videos == summed.num_videos == 30
+    assert whole.num_rows == summed.num_rows == 30
     np.testing.assert_array_equal(summed.document_frequency, whole.document_frequency)
-    np.testing.assert_array_equal(summed.idf, whole.idf)
-    (b4,) = {*TermCounts.of(["b4"]).ids} & {*range(lexical.NUM_BUCKETS, lexical.NUM_TERMS)}
-    shown = sum("b4" in " ".join(windows).split() for windows in gallery)
-    assert whole.document_frequency[b4] == shown > 0
-    assert whole.idf[b4] == pytest.approx(math.log(31 / (1 + shown)) + 1)
+    tokens = ["_tesco_", "tes", "茶", "_in_", "never"]
+    shown = np.array([sum(token in text.split() for text in rows["term_text"].to_pylist()) for token in tokens])
+    assert shown[:4].all() and not shown[4]
+    np.testing.assert_allclose(whole.idf(tokens), np.log(1 + (30 - shown + 0.5) / (shown + 0.5)).clip(0.01))
+    assert whole.idf(tokens).dtype == np.float64 and whole.idf([]).shape == (0,)
+
+    part = LexicalStatistics()
+    part.add(rows.slice(20))
+    whole.subtract(rows.slice(0, 20))
+    assert whole.num_rows == 10
+    np.testing.assert_array_equal(whole.document_frequency, part.document_frequency)
+    whole.subtract(rows.slice(20))
+    assert whole.num_rows == 0 and not whole.document_frequency.any()
+
+
+def test_what_every_row_shows_still_has_a_weight():
+    statistics = LexicalStatistics()
+    statistics.add(pa.table({"term_text": ["_a_"] * 1000}))
+    assert statistics.idf(["_a_"]).tolist() == [0.01]
+
+
+def test_more_rows_than_are_counted_at_once(monkeypatch):
+    rows = rows_of(random_gallery(30))
+    whole, blocks = LexicalStatistics(), LexicalStatistics()
+    whole.add(rows)
+    monkeypatch.setattr(lexical, "ROWS_PER_BLOCK", 7)
+    blocks.add(rows)
+    np.testing.assert_array_equal(blocks.document_frequency, whole.document_frequency)
 
 
 def test_statistics_survive_a_table(tmp_path):
@@ -286,7 +449,13 @@ def test_statistics_survive_a_table(tmp_path):
     statistics.add(rows_of(random_gallery(30)))
     lancedb.connect(tmp_path).create_table("statistics", statistics.to_table())
     again = LexicalStatistics.from_table(lancedb.connect(tmp_path).open_table("statistics").to_arrow())
-    assert again.num_videos == 30
+    assert again.num_rows == 30
     np.testing.assert_array_equal(again.document_frequency, statistics.document_frequency)
     empty = LexicalStatistics.from_table(LexicalStatistics().to_table())
-    assert empty.num_videos == 0 and not empty.document_frequency.any()
+    assert empty.num_rows == 0 and not empty.document_frequency.any()
+
+
+def test_terms_are_numbered_the_same_in_every_process_and_release():
+    statistics = LexicalStatistics()
+    statistics.add(pa.table({"term_text": ["_gate_ 茶"]}))
+    assert np.flatnonzero(statistics.document_frequency).tolist() == [301556, 1323953]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tcd_hf.index.hits import Hit
 from tcd_hf.visualization import write_html_report
-from tcd_hf.visualization.clock import clock
+from tcd_hf.clock import clock
 from tests.clips import coded_frames, write_clip
 
 BOX = {"text": "<b>SALE</b>", "start": 1.0, "end": 2.0, "box": [0.1, 0.5, 0.4, 0.6], "time": 1.5}

@@ -1,0 +1,172 @@
+"""From scored windows of one video to its moments: the times at which it shows what a query asks for."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+from rapidfuzz import fuzz
+
+from tcd_hf.index.hits import evidence_boxes, time_shown
+from tcd_hf.index.lexical import fold
+from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.window_ocr import WindowCaption
+
+__all__ = ["DEFAULT_MOMENTS", "Moment", "clip_moments", "find_moments"]
+
+DEFAULT_MOMENTS = 3  # of a hit, besides its best
+SIMILAR_TEXT = 80  # of 100: the same text, read with a slip
+SHORT_WORD = 2  # words up to this length must be equal: GATE A and GATE B are alike in all other letters
+MAX_PAUSE = 1.0  # seconds between two sightings of one text, at most: frames are read about as often
+ROUNDING = 0.01  # seconds between windows that touch
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time in a video that matches a query.
+
+    Attributes:
+        start (`float`): seconds of the file at which it begins: when its first evidence is first seen, or, without
+            evidence, when its window begins.
+        end (`float`): seconds at which it ends.
+        score (`float`): that of its best window, see [`score_windows`]: it compares moments of one video.
+        evidence (`list[str]`): texts read in its best window that the query names, best first.
+        boxes (`list[dict]`): where they stand, see [`Hit`].
+    """
+
+    start: float
+    end: float
+    score: float
+    evidence: list[str] = field(default_factory=list)
+    boxes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def shown_time(self) -> float:
+        """Seconds of the frame that shows most of the evidence; without boxes, the middle."""
+        return time_shown(self.start, self.end, self.boxes)
+
+
+def find_moments(
+    find_evidence: Callable[[Sequence[str]], list[str]],
+    windows: Sequence[WindowCaption],
+    scores: np.ndarray,
+    allowed: np.ndarray | None = None,
+    leading: np.ndarray | None = None,
+) -> list[Moment]:
+    """The moments of one video, best first; equally good ones in the order of time.
+
+    The best window that has evidence leads: its moment lasts as long as its first evidence is seen without a pause in
+    it and in the windows around it, by the times of the text itself. Windows that were passed on the way belong to this
+    moment and make no other; the best of the rest leads next. If no window has evidence, the best one is the only
+    moment.
+
+    Args:
+        find_evidence (`Callable`): of the texts of a window those that match, best first: an [`EvidenceFinder`].
+        windows (`Sequence[WindowCaption]`): in the order of time, of one or more segments, with gaps where segments are
+            left out. Times in seconds of the file.
+        scores (`np.ndarray` of shape `(num_windows,)`): `-inf` for windows that are out of the question.
+        allowed (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that a moment may include. All, if
+            not given.
+        leading (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that the first moment is to be of,
+            and is even if it then has no evidence: those of the best segment. All, if not given.
+    """
+    possible = np.isfinite(scores) if allowed is None else np.isfinite(scores) & allowed
+    best_first = [int(place) for place in np.argsort(-scores, kind="stable") if possible[place]]
+    evidence = {place: find_evidence([track.text for track in windows[place].tracks]) for place in best_first}
+    leads = np.ones(len(windows), bool) if leading is None else leading
+    best_first.sort(key=lambda place: (not leads[place], not evidence[place]))
+    # Behind the first one, all again in their order.
+    best_first[1:] = sorted(best_first[1:], key=lambda place: (-scores[place], place))
+    moments, taken = [], set()
+    for place in best_first:
+        if not evidence[place] and not moments:
+            moments.append(_moment(windows[place], scores[place]))
+        elif evidence[place] and place not in taken:
+            seen, places = _follow(evidence[place][0], place, windows, possible)
+            moments.append(_moment(windows[place], scores[place], seen, evidence[place]))
+            taken.update(places)
+    return moments
+
+
+def clip_moments(moments: Iterable[Moment], between: tuple[float, float]) -> list[Moment]:
+    """Those moments of which at least an instant lies in a range of seconds, both ends included.
+
+    Raises:
+        ValueError: the range ends before it starts.
+    """
+    start, end = between
+    if not start <= end:
+        raise ValueError(f"between must be (start, end) in seconds with start <= end, got {between!r}.")
+    return [moment for moment in moments if moment.start <= end and start <= moment.end]
+
+
+def _follow(
+    text: str, place: int, windows: Sequence[WindowCaption], possible: np.ndarray
+) -> tuple[tuple[float, float], list[int]]:
+    """When a text of the window at this place is seen without a pause, and the places of the windows that show it."""
+    is_same = _comparer(text)
+    track = next(track for track in windows[place].tracks if track.text == text)
+    seen, places = _join((track.start, track.end), filter(is_same, windows[place].tracks)), [place]
+    for step in (1, -1):
+        neighbour = place + step
+        while 0 <= neighbour < len(windows) and possible[neighbour] and _touch(windows, neighbour - step, neighbour):
+            joined = _join(seen, filter(is_same, windows[neighbour].tracks))
+            if joined is None:
+                break
+            seen = joined
+            places.append(neighbour)
+            neighbour += step
+    return seen, places
+
+
+def _join(seen: tuple[float, float], tracks: Iterable[TextTrack]) -> tuple[float, float] | None:
+    """The time of a text with those of its sightings that follow on it, or it on them; `None` if none does."""
+    start, end = seen
+
+    def pause(track: TextTrack) -> float:
+        return max(track.start - end, start - track.end)
+
+    joined = False
+    for track in sorted(tracks, key=pause):
+        if pause(track) <= MAX_PAUSE:
+            start, end, joined = min(start, track.start), max(end, track.end), True
+    return (start, end) if joined else None
+
+
+def _touch(windows: Sequence[WindowCaption], place: int, other: int) -> bool:
+    first, second = sorted((place, other))
+    return windows[second].start - windows[first].end <= ROUNDING
+
+
+def _comparer(text: str) -> Callable[[TextTrack], bool]:
+    """Says of a track whether it shows this text, slips of the reading allowed."""
+    folded = fold(text)
+
+    @cache
+    def is_same(other: str) -> bool:
+        return other == text or _alike(folded, fold(other))
+
+    return lambda track: is_same(track.text)
+
+
+def _alike(text: str, other: str) -> bool:
+    """Whether two folded texts are readings of one."""
+    if text == other:
+        return True
+    if fuzz.ratio(text, other) < SIMILAR_TEXT or re.findall(r"\d+", text) != re.findall(r"\d+", other):
+        return False
+    words, others = text.split(), other.split()
+    if len(words) != len(others):
+        return True  # readings lose and invent spaces
+    return all(
+        word == that for word, that in zip(words, others, strict=True) if max(len(word), len(that)) <= SHORT_WORD
+    )
+
+
+def _moment(
+    window: WindowCaption, score: float, seen: tuple[float, float] | None = None, evidence: Sequence[str] = ()
+) -> Moment:
+    start, end = seen or (window.start, window.end)
+    return Moment(start, end, float(score), list(evidence), evidence_boxes(evidence, window.tracks))
