@@ -60,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     from benchmark_realvid import describe_machine  # beside this script
 
     report = {"machine": describe_machine(), "options": {name: str(value) for name, value in vars(args).items()}}
+    if args.folder is not None:
+        args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         for part in args.parts:
             start = time.perf_counter()
