@@ -88,7 +88,8 @@ def fail(message: object) -> typer.Exit:
 def reports_errors(command: Callable) -> Callable:
     """A command whose errors of use (files, settings, missing packages) end in one line and status 1, no traceback.
 
-    So does Ctrl-C, with the status that shells know it by. Warnings are one line each, without file and code. Characters that stdout cannot take are escaped.
+    So does Ctrl-C, with the status that shells know it by. Warnings are one line each, without file and code.
+    Characters that stdout cannot take are escaped.
     """
 
     @functools.wraps(command)

@@ -66,7 +66,7 @@ def ocr(
         engine=ocr_engine or "rapidocr", num_windows=num_windows, ocr_fps=ocr_fps, min_confidence=min_confidence
     )
     reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
-    captions: "list[WindowCaption]" = []
+    captions: list[WindowCaption] = []
     if not as_json:
         stdout.print(f"[bold]{escape(str(video))}[/]", soft_wrap=True, highlight=False)
     with reading_bar("Reading", [str(video)], hidden=not as_json and stdout.is_terminal) as progress:
