@@ -28,7 +28,6 @@ __all__ = [
     "JsonOption",
     "ModelOption",
     "OcrEngineOption",
-    "SegmentSecondsOption",
     "fail",
     "load",
     "open_index",
@@ -36,6 +35,7 @@ __all__ = [
     "print_skipped",
     "reading_bar",
     "reports_errors",
+    "segment_seconds_option",
     "stderr",
     "stdout",
 ]
@@ -60,6 +60,11 @@ CacheDirOption = Annotated[
 INTERRUPTED = 130  # what shells take for a command that Ctrl-C ended: 128 + SIGINT
 
 
+def segment_seconds_option(help_text: str) -> Any:
+    """The option `--segment-seconds`, without a default."""
+    return typer.Option(metavar="SECONDS", callback=_check_segment_seconds, help=help_text)
+
+
 def _check_segment_seconds(value: float | None) -> float | None:
     from tcd_hf.reading.segments import check_segment_seconds
 
@@ -67,16 +72,6 @@ def _check_segment_seconds(value: float | None) -> float | None:
         return None if value is None else check_segment_seconds(value)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-
-
-SegmentSecondsOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        callback=_check_segment_seconds,
-        help="Longest piece that a video is cut into: 30 by default; a new index keeps it.",
-    ),
-]
 
 
 def fail(message: object) -> typer.Exit:
@@ -142,7 +137,7 @@ def reading_bar(
     Args:
         description (`str`): what is done.
         paths (`Sequence[str]`): videos to be read.
-        kept (`Callable[[], str]`, *optional*): says which videos are ready.
+        kept (`Callable[[], str]`, *optional*): says which videos are ready, such as `"3 videos in my.index"`.
         hidden (`bool`, *optional*, defaults to `False`): show no bar.
     """
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn
@@ -170,12 +165,12 @@ def reading_bar(
 
 
 def _print_kept(progress: "Progress", videos: str) -> None:
-    parts = [videos] if videos else []
+    kept = [videos] if videos else []
     if progress.seconds_begun:
-        more = "more of " if videos else ""
-        parts.append(f"the text of {clock(progress.seconds_begun)} {more}video is in the cache")
-    kept = f" {' and '.join(parts)}." if parts else ""
-    stderr.print(f"Interrupted.{escape(kept)}", highlight=False, soft_wrap=True)
+        whose = "unfinished ones" if videos else "video"
+        kept.append(f"the text of {clock(progress.seconds_begun)} of {whose} in the cache")
+    said = f" Kept: {', and '.join(kept)}." if kept else ""
+    stderr.print(f"Interrupted.{escape(said)}", highlight=False, soft_wrap=True)
     stderr.print("The same command goes on from there.", highlight=False, soft_wrap=True)
 
 

@@ -16,13 +16,13 @@ from tcd_hf.cli.common import (
     JsonOption,
     ModelOption,
     OcrEngineOption,
-    SegmentSecondsOption,
     fail,
     open_index,
     print_json,
     print_skipped,
     reading_bar,
     reports_errors,
+    segment_seconds_option,
     stdout,
 )
 from tcd_hf.clock import clock
@@ -66,7 +66,12 @@ def index(
     engine: Annotated[
         Engine, typer.Option(help=r"Where videos are read: here, or on a Ray cluster (pip install 'tcd-hf\[ray]').")
     ] = Engine.LOCAL,
-    segment_seconds: SegmentSecondsOption = None,
+    segment_seconds: Annotated[
+        float | None,
+        segment_seconds_option(
+            "Longest piece that videos are cut into, 30 by default. Kept in a new index; leave it out later."
+        ),
+    ] = None,
     model: ModelOption = None,
     ocr_engine: OcrEngineOption = None,
     cache_dir: CacheDirOption = None,
@@ -94,7 +99,7 @@ def index(
         paths = find_videos(videos)
         opened = open_index(index_uri, model, ocr_engine, cache_dir, create=True, segment_seconds=segment_seconds)
         start = time.perf_counter()
-        with reading_bar("Indexing", paths, lambda: f"{index_uri} holds {len(opened)} videos") as progress:
+        with reading_bar("Indexing", paths, lambda: f"{len(opened)} videos in {index_uri}") as progress:
             report = _bring_in(opened, paths, sync, workers, engine, progress)
         _print_report(opened, index_uri, report, progress, time.perf_counter() - start, as_json)
         if len(report.skipped) == len(paths):

@@ -12,10 +12,10 @@ from tcd_hf.cli.common import (
     CacheDirOption,
     JsonOption,
     OcrEngineOption,
-    SegmentSecondsOption,
     print_json,
     reading_bar,
     reports_errors,
+    segment_seconds_option,
     stderr,
     stdout,
 )
@@ -41,7 +41,9 @@ def ocr(
         ),
     ] = None,
     ocr_engine: OcrEngineOption = None,
-    segment_seconds: SegmentSecondsOption = None,
+    segment_seconds: Annotated[
+        float | None, segment_seconds_option("Longest piece that a long video is cut into; 30 by default.")
+    ] = None,
     num_windows: Annotated[int, typer.Option(min=1, help="Windows that each such piece is cut into.")] = 12,
     ocr_fps: Annotated[float, typer.Option(help="Frames read per second of video.")] = 2.0,
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Readings below are dropped.")] = 0.5,

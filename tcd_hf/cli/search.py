@@ -179,7 +179,7 @@ def search(
 
 def add_videos(index: "VideoIndex", paths: Sequence[str]) -> None:
     """Makes an index one of these videos, names those that were skipped, and fails when none is left."""
-    with reading_bar("Reading", paths, lambda: f"{len(index)} videos are ready") as progress:
+    with reading_bar("Reading", paths, lambda: f"{len(index)} videos") as progress:
         report = index.refresh(paths, on_video=progress.finish, on_progress=progress.advance)
     print_skipped(report.skipped)
     if report.skipped:  # what a file showed before it was damaged

@@ -100,7 +100,7 @@ class Progress:
     def describe_speed(self) -> str:
         """What was read and how fast: `"0:12:34 of video, 1.8x real time"`."""
         speed = self.speed or 0.0
-        return f"{_whole_seconds(self.seconds)} of video, {speed:.{1 if speed < 10 else 0}f}x real time"
+        return f"{_whole_seconds(self.seconds)} of video, {speed:{'.2g' if speed < 10 else '.0f'}}x real time"
 
     @property
     def _elapsed(self) -> float:

@@ -507,7 +507,7 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(run, tmp_path, co
     result = index("half")
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.splitlines() == [
-        f"Interrupted. {tmp_path}/half.index holds 1 videos and the text of 0:00:06.0 more of video is in the cache.",
+        f"Interrupted. Kept: 1 videos in {tmp_path}/half.index, and the text of 0:00:06.0 of unfinished ones in the cache.",
         "The same command goes on from there.",
     ]
     interrupt_at(total)
@@ -520,7 +520,7 @@ def test_ctrl_c_of_a_search_and_of_anything_else(run, clips, tmp_path, interrupt
     interrupt_at(0)
     result = run("search", "x", "--videos", tmp_path / "videos")
     assert (result.exit_code, result.stdout) == (130, "")
-    assert result.stderr == "Interrupted. 0 videos are ready.\nThe same command goes on from there.\n"
+    assert result.stderr == "Interrupted. Kept: 0 videos.\nThe same command goes on from there.\n"
     monkeypatch.setattr("tcd_hf.cli.search.find_videos", lambda paths: signal.raise_signal(signal.SIGINT))
     result = run("search", "x", "--videos", tmp_path / "videos")
     assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
@@ -580,6 +580,20 @@ def test_a_query_may_ask_for_phrases_and_leave_out_words(run, clips, tmp_path):
         parsed, found = search(*arguments)
         assert parsed == {"text": ["tesco"], "phrases": [], "excluded": ["star wars"]}
         assert found[0] == "shop.mp4"
+
+
+def test_ctrl_c_of_ocr_keeps_what_was_read(run, tmp_path, monkeypatch):
+    clip = write_long_clip(tmp_path / "long.mp4")
+
+    def read_two(captioner, video, start, *args):
+        if start >= 4:
+            signal.raise_signal(signal.SIGINT)
+        return [], captioner.caption_texts([f"at {start:g}"], 2.0)
+
+    monkeypatch.setattr("tcd_hf.processing.window_ocr.WindowOCRCaptioner.read", read_two)
+    result = run("ocr", clip, "--segment-seconds", 2, "--num-windows", 1)
+    assert result.exit_code == 130 and result.stdout.count("  at ") == 2
+    assert result.stderr.splitlines()[0] == "Interrupted. Kept: the text of 0:00:04.0 of video in the cache."
 
 
 @pytest.mark.parametrize("command", ["search", "ocr"])

@@ -46,7 +46,7 @@ def test_it_moves_inside_a_long_file(now, files):
     assert progress.share == pytest.approx(1 / 60)
     assert progress.speed == 6  # a minute in ten seconds
     assert progress.seconds_left == pytest.approx(590)
-    assert progress.describe() == "0/1 files, 0:01:00 of video, 6.0x real time, 0:09:50 left"
+    assert progress.describe() == "0/1 files, 0:01:00 of video, 6x real time, 0:09:50 left"
     now(12)
     progress.advance(read(path, 3600, 3600))
     progress.finish(path)
@@ -142,4 +142,4 @@ def test_a_bar_is_for_terminals(now, files, capsys, monkeypatch):
                 progress.finish(path)
         shown = capsys.readouterr().err
         assert ("Indexing: 100%|" in shown) == on_terminal
-        assert ("| 2/2 files, 0:01:00 of video, 6.0x real time, 0:00:00 left" in shown) == on_terminal
+        assert ("| 2/2 files, 0:01:00 of video, 6x real time, 0:00:00 left" in shown) == on_terminal
