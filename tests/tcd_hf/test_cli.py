@@ -507,7 +507,8 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(run, tmp_path, co
     result = index("half")
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.splitlines() == [
-        f"Interrupted. Kept: 1 videos in {tmp_path}/half.index, and the text of 0:00:06.0 of unfinished ones in the cache.",
+        f"Interrupted. Kept: 1 videos in {tmp_path}/half.index, "
+        "and the text of 0:00:06.0 of unfinished ones in the cache.",
         "The same command goes on from there.",
     ]
     interrupt_at(total)
