@@ -557,6 +557,7 @@ def test_a_search_shows_the_moments_of_a_video(run, tmp_path, monkeypatch):
     for between in ("0:00:05.5-0:00:08", "5.5-8"):
         (hit,) = json.loads(run(*search, "--between", between, "--json").stdout)["queries"][0]["hits"]
         assert hit["start"] >= 5.5 and hit["moments"] == []
+    assert run(*search, "--between", "0:00:07.99-1:00:00", "--json").exit_code == 0  # no text, perhaps no moment
 
 
 def test_a_query_may_ask_for_phrases_and_leave_out_words(run, clips, tmp_path):
