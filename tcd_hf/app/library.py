@@ -139,7 +139,7 @@ class Library:
         """
         where = f"path IN {sql_list([clip.path])}"
         if around is not None and 0 <= around <= clip.duration:
-            touching = f"{where} AND \"start\" <= {around + TOUCHING:.6f} AND \"end\" >= {around - TOUCHING:.6f}"
+            touching = f'{where} AND "start" <= {around + TOUCHING:.6f} AND "end" >= {around - TOUCHING:.6f}'
             if found := self._read_captions(touching):
                 return found
         return self._read_captions(where)

@@ -37,7 +37,8 @@ Question = Annotated[str, Query(max_length=MAX_QUERY_LENGTH)]
 def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
     """`/video/ID`, `/thumbnail/ID?t=`, `/evidence/ID?query=&start=` and `/clip/ID?query=&start=` (times in seconds).
 
-    An id is that of a video of the index, see [`video_id`]; there is no other way to name a file. Errors are plain text for the reader.
+    An id is that of a video of the index, see [`video_id`]; there is no other way to name a file. Errors are plain text
+    for the reader.
     """
     router = APIRouter()
 
