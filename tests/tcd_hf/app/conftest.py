@@ -48,8 +48,8 @@ def make_index(folder: Path, schedule: dict[str, list[int]] = SCHEDULE, **option
     return index
 
 
-# Three minutes in 18 segments of 10 s: the code shown in each second. DEPARTURES hall is at 62-65, 100-102 and 171-174 s,
-# the first time beside nothing else and over the cut between two windows (of 2.5 s).
+# Three minutes, the code shown in each second: DEPARTURES hall at 62-65, 100-102 and 171-174 s. In segments of 10 s a
+# window has 2.5 s, and the first and the last time lie over a cut between two of them.
 LONG = [8] * 30 + [1] * 3 + [8] * 29 + [2] * 3 + [16] * 35 + [2] * 2 + [16] * 69 + [2] * 3 + [16] * 6
 
 
