@@ -7,31 +7,24 @@ from tcd_hf.index.lexical import fold
 from tcd_hf.index.query_syntax import allowed_windows, parse_query
 from tcd_hf.processing.window_ocr import WindowCaption
 
-__all__ = ["TextMatcher"]
+__all__ = ["matching_in_windows"]
 
 
-class TextMatcher:
-    """Finds the texts of windows that speak for a query, best first. It remembers texts: make one for all windows.
+def matching_in_windows(query: str, captions: Sequence[WindowCaption]) -> list[list[str]]:
+    """For each window all texts that speak for a query, best first; none for a window that the query rules out.
 
     Args:
-        query (`str`): as typed, with quotes, exclusions and `OR`. For one that cannot be searched for, none speaks.
+        query (`str`): as typed, with quotes, exclusions and `OR`. For one that cannot be searched for, no text speaks.
+        captions (`Sequence[WindowCaption]`): of the windows.
     """
-
-    def __init__(self, query: str):
-        try:
-            self._query = parse_query(query, "query")
-        except ValueError:  # told where one searches
-            self._query = None
-        else:
-            self._find = EvidenceFinder(self._query.text, self._query.phrases)
-
-    def __call__(self, caption: WindowCaption) -> list[str]:
-        """All matching texts of a window; none of one that the query excludes."""
-        texts = [track.text for track in caption.tracks]
-        if self._query is None or not texts:
-            return []
-        return self._find(texts, None) if self._allows(texts) else []
-
-    def _allows(self, texts: Sequence[str]) -> bool:
-        folded = [text for text in map(fold, texts) if text]
-        return bool(allowed_windows(self._query, [folded]).any())
+    try:
+        parsed = parse_query(query, "query")
+    except ValueError:  # told where one searches
+        return [[] for _ in captions]
+    find = EvidenceFinder(parsed.text, parsed.phrases)
+    texts = [[track.text for track in caption.tracks] for caption in captions]
+    if parsed.is_plain:
+        return [find(window, None) for window in texts]
+    folded = {text: fold(text) for window in texts for text in window}
+    allowed = allowed_windows(parsed, [[folded[text] for text in window if folded[text]] for window in texts])
+    return [find(window, None) if may else [] for window, may in zip(texts, allowed.any(axis=0), strict=True)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcd_hf.app.library import Clip, ClipError, Library
-from tcd_hf.app.matching import TextMatcher
+from tcd_hf.app.matching import matching_in_windows
 from tcd_hf.index.hits import Hit, evidence_boxes
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -115,7 +115,7 @@ def draw_evidence(clip: Clip, caption: WindowCaption, query: str) -> bytes:
     Raises:
         ClipError: the file is lost or broken.
     """
-    evidence = TextMatcher(query)(caption)[:EVIDENCE_SHOWN]
+    evidence = matching_in_windows(query, [caption])[0][:EVIDENCE_SHOWN]
     boxes = evidence_boxes(evidence, caption.tracks)
     hit = Hit(clip.path, 0.0, 0.0, None, None, 0.0, caption.start, caption.end, evidence, boxes)  # scores are not drawn
     try:

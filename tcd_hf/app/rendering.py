@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from tcd_hf.app.library import Clip
-from tcd_hf.app.matching import TextMatcher
+from tcd_hf.app.matching import matching_in_windows
 from tcd_hf.app.pictures import window_at
 from tcd_hf.clock import clock
 from tcd_hf.index.hits import Hit
@@ -132,8 +132,7 @@ def render_clip(
     """
     place = window_at(captions, seconds)
     seconds = seconds if 0 <= seconds <= clip.duration else captions[place].start
-    match = TextMatcher(query)
-    matching = [match(caption) for caption in captions]
+    matching = matching_in_windows(query, captions)
     if problem is None:
         media = _render_media(clip, seconds, query, _tell_picture(bool(matching[place])))
     else:
