@@ -83,6 +83,7 @@ def make_world(tmp_path):
             model_name="tiny",
             dim=DIM,
             num_frames=NUM_FRAMES,
+            segment_seconds=30.0,
         )
         schema = table_schema(metadata)
         records = [
@@ -334,7 +335,7 @@ def test_any_block_size_gives_the_same_hits(make_world, monkeypatch, size):
     retriever = make_world().retriever()
     expected = [retriever.search(QUERIES, mode=mode) for mode in ("full", "coarse")]
     scores = retriever.score(QUERIES)
-    monkeypatch.setattr(retrieval_module, "VIDEOS_PER_BLOCK", size)
+    monkeypatch.setattr(retrieval_module, "ROWS_PER_BLOCK", size)
     monkeypatch.setattr(retrieval_module, "QUERIES_PER_BATCH", size)
     monkeypatch.setattr(recall_module, "BLOCK_ELEMENTS", size)
     for results, mode in zip(expected, ("full", "coarse"), strict=True):

@@ -36,7 +36,8 @@ def features(random_model):
 
 def describe(features) -> IndexMetadata:
     made_by = {f"{part}_fingerprint": part for part in ("model", "tokenizer", "caption", "frame")}
-    return IndexMetadata.describe(features, **made_by, model_name="some/model", dim=DIM, num_frames=NUM_FRAMES)
+    sizes = {"dim": DIM, "num_frames": NUM_FRAMES, "segment_seconds": 30.0}
+    return IndexMetadata.describe(features, **made_by, **sizes, model_name="some/model")
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +151,10 @@ def test_foreign_and_other_schemas_are_refused(schema, metadata):
         with pytest.raises(IndexMismatchError, match="not made by tcd-hf"):
             IndexMetadata.from_schema(pa.schema([("id", pa.string())], metadata=foreign))
     other = replace(metadata, schema_version=99)
-    with pytest.raises(IndexMismatchError, match=r"schema version 99, and .* reads version 1"):
+    with pytest.raises(IndexMismatchError, match=r"schema version 99, and .* reads version 2"):
         IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": other.to_json()}))
-    unknown = json.dumps({"schema_version": 2, "new": 1}).encode()
-    with pytest.raises(IndexMismatchError, match="schema version 2"):
+    unknown = json.dumps({"schema_version": 3, "new": 1}).encode()
+    with pytest.raises(IndexMismatchError, match="schema version 3"):
         IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": unknown}))
 
 
