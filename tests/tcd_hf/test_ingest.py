@@ -276,6 +276,7 @@ def test_videos_that_are_encoded_together_have_the_rows_of_each_alone(make_index
         other = contents(together)[path]
         for name in (COARSE_COLUMN, FEATURES_COLUMN):
             np.testing.assert_allclose(row.pop(name), other.pop(name), atol=1e-3)
+        row.pop("checksum"), other.pop("checksum")  # of these numbers to the last digit
         assert row == other
 
 
@@ -331,7 +332,8 @@ def test_a_progress_bar_is_for_terminals_and_for_those_without_one_of_their_own(
     index.add([clips["sea.mp4"]], workers=0, on_video=lambda path: None)
     assert capsys.readouterr() == ("", "")
     index.add(clips.values(), workers=0)
-    assert "Indexing: 100%" in (shown := capsys.readouterr().err) and "4/4" in shown and "files/s" in shown
+    assert "Indexing: 100%" in (shown := capsys.readouterr().err) and "4 of 4 files" in shown
+    assert "of video" in shown and "x real time" in shown and "left" in shown
 
 
 def test_a_file_that_is_fine_again_is_no_longer_in_the_list_of_errors(make_index, clips, tmp_path):
