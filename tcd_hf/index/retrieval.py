@@ -334,7 +334,7 @@ class Retriever:
         for leader, places in zip(order[first], shown, strict=True):
             own = rows.slice(start, len(places))
             start += len(places)
-            moments = self._moments(search, scored, places, texts, ranked_by, own)
+            moments = self._moments(search, scored, places, texts, ranked_by, own)[: search.moments + 1]
             scores = scored.scores.pick(texts[leader], leader)
             hits.append(make_hit(own["path"][0].as_py(), float(ranked_by[leader]), scores, moments))
         return hits

@@ -35,7 +35,7 @@ def write_sparse(path: str | os.PathLike, codes: Sequence[int], times: Sequence[
 
 
 class WatchedReader(CodeReader):
-    """A [`CodeReader`] that notes in `codes` what it was given, and calls `on_code` with each before it reads on.
+    """A [`CodeReader`] that counts its `calls`, notes in `codes` what it was given, and calls `on_code` with each before it reads on.
 
     Two that know the same texts are the same engine, whatever they note and call.
     """
@@ -45,11 +45,13 @@ class WatchedReader(CodeReader):
     def __init__(self, texts: dict[int, list[str]]):
         super().__init__(texts)
         self.codes: list[int] = []
+        self.calls = 0
 
     def __setstate__(self, state):
         self.__init__(**state)
 
     def __call__(self, images):
+        self.calls += 1
         for image in images:
             code = read_code(image)
             self.codes.append(code)

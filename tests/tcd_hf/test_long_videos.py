@@ -20,6 +20,7 @@ from tcd_hf.index.schema import IndexMismatchError, checksums, row_id, video_id
 from tcd_hf.index.storage import STATISTICS
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.integrations.videos import process_video
+from tcd_hf.modeling.modeling_tcd import TCDModel
 from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 from tests.tcd_hf.long_clips import WatchedReader, write_codes, write_sparse
 
@@ -232,7 +233,9 @@ class TestLengthOfSegments:
         assert inputs.keys() == others.keys()
         for name in inputs:
             torch.testing.assert_close(inputs[name], others[name])
-        model = make_tiny_model()
+        config = make_tiny_model().config
+        config.num_frames = 12
+        model = TCDModel(config).eval()
         index = VideoIndex.create(tmp_path / "index", model, processor, cache_dir=tmp_path / "cache")
         index.add([clip], workers=0)
         assert index.stats().segments == 2 and [len(windows) for windows in index.captions] == [24]
@@ -346,7 +349,7 @@ class TestChanges:
         index = make_index()
         index.add([station], workers=0)
         read = len(engine.codes)
-        copies = [shutil.copy(station, tmp_path / f"{name}.mp4") for name in ("b", "it's a")]
+        copies = [str(shutil.copy(station, tmp_path / f"{name}.mp4")) for name in ("b", "it's a")]
         assert index.add([*copies, station], workers=0).added == copies
         assert len(engine.codes) == read and len(index) == 3 and index.stats().segments == 15
         rows = contents(index)
@@ -372,7 +375,7 @@ class TestChanges:
         assert index.remove([station]) == 1
         assert index.paths == [str(hall)] and index.stats().segments == 2
         assert_statistics_are_those_of_a_recount(index)
-        moved = shutil.move(hall, tmp_path / "moved.mp4")
+        moved = str(shutil.move(hall, tmp_path / "moved.mp4"))
         report = index.refresh([moved, station], workers=0)
         assert (report.added, report.removed) == ([moved, str(station)], [str(hall)])
         assert len(index) == 2 and index.stats().segments == 7
@@ -400,9 +403,10 @@ class TestAClockThatLies:
         index = make_index(segment_seconds=30)
         report = index.add([clip], workers=0)
         assert report.added == [str(clip)], report.skipped
-        assert len(engine.codes) <= 30
         rows = index.read(["start", "end", "duration"]).to_pylist()
         assert 2 <= len(rows) <= 30
+        # A segment also shows what was on screen when it began.
+        assert engine.calls <= 30 and len(engine.codes) <= 30 + len(rows)
         assert all(0 < row["end"] - row["start"] <= 30.001 for row in rows)
         assert rows[-1]["duration"] > 0.9 * years
         hit = index.search("lost property", mode="full")[0]
@@ -523,8 +527,12 @@ class TestMoments:
             for hits in (two_stage, lexical):
                 for hit in hits:
                     other = by_path[hit.path]
-                    assert (hit.start, hit.end, hit.evidence) == (other.start, other.end, other.evidence)
-                    assert self.times(hit.moments) == self.times(other.moments)
+                    shown, others = ([(hit.start, hit.end), *self.times(hit.moments)] for hit in (hit, other))
+                    assert hit.evidence == other.evidence
+                    if hits is two_stage:
+                        assert shown == others
+                    elif hit.evidence:  # by spelling alone another of them may be the best
+                        assert set(shown) == set(others)
                     assert hit.lexical == pytest.approx(other.lexical, abs=1e-5)
                     assert hit.score == pytest.approx(hit.lexical if hits is lexical else other.score, abs=1e-5)
             assert [hit.path for hit in two_stage] == [hit.path for hit in full]

@@ -239,7 +239,7 @@ def test_two_characters_and_slips_are_found(make_world):
     expected = {
         "B4": "Gate B4",
         "24": "parking 24",
-        "£1": "CLUBCARD £1.30",
+        "1.3": "CLUBCARD £1.30",
         "出口": "出口",
         "tesc0 expres": "TESCO express",
         "ZURICH": "cafe Zürich",
