@@ -35,7 +35,8 @@ def write_sparse(path: str | os.PathLike, codes: Sequence[int], times: Sequence[
 
 
 class WatchedReader(CodeReader):
-    """A [`CodeReader`] that counts its `calls`, notes in `codes` what it was given, and calls `on_code` with each before it reads on.
+    """A [`CodeReader`] that counts its `calls`, notes in `codes` what it was given, and calls `on_code` with each code
+    before it reads on.
 
     Two that know the same texts are the same engine, whatever they note and call.
     """

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def test_how_many_pieces(duration, count):
     assert [segment.number for segment in segments] == list(range(count))
     assert {segment.count for segment in segments} == {count}
     assert (segments[0].start, segments[-1].end) == (0.0, pytest.approx(duration))
-    assert all(one.end == pytest.approx(two.start) for one, two in zip(segments, segments[1:], strict=False))
+    assert all(one.end == pytest.approx(two.start) for one, two in pairwise(segments))
     assert max(segment.duration for segment in segments) <= 30 + 1e-6
 
 

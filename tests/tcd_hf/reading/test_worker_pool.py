@@ -46,8 +46,8 @@ def by_place(results) -> dict[tuple[str, int], object]:
 class TestTasks:
     """Which segment is next."""
 
-    FILES = [VideoFile(name, name, (1, 1), True) for name in "abc"]
-    SEGMENTS = [Segment(number, 3, 4.0 * number, 4.0 * (number + 1)) for number in range(3)]
+    FILES = tuple(VideoFile(name, name, (1, 1), True) for name in "abc")
+    SEGMENTS = tuple(Segment(number, 3, 4.0 * number, 4.0 * (number + 1)) for number in range(3))
 
     def names(self, tasks):
         return [(task.file.path, task.segment and task.segment.number) for task in tasks]
