@@ -10,8 +10,10 @@ from tcd_hf.index.schema import (
     IndexMetadata,
     IndexMismatchError,
     captions_from,
+    checksums,
     feature_tensors,
     features_from,
+    row_id,
     rows_from,
     table_schema,
     video_id,
@@ -36,7 +38,8 @@ def features(random_model):
 
 def describe(features) -> IndexMetadata:
     made_by = {f"{part}_fingerprint": part for part in ("model", "tokenizer", "caption", "frame")}
-    return IndexMetadata.describe(features, **made_by, model_name="some/model", dim=DIM, num_frames=NUM_FRAMES)
+    sizes = {"dim": DIM, "num_frames": NUM_FRAMES, "segment_seconds": 30.0}
+    return IndexMetadata.describe(features, **made_by, **sizes, model_name="some/model")
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +153,10 @@ def test_foreign_and_other_schemas_are_refused(schema, metadata):
         with pytest.raises(IndexMismatchError, match="not made by tcd-hf"):
             IndexMetadata.from_schema(pa.schema([("id", pa.string())], metadata=foreign))
     other = replace(metadata, schema_version=99)
-    with pytest.raises(IndexMismatchError, match=r"schema version 99, and .* reads version 1"):
+    with pytest.raises(IndexMismatchError, match=r"schema version 99, and .* reads version 2"):
         IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": other.to_json()}))
-    unknown = json.dumps({"schema_version": 2, "new": 1}).encode()
-    with pytest.raises(IndexMismatchError, match="schema version 2"):
+    unknown = json.dumps({"schema_version": 3, "new": 1}).encode()
+    with pytest.raises(IndexMismatchError, match="schema version 3"):
         IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": unknown}))
 
 
@@ -176,3 +179,43 @@ def test_what_an_index_was_made_by_is_compared_part_by_part(metadata):
 def test_ids_are_of_the_path_alone():
     assert video_id("/a/b.mp4") == "0289f90f7c7cec09607959e6"  # in every index, on every machine
     assert len({video_id(path) for path in ("/a/b.mp4", "/a/c.mp4", "/a/é.mp4")}) == 3
+    assert row_id("/a/b.mp4", 0) == video_id("/a/b.mp4")
+    assert row_id("/a/b.mp4", 12) == "0289f90f7c7cec09607959e6-12"
+
+
+def test_a_segment_has_its_number_and_its_times(features, schema):
+    whole = VideoRecord("/v/a.mp4", "aa", 1, 1, 60.0, 5.0, captions_of("", "", "", ""))
+    assert (whole.segment, whole.start, whole.end) == (0, 0.0, 60.0)
+    parts = [replace(whole, segment=n, start=30.0 * n, end=30.0 * (n + 1)) for n in (0, 1)]
+    table = rows_from([*parts, whole], features, schema)
+    assert table.select(["segment", "start", "end", "duration"]).to_pylist() == [
+        {"segment": 0, "start": 0.0, "end": 30.0, "duration": 60.0},
+        {"segment": 1, "start": 30.0, "end": 60.0, "duration": 60.0},
+        {"segment": 0, "start": 0.0, "end": 60.0, "duration": 60.0},
+    ]
+    assert table["id"].to_pylist() == [video_id("/v/a.mp4"), video_id("/v/a.mp4") + "-1", video_id("/v/a.mp4")]
+
+
+def test_the_source_of_a_text_comes_back(records, features, schema):
+    captions = captions_of("x", "", "", "")
+    captions[0].tracks[0].source = "subtitle"
+    table = rows_from([replace(records[0], captions=captions), *records[1:]], features, schema)
+    assert [[track.source for track in caption.tracks] for caption in captions_from(table["captions"])[0]] == [
+        ["subtitle"],
+        [],
+        [],
+        [],
+    ]
+
+
+def test_checksums_are_of_what_a_search_reads(records, features, schema):
+    table = rows_from(records, features, schema)
+    assert checksums(table) == table["checksum"].to_pylist() and len(set(checksums(table))) == 3
+    assert checksums(table.slice(1)) == checksums(table)[1:]
+    moved = [replace(record, path=record.path + "2", size=3, modified=4) for record in records]
+    assert rows_from(moved, features, schema)["checksum"] == table["checksum"]
+    other = features.map_videos(lambda rows: rows)
+    other.frame_embeds = features.frame_embeds.clone()
+    other.frame_embeds[1, 2, 3] += 0.25
+    after = rows_from(records, other, schema)["checksum"].to_pylist()
+    assert [one == two for one, two in zip(after, table["checksum"].to_pylist(), strict=True)] == [True, False, True]
