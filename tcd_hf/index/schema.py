@@ -214,9 +214,9 @@ def feature_tensors(features: TCDVideoFeatures) -> dict[str, torch.Tensor]:
 def table_schema(metadata: IndexMetadata) -> pa.Schema:
     """The columns of an index.
 
-    Captions are compressed JSON, see [`decode_captions`]: nested lists and structs of as many fields would take twice
-    the space and three times the time to read. Features and scoring tables are stored in float16, which moves no score by more than 1e-4, masks among them as 0 and
-    1; coarse vectors in float32.
+    Captions are compressed JSON, see [`captions_from`]: nested lists and structs would take twice the space and three
+    times the time to read. Features and scoring tables are stored in float16, which moves no score by more than 1e-4,
+    masks among them as 0 and 1; coarse vectors in float32.
     """
     num_features = sum(map(math.prod, metadata.stored_together.values()))
     fields = [
@@ -362,7 +362,9 @@ def _encode(captions: Iterable[WindowCaption]) -> bytes:
         (caption.start, caption.end, caption.text, [tuple(vars(track).values()) for track in caption.tracks])
         for caption in captions
     ]
-    return zlib.compress(json.dumps(windows, separators=(",", ":"), default=np.generic.item).encode(), COMPRESSION_LEVEL)
+    return zlib.compress(
+        json.dumps(windows, separators=(",", ":"), default=np.generic.item).encode(), COMPRESSION_LEVEL
+    )
 
 
 def _decode(packed: bytes) -> list[WindowCaption]:
