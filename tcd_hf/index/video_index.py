@@ -14,7 +14,7 @@ from tcd_hf.index.ingest import AddReport, Ingest, LocalReading, ReadingProgress
 from tcd_hf.index.moments import DEFAULT_MOMENTS
 from tcd_hf.index.progress import progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
-from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, table_schema
+from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, decode_captions, table_schema
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -370,7 +370,7 @@ class VideoIndex:
             columns (`Iterable[str]`): names, see [`table_schema`].
             where (`str`, *optional*): a filter as of [`~VideoIndex.search`].
         """
-        return self._latest().read(columns, where)
+        return decode_captions(self._latest().read(columns, where))
 
     def search(
         self,
