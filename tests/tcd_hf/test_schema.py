@@ -181,8 +181,8 @@ def test_foreign_and_other_schemas_are_refused(schema, metadata):
     other = replace(metadata, schema_version=99)
     with pytest.raises(IndexMismatchError, match=r"schema version 99, and .* reads version 2"):
         IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": other.to_json()}))
-    unknown = json.dumps({"schema_version": 2, "new": 1}).encode()
-    with pytest.raises(IndexMismatchError, match="schema version 2"):
+    unknown = json.dumps({"schema_version": 3, "new": 1}).encode()
+    with pytest.raises(IndexMismatchError, match="schema version 3"):
         IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": unknown}))
 
 
