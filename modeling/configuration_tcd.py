@@ -112,6 +112,7 @@ class TCDConfig(PreTrainedConfig):
         sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="clip")}
     else:
         sub_configs = {"backbone_config": AutoConfig}
+        has_no_defaults_at_init = True  # older releases compare with default sub-configs, which some backbones lack
 
     backbone_config: dict | PreTrainedConfig | None = None
     interaction: Literal["tcd", "tib"] = "tcd"

@@ -64,10 +64,10 @@ class DecodeError(Exception):
     """A reader gives up on a file; another may still read it."""
 
 
-def open_decoder(decoder_class: "type[Decoder]", source: "Source", num_threads: int) -> "Decoder":
+def open_decoder(decoder_class: "type[Decoder]", source: "Source", num_threads: int, **options) -> "Decoder":
     """A decoder, or the `VideoReadError` that says why there is none."""
     try:
-        return decoder_class(source, num_threads)
+        return decoder_class(source, num_threads, **options)
     except DecodeError as error:
         raise decoder_class.gives_up(source.name, error) from error
 
@@ -221,10 +221,8 @@ class DecordDecoder(Decoder):
             return
         container, stream = _open_container(source)  # a look at the header spares decord what it gets wrong
         with container:
-            if container.format.name not in SEEKABLE or _is_fragmented(container, stream):
-                raise DecodeError(f"decord can return wrong frames of such a file ({container.format.name})")
-            if _late_time(container, stream) > DECORD_MAX_TIME:  # asked beforehand: decord may abort the whole process
-                raise DecodeError(TOO_LATE)
+            if cause := _refuses(container, stream):  # asked beforehand: decord may abort the whole process
+                raise DecodeError(cause)
             self._open(decord, source, num_threads)
             self.problem = _cut_off(stream, source, self.timeline)
 
@@ -260,12 +258,16 @@ class DecordDecoder(Decoder):
 
 
 class PyAVDecoder(Decoder):
-    """PyAV; it goes on past what cannot be decoded, so that the rest of a broken file is still read."""
+    """PyAV; it goes on past what cannot be decoded, so that the rest of a broken file is still read.
+
+    In place of decord it rounds times as decord does: which of the two reads a file must not show in its captions.
+    """
 
     backend = "pyav"
 
-    def __init__(self, source: Source, num_threads: int):
+    def __init__(self, source: Source, num_threads: int, in_place_of_decord: bool = False):
         self._errors = _read_errors()
+        self._in_place_of_decord = in_place_of_decord
         self._source = source
         self._num_threads = num_threads
         self._held = self._ahead = None  # (index, frame): the last one at or before the wanted, and the one after it
@@ -320,10 +322,19 @@ class PyAVDecoder(Decoder):
             return
         packets.sort()
         self._pts, durations, is_key = map(np.array, zip(*packets, strict=True))
+        keyframes = np.flatnonzero(is_key) if self._container.format.name in SEEKABLE else []
+        self.timeline = Timeline.build(*self._times(durations), keyframes, rate)
+
+    def _times(self, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """When each frame appears, and when it ends, in seconds."""
         since_first = self._pts - self._pts[0]  # in whole ticks, exact however late the clock starts
         starts, ends = (ticks * float(self._stream.time_base) for ticks in (since_first, since_first + durations))
-        keyframes = np.flatnonzero(is_key) if self._container.format.name in SEEKABLE else []
-        self.timeline = Timeline.build(starts, ends, keyframes, rate)
+        refused = _refuses(self._container, self._stream) or ends.max() > DECORD_MAX_TIME
+        if self._in_place_of_decord and not refused:
+            rounded = starts.astype(np.float32)
+            if (np.diff(rounded) > 0).all():
+                return rounded, ends.astype(np.float32)
+        return starts, ends
 
     def _packets(self) -> Iterator[Any]:
         try:
@@ -373,7 +384,9 @@ def fits_in_memory(source: Source) -> bool:
     with container:
         num_frames = stream.frames
         if not num_frames and container.duration and stream.average_rate:
-            num_frames = container.duration / 1e6 * float(stream.average_rate)
+            start = container.start_time or 0  # some containers count their duration from there, some from 0
+            microseconds = container.duration - start if container.duration > start > 0 else container.duration
+            num_frames = microseconds / 1e6 * float(stream.average_rate)
         return 0 < num_frames * stream.codec_context.width * stream.codec_context.height * 3 <= LOOK_AHEAD_BYTES
 
 
@@ -424,6 +437,13 @@ def _late_time(container, stream) -> float:
     """Where the file's clock ends or, with a container that counts its duration from the first frame, starts (s)."""
     microseconds = max(abs(container.start_time or 0), container.duration or 0)
     return max(microseconds / 1e6, float(abs(stream.start_time or 0) * stream.time_base))
+
+
+def _refuses(container, stream) -> str | None:
+    """Why a file is not for decord, by what its header says."""
+    if container.format.name not in SEEKABLE or _is_fragmented(container, stream):
+        return f"decord can return wrong frames of such a file ({container.format.name})"
+    return TOO_LATE if _late_time(container, stream) > DECORD_MAX_TIME else None
 
 
 def _is_fragmented(container, stream) -> bool:

@@ -84,8 +84,10 @@ def open_video(
     if fps is not None:
         raise ValueError(f"`fps` is for arrays and lists of images; {source.name!r} has its own, leave it out.")
     pyav = partial(open_decoder, PyAVDecoder, source, num_threads)
-    if backend == "pyav" or (backend == "auto" and has_pyav() and not fits_in_memory(source)):
+    if backend == "pyav":
         return Video(source.name, pyav())
+    if backend == "auto" and has_pyav() and not fits_in_memory(source):
+        return Video(source.name, pyav(in_place_of_decord=True))
     try:
         decoder = open_decoder(DecordDecoder, source, num_threads)
     except (ImportError, VideoReadError) as error:

@@ -6,7 +6,8 @@
 Starts `tcd-hf serve` in a process of its own, with an empty cache, and a headless Chromium. Queries are texts read in
 videos of the index. A time runs from the key press of Enter until the browser has painted the list, and until it has
 painted the thumbnails in view too. `cold` are the first queries after the start, whose thumbnails are drawn while one
-waits; for the others the server has drawn them, which it does by itself while nobody searches.
+waits; for the others the server has drawn those of short clips, which it does by itself while nobody searches. Those of
+long ones are drawn when first seen, whenever that is.
 
 Needs the extra `[app]`, playwright and Chromium (`apt-get install chromium`).
 """
@@ -100,16 +101,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read_queries(uri: str, count: int) -> tuple[list[str], int]:
-    """Texts of the index, over and over if there are few, and the number of its windows."""
+    """Texts of the index, over and over if there are few, and the number of thumbnails that are drawn ahead."""
     from tcd_hf import VideoIndex
     from tcd_hf.app.library import Library
+    from tcd_hf.app.pictures import Thumbnails
 
-    index = VideoIndex.open(uri)
-    texts = Library(index).example_queries(count)
+    library = Library(VideoIndex.open(uri))
+    texts = library.example_queries(count)
     if not texts:
         raise SystemExit(f"No text was read in the videos of {uri}: there is nothing to search for.")
     queries = [texts[number % len(texts)] for number in range(count)]
-    return queries, len(index) * index.metadata.num_frames
+    thumbnails = Thumbnails(library, Path())
+    return queries, sum(map(thumbnails.num_places, thumbnails.clips_ahead()))
 
 
 @contextmanager

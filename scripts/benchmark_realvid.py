@@ -82,8 +82,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure_search(index, annotations: list[dict], data: Path) -> dict:
     """Recall of every ranker on text and on visual queries, and of the fused search over its weight."""
-    from tcd_hf.index.lexical import LexicalScorer
-
     columns = {Path(path).resolve(): column for column, path in enumerate(index.paths)}
     text_queries, visual_queries = [], []
     for clip in annotations:
@@ -93,7 +91,6 @@ def measure_search(index, annotations: list[dict], data: Path) -> dict:
         visual_queries.append((clip["captions"][2], column))
 
     captions = [[caption.text for caption in windows] for windows in index.captions]
-    characters_alone = LexicalScorer(captions, word_weight=0)
     results = {}
     for name, pairs in (("text_queries", text_queries), ("visual_queries", visual_queries)):
         queries, targets = [query for query, _ in pairs], np.array([column for _, column in pairs])
@@ -103,8 +100,7 @@ def measure_search(index, annotations: list[dict], data: Path) -> dict:
         rankers = {
             "BM25 on words, one document a clip": bm25_scores(captions, queries),
             "the same without English stop words": bm25_scores(captions, queries, stopwords="en"),
-            "characters (TF-IDF of 3- to 5-grams, best window)": characters_alone.score(queries),
-            "characters and words (the lexical score)": scores.lexical,
+            "words and parts of words, text by text (the lexical score)": scores.lexical,
             "model: text-video part": scores.text_video,
             "model: text-OCR part": scores.text_ocr,
             "model: hybrid part": scores.text_hybrid,

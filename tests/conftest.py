@@ -2,6 +2,7 @@
 
 import copy
 import os
+from dataclasses import dataclass
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything of the Hub is imported: no test needs a network
 
@@ -15,6 +16,7 @@ from transformers import (
     SiglipConfig,
     VisionTextDualEncoderConfig,
 )
+from transformers.utils import ModelOutput
 
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
@@ -148,6 +150,39 @@ def clip_inputs(num_texts: int = 3, num_videos: int = 3, seed: int = 0) -> dict[
     }
 
 
+def assert_computed_alike(found, expected, atol: float = 1e-5, rtol: float = 1e-5, msg: str | None = None) -> None:
+    """
+    The same numbers, computed twice in float32. They need not be equal to the last bit: in which order a kernel adds up
+    depends on the processor, on the release of torch, and on where in memory a tensor happens to lie, as do the weights
+    of a model that was loaded. What is copied is equal: compare it by `torch.equal`.
+
+    Args:
+        found, expected: tensors, or sequences or mappings of tensors.
+        atol, rtol: for logits, which reach 14 in a tiny model, and for unit vectors.
+        msg: what the numbers are, for the message.
+    """
+    torch.testing.assert_close(found, expected, atol=atol, rtol=rtol, msg=msg and (lambda found: f"{msg}: {found}"))
+
+
 def enable_checkpointing(model):
     """`activation_checkpointing_enable` of transformers, which older releases know by another name."""
     getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+
+
+@dataclass
+class _Doubled(ModelOutput):
+    value: torch.Tensor | None = None
+
+    def double(self) -> "_Doubled":
+        return _Doubled(value=2 * self.value)
+
+
+def skip_unless_outputs_compile() -> None:
+    """Skips a test of `torch.compile` where torch traces no methods of a `ModelOutput`, as older releases do not."""
+    torch._dynamo.reset()
+    try:
+        torch.compile(lambda output: output.double(), fullgraph=True, backend="eager")(_Doubled(value=torch.ones(1)))
+    except torch._dynamo.exc.Unsupported:
+        pytest.skip("this release of torch compiles no methods of a ModelOutput")
+    finally:
+        torch._dynamo.reset()

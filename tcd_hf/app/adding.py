@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from tcd_hf.app.rendering import render_message
 from tcd_hf.app.uploads import UploadFolder, videos_under
+from tcd_hf.clock import clock
+from tcd_hf.index.ingest import ReadingProgress
 
 if TYPE_CHECKING:
     from tcd_hf.index.ingest import AddReport
@@ -66,11 +68,11 @@ class Adder:
         yield from self._add(files)
 
     def _add(self, paths: Sequence[str], discard_bad: bool = False) -> Iterator[str]:
-        done: queue.Queue[str | AddReport | Exception] = queue.Queue()
+        done: queue.Queue[str | ReadingProgress | AddReport | Exception] = queue.Queue()
 
         def run() -> None:
             try:
-                report = self.index.add(paths, workers=WORKERS, on_video=done.put)
+                report = self.index.add(paths, workers=WORKERS, on_video=done.put, on_progress=done.put)
                 if discard_bad and report.skipped:
                     self._discard([video.path for video in report.skipped])
                 done.put(report)
@@ -79,15 +81,20 @@ class Adder:
 
         threading.Thread(target=run, daemon=True).start()
         finished: list[str] = []
+        current: ReadingProgress | None = None
         while True:
-            yield _render_progress(finished, len(paths))
+            yield _render_progress(finished, len(paths), current)
             try:
                 news = done.get(timeout=SECONDS_PER_SIGN)
             except queue.Empty:
                 continue
-            if not isinstance(news, str):
+            if isinstance(news, ReadingProgress):
+                current = news
+            elif isinstance(news, str):
+                finished.append(news)
+                current = None if current is not None and current.path == news else current
+            else:
                 break
-            finished.append(news)
         if isinstance(news, Exception):
             yield render_message("Adding stopped", str(news))
         else:
@@ -99,11 +106,17 @@ class Adder:
             self.uploads.discard(Path(path).name)
 
 
-def _render_progress(finished: Sequence[str], total: int) -> str:
+def _render_progress(finished: Sequence[str], total: int, current: "ReadingProgress | None") -> str:
+    """How many files are done, and how far the reading of the present one is."""
     last = f": {escape(Path(finished[-1]).name)}" if finished else ""
+    value, reading = float(len(finished)), ""
+    if current is not None:
+        value += min(1.0, current.seconds / current.duration)
+        times = f"{clock(current.seconds)} of {clock(current.duration)}"
+        reading = f"<p>{escape(Path(current.path).name)}: {times} read</p>"
     return (
-        f'<div class="message" role="status"><b>Reading videos</b><p>{len(finished)} of {total} done{last}</p>'
-        f'<progress max="{total}" value="{len(finished)}"></progress></div>'
+        f'<div class="message" role="status"><b>Reading videos</b><p>{len(finished)} of {total} done{last}</p>{reading}'
+        f'<progress max="{total}" value="{value:.3f}"></progress></div>'
     )
 
 

@@ -6,9 +6,12 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from tcd_hf.index.schema import captions_from
 from tcd_hf.index.storage import IndexStorage, sql_list
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_QUERY_LENGTH", "Clip", "ClipError", "Library", "sql_filter"]
 
-CLIP_COLUMNS = ["id", "path", "content_hash", "size", "modified", "duration", "has_text"]
+CLIP_COLUMNS = ["id", "path", "content_hash", "size", "modified", "duration"]
+FIRST_SEGMENTS = "segment = 0"  # one row per video: its id is that of the video
 MAX_QUERY_LENGTH = 1000  # characters; a sentence has fewer
+TOUCHING = 0.01  # seconds between a time and a segment that it belongs to, for rounding
 MAX_SECONDS = 1e9  # of a filter: 31 years
 CALM_SECONDS = 1.0  # after a search, in which work in the background waits: the next letter may be typed already
-EXAMPLE_VIDEOS = 50  # that example queries are drawn from
+EXAMPLE_SEGMENTS = 50  # that example queries are drawn from
+EXAMPLE_ROWS = 5000  # among which these are chosen: of as many videos as there are
 EXAMPLE_LENGTH = (6, 32)  # characters
 EXAMPLE_CONFIDENCE = 0.9
 
@@ -40,13 +46,13 @@ class Clip:
     """A video of the index.
 
     Attributes:
-        id (`str`): of its row, 24 hexadecimal digits.
+        id (`str`): see [`video_id`], 24 hexadecimal digits.
         path (`str`): absolute.
         content_hash (`str`): see [`hash_file`].
         size (`int`): bytes, when it was indexed.
         modified (`int`): see [`VideoRecord`].
         duration (`float`): seconds.
-        has_text (`bool`): whether text was read in it.
+        has_text (`bool`): whether text was read in it, in any of its segments.
     """
 
     id: str
@@ -81,10 +87,12 @@ class Library:
         self._same: dict[tuple[str, str], tuple[int, int]] = {}
 
     def search(self, query: str, mode: str, top_k: int, where: str | None) -> "list[Hit]":
-        """See [`VideoIndex.search`]; an empty index has no hits."""
+        """See [`VideoIndex.search`]; reads quotes, exclusions and `OR`. An empty index has no hits."""
         with self._searching:
             try:
-                return self.index.search(query, top_k=top_k, mode=mode, where=where) if len(self.index) else []
+                if not len(self.index):
+                    return []
+                return self.index.search(query, top_k=top_k, mode=mode, where=where, syntax="query")
             finally:
                 self._last_search = time.monotonic()
 
@@ -95,17 +103,21 @@ class Library:
                 return
 
     def __len__(self) -> int:
-        return self._latest().videos.count_rows()
+        """How many videos there are."""
+        return self._latest().videos.count_rows(FIRST_SEGMENTS)
 
     def clips(self, ids: Iterable[str]) -> dict[str, Clip]:
         """Clips by their ids: those asked for that the index has."""
-        rows = self._latest().read(CLIP_COLUMNS, f"id IN {sql_list(ids)}") if (ids := list(ids)) else None
-        return {} if rows is None else {row["id"]: Clip(**row) for row in rows.to_pylist()}
+        if not (ids := list(ids)):
+            return {}
+        rows = self._latest().read(CLIP_COLUMNS, f"{FIRST_SEGMENTS} AND id IN {sql_list(ids)}")
+        return {clip.id: clip for clip in self._clips_of(rows)}
 
     def first_clips(self, count: int) -> list[Clip]:
         """The clips that were added first."""
-        rows = self._latest().videos.search().select(CLIP_COLUMNS).limit(count).to_arrow()
-        return [Clip(**row) for row in rows.to_pylist()]
+        return self._clips_of(
+            self._latest().videos.search().select(CLIP_COLUMNS).where(FIRST_SEGMENTS).limit(count).to_arrow()
+        )
 
     def clip(self, clip_id: str) -> Clip:
         """The clip of an id.
@@ -118,10 +130,19 @@ class Library:
             raise ClipError("This clip is not in the index.")
         return found[clip_id]
 
-    def captions(self, clip: Clip) -> list[WindowCaption]:
-        """What was read in each window of a clip."""
-        rows = self._latest().read(["captions"], f"id IN {sql_list([clip.id])}")
-        return captions_from(rows["captions"])[0] if len(rows) else []
+    def captions(self, clip: Clip, around: float | None = None) -> list[WindowCaption]:
+        """What was read in each window of a clip, in the order of time.
+
+        Args:
+            clip ([`Clip`]): the clip.
+            around (`float`, *optional*): seconds; only the windows of segments that touch this time, if there are any.
+        """
+        where = f"path IN {sql_list([clip.path])}"
+        if around is not None and 0 <= around <= clip.duration:
+            touching = f'{where} AND "start" <= {around + TOUCHING:.6f} AND "end" >= {around - TOUCHING:.6f}'
+            if found := self._read_captions(touching):
+                return found
+        return self._read_captions(where)
 
     def check(self, clip: Clip) -> None:
         """Makes sure that a clip's file still is what was indexed, whatever has come to stand at its path.
@@ -148,14 +169,29 @@ class Library:
         raise ClipError("The file has changed since it was indexed. Index it again to see it.")
 
     def example_queries(self, count: int = 5) -> list[str]:
-        """Texts that were read in clips of the index: words in a good reading, one text per clip."""
-        rows = self._latest().videos.search().select(["captions"]).where("has_text").limit(EXAMPLE_VIDEOS).to_arrow()
+        """Texts that were read in clips of the index: words in a good reading, one text per segment, of as many
+        clips as there are."""
+        rows = self._latest().videos.search().select(["id", "path"]).where("has_text").limit(EXAMPLE_ROWS).to_arrow()
+        ids = [row["id"] for row in _spread(rows.to_pylist())[:EXAMPLE_SEGMENTS]]
+        rows = self._rows.read(["id", "captions"], f"id IN {sql_list(ids)}") if ids else rows
+        captions_of = dict(zip(rows["id"].to_pylist(), captions_from(rows["captions"]), strict=True)) if ids else {}
         examples: dict[str, str] = {}
-        for captions in captions_from(rows["captions"]):
+        for captions in (captions_of[row_id] for row_id in ids if row_id in captions_of):
             texts = (track.text for caption in captions for track in caption.tracks if _is_example(track))
             if text := next(texts, None):
                 examples.setdefault(text.casefold(), text)
         return list(examples.values())[:count]
+
+    def _clips_of(self, rows: pa.Table) -> list[Clip]:
+        """Clips of the rows of first segments."""
+        with_text: set[str] = set()
+        for part in self._rows.read_of(rows["path"].to_pylist(), ["path", "has_text"]):
+            with_text.update(part.filter(part["has_text"])["path"].to_pylist())
+        return [Clip(**row, has_text=row["path"] in with_text) for row in rows.to_pylist()]
+
+    def _read_captions(self, where: str) -> list[WindowCaption]:
+        rows = self._latest().read(["segment", "captions"], where).sort_by("segment")
+        return [caption for captions in captions_from(rows["captions"]) for caption in captions]
 
     def _latest(self) -> IndexStorage:
         self._rows.videos.checkout_latest()
@@ -201,6 +237,16 @@ def sql_filter(
         part = path_contains.lower().replace("'", "''")
         conditions.append(f"contains(lower(path), '{part}')")  # not LIKE, in which % and _ mean something
     return " AND ".join(conditions) or None
+
+
+def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in an order in which those of one path stand far apart: first the first of every path."""
+    seen: Counter[str] = Counter()
+    ordinals = []
+    for row in rows:
+        ordinals.append(seen[row["path"]])
+        seen[row["path"]] += 1
+    return [rows[place] for place in sorted(range(len(rows)), key=ordinals.__getitem__)]
 
 
 def _is_example(track: TextTrack) -> bool:

@@ -32,8 +32,12 @@ MODE_NAMES = {
     "lexical": "spelling only (lexical)",
 }
 EMPTY_INDEX = ("The index is empty", "Add videos in the next tab, or with `tcd-hf index VIDEOS... --index DIR`.")
-NO_QUERY = ("What are you looking for?", "Describe a video in a sentence, or name a text that can be read in it.")
-NO_HIT = ("No video found", "Say it in other words, choose another mode, or lift a filter.")
+NO_QUERY = (
+    "What are you looking for?",
+    "Describe a video in a sentence, or name a text that can be read in it. "
+    'What stands in "quotes" must be there as it is, a -word must not, and either side of OR will do.',
+)
+NO_HIT = ("No video found", "Say it in other words or without quotes, choose another mode, or lift a filter.")
 
 
 def make_page(library: Library, adder: Adder) -> gr.Blocks:

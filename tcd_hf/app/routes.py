@@ -1,4 +1,4 @@
-"""The server's own routes: videos, pictures and captions of the clips of an index, by the ids of their rows."""
+"""The server's own routes: videos, pictures and captions of the clips of an index, by their ids."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTex
 from starlette.requests import ClientDisconnect
 
 from tcd_hf.app.library import MAX_QUERY_LENGTH, ClipError, Library
-from tcd_hf.app.pictures import Thumbnails, closest_window, draw_evidence
+from tcd_hf.app.pictures import Thumbnails, draw_evidence, window_at
 from tcd_hf.app.rendering import render_clip
 from tcd_hf.app.uploads import UploadError
 
@@ -37,7 +37,8 @@ Question = Annotated[str, Query(max_length=MAX_QUERY_LENGTH)]
 def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
     """`/video/ID`, `/thumbnail/ID?t=`, `/evidence/ID?query=&start=` and `/clip/ID?query=&start=` (times in seconds).
 
-    An id is that of a row of the index; there is no other way to name a file. Errors are plain text for the reader.
+    An id is that of a video of the index, see [`video_id`]; there is no other way to name a file. Errors are plain text
+    for the reader.
     """
     router = APIRouter()
 
@@ -58,8 +59,8 @@ def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
     def evidence(clip_id: str, query: Question = "", start: float = 0.0) -> Response:
         clip = library.clip(clip_id)
         library.check(clip)
-        captions = library.captions(clip)
-        return _picture(lambda: draw_evidence(clip, captions[closest_window(captions, start)], query))
+        captions = library.captions(clip, around=start)
+        return _picture(lambda: draw_evidence(clip, captions[window_at(captions, start)], query))
 
     @router.get("/clip/{clip_id}")
     def show(clip_id: str, query: Question = "", start: float = 0.0) -> Response:
@@ -69,7 +70,7 @@ def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
         except ClipError as error:
             problem = str(error)
         captions = library.captions(clip)
-        content = render_clip(clip, captions, closest_window(captions, start), query, problem)
+        content = render_clip(clip, captions, start, query, problem)
         return HTMLResponse(content, headers=ASK_AGAIN)
 
     return router

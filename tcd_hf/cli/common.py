@@ -14,12 +14,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from tcd_hf.clock import clock
+
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
+    from tcd_hf.index.progress import Progress
     from tcd_hf.index.storage import IndexStorage
     from tcd_hf.reading.video_reader import SkippedVideo
 
 __all__ = [
+    "INTERRUPTED",
     "CacheDirOption",
     "JsonOption",
     "ModelOption",
@@ -29,8 +33,9 @@ __all__ = [
     "open_index",
     "print_json",
     "print_skipped",
-    "progress_bar",
+    "reading_bar",
     "reports_errors",
+    "segment_seconds_option",
     "stderr",
     "stdout",
 ]
@@ -52,7 +57,21 @@ CacheDirOption = Annotated[
     typer.Option(metavar="FOLDER", help="Cache of what was read; else $TCD_HF_CACHE or the user's cache folder."),
 ]
 
-SPEED_SECONDS = 300  # over which files/s and time left are estimated; a long video alone takes minutes
+INTERRUPTED = 130  # what shells take for a command that Ctrl-C ended: 128 + SIGINT
+
+
+def segment_seconds_option(help_text: str) -> Any:
+    """The option `--segment-seconds`, without a default."""
+    return typer.Option(metavar="SECONDS", callback=_check_segment_seconds, help=help_text)
+
+
+def _check_segment_seconds(value: float | None) -> float | None:
+    from tcd_hf.reading.segments import check_segment_seconds
+
+    try:
+        return None if value is None else check_segment_seconds(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def fail(message: object) -> typer.Exit:
@@ -64,7 +83,8 @@ def fail(message: object) -> typer.Exit:
 def reports_errors(command: Callable) -> Callable:
     """A command whose errors of use (files, settings, missing packages) end in one line and status 1, no traceback.
 
-    Warnings are one line each, without file and code. Characters that stdout cannot take are escaped.
+    So does Ctrl-C, with the status that shells know it by. Warnings are one line each, without file and code.
+    Characters that stdout cannot take are escaped.
     """
 
     @functools.wraps(command)
@@ -78,6 +98,9 @@ def reports_errors(command: Callable) -> Callable:
                 return command(*args, **kwargs)
         except (typer.Exit, typer.Abort):  # RuntimeErrors themselves
             raise
+        except KeyboardInterrupt as interrupt:
+            stderr.print("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from interrupt
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise fail(error) from error
 
@@ -104,24 +127,51 @@ def print_skipped(skipped: "Sequence[SkippedVideo]") -> None:
 
 
 @contextmanager
-def progress_bar(description: str, num_files: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr, with files/s and time left, that leaves nothing behind.
+def reading_bar(
+    description: str, paths: Sequence[str], kept: Callable[[], str] | None = None, hidden: bool = False
+) -> "Iterator[Progress]":
+    """A bar on stderr that shows a [`Progress`] and leaves nothing behind; nothing where there is no terminal.
 
-    Yields:
-        `Callable[[str], None]`: to be called with the path of each file that is done.
+    Ctrl-C ends the command: a line on stderr says how much is kept, and that the same command goes on from there.
+
+    Args:
+        description (`str`): what is done.
+        paths (`Sequence[str]`): videos to be read.
+        kept (`Callable[[], str]`, *optional*): says which videos are ready, such as `"3 videos in my.index"`.
+        hidden (`bool`, *optional*, defaults to `False`): show no bar.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
 
-    class FilesPerSecond(ProgressColumn):
-        def render(self, task):
-            return Text("" if task.speed is None else f"{task.speed:.2g} files/s")
+    from tcd_hf.index.progress import Progress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), FilesPerSecond())
-    options = {"console": stderr, "transient": True, "disable": not stderr.is_terminal}
-    with Progress(*columns, TimeRemainingColumn(), speed_estimate_period=SPEED_SECONDS, **options) as progress:
-        task = progress.add_task(description, total=num_files)
-        yield lambda path: progress.advance(task)
+    columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), TaskProgressColumn()]
+    with Bar(
+        *columns,
+        TextColumn("{task.fields[state]}"),
+        console=stderr,
+        transient=True,
+        redirect_stdout=False,  # it would come out on stderr
+        disable=hidden or not stderr.is_terminal,
+    ) as bar:
+        task = bar.add_task(description, total=1.0, state="")
+        progress = Progress(paths, lambda news: bar.update(task, completed=news.share, state=news.describe()))
+        try:
+            yield progress
+        except KeyboardInterrupt as interrupt:
+            bar.stop()
+            _print_kept(progress, "" if kept is None else kept())
+            raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def _print_kept(progress: "Progress", videos: str) -> None:
+    kept = [videos] if videos else []
+    if progress.seconds_begun:
+        whose = "unfinished ones" if videos else "video"
+        kept.append(f"the text of {clock(progress.seconds_begun)} of {whose} in the cache")
+    said = f" Kept: {', and '.join(kept)}." if kept else ""
+    stderr.print(f"Interrupted.{escape(said)}", highlight=False, soft_wrap=True)
+    stderr.print("The same command goes on from there.", highlight=False, soft_wrap=True)
 
 
 def load(model: str | None = None, ocr_engine: str | None = None) -> "tuple[TCDModel, TCDProcessor]":
@@ -179,7 +229,12 @@ def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":
 
 
 def open_index(
-    uri: str, model: str | None, ocr_engine: str | None, cache_dir: Path | None, create: bool = False
+    uri: str,
+    model: str | None,
+    ocr_engine: str | None,
+    cache_dir: Path | None,
+    create: bool = False,
+    segment_seconds: float | None = None,
 ) -> "VideoIndex":
     """An index with its model, for searching and adding.
 
@@ -188,18 +243,22 @@ def open_index(
         model, ocr_engine (`str`, *optional*): see [`load`]; by default the model that made the index.
         cache_dir (`Path`, *optional*): of the caption cache.
         create (`bool`, *optional*, defaults to `False`): make an empty index where there is none.
+        segment_seconds (`float`, *optional*): of the index that is made; one that is there must have been made with it.
 
     Raises:
-        ValueError: no index, one of another model, or one whose model cannot be loaded.
+        ValueError: no index, one of another model or `segment_seconds`, or one whose model cannot be loaded.
     """
     from tcd_hf import VideoIndex
     from tcd_hf.index.storage import IndexStorage
 
     storage = IndexStorage(uri)
     if create and not storage.exists():
-        return VideoIndex.create(uri, *load(model, ocr_engine), exist_ok=True, cache_dir=cache_dir)
-    storage.open()  # tells what is wrong with it before a model is loaded
-    makers = _load_model_of(storage, ocr_engine) if model is None else load(model, ocr_engine)
+        makers = load(model, ocr_engine)
+    else:
+        storage.open()  # tells what is wrong with it before a model is loaded
+        makers = _load_model_of(storage, ocr_engine) if model is None else load(model, ocr_engine)
+    if create:
+        return VideoIndex.create(uri, *makers, exist_ok=True, segment_seconds=segment_seconds, cache_dir=cache_dir)
     return VideoIndex.open(uri, *makers, cache_dir=cache_dir)
 
 

@@ -1,6 +1,7 @@
 """`tcd-hf index`: videos into an index that lasts."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -19,15 +20,18 @@ from tcd_hf.cli.common import (
     open_index,
     print_json,
     print_skipped,
-    progress_bar,
+    reading_bar,
     reports_errors,
+    segment_seconds_option,
     stdout,
 )
+from tcd_hf.clock import clock
 from tcd_hf.reading.files import find_videos
 
 if TYPE_CHECKING:
     from tcd_hf import VideoIndex
     from tcd_hf.index.ingest import AddReport
+    from tcd_hf.index.progress import Progress
 
 __all__ = ["index"]
 
@@ -62,6 +66,12 @@ def index(
     engine: Annotated[
         Engine, typer.Option(help=r"Where videos are read: here, or on a Ray cluster (pip install 'tcd-hf\[ray]').")
     ] = Engine.LOCAL,
+    segment_seconds: Annotated[
+        float | None,
+        segment_seconds_option(
+            "Longest piece that videos are cut into, 30 by default. Kept in a new index; leave it out later."
+        ),
+    ] = None,
     model: ModelOption = None,
     ocr_engine: OcrEngineOption = None,
     cache_dir: CacheDirOption = None,
@@ -87,10 +97,11 @@ def index(
             stdout.print(f"{removed} removed; {escape(index_uri)} holds {len(opened)} videos.", soft_wrap=True)
     else:
         paths = find_videos(videos)
-        opened = open_index(index_uri, model, ocr_engine, cache_dir, create=True)
+        opened = open_index(index_uri, model, ocr_engine, cache_dir, create=True, segment_seconds=segment_seconds)
         start = time.perf_counter()
-        report = _bring_in(opened, paths, sync, workers, engine)
-        _print_report(opened, index_uri, report, time.perf_counter() - start, as_json)
+        with reading_bar("Indexing", paths, lambda: f"{len(opened)} videos in {index_uri}") as progress:
+            report = _bring_in(opened, paths, sync, workers, engine, progress)
+        _print_report(opened, index_uri, report, progress, time.perf_counter() - start, as_json)
         if len(report.skipped) == len(paths):
             raise fail(f"None of the {len(paths)} videos could be read.")
 
@@ -107,25 +118,29 @@ def _check_usage(videos: list[Path], actions: dict[str, bool], engine: Engine) -
         raise typer.BadParameter(f"ray only adds videos: leave it out with {chosen[0]}.", param_hint="--engine")
 
 
-def _bring_in(index: "VideoIndex", paths: list[str], sync: bool, workers: int | None, engine: Engine) -> "AddReport":
-    with progress_bar("Indexing videos", len(paths)) as advance:
-        if engine is Engine.RAY:
-            from tcd_hf.index.ray_engine import add_with_ray
+def _bring_in(
+    index: "VideoIndex", paths: Sequence[str], sync: bool, workers: int | None, engine: Engine, progress: "Progress"
+) -> "AddReport":
+    if engine is Engine.RAY:
+        from tcd_hf.index.ray_engine import add_with_ray
 
-            return add_with_ray(index, paths, workers=workers, on_video=advance)
-        return (index.refresh if sync else index.add)(paths, workers=workers, on_video=advance)
+        return add_with_ray(index, paths, workers=workers, on_video=progress.finish_read)
+    bring_in = index.refresh if sync else index.add
+    return bring_in(paths, workers=workers, on_video=progress.finish, on_progress=progress.advance)
 
 
-def _print_report(index: "VideoIndex", uri: str, report: "AddReport", seconds: float, as_json: bool) -> None:
+def _print_report(
+    index: "VideoIndex", uri: str, report: "AddReport", progress: "Progress", seconds: float, as_json: bool
+) -> None:
     print_skipped(report.skipped)
     if as_json:
-        print_json({"index": uri, "videos": len(index), "seconds": round(seconds, 2), **asdict(report)})
+        numbers = {"seconds": round(seconds, 2), "seconds_of_video": round(progress.seconds, 3)}
+        print_json({"index": uri, "videos": len(index), **numbers, **asdict(report)})
         return
     counts = [f"{len(group)} {name}" for name, group in vars(report).items() if group or name != "removed"]
-    files = sum(map(len, vars(report).values())) - len(report.removed)
+    read = f" ({progress.describe_speed()})" if progress.seconds else ""
     stdout.print(
-        f"{', '.join(counts)} in {seconds:.1f} s ({files / seconds:.2g} files/s); "
-        f"{escape(uri)} holds {len(index)} videos.",
+        f"{', '.join(counts)} in {seconds:.1f} s{read}; {escape(uri)} holds {len(index)} videos.",
         soft_wrap=True,
         highlight=False,
     )
@@ -138,10 +153,13 @@ def _print_stats(index: "VideoIndex", as_json: bool) -> None:
         return
     stdout.print(f"[bold]{escape(index.uri)}[/]", soft_wrap=True, highlight=False)
     table = Table.grid(padding=(0, 2))
-    for name, number in numbers.items():
-        table.add_row(name.replace("_", " "), escape(f"{number:,}" if isinstance(number, int) else _text(number)))
+    for name, value in numbers.items():
+        is_time = name == "seconds_of_video"
+        table.add_row("time of video" if is_time else name.replace("_", " "), clock(value) if is_time else _text(value))
     stdout.print(table)
 
 
 def _text(value: object) -> str:
-    return f"{value:,.1f}" if isinstance(value, float) else "unknown" if value in (None, "") else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.1f}" if isinstance(value, float) else "unknown" if value in (None, "") else escape(str(value))

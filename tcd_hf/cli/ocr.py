@@ -1,13 +1,30 @@
 """`tcd-hf ocr`: what a video shows in writing, window by window."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tcd_hf.cli.common import JsonOption, OcrEngineOption, print_json, reports_errors, stderr, stdout
+from tcd_hf.cli.common import (
+    CacheDirOption,
+    JsonOption,
+    OcrEngineOption,
+    print_json,
+    reading_bar,
+    reports_errors,
+    segment_seconds_option,
+    stderr,
+    stdout,
+)
+from tcd_hf.clock import clock
+
+if TYPE_CHECKING:
+    from tcd_hf.index.progress import Progress
+    from tcd_hf.processing.window_ocr import WindowCaption
+    from tcd_hf.reading.video_reader import VideoReader
 
 __all__ = ["ocr"]
 
@@ -17,35 +34,94 @@ def ocr(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file to read.")],
     as_json: JsonOption = False,
     draw: Annotated[
-        Path | None, typer.Option(metavar="IMAGE", help="Also draw frames with their texts onto a contact sheet.")
+        Path | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="Also draw frames with their texts onto a contact sheet; of a long video, windows with text alone.",
+        ),
     ] = None,
     ocr_engine: OcrEngineOption = None,
-    num_windows: Annotated[int, typer.Option(min=1, help="Windows that the video is cut into.")] = 12,
+    segment_seconds: Annotated[
+        float | None, segment_seconds_option("Longest piece that a long video is cut into; 30 by default.")
+    ] = None,
+    num_windows: Annotated[int, typer.Option(min=1, help="Windows that each such piece is cut into.")] = 12,
     ocr_fps: Annotated[float, typer.Option(help="Frames read per second of video.")] = 2.0,
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Readings below are dropped.")] = 0.5,
+    cache_dir: CacheDirOption = None,
 ) -> None:
-    """Read the text that appears in a video: one caption per time window."""
+    """Read the text that appears in a video: one caption per time window.
+
+    A long video is read piece by piece, and its captions are shown as they come. What was read is kept in a cache
+    folder, also that of a run that was stopped.
+    """
     if ocr_fps <= 0:
         raise typer.BadParameter(f"must be above 0, got {ocr_fps}.", param_hint="--ocr-fps")
     if draw is not None:
         _check_image_path(draw)
 
-    from tcd_hf.processing.window_ocr import WindowOCRCaptioner, draw_captions
+    from tcd_hf.processing.window_ocr import WindowOCRCaptioner
+    from tcd_hf.reading.cache import CaptionCache
+    from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS
+    from tcd_hf.reading.video_reader import VideoReader
 
     captioner = WindowOCRCaptioner(
         engine=ocr_engine or "rapidocr", num_windows=num_windows, ocr_fps=ocr_fps, min_confidence=min_confidence
     )
-    with stderr.status("Reading text ..."):
-        captions = captioner(video)
+    reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
+    captions: list[WindowCaption] = []
+    if not as_json:
+        stdout.print(f"[bold]{escape(str(video))}[/]", soft_wrap=True, highlight=False)
+    with reading_bar("Reading", [str(video)], hidden=not as_json and stdout.is_terminal) as progress:
+        for read in _read_segments(reader, str(video), progress):
+            captions += read
+            if not as_json:
+                _print_captions(read)
     if as_json:
         print_json({"path": str(video), "captions": [caption.to_dict() for caption in captions]})
-    else:
-        table = Table("seconds", "caption", title=escape(str(video)), title_justify="left", title_style="bold")
-        for caption in captions:
-            table.add_row(f"{caption.start:.1f}-{caption.end:.1f}", escape(caption.text))
-        stdout.print(table)
     if draw is not None:  # last: a full disk then costs the drawing alone
-        draw_captions(video, captions).save(draw)
+        _draw(video, captions, num_windows, draw)
+
+
+def _read_segments(reader: "VideoReader", path: str, progress: "Progress") -> "Iterator[list[WindowCaption]]":
+    """Captions of one segment after the other; of those in the cache nothing is decoded."""
+    from tcd_hf.index.ingest import ReadingProgress
+    from tcd_hf.reading.files import absolute_path
+    from tcd_hf.reading.video_reader import VideoFile, describe_error
+
+    try:
+        file = VideoFile.of(path)
+    except OSError as error:
+        raise ValueError(describe_error(path, error)) from error
+    seconds = 0.0
+    with reader.open(file) as opened:
+        for segment in opened.segments:
+            captions = reader.cache.load(file.content_hash, reader.caption_settings, segment)
+            yield captions or opened.read(segment)[1]
+            seconds += segment.duration
+            progress.advance(ReadingProgress(absolute_path(path), seconds, opened.duration, file.stamp.size))
+    progress.finish(absolute_path(path))
+
+
+def _print_captions(captions: "Sequence[WindowCaption]") -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for caption in captions:
+        table.add_row(f"{clock(caption.start)}-{clock(caption.end)}", escape(caption.text))
+    stdout.print(table)
+
+
+def _draw(video: Path, captions: "Sequence[WindowCaption]", num_drawn: int, path: Path) -> None:
+    """Draws a contact sheet. Of more windows than it has room for, those with text are drawn, some if need be."""
+    from tcd_hf.processing.window_ocr import draw_captions
+
+    drawn = list(captions)
+    if len(captions) > num_drawn:
+        drawn = [caption for caption in captions if caption.text] or drawn
+        count = min(num_drawn, len(drawn))
+        drawn = [drawn[place * len(drawn) // count] for place in range(count)]
+        stderr.print(f"{path} shows {len(drawn)} of {len(captions)} windows.", markup=False, soft_wrap=True)
+    draw_captions(video, drawn).save(path)
 
 
 def _check_image_path(path: Path) -> None:

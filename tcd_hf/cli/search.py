@@ -1,11 +1,11 @@
 """`tcd-hf search`: rank videos for queries."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -23,10 +23,11 @@ from tcd_hf.cli.common import (
     open_index,
     print_json,
     print_skipped,
-    progress_bar,
+    reading_bar,
     reports_errors,
     stdout,
 )
+from tcd_hf.clock import clock, read_clock
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, find_videos
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SearchCommand", "add_videos", "print_hits", "search"]
 
-MAX_SCORED_VIDEOS = 2000  # of --videos: up to here mode "full", which misses nothing, is the default
+MAX_SCORED_SEGMENTS = 2000  # of --videos: up to here mode "full", which misses nothing, is the default
+DEFAULT_MOMENTS = 3  # as of VideoIndex.search, whose import takes long
 
 
 class Mode(str, Enum):
@@ -93,9 +95,14 @@ def search(
         Mode | None,
         typer.Option(
             help="Score candidates of a quick recall (two-stage), all videos (full), or rank by one kind of recall "
-            f"alone. Two-stage by default, with --videos full up to {MAX_SCORED_VIDEOS:,} videos.",
+            f"alone. Two-stage by default, with --videos full up to {MAX_SCORED_SEGMENTS:,} pieces of 30 s.",
             show_default=False,
         ),
+    ] = None,
+    moments: Annotated[int, typer.Option(min=0, help="Further moments to show of a video.")] = DEFAULT_MOMENTS,
+    between: Annotated[
+        str | None,
+        typer.Option(metavar="TIME-TIME", help="Only moments in this part of a video, such as 0:10:00-0:20:00."),
     ] = None,
     recall_k: Annotated[int, typer.Option(min=1, help="Candidates of either kind of recall in mode two-stage.")] = 50,
     where: Annotated[
@@ -114,6 +121,14 @@ def search(
     """Rank videos for sentences, and show the text in them that matched.
 
     With --videos, what is read in them is kept in a cache folder of tcd-hf, so the next search is quick.
+
+    \b
+    Words are fuzzy. Inside a query (the outer quotes are for the shell):
+      '"no exit"'          stands there, word by word
+      'street -night'      no moments that show this word; -"no exit": this phrase
+      'door OR "way in"'   either
+    A query that begins with a minus goes after --, at the end:
+      tcd-hf search --index my.index -- '-night street'
     """
     all_queries = _collect_queries(queries or [], queries_file)
     if not videos and not index_uri:
@@ -122,6 +137,8 @@ def search(
         raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
     if html is not None:
         _check_page(html)
+    time_range = None if between is None else _read_range(between)
+    parsed = _parse(all_queries)
     names = {}  # of videos, as the user gave them
     if index_uri:
         index = open_index(index_uri, model, ocr_engine, cache_dir)
@@ -129,16 +146,28 @@ def search(
         paths = find_videos(videos)
         names = {absolute_path(path): path for path in paths}
         index = _index_in_cache(videos, paths, *load(model, ocr_engine), cache_dir)
-        if mode is None and len(index) <= MAX_SCORED_VIDEOS:
+        if mode is None and index.stats().segments <= MAX_SCORED_SEGMENTS:
             mode = Mode.FULL
-    mode = mode or Mode.TWO_STAGE
     results = [
         [replace(hit, path=names.get(hit.path, hit.path)) for hit in hits]
-        for hits in index.search(all_queries, top_k=top_k, recall_k=recall_k, mode=mode.value, where=where)
+        for hits in index.search(
+            all_queries,
+            top_k=top_k,
+            recall_k=recall_k,
+            mode=(mode or Mode.TWO_STAGE).value,
+            where=where,
+            moments=moments,
+            between=time_range,
+            syntax="query",
+        )
     ]
     answers = list(zip(all_queries, results, strict=True))
     if as_json:
-        print_json({"queries": [{"query": query, "hits": [hit.to_dict() for hit in hits]} for query, hits in answers]})
+        entries = [
+            {"query": query, "parsed": meaning, "hits": [hit.to_dict() for hit in hits]}
+            for (query, hits), meaning in zip(answers, parsed, strict=True)
+        ]
+        print_json({"queries": entries})
     else:
         for query, hits in answers:
             print_hits(query, hits)
@@ -150,8 +179,8 @@ def search(
 
 def add_videos(index: "VideoIndex", paths: Sequence[str]) -> None:
     """Makes an index one of these videos, names those that were skipped, and fails when none is left."""
-    with progress_bar("Reading videos", len(paths)) as advance:
-        report = index.refresh(paths, on_video=advance)
+    with reading_bar("Reading", paths, lambda: f"{len(index)} videos") as progress:
+        report = index.refresh(paths, on_video=progress.finish, on_progress=progress.advance)
     print_skipped(report.skipped)
     if report.skipped:  # what a file showed before it was damaged
         index.remove([video.path for video in report.skipped])
@@ -167,12 +196,14 @@ def _index_in_cache(
     from tcd_hf.index.schema import SCHEMA_VERSION
     from tcd_hf.reading.cache import default_cache_dir, writing_to
     from tcd_hf.reading.fingerprints import all_fingerprints, fingerprint
+    from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS
 
     name = fingerprint(
         {
             "roots": sorted(map(absolute_path, roots)),
             **all_fingerprints(model, processor),
             "schema": SCHEMA_VERSION,
+            "segment_seconds": DEFAULT_SEGMENT_SECONDS,
         }
     )
     folder = (cache_dir or default_cache_dir()) / "indexes" / name
@@ -183,23 +214,35 @@ def _index_in_cache(
 
 
 def print_hits(query: str, hits: "list[Hit]", folder: str | os.PathLike = ".") -> None:
-    """A query's hits as a ranked table; paths as seen from `folder`, where that is shorter."""
+    """A query's hits as a ranked table; paths as seen from `folder`, where that is shorter.
+
+    Each moment of a hit is a line of the last column: the best with its begin and end, others with their begin.
+    """
     table = Table(title=escape(query), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("path", overflow="fold")
-    for heading in ("score", "video", "ocr", "hybrid", "lexical", "seconds"):
+    for heading in ("score", "video", "ocr", "hybrid", "lexical"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("matching text", overflow="fold")
+    table.add_column("moment, matching text", overflow="fold")
     for rank, hit in enumerate(hits, start=1):
         numbers = (hit.score, hit.text_video, hit.text_ocr, hit.text_hybrid, hit.lexical)
         table.add_row(
             str(rank),
             escape(shorter_path(hit.path, folder)),
             *("" if number is None else f"{number:.3f}" for number in numbers),
-            f"{hit.start:.1f}-{hit.end:.1f}",
-            escape(" | ".join(hit.evidence)),
+            "\n".join(_moment_lines(hit)),
         )
     stdout.print(table)
+
+
+def _moment_lines(hit: "Hit") -> Iterator[str]:
+    yield _moment_line(f"{clock(hit.start)}-{clock(hit.end)}", hit.evidence)
+    for moment in hit.moments:
+        yield _moment_line(f"also {clock(moment.start)}", moment.evidence)
+
+
+def _moment_line(time: str, evidence: Sequence[str]) -> str:
+    return escape(f"{time} {' | '.join(evidence)}".rstrip())
 
 
 def shorter_path(path: str, folder: str | os.PathLike) -> str:
@@ -243,3 +286,22 @@ def _collect_queries(queries: list[str], file: Path | None) -> list[str]:
     if not queries:
         raise typer.BadParameter("Say what to look for, as arguments or with --queries FILE.", param_hint="QUERY")
     return queries
+
+
+def _parse(queries: Sequence[str]) -> list[dict[str, Any]]:
+    """How queries will be understood: what cannot be asked is refused before videos are read for hours."""
+    from tcd_hf.index.query_syntax import parse_query
+
+    return [parse_query(query, "query").to_dict() for query in queries]
+
+
+def _read_range(text: str) -> tuple[float, float]:
+    """Begin and end, seconds."""
+    try:
+        start, end = map(read_clock, text.split("-"))
+    except ValueError as error:
+        message = f"{text!r} is no range of times: write it as 0:10:00-0:20:00, or in seconds, 600-1200."
+        raise typer.BadParameter(message, param_hint="--between") from error
+    if start > end:
+        raise typer.BadParameter(f"{text!r} ends before it begins.", param_hint="--between")
+    return start, end

@@ -1,66 +1,80 @@
 """How far the reading of videos is: seconds of video, how fast, and how long it will take."""
 
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
 
 from tcd_hf.clock import clock
-from tcd_hf.index.ingest import ReadingProgress
+from tcd_hf.reading.files import absolute_path
+
+if TYPE_CHECKING:
+    from tcd_hf.index.ingest import ReadingProgress
 
 __all__ = ["Progress", "progress_bar"]
 
 
 class Progress:
-    """Adds up what is read of some videos.
+    """Adds up what is read of some videos; its clock runs from when it is made.
 
-    How long a video lasts is known when it is opened; until then it counts by the size of its file.
+    How long a video lasts is known when it is opened; until then it counts by the size of its file. What is done
+    without being read (it is in the index, or a copy, or broken) does not count.
 
     Args:
-        paths (`Iterable[str]`): videos.
+        paths (`Iterable[str | os.PathLike]`): the videos.
+        on_change (`Callable[[Progress], None]`, *optional*): called with it after all that it is told.
 
     Attributes:
         seconds (`float`): of video that were read.
         num_done (`int`): videos that are done, read or not.
     """
 
-    def __init__(self, paths: Iterable[str]):
+    def __init__(
+        self, paths: Iterable[str | os.PathLike], on_change: "Callable[[Progress], None] | None" = None
+    ) -> None:
         self.seconds = 0.0
         self.num_done = 0
-        self._sizes = {path: _size(path) for path in paths}
-        self._total = sum(self._sizes.values())
-        self._read: dict[str, float] = {}  # bytes
-        self._seconds: dict[str, float] = {}
-        self._begin: float | None = None
+        self._on_change = on_change or (lambda progress: None)
+        self._sizes = {path: _size(path) for path in map(absolute_path, paths)}
+        self._to_read = sum(self._sizes.values())  # bytes
+        self._read: dict[str, float] = {}  # bytes of each video
+        self._begun: dict[str, float] = {}  # seconds read of each video that is not done
+        self._begin = monotonic()
 
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def advance(self, progress: ReadingProgress) -> None:
+    def advance(self, news: "ReadingProgress") -> None:
         """Takes note of a segment that was read."""
-        path = progress.path
-        self.seconds += progress.seconds - self._seconds.get(path, 0.0)
-        self._seconds[path] = progress.seconds
-        self._read[path] = self._sizes.get(path, 0) * min(1.0, progress.seconds / progress.duration)
+        self.seconds += news.seconds - self._begun.get(news.path, 0.0)
+        self._begun[news.path] = news.seconds
+        self._read[news.path] = self._sizes.get(news.path, 0) * min(1.0, news.seconds / news.duration)
+        self._on_change(self)
 
     def finish(self, path: str) -> None:
-        """Takes note of a video that is done."""
+        """Takes note of a video that is done. What was not read of it is not to be read."""
         self.num_done += 1
-        if path not in self._read:  # nothing of it was to be read
-            self._total -= self._sizes.get(path, 0)
-        else:
-            self._read[path] = self._sizes.get(path, 0)
+        self._begun.pop(path, None)
+        self._to_read -= self._sizes.get(path, 0) - self._read.get(path, 0)
+        self._on_change(self)
 
-    def start(self) -> None:
-        """Starts the clock."""
-        self._begin = time.monotonic()
+    def finish_read(self, path: str) -> None:
+        """Takes note of a video that is done, where nobody tells how much of it was read: it counts as read."""
+        self._read[path] = self._sizes.get(path, 0)
+        self.finish(path)
+
+    @property
+    def seconds_begun(self) -> float:
+        """Seconds of video that were read of videos that are not done."""
+        return sum(self._begun.values())
 
     @property
     def share(self) -> float:
-        """How much is done, 0-1."""
-        if self._total <= 0:  # nothing is to be read
-            return float(self.num_done >= len(self))
-        return min(1.0, sum(self._read.values()) / self._total)
+        """How much of what is to be read was read, 0-1."""
+        if self.num_done >= len(self):
+            return 1.0
+        return min(1.0, sum(self._read.values()) / self._to_read) if self._to_read > 0 else 0.0
 
     @property
     def speed(self) -> float | None:
@@ -72,42 +86,43 @@ class Progress:
     def seconds_left(self) -> float | None:
         """Until all is read, if it goes on as fast; `None` before anything was read."""
         share = self.share
-        return self._elapsed * (1 - share) / share if self.seconds and share else None
+        return self._elapsed * (1 - share) / share if share else None
 
     def describe(self) -> str:
-        """In words: `"2 of 5 files, 0:12:34.0 of video, 1.8 x real time, 0:07:12 left"`."""
-        parts = [f"{self.num_done} of {len(self)} files"]
-        if self.speed is not None:
-            parts += [f"{clock(self.seconds)} of video", f"{self.speed:.2g} x real time"]
+        """In words, for a line of a terminal: `"2/5 files, 0:12:34 of video, 1.8x real time, 0:07:12 left"`."""
+        parts = [f"{self.num_done}/{len(self)} files"]
+        if self.seconds:
+            parts.append(self.describe_speed())
         if self.seconds_left is not None:
-            parts.append(f"{clock(round(self.seconds_left))[:-2]} left")
+            parts.append(f"{_whole_seconds(self.seconds_left)} left")
         return ", ".join(parts)
+
+    def describe_speed(self) -> str:
+        """What was read and how fast: `"0:12:34 of video, 1.8x real time"`."""
+        speed = self.speed or 0.0
+        return f"{_whole_seconds(self.seconds)} of video, {speed:{'.2g' if speed < 10 else '.0f'}}x real time"
 
     @property
     def _elapsed(self) -> float:
-        return 0.0 if self._begin is None else time.monotonic() - self._begin
+        return monotonic() - self._begin
 
 
 @contextmanager
-def progress_bar(description: str, paths: Iterable[str]) -> Iterator[Progress]:
-    """A bar on the terminal, if there is one, that shows what a [`Progress`] is told."""
+def progress_bar(description: str, paths: Iterable[str | os.PathLike]) -> Iterator[Progress]:
+    """A bar on the terminal, if there is one, that shows a [`Progress`]."""
     from tqdm.auto import tqdm
 
-    progress = Progress(paths)
-    progress.start()
-    form = "{desc}: {percentage:3.0f}%|{bar}| {postfix}"
-    with tqdm(total=1.0, desc=description, disable=None, bar_format=form) as bar:
+    with tqdm(total=1.0, disable=None, bar_format=f"{description}: {{percentage:3.0f}}%|{{bar}}| {{desc}}") as bar:
 
-        def shown(method):
-            def told(news) -> None:
-                method(news)
-                bar.set_postfix_str(progress.describe(), refresh=False)
-                bar.update(progress.share - bar.n)
+        def show(progress: Progress) -> None:
+            bar.set_description_str(progress.describe(), refresh=False)
+            bar.update(progress.share - bar.n)
 
-            return told
+        yield Progress(paths, show)
 
-        progress.advance, progress.finish = shown(progress.advance), shown(progress.finish)
-        yield progress
+
+def _whole_seconds(seconds: float) -> str:
+    return clock(round(seconds))[:-2]
 
 
 def _size(path: str) -> int:

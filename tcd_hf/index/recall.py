@@ -98,7 +98,8 @@ class Recall:
 
     def videos(self, row_ids: np.ndarray) -> np.ndarray:
         """Which video each row is of, as a place in [`~Recall.paths`]."""
-        return self._videos[self.positions(row_ids)]
+        positions = self.positions(row_ids)  # reads the table
+        return self._videos[positions]
 
     def nearest(
         self, queries: np.ndarray, count: int, where: str | None = None, num_videos: int = 1

@@ -339,7 +339,10 @@ class Retriever:
             own = rows.slice(start, len(places))
             start += len(places)
             moments = self._moments(search, scored, places, texts, ranked_by, own, find_evidence)
+            moments = moments[: 1 + search.moments]
             scores = scored.scores.pick(texts[leader], leader)
+            if not moments:  # its window is in the time range, but not the text in it
+                continue
             hits.append(make_hit(own["path"][0].as_py(), float(ranked_by[leader]), scores, moments))
         return hits
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from tcd_hf.clock import clock
 from tcd_hf.visualization.style import GREY, new_figure
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _show_frames(axes: "Axes", clip: Clip, tallest: float) -> None:
         picture.thumbnail((FRAME_SIDE, FRAME_SIDE))
         top = 0.94 * picture.height / picture.width  # in columns, as x is
         axes.imshow(picture, extent=(place - 0.47, place + 0.47, 0, top), interpolation="antialiased")
-        time = f"{(caption.start + caption.end) / 2:.1f} s"
+        time = clock((caption.start + caption.end) / 2)
         axes.text(place, top + 0.04, time, ha="center", va="bottom", fontsize=7, color=GREY)
     axes.set(ylim=(0, tallest), aspect="auto")
     axes.axis("off")

@@ -40,8 +40,8 @@ def write_html_report(
 ) -> None:
     """Writes results of searches as a page to look at, to print or to send: one file without scripts or references.
 
-    Each hit comes with the frame that shows its evidence, its time range, its scores and the matching words. Where a
-    clip is lost or broken, its row says so in place of the picture.
+    Each hit comes with the frame that shows its evidence, its best moment, the matching words, its other moments, and
+    its scores. Where a clip is lost or broken, its row says so in place of the picture.
 
     Args:
         path (`str` or `os.PathLike`): file to write; one that is there is replaced.

@@ -26,7 +26,16 @@ from tcd_hf.modeling.coarse_to_fine import (
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.outputs import TCDScoringTables
-from tests.conftest import NUM_FRAMES, TEXT_TOWER, TOWER, clip_inputs, enable_checkpointing, randomise_fusion
+from tests.conftest import (
+    NUM_FRAMES,
+    TEXT_TOWER,
+    TOWER,
+    assert_computed_alike,
+    clip_inputs,
+    enable_checkpointing,
+    randomise_fusion,
+    skip_unless_outputs_compile,
+)
 
 DIM = 16
 TIB = {"interaction": "tib"}
@@ -247,9 +256,7 @@ class TestTemporalEncoder:
         model = make_model(interaction=interaction, temporal_num_layers=0)
         assert not [name for name in model.state_dict() if "temporal" in name]
         frames = units(2, NUM_FRAMES, DIM)
-        assert torch.equal(
-            model.fuse(frames, frames).fused_frame_embeds, make_model().fuse(frames, frames).frame_embeds
-        )
+        assert torch.equal(model.fuse(frames, frames).fused_frame_embeds, frames)  # nothing was added to them
 
     def test_the_tcd_score_does_not_see_it(self, make_model, tiny_inputs):
         model = make_model(randomise=True)
@@ -258,21 +265,21 @@ class TestTemporalEncoder:
             torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(seed))
         after = model(**tiny_inputs)
         for name in ("logits_per_text", "text_video_similarity"):
-            assert torch.equal(before[name], after[name])
-        assert torch.equal(before.video_features.frame_embeds, after.video_features.frame_embeds)
-        assert not torch.allclose(before.video_features.coarse_embeds, after.video_features.coarse_embeds)
+            assert_computed_alike(before[name], after[name], msg=name)
+        assert_computed_alike(before.video_features.frame_embeds, after.video_features.frame_embeds)
+        assert (before.video_features.coarse_embeds - after.video_features.coarse_embeds).abs().max() > 0.01
 
 
 class TestCoarse:
     @pytest.mark.parametrize("interaction", ["tcd", "tib"])
     def test_queries_are_the_texts_at_the_start_and_projected_later(self, make_model, interaction):
         texts = units(3, DIM)
-        assert torch.equal(make_model(interaction=interaction).get_coarse_queries(texts), texts)
+        assert_computed_alike(make_model(interaction=interaction).get_coarse_queries(texts), texts, atol=1e-6)
         model = make_model(interaction=interaction, randomise=True)
         expected = texts @ model.coarse_projection.weight.T
         torch.testing.assert_close(model.get_coarse_queries(texts), expected)
         with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(model.get_coarse_queries(texts), expected)
+            assert_computed_alike(model.get_coarse_queries(texts), expected)  # bfloat16 would be off by 1e-3
         assert model.to(torch.bfloat16).get_coarse_queries(texts.bfloat16()).dtype == torch.float32
 
     def test_only_tib_has_a_projection_of_frames(self, make_model):
@@ -474,7 +481,7 @@ class TestScore:
             model.score(units(2, 8), features)
 
     def test_compiles_to_one_graph(self, make_model):
-        torch._dynamo.reset()
+        skip_unless_outputs_compile()
         model, texts = make_model(randomise=True, **PATCHES), units(3, DIM)
         features = some_features(model)
         with torch.no_grad():
@@ -510,7 +517,7 @@ class TestForward:
         assert model.ocr_encoder is model.backbone and not model.config.reads_ocr
         assert not [name for name in model.state_dict() if "co_attention" in name or "distillation" in name]
         without = model(**self.text_only(inputs), **self.video_only(inputs))
-        assert torch.equal(model(**inputs).logits_per_text, without.logits_per_text)
+        assert_computed_alike(model(**inputs).logits_per_text, without.logits_per_text)
 
     def test_loss_needs_pairs(self, make_model):
         with pytest.raises(ValueError, match="got 2 texts and 3 videos"):
@@ -584,7 +591,7 @@ class TestZeroShot:
             frames = backbone.get_image_features(inputs["pixel_values_videos"].flatten(0, 1)).pooler_output
         frames = torch.nn.functional.normalize(frames, dim=-1)
         features = output.video_features
-        assert torch.equal(features.frame_embeds.flatten(0, 1), frames)
+        assert_computed_alike(features.frame_embeds.flatten(0, 1), frames)
         torch.testing.assert_close(features.fused_frame_embeds, features.frame_embeds, atol=1e-6, rtol=0)
         mean = torch.nn.functional.normalize(features.frame_embeds.mean(dim=1), dim=-1)
         torch.testing.assert_close(features.coarse_embeds, mean, atol=1e-6, rtol=0)

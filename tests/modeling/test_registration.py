@@ -25,7 +25,8 @@ IN_FORKS = """
 import os, sys, traceback
 import torch, torch._dynamo, torchvision, transformers
 
-assert not [name for name in sys.modules if name.startswith(("transformers.models", "tcd_hf"))]
+auto = [f"transformers.models.auto.{kind}_" for kind in ("configuration", "modeling", "processing")]
+assert not [name for name in sys.modules if name.startswith((*auto, "tcd_hf"))]
 
 def forked(code):
     sys.stdout.flush()

@@ -133,7 +133,7 @@ class TestGivenTexts:
         timed = [(0.0, 1.0, "early"), (0.5, 3.0, "long"), (3.5, 9.0, "late")]
         captions = WindowOCRCaptioner(engine=None, num_windows=2).caption_texts(timed, 4.0)
         assert [caption.text for caption in captions] == ["long early", "long late"]
-        assert captions[1].tracks[0] == TextTrack("long", 1.0, 2.0, 3.0, (0.0, 0.0, 1.0, 1.0))
+        assert captions[1].tracks[0] == TextTrack("long", 1.0, 2.0, 3.0, (0.0, 0.0, 1.0, 1.0), source="given")
 
     def test_wrong_number(self):
         with pytest.raises(ValueError, match="3 texts for 2 windows"):

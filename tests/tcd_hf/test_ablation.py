@@ -19,10 +19,19 @@ from tcd_hf import TCDModel, TCDProcessor
 from tcd_hf.checkpoints import MINI
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.modeling.distillation import ClueDistilling, CrossAttentionClue
+from tests.conftest import assert_computed_alike
 from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CLIPS = {"train": 60, "validation": 20, "test": 40}
+
+
+def flat(results: dict, prefix: str = "") -> dict[str, float]:
+    """Nested numbers by the path of their names, as `pytest.approx` takes them."""
+    numbers = {}
+    for name, value in results.items():
+        numbers |= flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
+    return numbers
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -261,7 +270,7 @@ class TestIsolatedTokens:
         coarse = [
             model.fuse(frames, each, mask).coarse_embeds for each in (tokens, tokens.masked_fill(~mask[..., None], 9))
         ]
-        assert torch.equal(*coarse)
+        assert_computed_alike(*coarse, atol=1e-6)
 
     @torch.inference_mode()
     def test_blocks_do_not_matter(self, model, inputs, monkeypatch):
@@ -304,10 +313,11 @@ class TestTraining:
         def run(seed):
             result = train_and_evaluate("tcd", seed, recipe, checkpoint, features, "test")
             losses = [value for name, value in result["training"].items() if name.endswith("loss")]
-            return losses, result["results"]
+            return losses, flat(result["results"])
 
         first, again, other = run(0), run(0), run(1)
-        assert first == again and first[0] != other[0]
+        assert all(a == pytest.approx(b, rel=1e-5) for a, b in zip(first, again, strict=True))
+        assert first[0] != pytest.approx(other[0], rel=1e-3)
 
     def test_training_lowers_the_loss(self, checkpoint, features, recipe):
         from ablation_training import train_and_evaluate
@@ -416,7 +426,7 @@ class TestCosts:
         once, every = (encoding_cost(model, processor, videos, way) for way in (True, False))
         assert once["texts"] == 1 and every["texts"] == 2  # a video
         assert once["tokens"] == every["tokens"] == 4  # start, two letters, end
-        assert every["flops"] == 2 * once["flops"] > 0
+        assert every["flops"] == pytest.approx(2 * once["flops"], rel=0.01) and once["flops"] > 0
         linear = 2 * (4 * 32 * 32 + 2 * 32 * 37)  # multiply-adds a token: two layers
         assert once["flops"] >= 2 * 4 * linear
 
@@ -471,7 +481,7 @@ class TestScript:
         assert made == [("tcd", 1)]
         assert all(path.read_text() == text for path, text in runs.items() if path != lost)
         again, before = json.loads(lost.read_text()), json.loads(runs[lost])
-        assert again["results"] == before["results"]
+        assert flat(again["results"]) == pytest.approx(flat(before["results"]), rel=1e-5)
 
         with pytest.raises(SystemExit):
             ablation.main([*arguments, "--steps", "3"])

@@ -11,6 +11,7 @@ for package in ("faker", "english_words", "font_lato", "font_caladea", "font_fre
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 LAYERS, WIDTH, MLP, JOINT = 2, 32, 48, 16
+NEAR = 0.01  # what a release of torch may count besides; a part that is left out, or counted twice, is more
 
 
 @pytest.fixture
@@ -44,22 +45,22 @@ def by_hand(tokens: int, with_attention: bool = True) -> int:
 def test_counts_are_those_by_hand(benchmark, config, with_attention):
     tower = benchmark.Tower(config)
     for length in (2, 7, 77):
-        assert tower.text(length, with_attention) == by_hand(length, with_attention)
+        assert tower.text(length, with_attention) == pytest.approx(by_hand(length, with_attention), rel=NEAR)
     patches = 4 * 3 * 8 * 8 * WIDTH  # a convolution makes the four patches
-    assert tower.frame(with_attention) == by_hand(5, with_attention) + patches
+    assert tower.frame(with_attention) == pytest.approx(by_hand(5, with_attention) + patches, rel=NEAR)
 
 
 def test_costs_of_a_batch(benchmark, config):
     tower = benchmark.Tower(config)
     expected = 2 * 16 * (2 * by_hand(3) + by_hand(9)) / 1e9
-    assert benchmark.gflops(tower, [3, 9, 3]) == pytest.approx(expected)
-    assert benchmark.gflops(tower, [3, 9, 3] * 5, num_videos=5) == pytest.approx(expected)
+    assert benchmark.gflops(tower, [3, 9, 3]) == pytest.approx(expected, rel=NEAR)
+    assert benchmark.gflops(tower, [3, 9, 3] * 5, num_videos=5) == pytest.approx(expected, rel=NEAR)
 
 
 def test_shape_of_vit_b_32(benchmark):
     tower = benchmark.Tower(CLIPConfig())
     layers = 12 * (77 * (4 * 512**2 + 2 * 512 * 2048) + 2 * 77**2 * 512)
-    assert tower.text(77) == layers + 512 * 512
+    assert tower.text(77) == pytest.approx(layers + 512 * 512, rel=NEAR)
 
 
 def test_choices_of_texts(benchmark):
@@ -89,7 +90,8 @@ def test_readings_of_the_paper(benchmark, config):
     [reading] = [each for each in readings if each["reading"] == name]
     frame = by_hand(5, False) + 4 * 3 * 8 * 8 * WIDTH
     for way, texts, frames in (("windows", 13, 12), ("instances", 201, 1)):
-        assert reading[way] == pytest.approx(2 * 16 * (texts * by_hand(77, False) + frames * frame) / 1e9)
+        expected = 2 * 16 * (texts * by_hand(77, False) + frames * frame) / 1e9
+        assert reading[way] == pytest.approx(expected, rel=NEAR)
 
 
 def test_report(benchmark, config, monkeypatch, tmp_path, capsys):

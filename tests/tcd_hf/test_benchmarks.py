@@ -48,9 +48,11 @@ def test_multiply_adds_of_scoring():
     expected = {"eercf": 819.2, "eercf_patches": 15_872, "two_stages": 512 + 2_000, "xclip": 197_000}
     assert published == pytest.approx(expected)
     counts = measure(num_texts=2, num_videos=3, width=16, heads=1, repeats=1)["multiply_adds"]
-    assert counts["dot_products"] == 4 * 12 * 16
-    # Two gates, three cosines; of each attention q and out once, and for 12 moments k, v and both products.
-    assert counts["reference"] == 2 * 12 * 16 + 3 * 16 + 2 * (2 * 16**2 + 2 * 12 * (16**2 + 16))
+    assert counts["dot_products"] == 4 * 12 * 16  # one product of two matrices
+    # Of each attention q and out once, and for 12 moments k, v and both products. Then two gates and three cosines: of
+    # vectors, which a release of torch may multiply and add up without a product of matrices, which alone is counted.
+    attention = 2 * (2 * 16**2 + 2 * 12 * (16**2 + 16))
+    assert attention <= counts["reference"] <= attention + 2 * 12 * 16 + 3 * 16
 
 
 def test_the_report_on_scoring_says_what_is_required():

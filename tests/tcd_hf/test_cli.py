@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -19,9 +20,13 @@ from tcd_hf.demo import DEMO_CLIPS, DEMO_QUERIES
 from tcd_hf.index.retrieval import MODES
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.version import __version__
+from tests.clips import coded_frame, write_clip
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
-HIT_FIELDS = ["path", "score", "text_video", "text_ocr", "text_hybrid", "lexical", "start", "end", "evidence", "boxes"]
+HIT_FIELDS = [
+    *("path", "score", "text_video", "text_ocr", "text_hybrid", "lexical"),
+    *("start", "end", "evidence", "boxes", "moments"),
+]
 
 
 @pytest.fixture
@@ -49,7 +54,8 @@ def test_search_prints_the_json_of_the_documentation(run, clips, tmp_path):
     assert list(data) == ["queries"]
     assert [entry["query"] for entry in data["queries"]] == ["the store TESCO express", "star wars toys", "gate b4"]
     for entry, name in zip(data["queries"], ["shop.mp4", "toys.mp4", "airport.mp4"], strict=True):
-        assert list(entry) == ["query", "hits"]
+        assert list(entry) == ["query", "parsed", "hits"]
+        assert entry["parsed"] == {"text": [entry["query"]], "phrases": [], "excluded": []}
         assert all(list(hit) == HIT_FIELDS for hit in entry["hits"])
         assert entry["hits"][0]["path"] == str(clips[name])
         assert len(entry["hits"]) == len(clips)
@@ -62,7 +68,7 @@ def test_search_prints_a_ranked_table(run, clips, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.stderr
     rows = [line for line in result.stdout.splitlines() if ".mp4" in line]
     assert len(rows) == 2
-    assert "videos/airport.mp4" in rows[0] and "Gate B4" in rows[0]
+    assert "videos/airport.mp4" in rows[0] and re.search(r" 0:00:00\.\d-0:00:0[12]\.\d Gate B4", rows[0])
 
 
 def test_search_writes_a_page_beside_what_it_prints(run, clips, tmp_path, monkeypatch):
@@ -167,14 +173,15 @@ def test_small_collections_are_scored_in_full(run, clips, tmp_path, monkeypatch)
 
     def record(self, queries, **options):
         modes.append(options.pop("mode"))
-        assert options == {"top_k": 10, "recall_k": 50, "where": None}
+        plain = {"top_k": 10, "recall_k": 50, "where": None, "moments": 3, "between": None}
+        assert options == {**plain, "syntax": "query"}
         return [[] for _ in queries]
 
     monkeypatch.setattr("tcd_hf.index.video_index.VideoIndex.search", record)
     search = ["search", "x", "--videos", tmp_path / "videos"]
     run(*search)
     run(*search, "--mode", "lexical")
-    monkeypatch.setattr("tcd_hf.cli.search.MAX_SCORED_VIDEOS", 3)
+    monkeypatch.setattr("tcd_hf.cli.search.MAX_SCORED_SEGMENTS", 3)
     run(*search)
     assert modes == ["full", "lexical", "two-stage"]
     assert [mode.value for mode in Mode] == list(MODES)
@@ -192,14 +199,17 @@ def test_videos_are_indexed_once_and_searched(run, clips, tmp_path, code_reader)
     place = ["--index", tmp_path / "my.index"]
     result = run("index", tmp_path / "videos", *place)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.startswith("4 added, 0 unchanged, 0 replaced, 1 skipped in ")
+    assert re.match(r"4 added, 0 unchanged, 0 replaced, 1 skipped in [\d.]+ s \(0:00:16 of video, ", result.stdout)
+    assert "x real time); " in result.stdout
     assert result.stdout.endswith("my.index holds 4 videos.\n")
     assert "skipped: " in result.stderr and "broken.mp4" in result.stderr
 
     read = code_reader.images_read
     result = run("index", *clips.values(), *place, "--workers", 0, "--json")
     data = json.loads(result.stdout)
-    assert list(data) == ["index", "videos", "seconds", "added", "unchanged", "replaced", "skipped", "removed"]
+    numbers = ["index", "videos", "seconds", "seconds_of_video"]
+    assert list(data) == [*numbers, "added", "unchanged", "replaced", "skipped", "removed"]
+    assert data["seconds_of_video"] == 0  # nothing was read
     assert data["unchanged"] == [str(path) for path in clips.values()] and data["added"] == data["skipped"] == []
 
     for options in ([], ["--mode", "full"], ["--mode", "lexical"], ["--recall-k", 1]):
@@ -208,7 +218,7 @@ def test_videos_are_indexed_once_and_searched(run, clips, tmp_path, code_reader)
         (hit,) = json.loads(result.stdout)["queries"][0]["hits"]
         assert list(hit) == HIT_FIELDS
         assert (hit["path"], hit["evidence"]) == (str(clips["airport.mp4"]), ["Gate B4"])
-        assert [list(box) for box in hit["boxes"]] == [["text", "start", "end", "box", "time"]]
+        assert [list(box) for box in hit["boxes"]] == [["text", "start", "end", "box", "time", "source"]]
     result = run("search", "gate b4", *place, "--where", "NOT has_text", "--json")
     assert [hit["path"] for hit in json.loads(result.stdout)["queries"][0]["hits"]] == [str(clips["sea.mp4"])]
     assert code_reader.images_read == read
@@ -228,7 +238,8 @@ def test_an_index_is_synchronised_shrunk_and_described(run, clips, tmp_path):
     data = json.loads(run("index", "--stats", *place, "--json").stdout)
     assert (data["videos"], data["seconds_of_video"], data["files_that_cannot_be_read"]) == (1, 4.0, 0)
     table = run("index", "--stats", *place).stdout
-    assert re.search(r"\nvideos +1 ", table) and re.search(r"\nseconds of video +4\.0 ", table)
+    assert re.search(r"\nvideos +1 ", table) and re.search(r"\ntime of video +0:00:04\.0 ", table)
+    assert re.search(r"\nsegments +1 ", table) and re.search(r"\nsegment seconds +30\.0 ", table)
 
 
 def test_an_index_of_bad_videos_alone_is_an_error(run, tmp_path):
@@ -331,6 +342,7 @@ def test_errors_end_with_status_1_and_one_line(run, clips, tmp_path):
         (["search", "--queries", tmp_path / "latin.txt", *videos], "UTF-8"),
         (["search", "x", "--index", tmp_path / "nowhere"], "There is no index at"),
         (["search", "x", *videos, "--where", "nonsense >"], "nonsense >"),
+        (["search", *videos, "--", "-night"], "only says what to leave out"),
         (["index", tmp_path / "nowhere", "--index", tmp_path / "new"], "nowhere"),
         (["index", tmp_path / "videos", "--index", tmp_path / "videos"], "is no index and not empty"),
         (["index", "--stats", "--index", tmp_path / "videos"], "There is no index at"),
@@ -358,6 +370,12 @@ def test_wrong_usage_ends_with_status_2(run, tmp_path):
         (["search", "x", *videos, "--index", tmp_path], "not both"),
         (["search", "x", *videos, "--mode", "best"], "--mode"),
         (["search", "x", *videos, "--recall-k", 0], "--recall-k"),
+        (["search", "x", *videos, "--moments", -1], "--moments"),
+        (["search", "x", *videos, "--between", "0:10:00"], "--between"),
+        (["search", "x", *videos, "--between", "20-0:00:10"], "ends before it begins"),
+        (["index", tmp_path, "--segment-seconds", 0.5, *index], "--segment-seconds"),
+        (["index", tmp_path, "--segment-seconds", "inf", *index], "--segment-seconds"),
+        (["ocr", "x.mp4", "--segment-seconds", "nan"], "--segment-seconds"),
         (["index", tmp_path], "--index"),
         (["index", *index], "VIDEOS"),
         (["index", "--sync", *index], "VIDEOS"),
@@ -401,14 +419,14 @@ def test_ocr_prints_captions_as_table_and_json_and_draws(run, tmp_path):
     assert [caption["text"] for caption in data["captions"]] == ["", "OPEN CAFE", "OPEN CAFE"]
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     table = run("ocr", clip, "--num-windows", 3).stdout
-    assert table.count("OPEN CAFE") == 2 and "1.0-2.0" in table
+    assert table.count("OPEN CAFE") == 2 and "0:00:01.0-0:00:02.0  OPEN CAFE" in table
 
 
 def test_ocr_refuses_a_drawing_that_cannot_be_written_before_it_reads(run, clips, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the video was read")
 
-    monkeypatch.setattr("tcd_hf.processing.window_ocr.WindowOCRCaptioner.__call__", refuse)
+    monkeypatch.setattr("tcd_hf.processing.window_ocr.WindowOCRCaptioner.read", refuse)
     for image, message in (
         (tmp_path / "sheet", "image"),
         (tmp_path / "sheet.mp4", "image"),
@@ -420,11 +438,164 @@ def test_ocr_refuses_a_drawing_that_cannot_be_written_before_it_reads(run, clips
 
 
 def test_captions_are_printed_even_if_the_drawing_fails(run, clips, tmp_path, monkeypatch):
-    monkeypatch.setattr("tcd_hf.processing.window_ocr.WindowOCRCaptioner.__call__", lambda self, video: [])
+    monkeypatch.setattr("tcd_hf.processing.window_ocr.WindowOCRCaptioner.read", lambda *args: ([], []))
     (tmp_path / "sheet.png").mkdir()
     result = run("ocr", clips["sea.mp4"], "--json", "--draw", tmp_path / "sheet.png")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["captions"] == []
+
+
+def test_ocr_shows_a_long_video_as_it_is_read_and_reads_it_once(run, tmp_path, monkeypatch):
+    from tests.clips import text_clip, write_clip
+
+    frames = text_clip([("OPEN", 0.0, 1.0), ("CLOSED", 4.0, 6.0)], duration=6.0, fps=5)
+    clip = write_clip(tmp_path / "sign.mp4", frames, fps=5)
+    monkeypatch.chdir(tmp_path)
+    ocr = ["ocr", clip, "--segment-seconds", 2, "--num-windows", 2, "--cache-dir", "cache"]
+    result = run(*ocr, "--draw", "sheet.png")
+    assert [line.rstrip() for line in result.stdout.splitlines()] == [
+        str(clip),
+        "0:00:00.0-0:00:01.0  OPEN",
+        "0:00:01.0-0:00:02.0",
+        "0:00:02.0-0:00:03.0",
+        "0:00:03.0-0:00:04.0",
+        "0:00:04.0-0:00:05.0  CLOSED",
+        "0:00:05.0-0:00:06.0  CLOSED",
+    ]
+    assert result.stderr == "sheet.png shows 2 of 6 windows.\n"
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("it was read again")
+
+    monkeypatch.setattr("tcd_hf.processing.window_ocr.WindowOCRCaptioner.read", refuse)
+    captions = json.loads(run(*ocr, "--json").stdout)["captions"]
+    assert [(caption["start"], caption["end"]) for caption in captions] == [(n, n + 1) for n in range(6)]
+    assert captions[5]["text"] == "CLOSED" and captions[5]["tracks"][0]["start"] == 5
+
+
+@pytest.fixture
+def interrupt_at(code_reader, monkeypatch):
+    """Has Ctrl-C pressed when more than so many images would be read."""
+    limit, read = [sys.maxsize], type(code_reader).__call__
+
+    def read_or_interrupt(self, images):
+        if self.images_read + len(images) > limit[0]:
+            signal.raise_signal(signal.SIGINT)
+        return read(self, images)
+
+    monkeypatch.setattr(type(code_reader), "__call__", read_or_interrupt)
+    return lambda count: limit.__setitem__(0, count)
+
+
+def write_long_clip(path):
+    """8 s: a code of its own in every second, the last one `DEPARTURES`."""
+    frames = [coded_frame(code) for code in (8, 16, 32, 64, 128, 256, 512, 2) for _ in range(5)]
+    return write_clip(path, frames, fps=5)
+
+
+def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(run, tmp_path, code_reader, interrupt_at):
+    paths = [write_clip(tmp_path / "a.mp4", [coded_frame(1)] * 5, fps=5), write_long_clip(tmp_path / "long.mp4")]
+
+    def index(name):
+        place = ["--index", tmp_path / f"{name}.index", "--cache-dir", tmp_path / f"{name}.cache"]
+        return run("index", *paths, *place, "--segment-seconds", 2)
+
+    assert index("whole").exit_code == 0
+    total = code_reader.images_read
+    code_reader.images_read = 0
+    interrupt_at(total - 1)  # in the last segment
+    result = index("half")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr.splitlines() == [
+        f"Interrupted. Kept: 1 videos in {tmp_path}/half.index, "
+        "and the text of 0:00:06.0 of unfinished ones in the cache.",
+        "The same command goes on from there.",
+    ]
+    interrupt_at(total)
+    result = index("half")
+    assert result.stdout.startswith("1 added, 1 unchanged, ") and "(0:00:08 of video, " in result.stdout, result.stderr
+    assert code_reader.images_read == total  # none twice
+
+
+def test_ctrl_c_of_a_search_and_of_anything_else(run, clips, tmp_path, interrupt_at, monkeypatch):
+    interrupt_at(0)
+    result = run("search", "x", "--videos", tmp_path / "videos")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "Interrupted. Kept: 0 videos.\nThe same command goes on from there.\n"
+    monkeypatch.setattr("tcd_hf.cli.search.find_videos", lambda paths: signal.raise_signal(signal.SIGINT))
+    result = run("search", "x", "--videos", tmp_path / "videos")
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
+
+
+def test_segment_seconds_are_those_of_the_index(run, tmp_path):
+    clip, place = write_long_clip(tmp_path / "long.mp4"), ["--index", tmp_path / "my.index"]
+    assert run("index", clip, *place, "--segment-seconds", 2).exit_code == 0
+    data = json.loads(run("index", "--stats", *place, "--json").stdout)
+    assert (data["videos"], data["segments"], data["segment_seconds"]) == (1, 4, 2.0)
+    for options in ([], ["--segment-seconds", 2]):
+        assert run("index", clip, *place, *options).exit_code == 0
+    result = run("index", clip, *place, "--segment-seconds", 30)
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1
+    assert "segments of at most 2 s, not 30 s" in result.stderr
+
+
+def test_a_search_shows_the_moments_of_a_video(run, tmp_path, monkeypatch):
+    codes = [2, 8, 16, 2, 32, 64, 2, 2]
+    clip = write_clip(tmp_path / "long.mp4", [coded_frame(code) for code in codes for _ in range(5)], fps=5)
+    place = ["--index", tmp_path / "my.index"]
+    assert run("index", clip, *place, "--segment-seconds", 2).exit_code == 0
+    search = ["search", "gate b4", *place]
+    (entry,) = json.loads(run(*search, "--json").stdout)["queries"]
+    (hit,) = entry["hits"]
+    starts = [hit["start"], *(moment["start"] for moment in hit["moments"])]
+    assert sorted(map(round, starts)) == [0, 3, 6]
+    assert all(moment["evidence"] == ["Gate B4"] for moment in hit["moments"])
+    lines = [line.strip() for line in run(*search).stdout.splitlines() if "Gate B4" in line]
+    assert len(lines) == 3 and "long.mp4" in lines[0]
+    assert all(re.fullmatch(r"also 0:00:0\d\.\d Gate B4", line) for line in lines[1:])
+    assert run(*search, "--moments", 0).stdout.count("Gate B4") == 1
+    for between in ("0:00:05.5-0:00:08", "5.5-8"):
+        (hit,) = json.loads(run(*search, "--between", between, "--json").stdout)["queries"][0]["hits"]
+        assert hit["start"] >= 5.5 and hit["moments"] == []
+    assert run(*search, "--between", "0:00:07.99-1:00:00", "--json").exit_code == 0  # no text, perhaps no moment
+
+
+def test_a_query_may_ask_for_phrases_and_leave_out_words(run, clips, tmp_path):
+    index = ["--index", tmp_path / "my.index"]
+    run("index", *clips.values(), *index)
+    videos = sorted(clips.values())
+
+    def search(*arguments):
+        result = run("search", "--json", *arguments)
+        assert result.exit_code == 0, result.stderr
+        (entry,) = json.loads(result.stdout)["queries"]
+        return entry["parsed"], [os.path.basename(hit["path"]) for hit in entry["hits"]]
+
+    parsed, found = search('"gate b4" OR "star wars"', *index)
+    assert parsed == {"text": ["gate b4", "star wars"], "phrases": ["gate b4", "star wars"], "excluded": []}
+    assert sorted(found) == ["airport.mp4", "toys.mp4"]
+    for arguments in (
+        [*index, "--", '-"star wars" tesco'],
+        ["--videos", *videos, "--", '-"star wars" tesco'],  # no file of --videos
+        ["--videos", *videos, "--mode", "two-stage", "--", '-"star wars" tesco'],
+    ):
+        parsed, found = search(*arguments)
+        assert parsed == {"text": ["tesco"], "phrases": [], "excluded": ["star wars"]}
+        assert found[0] == "shop.mp4"
+
+
+def test_ctrl_c_of_ocr_keeps_what_was_read(run, tmp_path, monkeypatch):
+    clip = write_long_clip(tmp_path / "long.mp4")
+
+    def read_two(captioner, video, start, *args):
+        if start >= 4:
+            signal.raise_signal(signal.SIGINT)
+        return [], captioner.caption_texts([f"at {start:g}"], 2.0)
+
+    monkeypatch.setattr("tcd_hf.processing.window_ocr.WindowOCRCaptioner.read", read_two)
+    result = run("ocr", clip, "--segment-seconds", 2, "--num-windows", 1)
+    assert result.exit_code == 130 and result.stdout.count("  at ") == 2
+    assert result.stderr.splitlines()[0] == "Interrupted. Kept: the text of 0:00:04.0 of video in the cache."
 
 
 @pytest.mark.parametrize("command", ["search", "ocr"])

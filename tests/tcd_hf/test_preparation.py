@@ -27,6 +27,7 @@ from tcd_hf.data.prepared_data import (
 from tcd_hf.data.retrieval_datasets import FEATURES, MissingFilesError
 from tcd_hf.data.video_folder import load_video_folder
 from tcd_hf.processing.video_reading import VideoReadError
+from tcd_hf.reading import video_reader
 from tests.clips import coded_frame, text_clip, write_audio, write_clip
 from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, make_tiny_processor
 
@@ -53,8 +54,8 @@ def reads(monkeypatch) -> list[str]:
         opened.append(Path(path).name)
         return real(path, **options)
 
-    real = preparation.open_video
-    monkeypatch.setattr(preparation, "open_video", open_video)
+    real = video_reader.open_video
+    monkeypatch.setattr(video_reader, "open_video", open_video)
     return opened
 
 
@@ -241,18 +242,18 @@ class TestResuming:
     def test_goes_on_after_an_interruption(self, clips, processor, reads, tmp_path, monkeypatch):
         prepare_dataset(table(clips.values()), processor, tmp_path / "whole", "train")
         del reads[:]
-        opened = preparation.open_video
+        opened = video_reader.open_video
 
         def interrupted(path, **options):
             if len(reads) == 3:
                 raise KeyboardInterrupt
             return opened(path, **options)
 
-        monkeypatch.setattr(preparation, "open_video", interrupted)
+        monkeypatch.setattr(video_reader, "open_video", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare_dataset(table(clips.values()), processor, tmp_path / "out", "train")
         assert not (tmp_path / "out" / "train").exists()
-        monkeypatch.setattr(preparation, "open_video", opened)
+        monkeypatch.setattr(video_reader, "open_video", opened)
         prepare_dataset(table(clips.values()), processor, tmp_path / "out", "train")
         names = [path.name for path in clips.values()]
         assert reads == names[:3] + names[2:]
@@ -264,16 +265,17 @@ class TestResuming:
         code = f"""
 import os, signal, sys
 from tcd_hf.data import preparation
+from tcd_hf.reading import video_reader
 from tests.tcd_hf.conftest import CodeReader, make_tiny_processor
 from tests.tcd_hf.test_preparation import table
-opened, count = preparation.open_video, 0
+opened, count = video_reader.open_video, 0
 def open_video(path, **options):
     global count
     count += 1
     if count == 4:
         os.kill(os.getpid(), signal.SIGKILL)
     return opened(path, **options)
-preparation.open_video, preparation.PIECE = open_video, 2
+video_reader.open_video, preparation.PIECE = open_video, 2
 processor = make_tiny_processor(CodeReader({processor.ocr_engine.texts!r}))
 preparation.prepare_dataset(table(sys.argv[2:]), processor, sys.argv[1], "train")
 """
@@ -353,15 +355,15 @@ class TestErrorsThatMayPass:
     )
     def test_end_the_run_which_then_goes_on(self, clips, processor, reads, tmp_path, monkeypatch, errors):
         monkeypatch.setattr(preparation, "PIECE", 2)
-        works, paths = preparation.open_video, list(clips.values())
+        works, paths = video_reader.open_video, list(clips.values())
 
         def open_video(path, **options):
             return (works if Path(path).name != paths[3].name else raising(*errors))(path, **options)
 
-        monkeypatch.setattr(preparation, "open_video", open_video)
+        monkeypatch.setattr(video_reader, "open_video", open_video)
         with pytest.raises(OSError, match=rf"{paths[3].name} failed for a cause that may pass .* again"):
             prepare_dataset(table(paths), processor, tmp_path / "out", "train")
-        monkeypatch.setattr(preparation, "open_video", works)
+        monkeypatch.setattr(video_reader, "open_video", works)
         del reads[:]
         report = prepare_dataset(table(paths), processor, tmp_path / "out", "train")
         assert report.num_videos == 4 and not report.bad_videos and not report.reused
@@ -374,7 +376,7 @@ class TestErrorsThatMayPass:
         error = kind(errno.EIO if kind.__module__.startswith("av") else errno.EINVAL, "no way")
         wrapped = VideoReadError("clip.mp4", "it cannot be opened")
         for number, errors in enumerate([[error], [error, wrapped]]):
-            monkeypatch.setattr(preparation, "open_video", raising(*errors))
+            monkeypatch.setattr(video_reader, "open_video", raising(*errors))
             report = prepare_dataset(table([clips["sea.mp4"]]), processor, tmp_path / str(number), "train")
             assert list(report.bad_videos) == ["sea"]
 

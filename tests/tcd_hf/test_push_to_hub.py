@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tcd_hf.evaluation.report import ALL_QUERIES, write_results
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
-from tests.conftest import randomise_fusion
+from tests.conftest import assert_computed_alike, randomise_fusion
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,7 +118,7 @@ class TestDryRun:
             expected = model(**inputs).logits_per_text
         assert len(expected.unique()) == len(QUERIES)
         found = logits_elsewhere(output, frames, captions, tmp_path / "elsewhere")
-        assert found.equal(expected)
+        assert_computed_alike(found, expected, rtol=1e-4 if which == "tcd-mini" else 1e-5)  # a scale of 100
 
     def test_files(self, script, checkpoint, tmp_path, capsys):
         for name in ("training_log.jsonl", "modeling_tcd.py", "other.safetensors"):
@@ -163,7 +163,7 @@ class TestDryRun:
         opened = library.SentenceTransformer(str(output), trust_remote_code=True, device="cpu")
         frames = np.random.default_rng(0).integers(0, 256, (8, 20, 24, 3), dtype=np.uint8)
         vectors = opened.encode([*QUERIES, {"video": frames}])
-        np.testing.assert_array_equal(vectors, own.encode([*QUERIES, {"video": frames}]))
+        np.testing.assert_allclose(vectors, own.encode([*QUERIES, {"video": frames}]), atol=1e-5)
         assert opened.similarity_fn_name == "dot"
         assert len(np.unique(vectors.round(4), axis=0)) == 3
 

@@ -85,7 +85,7 @@ def test_two_workers_make_the_index_that_the_local_engine_makes(cluster, make_in
     assert report == local.add(paths, workers=0)
     assert (len(report.replaced), len(report.skipped)) == (1, 3)
     assert_same_rows(with_ray, local)
-    assert with_ray._storage.load_statistics().num_videos == 5
+    assert with_ray._storage.load_statistics().num_rows == 5
 
 
 def read_nothing(images):

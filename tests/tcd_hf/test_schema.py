@@ -14,6 +14,7 @@ from tcd_hf.index.schema import (
     decode_captions,
     feature_tensors,
     features_from,
+    row_id,
     rows_from,
     table_schema,
     video_id,
@@ -205,3 +206,43 @@ def test_what_an_index_was_made_by_is_compared_part_by_part(metadata):
 def test_ids_are_of_the_path_alone():
     assert video_id("/a/b.mp4") == "0289f90f7c7cec09607959e6"  # in every index, on every machine
     assert len({video_id(path) for path in ("/a/b.mp4", "/a/c.mp4", "/a/é.mp4")}) == 3
+    assert row_id("/a/b.mp4", 0) == video_id("/a/b.mp4")
+    assert row_id("/a/b.mp4", 12) == "0289f90f7c7cec09607959e6-12"
+
+
+def test_a_segment_has_its_number_and_its_times(features, schema):
+    whole = VideoRecord("/v/a.mp4", "aa", 1, 1, 60.0, 5.0, captions_of("", "", "", ""))
+    assert (whole.segment, whole.start, whole.end) == (0, 0.0, 60.0)
+    parts = [replace(whole, segment=n, start=30.0 * n, end=30.0 * (n + 1)) for n in (0, 1)]
+    table = rows_from([*parts, whole], features, schema)
+    assert table.select(["segment", "start", "end", "duration"]).to_pylist() == [
+        {"segment": 0, "start": 0.0, "end": 30.0, "duration": 60.0},
+        {"segment": 1, "start": 30.0, "end": 60.0, "duration": 60.0},
+        {"segment": 0, "start": 0.0, "end": 60.0, "duration": 60.0},
+    ]
+    assert table["id"].to_pylist() == [video_id("/v/a.mp4"), video_id("/v/a.mp4") + "-1", video_id("/v/a.mp4")]
+
+
+def test_the_source_of_a_text_comes_back(records, features, schema):
+    captions = captions_of("x", "", "", "")
+    captions[0].tracks[0].source = "subtitle"
+    table = rows_from([replace(records[0], captions=captions), *records[1:]], features, schema)
+    assert [[track.source for track in caption.tracks] for caption in captions_from(table["captions"])[0]] == [
+        ["subtitle"],
+        [],
+        [],
+        [],
+    ]
+
+
+def test_checksums_are_of_what_a_search_reads(records, features, schema):
+    table = rows_from(records, features, schema)
+    assert checksums(table) == table["checksum"].to_pylist() and len(set(checksums(table))) == 3
+    assert checksums(table.slice(1)) == checksums(table)[1:]
+    moved = [replace(record, path=record.path + "2", size=3, modified=4) for record in records]
+    assert rows_from(moved, features, schema)["checksum"] == table["checksum"]
+    other = features.map_videos(lambda rows: rows)
+    other.frame_embeds = features.frame_embeds.clone()
+    other.frame_embeds[1, 2, 3] += 0.25
+    after = rows_from(records, other, schema)["checksum"].to_pylist()
+    assert [one == two for one, two in zip(after, table["checksum"].to_pylist(), strict=True)] == [True, False, True]

@@ -16,6 +16,7 @@ pytest.importorskip("english_words")
 from tcd_hf.data.text_pairs import TextPair, TextPairGenerator
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
+from tests.conftest import assert_computed_alike
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
@@ -186,7 +187,7 @@ def test_encoding_does_not_depend_on_order_or_chunks(model, tokenizer, texts):
 
 
 def test_run_in_small(tmp_path, monkeypatch):
-    """One command makes a checkpoint that loads; the same command makes the same weights; the warm-up learns."""
+    """One command makes a checkpoint that loads; the same command makes the same checkpoint; the warm-up learns."""
     import train_mini
 
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
@@ -194,10 +195,16 @@ def test_run_in_small(tmp_path, monkeypatch):
     for name in ("first", "second"):
         train_mini.main(["--config", str(tmp_path / "mini.yaml"), "--output", str(tmp_path / name)])
 
-    first, second = (TCDModel.from_pretrained(tmp_path / name).state_dict() for name in ("first", "second"))
-    assert {weight.dtype for weight in first.values()} == {torch.float16}
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    first, second = (TCDModel.from_pretrained(tmp_path / name) for name in ("first", "second"))
+    assert {weight.dtype for weight in first.state_dict().values()} == {torch.float16}
+    tokenizers = [(tmp_path / name / "tokenizer.json").read_text(encoding="utf-8") for name in ("first", "second")]
+    assert tokenizers[0] == tokenizers[1]
     processor = TCDProcessor.from_pretrained(tmp_path / "first")
+    # What is trained in float32 is the same to rounding, and not weight by weight: some have no say.
+    inputs = processor(text=["way out", "TESCO express", "the gate b4", "", "12:30"])
+    with torch.inference_mode():
+        embeds = [model.float().get_text_features(**inputs).pooler_output for model in (first, second)]
+    assert_computed_alike(*embeds, atol=1e-3)
     assert processor.tokenizer.model_max_length == 77 and processor.image_processor.size == {"shortest_edge": 32}
     assert not list((tmp_path / "first").glob("*.py"))
     lines = [json.loads(line) for line in (tmp_path / "first" / "training_log_text.jsonl").read_text().splitlines()]

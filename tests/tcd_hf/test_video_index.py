@@ -69,7 +69,7 @@ def test_scores_are_the_stated_fusion_of_the_model_and_the_captions(make_index, 
     index = make_index(lexical_weight=0.3)
     index.add(clips.values(), workers=0)
     processor = make_tiny_processor(code_reader)
-    captions = [[caption.text for caption in video] for video in processor.caption(list(map(str, clips.values())))]
+    captions = processor.caption(list(map(str, clips.values())))
     with torch.no_grad():
         inputs = processor(text=QUERIES, videos=list(map(str, clips.values())), return_tensors="pt")
         output = make_tiny_model()(**inputs)
@@ -151,7 +151,7 @@ def test_an_object_store_holds_the_same(tmp_path, clips, code_reader, filled):
     assert len(index.refresh(list(clips.values())[1:], workers=0).removed) == 1
     index.compact()
     assert names(sorted(opened.paths)) == sorted(set(names(clips.values())) - {Path(next(iter(clips.values()))).name})
-    assert opened._storage.load_statistics().num_videos == 3
+    assert opened._storage.load_statistics().num_rows == 3
     with pytest.raises(IndexMismatchError, match="There is no index"):
         VideoIndex.open(uri + "/other", *makers)
 
@@ -253,7 +253,7 @@ def test_tables_of_others_and_of_other_versions_are_refused(tmp_path, code_reade
     newer = schema.with_metadata({b"tcd_hf": b'{"schema_version": 7}'})
     lancedb.connect(tmp_path / "newer").create_table("videos", schema=newer)
     with pytest.raises(
-        IndexMismatchError, match=r"version 7, and this release of tcd-hf reads version 1\. Make it anew"
+        IndexMismatchError, match=r"version 7, and this release of tcd-hf reads version 2\. Make it anew"
     ):
         VideoIndex.open(tmp_path / "newer", *makers)
 
@@ -276,7 +276,7 @@ def test_removed_videos_are_gone(filled, clips, tmp_path):
     assert filled.remove([clips["airport.mp4"], tmp_path / "never was.mp4"]) == 1
     assert names(filled.paths) == ["shop.mp4", "toys.mp4", "sea.mp4"]
     assert "airport.mp4" not in names(hit.path for hit in filled.search("gate b4"))
-    assert filled._storage.load_statistics().num_videos == 3
+    assert filled._storage.load_statistics().num_rows == 3
     assert filled.remove(str(clips["sea.mp4"])) == 1
     assert filled.add([clips["airport.mp4"]], workers=0).added == [str(clips["airport.mp4"])]
     assert filled.search("gate b4", top_k=1)[0].evidence == ["Gate B4"]
@@ -321,7 +321,7 @@ def test_statistics_stored_are_those_counted(filled, clips, tmp_path, monkeypatc
         with monkeypatch.context() as patch:
             patch.setattr(storage_module, "_count_terms", lambda videos: pytest.fail("stored ones are out of date"))
             stored = filled._storage.load_statistics()
-        assert stored.num_videos == counted.num_videos == videos
+        assert stored.num_rows == counted.num_rows == videos
         np.testing.assert_array_equal(stored.document_frequency, counted.document_frequency)
 
     check(4)
@@ -335,15 +335,15 @@ def test_statistics_stored_are_those_counted(filled, clips, tmp_path, monkeypatc
     check(4)
     filled.compact()
     check(4)
-    filled._storage.delete([filled._storage.read(["id"])["id"][0].as_py()])  # a run killed before they were stored
-    assert filled._storage.load_statistics().num_videos == 3
+    filled._storage.delete(filled.paths[:1])  # a run killed before they were stored
+    assert filled._storage.load_statistics().num_rows == 3
 
 
 def test_stats(filled, clips, tmp_path):
     stats = filled.stats()
     size = sum(file.stat().st_size for file in (tmp_path / "index").rglob("*") if file.is_file())
     fingerprint = model_fingerprint(make_tiny_model())
-    assert stats == IndexStats(4, 3, 16.0, size, 16, 4, "", fingerprint, 1)
+    assert stats == IndexStats(4, 3, 4, 16.0, size, 16, 4, 30.0, "", fingerprint, 2)
 
 
 def test_compacting_frees_old_versions_and_what_killed_runs_left(filled, clips, tmp_path):
@@ -420,7 +420,7 @@ def test_export(filled, clips):
 
 
 def test_readers_see_what_is_committed_while_a_writer_goes_on(make_index, clips, monkeypatch, code_reader):
-    monkeypatch.setattr("tcd_hf.index.ingest.VIDEOS_PER_COMMIT", 1)
+    monkeypatch.setattr("tcd_hf.index.ingest.ROWS_PER_COMMIT", 1)
     index = make_index()
     reader = VideoIndex.open(index.uri, make_tiny_model(), make_tiny_processor(code_reader))
     found = []

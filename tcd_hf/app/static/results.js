@@ -2,12 +2,14 @@
 const panel = () => document.getElementById("clip");
 let asked = 0;
 
-async function open(hit, byHand) {
+async function open(button, byHand) {
+  const hit = button.closest("li").querySelector(".hit");
   const number = ++asked;
   element.querySelectorAll(".hit").forEach((other) => other.setAttribute("aria-pressed", other === hit));
+  element.querySelectorAll(".moment").forEach((other) => other.classList.toggle("now", other === button));
   let content;
   try {
-    const response = await fetch(hit.dataset.clip);
+    const response = await fetch(button.dataset.clip);
     content = await response.text();
     if (!response.ok) throw new Error(content);
   } catch (error) {
@@ -18,38 +20,47 @@ async function open(hit, byHand) {
   }
   if (number !== asked) return; // another one was chosen meanwhile
   panel().innerHTML = content;
-  const strip = panel().querySelector(".window.best");
-  if (strip) strip.parentElement.parentElement.scrollTop = strip.offsetTop - strip.parentElement.parentElement.offsetTop - 60;
+  const best = panel().querySelector(".window.best");
+  if (best) best.closest("ol").scrollTop = best.offsetTop - best.closest("ol").offsetTop - 60;
   if (byHand && panel().getBoundingClientRect().top > window.innerHeight * 0.6) {
     panel().scrollIntoView({ behavior: "smooth" });
   }
 }
 
-function seek(chosen) {
+function seek(seconds, source, shown) {
   const video = panel().querySelector("video");
   const picture = panel().querySelector(".evidence");
   if (!video) return;
-  video.currentTime = Number(chosen.dataset.start);
+  video.currentTime = seconds;
   picture.hidden = false;
   picture.parentElement.querySelector(".unplayable").hidden = true;
-  picture.src = chosen.dataset.picture;
-  picture.alt = picture.parentElement.querySelector("figcaption").textContent = chosen.dataset.shown;
+  picture.src = source;
+  picture.alt = picture.parentElement.querySelector("figcaption").textContent = shown;
+}
+
+// A click on the strip is a time: as far from its left as the moment is from the beginning.
+function seekOnStrip(strip, event) {
+  const place = strip.getBoundingClientRect();
+  const share = Math.min(Math.max((event.clientX - place.left) / place.width, 0), 1);
+  const seconds = (share * Number(strip.dataset.duration)).toFixed(3);
+  const picture = new URL(strip.dataset.picture, document.baseURI);
+  picture.searchParams.set("start", seconds);
+  seek(Number(seconds), picture.href, event.target.matches(".match") ? strip.dataset.match : strip.dataset.other);
 }
 
 function follow(video) {
   const now = video.currentTime + 0.001;
-  let current = null;
   panel().querySelectorAll(".window").forEach((row) => {
-    if (Number(row.dataset.start) <= now && now < Number(row.dataset.end)) current = row;
+    row.classList.toggle("now", Number(row.dataset.start) <= now && now < Number(row.dataset.end));
   });
-  panel().querySelectorAll(".window, .segment").forEach((part) => {
-    part.classList.toggle("now", current !== null && part.dataset.start === current.dataset.start);
-  });
+  const strip = panel().querySelector(".strip");
+  const share = Math.min(video.currentTime / Number(strip.dataset.duration), 1);
+  strip.querySelector(".playhead").style.left = `${100 * share}%`;
 }
 
 element.addEventListener("click", (event) => {
-  const hit = event.target.closest(".hit");
-  if (hit) open(hit, true);
+  const button = event.target.closest(".hit, .moment");
+  if (button) open(button, true);
 });
 
 watch("value", () => {
@@ -63,8 +74,10 @@ watch("value", () => {
 
 const inPanel = (event) => panel() && panel().contains(event.target);
 document.addEventListener("click", (event) => {
-  const chosen = inPanel(event) && event.target.closest("[data-picture]");
-  if (chosen) seek(chosen);
+  const row = inPanel(event) && event.target.closest(".window");
+  if (row) seek(Number(row.dataset.start), row.dataset.picture, row.dataset.shown);
+  const strip = inPanel(event) && event.target.closest(".strip");
+  if (strip) seekOnStrip(strip, event);
   if (inPanel(event) && event.target.closest(".back")) {
     const hit = element.querySelector('.hit[aria-pressed="true"]');
     hit.focus({ preventScroll: true });

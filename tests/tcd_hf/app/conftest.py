@@ -36,16 +36,21 @@ def make_clip(path: Path, codes: list[int]) -> Path:
     return write_clip(path, frames, fps=FPS, keyframe_interval=1)
 
 
-def make_index(folder: Path, schedule: dict[str, list[int]] = SCHEDULE) -> VideoIndex:
-    """An index of clips in `folder/videos`, in the order of the schedule."""
+def make_index(folder: Path, schedule: dict[str, list[int]] = SCHEDULE, **options) -> VideoIndex:
+    """An index of clips in `folder/videos`, in the order of the schedule. `options` go to `VideoIndex.create`."""
     videos = folder / "videos"
     videos.mkdir()
     clips = [make_clip(videos / name, codes) for name, codes in schedule.items()]
     model, processor = make_tiny_model(), make_tiny_processor(CodeReader(TEXTS))
-    index = VideoIndex.create(folder / "index", model, processor, cache_dir=folder / "cache")
+    index = VideoIndex.create(folder / "index", model, processor, cache_dir=folder / "cache", **options)
     if clips:
         index.add(clips, workers=0)
     return index
+
+
+# Three minutes, the code shown in each second: DEPARTURES hall at 62-65, 100-102 and 171-174 s. In segments of 10 s a
+# window has 2.5 s, and the first and the last time lie over a cut between two of them.
+LONG = [8] * 30 + [1] * 3 + [8] * 29 + [2] * 3 + [16] * 35 + [2] * 2 + [16] * 69 + [2] * 3 + [16] * 6
 
 
 @contextmanager

@@ -69,6 +69,16 @@ def test_progress_and_a_report_of_bad_files(tmp_path, index):
     assert "was not uploaded" in list(Adder(index, uploads).add_uploaded(["bad.mp4"]))[-1]
 
 
+def test_progress_moves_inside_a_long_file(tmp_path, index):
+    long = make_clip(tmp_path / "long.mp4", [1] * 100)  # in four segments of 25 s
+    news = list(Adder(index, roots=[tmp_path]).add_path(str(long)))
+    shown = re.findall(r'long\.mp4: (\S+) of 0:01:40\.0 read</p><progress max="1" value="(.+?)">', "".join(news))
+    places = [("0:00:25.0", "0.250"), ("0:00:50.0", "0.500"), ("0:01:15.0", "0.750"), ("0:01:40.0", "1.000")]
+    assert list(dict.fromkeys(shown)) == places
+    assert "1 added" in news[-1]
+    assert "The index holds 1 videos." in news[-1]
+
+
 def test_files_that_nobody_uploaded_are_left_alone(tmp_path, index):
     folder = tmp_path / "uploads"
     folder.mkdir()

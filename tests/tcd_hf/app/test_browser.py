@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tcd_hf.index.video_index import VideoIndex
-from tests.tcd_hf.app.conftest import HOSTILE_NAME, SCHEDULE, make_clip, make_index, serving
+from tests.tcd_hf.app.conftest import HOSTILE_NAME, LONG, SCHEDULE, make_clip, make_index, serving
 from tests.tcd_hf.app.scenes import write_scenes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -104,7 +104,7 @@ def test_search_click_and_see_the_text_at_its_second(site, visit):
     expect(page.locator(".hit").first).to_contain_text("shop.mp4")
     first = page.locator(".hit").first
     expect(first.locator("mark")).to_have_text("TESCO express")
-    expect(first.locator(".time")).to_have_text("0:02.0–0:03.0")
+    expect(first.locator(".time")).to_have_text("0:00:02.0–0:00:04.0")
     assert first.locator(".bar .label").all_text_contents() == ["picture", "text", "both", "spelling"]
     page.wait_for_function("() => document.querySelector('.hit img').naturalWidth === 128")
 
@@ -127,20 +127,108 @@ def test_search_click_and_see_the_text_at_its_second(site, visit):
     rows = page.locator("#clip .window")
     assert [row.strip() for row in rows.locator(".read").all_text_contents()] == [
         "no text",
-        "no text",
         "TESCO express 1.30 only",
         "TESCO express 1.30 only",
     ]
-    expect(page.locator("#clip .window.best .time")).to_have_text("0:02.0–0:03.0")
-    rows.nth(3).click()
+    expect(rows.nth(0).locator(".time")).to_have_text("0:00:00.0–0:00:02.0")
+    expect(page.locator("#clip .window.best .time")).to_have_text("0:00:02.0–0:00:03.0")
+    rows.nth(2).click()
     wait_for_player(page, 3)
-    expect(rows.nth(3)).to_have_class("window text match now")
+    expect(rows.nth(2)).to_have_class("window text match now")
     caption = page.locator("#clip figcaption").last
     expect(caption).to_have_text("the frame with the matching text, outlined")
     rows.nth(0).click()
     wait_for_player(page, 0)
-    expect(caption).to_have_text("a frame of this window")
+    expect(caption).to_have_text("a frame of this time")
     assert page.evaluate(READ_CODE) == 8
+
+
+@pytest.fixture(scope="module")
+def long_site(tmp_path_factory):
+    """A server of a video of three minutes, see `LONG`, and of a short one."""
+    from tcd_hf.app.server import build_app
+
+    index = make_index(tmp_path_factory.mktemp("long"), {"long.mp4": LONG, "shop.mp4": [8, 1]}, segment_seconds=10)
+    with serving(build_app(index)) as server:
+        yield server
+
+
+def player_time(page):
+    page.wait_for_function(
+        "() => { const video = document.querySelector('#clip video');"
+        " return video && video.readyState >= 2 && !video.seeking && video.currentTime > 0 }"
+    )
+    return page.evaluate("document.querySelector('#clip video').currentTime")
+
+
+def begin_of(button):
+    hours, minutes, seconds = button.locator(".time").text_content().partition("–")[0].split(":")
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+
+
+def test_a_long_video_opens_at_the_moment_and_its_other_moments_are_buttons(long_site, visit):
+    page = visit(long_site.url)
+    search(page, "departures hall")
+    hits = page.locator(".hit")
+    expect(hits.first).to_contain_text("long.mp4")
+    expect(page.locator(".count")).to_have_text("2 of 2 videos, best first")
+    other = page.locator("li:nth-child(1) > .moments > .moment")
+    expect(other).to_have_count(2)
+    assert other.locator("mark").all_text_contents() == ["DEPARTURES hall"] * 2
+    begins = [begin_of(button) for button in (hits.first, other.nth(0), other.nth(1))]
+    assert sorted(begins) == pytest.approx([62, 100, 171], abs=0.6)
+
+    assert player_time(page) == pytest.approx(begins[0], abs=0.06)
+    assert page.evaluate(READ_CODE) == 2
+    assert page.evaluate("document.querySelector('#clip .window.best .read').textContent") == "DEPARTURES hall Gate B4"
+    page.wait_for_function("() => document.querySelector('.evidence').naturalWidth === 128")
+    texts = page.locator("#clip .window .read").all_text_contents()
+    assert texts.count("DEPARTURES hall Gate B4") == 5  # windows of 2.5 s
+    assert texts.count("no text") == 5  # before, between and behind them and the shop
+    assert "TESCO express 1.30 only" in texts
+    expect(page.locator("#clip .strip .match")).to_have_count(3)
+
+    hits.first.focus()
+    for number in (0, 1):
+        page.keyboard.press("Tab")
+        expect(other.nth(number)).to_be_focused()
+        page.keyboard.press("Enter")
+        begin = begins[number + 1]
+        page.wait_for_function(
+            "begin => Math.abs((document.querySelector('#clip video')?.currentTime ?? 0) - begin) < 0.1", arg=begin
+        )
+        assert player_time(page) == pytest.approx(begin, abs=0.06)
+        assert page.evaluate(READ_CODE) == 2
+        expect(hits.first).to_have_attribute("aria-pressed", "true")
+        expect(other.nth(number)).to_have_class("moment now")
+
+    strip = page.locator("#clip .strip").bounding_box()
+    page.mouse.click(strip["x"] + strip["width"] * 31.5 / 180, strip["y"] + 5)
+    page.wait_for_function("() => Math.abs(document.querySelector('#clip video').currentTime - 31.5) < 0.5")
+    assert player_time(page) == pytest.approx(31.5, abs=0.5)
+    assert page.evaluate(READ_CODE) == 1
+    expect(page.locator("#clip figcaption").last).to_have_text("a frame of this time")
+    playhead = page.evaluate("parseFloat(document.querySelector('.playhead').style.left)")
+    assert playhead == pytest.approx(100 * 31.5 / 180, abs=0.5)
+    save(page, "long")
+
+
+def test_a_long_video_on_a_phone_and_a_query_of_exclusions_only(long_site, visit):
+    page = visit(long_site.url, PHONE)
+    search(page, '"departures hall" -tesco')
+    expect(page.locator(".moment")).to_have_count(2)
+    page.wait_for_selector("#clip video")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    save(page, "long-phone")
+    search(page, "-departures")
+    expect(page.locator("#results")).to_contain_text("only says what to leave out")
+    expect(page.locator("#clip")).to_be_empty()
+
+
+def save(page, name):
+    """Writes a screenshot to be looked at, where one is asked for."""
+    if folder := os.environ.get("TCD_HF_TEST_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def test_an_example_is_searched_for(site, visit):

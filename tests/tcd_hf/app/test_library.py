@@ -1,14 +1,21 @@
+import io
 import os
 import shutil
 import threading
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tcd_hf.app.library import ClipError, Library, _is_example, sql_filter
+from tcd_hf.app.pictures import Thumbnails
 from tcd_hf.index.schema import video_id
 from tcd_hf.processing.text_tracks import TextTrack
-from tests.tcd_hf.app.conftest import HOSTILE_NAME, make_clip, make_index
+from tests.clips import read_code
+from tests.tcd_hf.app.conftest import HOSTILE_NAME, LONG, make_clip, make_index
+from tests.tcd_hf.conftest import NUM_FRAMES
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +95,66 @@ def test_example_queries_are_texts_of_the_index(tmp_path):
 )
 def test_what_makes_an_example(text, confidence, is_example):
     assert _is_example(TextTrack(text, confidence, 0.0, 1.0, (0, 0, 1, 1))) is is_example
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """Of 180 s in segments of 10 s, the last after a short clip was added."""
+    schedule = {"long.mp4": LONG, "shop.mp4": [8, 1]}
+    return Library(make_index(tmp_path_factory.mktemp("long"), schedule, segment_seconds=10))
+
+
+def test_what_is_counted_and_listed_is_files(long):
+    assert long.index.stats().segments == 18 + 1
+    assert len(long) == 2
+    clips = long.first_clips(10)
+    assert [clip.title for clip in clips] == ["long.mp4", "shop.mp4"]
+    assert [clip.has_text for clip in clips] == [True, True]  # not of its first segment
+    assert [clip.duration for clip in clips] == [180, 2]
+    assert long.first_clips(1) == clips[:1]
+    assert long.clips([clip.id for clip in clips]) == {clip.id: clip for clip in clips}
+    with pytest.raises(ClipError, match="not in the index"):
+        long.clip(f"{clips[0].id}-1")  # the row of a segment
+
+
+def test_captions_of_all_segments_in_the_order_of_time(long):
+    clip = long.first_clips(1)[0]
+    captions = long.captions(clip)
+    assert [caption.start for caption in captions] == [2.5 * place for place in range(72)]
+    shown = [caption.start for caption in captions if "DEPARTURES" in caption.text]
+    assert shown == [60, 62.5, 100, 170, 172.5]
+    assert [caption.start for caption in long.captions(clip, around=63)] == [60, 62.5, 65, 67.5]
+    assert [caption.start for caption in long.captions(clip, around=70)] == [2.5 * place for place in range(24, 32)]
+    assert long.captions(clip, around=-1) == long.captions(clip, around=float("nan")) == captions
+
+
+def test_a_search_gives_moments_and_reads_the_syntax_of_queries(long):
+    hit = long.search("departures hall", "two-stage", 1, None)[0]
+    assert hit.path.endswith("long.mp4")
+    times = sorted((moment.start, moment.end) for moment in [hit, *hit.moments])
+    assert times == [pytest.approx((start, end), abs=0.8) for start, end in ((62, 65), (100, 102), (171, 174))]
+    assert [hit.path[-8:] for hit in long.search('"tesco express"', "two-stage", 5, None)] == ["shop.mp4", "long.mp4"]
+    assert long.search('"departures express"', "full", 5, None) == []
+    for hit in long.search("tesco -departures", "full", 5, None):
+        assert "DEPARTURES hall" not in hit.evidence
+    with pytest.raises(ValueError, match="only says what to leave out"):
+        long.search("-departures", "two-stage", 5, None)
+
+
+def test_examples_of_one_long_clip_are_of_several_segments(long):
+    assert long.example_queries() == ["TESCO express", "DEPARTURES hall"]
+
+
+def test_thumbnails_of_a_long_clip_are_of_every_second_and_not_drawn_ahead(long, tmp_path):
+    thumbnails = Thumbnails(long, tmp_path)
+    clip, shop = long.first_clips(2)
+    assert (thumbnails.num_places(clip), thumbnails.num_places(shop)) == (180, NUM_FRAMES)
+    for seconds in (0.0, 62.4, 63.6, 101.0, 173.0, 179.9):
+        shown = read_code(np.asarray(Image.open(io.BytesIO(thumbnails.get(clip, seconds)))))
+        assert shown == LONG[int(seconds)]
+    thumbnails.draw_ahead(threading.Event())
+    drawn = Counter(file.name[:16] for file in tmp_path.rglob("*.jpg"))
+    assert drawn == {clip.content_hash[:16]: 6, shop.content_hash[:16]: NUM_FRAMES}
 
 
 def test_a_file_is_shown_only_while_it_is_what_was_indexed(tmp_path):

@@ -21,6 +21,7 @@ def plain(hits):
 def test_the_api_returns_hits_as_plain_json(site, client):
     hits = client.predict("the store TESCO express", api_name="/search")
     assert hits == plain(site.index.search("the store TESCO express"))
+    assert hits[0]["moments"] == []
     assert hits[0]["video"] == site.path("shop.mp4").as_posix()
     assert hits[0]["evidence"] == ["TESCO express"]
     assert hits[0]["boxes"][0]["box"] == [0.1, 0.1, 0.9, 0.25]
@@ -36,6 +37,13 @@ def test_the_api_takes_mode_number_and_filters(site, client):
     assert client.predict("anything", path_contains="' OR '1'='1", api_name="/search") == []
 
 
+def test_the_api_reads_the_syntax_of_queries(site, client):
+    query = '"tesco express" OR "star wars"'
+    hits = client.predict(query, api_name="/search")
+    assert hits == plain(site.index.search(query, syntax="query"))
+    assert {hit["video"].rsplit("/")[-1] for hit in hits} == {"shop.mp4", "toys.mp4"}
+
+
 def test_the_api_is_the_only_one_and_described(client):
     described = client.view_api(return_format="dict")
     assert set(described["named_endpoints"]) == {"/search"}
@@ -48,6 +56,7 @@ def test_the_api_is_the_only_one_and_described(client):
     [
         ({"query": "  "}, "The query is empty"),
         ({"query": "x" * 1001}, "1000 characters"),
+        ({"query": "-kiosk"}, "only says what to leave out"),
         ({"query": "x", "mode": "best"}, "mode must be one of"),
         ({"query": "x", "top_k": 0}, "1 to 50, got 0"),
         ({"query": "x", "top_k": 51}, "1 to 50, got 51"),

@@ -5,6 +5,7 @@ import pytest
 
 from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
 from tcd_hf.reading.cache import CacheError, CaptionCache, default_cache_dir, writing_to
+from tcd_hf.reading.segments import Segment
 
 KEY = hashlib.blake2b(b"video", digest_size=20).hexdigest()
 CAPTIONS = [
@@ -29,6 +30,24 @@ def test_captions_come_back(tmp_path):
     assert cache.load(KEY, "a") == CAPTIONS
     assert cache.load(KEY, "b") is None  # other settings
     assert cache.load(KEY[::-1], "a") is None  # another video
+
+
+def test_an_entry_is_named_by_content_settings_and_segment(tmp_path):
+    cache = CaptionCache(tmp_path)
+    cache.save(KEY, "a", CAPTIONS)
+    assert entries(tmp_path) == [tmp_path / "captions-1" / KEY[:2] / f"{KEY}-a.json"]
+    cache.save(KEY, "a", CAPTIONS, Segment(0, 1, 0.0, 3.0))  # the whole video
+    assert len(entries(tmp_path)) == 1
+    for number in range(2):
+        cache.save(KEY, "a", CAPTIONS[number:], Segment(number, 2, 1.5 * number, 1.5 * (number + 1)))
+    assert [path.name for path in entries(tmp_path)] == [
+        f"{KEY}-a-00000-of-00002.json",
+        f"{KEY}-a-00001-of-00002.json",
+        f"{KEY}-a.json",
+    ]
+    assert cache.load(KEY, "a", Segment(1, 2, 1.5, 3.0)) == CAPTIONS[1:]
+    assert cache.load(KEY, "a", Segment(1, 3, 1.0, 2.0)) is None
+    assert cache.load(KEY, "a") == cache.load(KEY, "a", Segment(0, 1, 0.0, 3.0)) == CAPTIONS
 
 
 @pytest.mark.parametrize(

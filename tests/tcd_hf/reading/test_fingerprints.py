@@ -157,3 +157,51 @@ def test_the_release_of_the_engine_counts(monkeypatch):
     before = fingerprint_of()
     monkeypatch.setattr("tcd_hf.reading.fingerprints.metadata.version", lambda package: "0.0")
     assert fingerprint_of() != before
+
+
+def test_an_option_that_a_later_release_adds_counts_only_when_it_is_used():
+    class LaterCaptioner(WindowOCRCaptioner):
+        def __init__(self, engine="rapidocr", min_sharpness: float = 0.0, **options):
+            super().__init__(engine, **options)
+            self.min_sharpness = min_sharpness
+
+    before = fingerprint_of()
+    assert caption_fingerprint(LaterCaptioner()) == before
+    assert caption_fingerprint(LaterCaptioner(min_sharpness=0.5)) != before
+    assert caption_fingerprint(LaterCaptioner(ocr_fps=1.0)) == caption_fingerprint(WindowOCRCaptioner(ocr_fps=1.0))
+    assert caption_fingerprint(LaterCaptioner(ocr_fps=1.0)) != before
+    engine = CodeReader({1: ["text"]})
+    assert caption_fingerprint(LaterCaptioner(engine)) == caption_fingerprint(WindowOCRCaptioner(engine))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"num_windows": 4},
+        {"window_scale": 0.5},
+        {"ocr_fps": 1.0},
+        {"min_confidence": 0.4},
+        {"min_text_height": 0.02},
+        {"max_side": 640},
+        {"reading_interval": None},
+    ],
+    ids=str,
+)
+def test_every_option_of_the_captioner_counts(option):
+    assert caption_fingerprint(WindowOCRCaptioner(**option)) != fingerprint_of()
+
+
+def test_a_caption_fingerprint_is_that_of_earlier_releases():
+    """What was read before must not be read again: of an engine whose state is known, the very digest."""
+    assert caption_fingerprint(WindowOCRCaptioner(engine=None)) == fingerprint(
+        {
+            "num_windows": 12,
+            "window_scale": 1.0,
+            "ocr_fps": 2.0,
+            "min_confidence": 0.5,
+            "min_text_height": 0.01,
+            "max_side": 1280,
+            "reading_interval": 0.75,
+            "version": 2,
+        }
+    )

@@ -78,7 +78,7 @@ class TestPlot:
         assert path.read_bytes().startswith(b"\x89PNG")
         captions, cycle, frames = figure.axes
         assert len(frames.images) == NUM_FRAMES
-        assert [text.get_text() for text in frames.texts] == ["0.5 s", "1.5 s", "2.5 s", "3.5 s"]
+        assert [text.get_text() for text in frames.texts] == [f"0:00:0{second}.5" for second in range(4)]
         assert captions.texts[0].get_text() == "–" and "TESCO" in captions.texts[3].get_text()
         arrows = [patch for patch in cycle.patches if isinstance(patch, FancyArrowPatch)]
         assert NUM_FRAMES < len(arrows) <= 2 * NUM_FRAMES  # one from each frame, and at least one back

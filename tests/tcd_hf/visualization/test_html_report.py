@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from tcd_hf.index.hits import Hit
+from tcd_hf.index.moments import Moment
 from tcd_hf.visualization import write_html_report
-from tcd_hf.clock import clock
 from tests.clips import coded_frames, write_clip
 
 BOX = {"text": "<b>SALE</b>", "start": 1.0, "end": 2.0, "box": [0.1, 0.5, 0.4, 0.6], "time": 1.5}
@@ -60,7 +60,7 @@ def test_a_row_shows_picture_time_scores_and_words(tmp_path, clip):
     red, green, blue = picture.getpixel((120, 180))  # the upper edge of the box at half the height
     assert red > 150 and green > 150 and blue < 130
     words = re.sub(r"\s+", " ", page.text)
-    for part in ("My search", "a sale", "a&b <i>.mp4", "0:01.0 to 0:02.0", "<b>SALE</b>"):
+    for part in ("My search", "a sale", "a&b <i>.mp4", "0:00:01.0 to 0:00:02.0", "<b>SALE</b>"):
         assert part in words
     scores = re.findall(r"(score|picture|text|both|spelling) (-?\d\.\d{3})", words)
     expected = {"score": "0.610", "picture": "-0.200", "text": "0.987", "both": "0.500", "spelling": "0.250"}
@@ -105,10 +105,12 @@ def test_no_hit_and_a_model_that_does_not_read(tmp_path, clip):
     assert re.findall(r"(\w+)\s+-?\d\.\d{3}", page.text) == ["score", "picture", "spelling"]
 
 
-def test_times_are_those_of_a_player():
-    assert [clock(seconds) for seconds in (0, 2.54, 59.96, 65.3, 3725.31)] == [
-        *("0:00.0", "0:02.5", "1:00.0", "1:05.3", "1:02:05.3")
-    ]
+def test_the_other_moments_of_a_hit_stand_below_its_best(tmp_path, clip):
+    moments = [Moment(3725.3, 3728.0, 0.5, ["SALE", ATTACK]), Moment(10.0, 12.0, 0.4)]
+    page = written(tmp_path, [("a sale", [hit(clip, moments=moments)])])
+    words = re.sub(r"\s+", " ", page.text)
+    assert f"0:00:01.0 to 0:00:02.0 <b>SALE</b> also 1:02:05.3 to 1:02:08.0 SALE {ATTACK} also 0:00:10.0" in words
+    assert not page.all("script") and len(page.all("img")) == 1
 
 
 def test_hits_need_their_queries(tmp_path, clip):
