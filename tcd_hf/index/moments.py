@@ -77,7 +77,7 @@ def find_moments(
     """
     possible = np.isfinite(scores) if allowed is None else np.isfinite(scores) & allowed
     best_first = [int(place) for place in np.argsort(-scores, kind="stable") if possible[place]]
-    evidence = dict.fromkeys(best_first, [])
+    evidence: dict[int, list[str]] = {place: [] for place in best_first}
     for place in best_first:
         if telling is None or telling[place]:
             evidence[place] = find_evidence([track.text for track in windows[place].tracks])
