@@ -10,6 +10,13 @@ strings, the k-th with a probability in proportion to `k^-0.9`.
 Queries. `n(video + 4 e)` of a random video: a cosine of 0.24 with it on average. Its text is three words of one of the
 video's captions, a character of one of them misread, and two words that no caption has; of a video without text, five.
 
+Hours (`--hours 1000`). Videos of 120 segments of 30 s, a row each; a video is a centre, and a scene of ten segments is
+what a short video is above. In every window of 2.5 s four texts of 1 to 4 words come up (the most frequent words are
+English filler words), most of them for a window or two, one in fifty for half a minute or so; two texts are shown
+always and three in every other segment: some 55 different texts a segment. Queries, a fifth each: a text as it is
+shown; with a slip in every word of more than three letters; with two words that nobody reads; within a sentence; and a
+text that at least half of the segments of its video show. Their vectors are made as above.
+
 The model is untrained, of `--dim` width, and its towers are not run: queries come as vectors. What the text tower of
 CLIP ViT-B/32 takes for one query on this machine is printed beside. Tables are kept in `--folder` and continued where a
 run was interrupted; above `--largest` videos only what recall reads is written, and only recall is timed.
@@ -263,7 +270,7 @@ def measure_hours(videos: SyntheticHours, args: argparse.Namespace) -> dict:
 
 
 def exact_queries(found: dict[str, list[Query]]) -> dict[str, list[Query]]:
-    """Queries with operators, by name. What is excluded is the word that a row most often shows, and a rare one."""
+    """Queries with operators, by name; what is excluded is a word that nobody reads."""
 
     def rewritten(kind: str, form: str) -> list[Query]:
         return [query._replace(text=form.format(text=query.text, kind=kind)) for query in found[kind]]
