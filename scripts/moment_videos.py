@@ -344,12 +344,14 @@ def sentence_collection(
 ) -> Collection:
     """Each target card shows what one annotated clip shows, and is searched for by its first two captions.
 
-    Without annotations, `num_cards` cards and their sentences are generated.
+    Without annotations, `num_cards` cards and their sentences are generated. No other card shows a text that is on one
+    of them: a sentence has one right answer.
     """
-    texts = Texts(seed)
-    pairs = texts.sentences(num_cards) if annotations is None else [
-        (clip["visible_text"], clip["captions"][:2]) for clip in annotations if clip["has_text"]
-    ]  # fmt: skip
+    if annotations is None:
+        pairs = Texts(seed).sentences(num_cards)
+    else:
+        pairs = [(clip["visible_text"], clip["captions"][:2]) for clip in annotations if clip["has_text"]]
+    texts = Texts(seed + 1, unlike=[text for shown, _ in pairs for text in shown])
     searched = [(Card.still(shown), queries) for shown, queries in pairs]
     places = [place % num_videos for place in range(len(searched))]
     return collect([minutes] * num_videos, searched, places, texts.filler, seed)
@@ -395,7 +397,8 @@ def clip_collection(
     """
     annotated = {clip["video"]: clip["captions"][:2] if clip["has_text"] else [] for clip in annotations}
     others = [card for name, card in sorted(clips.items()) if name not in annotated]
-    texts, rng = Texts(seed), random.Random(seed)
+    shown = [text for clip in annotations if clip["has_text"] for text in clip["visible_text"]]
+    texts, rng = Texts(seed, unlike=shown), random.Random(seed)
 
     def filler() -> Card:
         return rng.choice(others) if others and rng.random() < 0.25 else texts.filler()
