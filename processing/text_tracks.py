@@ -9,7 +9,7 @@
 import importlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ class TextTrack:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields."""
-        return {**asdict(self), "box": list(self.box)}
+        return {**vars(self), "box": list(self.box)}
 
     def shifted(self, seconds: float) -> "TextTrack":
         """The same, so much later."""

@@ -192,6 +192,33 @@ class EvidenceFinder:
         found.sort(key=lambda text: self._match(text).rank)
         return list(dict.fromkeys([*self._show_phrases(texts), *found]))[:limit]
 
+    def may_match(self, windows: Sequence[str]) -> np.ndarray:
+        """Which windows may have evidence: it costs much less to find out for all of them at once.
+
+        Args:
+            windows (`Sequence[str]`): their folded texts, joined by tabs.
+
+        Returns:
+            `np.ndarray` of shape `(num_windows,)`, bool.
+        """
+        if self._phrases:
+            return np.ones(len(windows), bool)
+        words = [set(_split(texts)) for texts in windows]
+        telling = self._telling_among(set().union(*words))
+        return np.array([not telling.isdisjoint(each) for each in words], bool)
+
+    def _telling_among(self, words: set[str]) -> set[str]:
+        """Those of some words that tell, see `_tells`; the comparison that takes longest is made of all at once."""
+        apart = [word for word in words if len(word) >= FUZZY_WORD_LENGTH and not _has_digit(word)]
+        similar: set[str] = set()
+        if apart and self._fuzzy:
+            ratios = process.cdist(self._fuzzy, apart, scorer=fuzz.ratio, score_cutoff=WORD_SIMILARITY)
+            similar = {apart[place] for place in np.flatnonzero(ratios.any(axis=0))}
+        telling = {word for word in words if word in similar or self._tells(word, compare=False)}
+        self._weights.update(dict.fromkeys(telling, 1))
+        self._weights.update({word: FILLER_WEIGHT if word in self._filler else 0 for word in words - telling})
+        return telling
+
     def _show_phrases(self, texts: Sequence[str]) -> list[str]:
         """The texts over which required phrases run, in the order of the phrases."""
         if not self._phrases:
@@ -224,8 +251,8 @@ class EvidenceFinder:
             self._weights[word] = 1 if self._tells(word) else FILLER_WEIGHT if word in self._filler else 0
         return self._weights[word]
 
-    def _tells(self, word: str) -> bool:
-        """Whether a word that was read is a telling word of the query."""
+    def _tells(self, word: str, compare: bool = True) -> bool:
+        """Whether a word that was read is a telling word of the query, or, if they are to be compared, resembles it."""
         if word in self._telling:
             return True
         if _has_digit(word):
@@ -235,7 +262,7 @@ class EvidenceFinder:
             return True
         if any(asked in word for asked in self._parts):
             return True
-        if len(word) < FUZZY_WORD_LENGTH:
+        if not compare or len(word) < FUZZY_WORD_LENGTH:
             return False
         return process.extractOne(word, self._fuzzy, scorer=fuzz.ratio, score_cutoff=WORD_SIMILARITY) is not None
 

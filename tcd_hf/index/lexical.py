@@ -44,7 +44,7 @@ FILLER_WEIGHT = 0.2  # of a filler word, relative to any other that is as rare
 MIN_IDF = 0.01  # what every row shows tells no rows apart, but still texts
 WORD_SHARE = 0.5  # of the score; the other half are parts of words, because readings and typing slip
 # BM25's length normalisation, with a fixed mean length, so that a score means the same in every collection.
-SATURATION, LENGTH_SHARE, MEAN_LETTERS = 1.2, 0.75, 16
+SATURATION, LENGTH_SHARE, MEAN_LETTERS = 1.2, 0.75, 48
 MAX_RUN = 4  # neighbouring texts that are looked at together: a sign is often read as several
 NUM_BUCKETS = 1 << 21  # terms are numbered by hashing; a gallery has some 10,000 to 1,000,000 different ones
 ROWS_PER_BLOCK = 512  # whose texts are looked through at once
@@ -337,9 +337,10 @@ def _weigh(terms: Terms, statistics: LexicalStatistics) -> np.ndarray:
     parts = [*terms.grams, *terms.pairs, *terms.letters]
     telling = terms_of(" ".join(word for word in terms.words if word not in FILLER_WORDS))
     telling_parts = {*telling.grams, *telling.pairs, *telling.letters}
-    part_weights = statistics.idf([gram_token(part) for part in parts])
+    # Squared, as in a cosine: what is rare counts by its rarity in the query and in the text.
+    part_weights = statistics.idf([gram_token(part) for part in parts]) ** 2
     part_weights *= [1 if part in telling_parts else FILLER_WEIGHT for part in parts]
-    word_weights = statistics.idf([word_token(word) for word in terms.words])
+    word_weights = statistics.idf([word_token(word) for word in terms.words]) ** 2
     word_weights *= [FILLER_WEIGHT if word in FILLER_WORDS else 1 for word in terms.words]
     if not terms.words:
         return np.zeros(0)

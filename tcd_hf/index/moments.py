@@ -31,7 +31,7 @@ class Moment:
         start (`float`): seconds of the file at which it begins: when its first evidence is first seen, or, without
             evidence, when its window begins.
         end (`float`): seconds at which it ends.
-        score (`float`): that of its best window, see [`score_windows`]: it compares moments of one video.
+        score (`float`): that of its best window: it compares moments of one video.
         evidence (`list[str]`): texts read in its best window that the query names, best first.
         boxes (`list[dict]`): where they stand, see [`Hit`].
     """
@@ -54,6 +54,7 @@ def find_moments(
     scores: np.ndarray,
     allowed: np.ndarray | None = None,
     leading: np.ndarray | None = None,
+    telling: np.ndarray | None = None,
 ) -> list[Moment]:
     """The moments of one video, best first; equally good ones in the order of time.
 
@@ -71,10 +72,15 @@ def find_moments(
             not given.
         leading (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that the first moment is to be of,
             and is even if it then has no evidence: those of the best segment. All, if not given.
+        telling (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that may have evidence. All, if not
+            given.
     """
     possible = np.isfinite(scores) if allowed is None else np.isfinite(scores) & allowed
     best_first = [int(place) for place in np.argsort(-scores, kind="stable") if possible[place]]
-    evidence = {place: find_evidence([track.text for track in windows[place].tracks]) for place in best_first}
+    evidence: dict[int, list[str]] = {place: [] for place in best_first}
+    for place in best_first:
+        if telling is None or telling[place]:
+            evidence[place] = find_evidence([track.text for track in windows[place].tracks])
     leads = np.ones(len(windows), bool) if leading is None else leading
     best_first.sort(key=lambda place: (not leads[place], not evidence[place]))
     # Behind the first one, all again in their order.

@@ -90,12 +90,14 @@ class ScoredRows(NamedTuple):
 
     Attributes:
         features ([`TCDVideoFeatures`]): of the rows.
+        segments ([`SegmentTexts`]): their texts.
         windows (`list[list[np.ndarray]]`): for each text and row the lexical scores of the windows, `-inf` for those
             that are out of the question.
         scores ([`IndexScores`]): of texts and rows; `score` and `lexical` are `-inf` where no window is in question.
     """
 
     features: TCDVideoFeatures
+    segments: SegmentTexts
     windows: list[list[np.ndarray]]
     scores: IndexScores
 
@@ -221,7 +223,8 @@ class Retriever:
         search = Search(parsed, embeds, 1, 1, len(rows) * self.metadata.num_frames, "full", None, None)
         scored = self._score_rows(search.texts, embeds, rows, search)
         texts, ranked_by = _best_of_each(scored.scores.score)
-        moments = self._moments(search, scored, np.arange(len(rows)), texts, ranked_by, rows)
+        find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
+        moments = self._moments(search, scored, np.arange(len(rows)), texts, ranked_by, rows, find_evidence)
         return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:
@@ -330,11 +333,12 @@ class Retriever:
             return []
         shown = [self._rows_to_show(search, order[videos == video], scored, texts) for video in videos[first]]
         rows = self._take(row_ids[np.concatenate(shown)], ["path", "captions", "start"])
+        find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         hits, start = [], 0
         for leader, places in zip(order[first], shown, strict=True):
             own = rows.slice(start, len(places))
             start += len(places)
-            moments = self._moments(search, scored, places, texts, ranked_by, own)[: 1 + search.moments]
+            moments = self._moments(search, scored, places, texts, ranked_by, own, find_evidence)[: 1 + search.moments]
             scores = scored.scores.pick(texts[leader], leader)
             if not moments:  # its window is in the time range, but not the text in it
                 continue
@@ -373,7 +377,7 @@ class Retriever:
         model = parts.pop("similarity")
         fused = fuse_scores(model, lexical, self.lexical_weight) if self.lexical_weight else model
         scores = IndexScores(np.where(np.isfinite(lexical), fused, -np.inf), model, lexical, **parts)
-        return ScoredRows(features, windows, scores)
+        return ScoredRows(features, segments, windows, scores)
 
     def _restrict(
         self, windows: list[list[np.ndarray]], segments: SegmentTexts, rows: pa.Table, search: Search
@@ -425,6 +429,7 @@ class Retriever:
         texts: np.ndarray,
         ranked_by: np.ndarray,
         rows: pa.Table,
+        find_evidence: EvidenceFinder,
     ) -> list[Moment]:
         """The moments of one video, best first.
 
@@ -435,18 +440,21 @@ class Retriever:
             texts, ranked_by (`np.ndarray` of shape `(num_rows,)`): for each row the alternative that suits it best, and
                 the score with it.
             rows (`pa.Table`): `captions` and `start` of the rows at these places.
+            find_evidence ([`EvidenceFinder`]): for the query.
         """
         in_time = np.argsort(rows["start"].to_numpy(), kind="stable")
         captions = captions_from(rows["captions"])
         best = int(np.argmax(ranked_by[places]))
         windows: list[WindowCaption] = []
+        folded: list[str] = []
         scores: list[np.ndarray] = []
         for place in in_time:
             windows += captions[place]
+            folded += ["\t".join(texts) for texts in scored.segments.windows(int(places[place]))]
             scores.append(self._window_scores(search, scored, int(places[place]), texts, ranked_by))
-        find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         of_best = np.repeat(in_time == best, list(map(len, scores)))
-        moments = find_moments(find_evidence, windows, np.concatenate(scores), leading=of_best)
+        telling = find_evidence.may_match(folded)
+        moments = find_moments(find_evidence, windows, np.concatenate(scores), leading=of_best, telling=telling)
         return moments if search.between is None else clip_moments(moments, search.between)
 
     def _window_scores(

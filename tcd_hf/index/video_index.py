@@ -14,7 +14,7 @@ from tcd_hf.index.ingest import AddReport, Ingest, LocalReading, ReadingProgress
 from tcd_hf.index.moments import DEFAULT_MOMENTS
 from tcd_hf.index.progress import progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
-from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, table_schema
+from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, decode_captions, table_schema
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -367,10 +367,10 @@ class VideoIndex:
         """Columns of the rows, which are segments, in the order of the table.
 
         Args:
-            columns (`Iterable[str]`): names, see [`table_schema`].
+            columns (`Iterable[str]`): names, see `tcd_hf.index.schema.table_schema`.
             where (`str`, *optional*): a filter as of [`~VideoIndex.search`].
         """
-        return self._latest().read(columns, where)
+        return decode_captions(self._latest().read(columns, where))
 
     def search(
         self,
@@ -396,7 +396,7 @@ class VideoIndex:
             where (`str`, *optional*): a filter in SQL on the columns `path`, `duration` and `fps` of the file and
                 `segment`, `start`, `end`, `has_text` and `caption_text` of its segments, such as
                 `"duration < 60 AND has_text"`.
-            moments (`int`, *optional*, defaults to 3): further moments of a hit at most, [`Hit.moments`].
+            moments (`int`, *optional*, defaults to 3): further moments of a hit at most, `moments` of [`Hit`].
             between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
                 video, in seconds.
             syntax (`str`, *optional*, defaults to `"plain"`): `"query"` reads quotes, exclusions and `OR` as the

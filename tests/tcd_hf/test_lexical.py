@@ -105,8 +105,8 @@ class SlowScores:
     def score(self, query):
         words = set(fold(query).split())
         telling = self.parts(words - FILLER_WORDS)
-        parts = {term: self.idf(term) * (1 if term in telling else 0.2) for term in self.parts(words)}
-        whole = {f"_{word}_": self.idf(f"_{word}_") * (0.2 if word in FILLER_WORDS else 1) for word in words}
+        parts = {term: self.idf(term) ** 2 * (1 if term in telling else 0.2) for term in self.parts(words)}
+        whole = {f"_{word}_": self.idf(f"_{word}_") ** 2 * (0.2 if word in FILLER_WORDS else 1) for word in words}
         length = len(fold(query).replace(" ", ""))
         grams = {f" {word} "[i : i + 3] for word in words for i in range(len(word))}
         self.letters = dict.fromkeys((gram.replace(" ", "_") for gram in grams), length / max(1, len(grams)))
@@ -128,7 +128,7 @@ class SlowScores:
 
     @staticmethod
     def fit(length):
-        return 1 / (1 + 1.2 * (0.25 + 0.75 * length / 16))
+        return 1 / (1 + 1.2 * (0.25 + 0.75 * length / 48))
 
 
 # --- folding ---------------------------------------------------------------------------------------------------------
@@ -232,14 +232,14 @@ def test_windows_come_back_from_the_column():
 
 def test_scores_by_hand():
     # Two rows: idf(df=0) = ln(1 + 2.5 / 0.5) = ln 6, idf(1) = ln 2. "gate" has 4 grams and 1 word, "b4" 2, a pair, 1.
-    seen, unseen = math.log(2), math.log(6)
+    seen, unseen = math.log(2) ** 2, math.log(6) ** 2
     words, parts = seen / (seen + unseen), 4 * seen / (4 * seen + 3 * unseen)
     gallery = [[["GATE"], ["gate two three four five"], []], [["exit"]]]
     first, second = scores_in("gate b4", gallery)
-    # 4 letters of the query are found: 4 are not too many, of 20 the factor is (1 + 1.2 * 0.4375) / (1 + 1.2 * 1.1875).
-    expected = np.array([1, 1.525 / 2.425, 0]) * (words + parts) / 2
+    # 4 letters of the query are found: 4 are not too many, of 20 the factor is (1 + 1.2 * 0.3125) / (1 + 1.2 * 0.5625).
+    expected = np.array([1, 1.375 / 1.675, 0]) * (words + parts) / 2
     np.testing.assert_allclose(first, expected, rtol=1e-6)
-    assert expected[0] == pytest.approx(0.30961, abs=1e-5)
+    assert expected[0] == pytest.approx(0.14826, abs=1e-5)
     assert second.tolist() == [0.0] and first.dtype == second.dtype == np.float32
 
 

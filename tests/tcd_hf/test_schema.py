@@ -11,6 +11,7 @@ from tcd_hf.index.schema import (
     IndexMismatchError,
     captions_from,
     checksums,
+    decode_captions,
     feature_tensors,
     features_from,
     row_id,
@@ -84,6 +85,32 @@ def test_captions_and_numbers_come_back_as_they_were(records, features, schema):
     assert table["has_text"].to_pylist() == [True, False, True]
     assert table["caption_text"].to_pylist() == ["2 x", "", "停车 OPEN"]
     assert table.schema.equals(schema, check_metadata=True)
+
+
+def test_captions_can_be_had_as_structs(records, features, schema):
+    table = rows_from(records, features, schema)
+    decoded = decode_captions(table)
+    assert decoded["captions"].to_pylist() == [[window.to_dict() for window in record.captions] for record in records]
+    assert decoded.column_names == table.column_names
+    assert decode_captions(table.select(["path"])).column_names == ["path"]
+    assert decode_captions(table.slice(0, 0))["captions"].type == decoded["captions"].type
+
+
+def test_numbers_of_numpy_in_captions_stay_what_they_are(records, features, schema):
+    readings = [TextTrack("A", np.float32(0.1), 0.0, 1.0, (np.float32(0.1), 0.0, 1.0, 1.0), np.int64(2))]
+    record = replace(records[0], captions=[WindowCaption(0.0, 1.0, "A", readings)] * 4)
+    ((window, *_), *_) = captions_from(rows_from([record, *records[1:]], features, schema)["captions"])
+    assert window.tracks == readings and type(window.tracks[0].count) is int
+
+
+def test_a_checksum_changes_with_what_a_search_reads(records, features, schema):
+    table = rows_from(records, features, schema)
+    assert checksums(table) == table["checksum"].to_pylist()
+    for name, value in (("captions", b"other"), ("texts", "other"), ("end", 9.0)):
+        values = [value, *table[name].to_pylist()[1:]]
+        changed = table.set_column(table.column_names.index(name), name, pa.array(values, table[name].type))
+        same = [a == b for a, b in zip(checksums(changed), table["checksum"].to_pylist(), strict=True)]
+        assert same == [False, True, True], name
 
 
 def test_features_and_tables_come_back_in_float16_precision(records, features, schema, metadata):
