@@ -31,7 +31,7 @@ class Moment:
         start (`float`): seconds of the file at which it begins: when its first evidence is first seen, or, without
             evidence, when its window begins.
         end (`float`): seconds at which it ends.
-        score (`float`): that of its best window, see [`score_windows`]: it compares moments of one video.
+        score (`float`): that of its best window: it compares moments of one video.
         evidence (`list[str]`): texts read in its best window that the query names, best first.
         boxes (`list[dict]`): where they stand, see [`Hit`].
     """

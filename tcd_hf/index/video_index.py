@@ -367,7 +367,7 @@ class VideoIndex:
         """Columns of the rows, which are segments, in the order of the table.
 
         Args:
-            columns (`Iterable[str]`): names, see [`table_schema`].
+            columns (`Iterable[str]`): names, see `tcd_hf.index.schema.table_schema`.
             where (`str`, *optional*): a filter as of [`~VideoIndex.search`].
         """
         return decode_captions(self._latest().read(columns, where))
@@ -396,7 +396,7 @@ class VideoIndex:
             where (`str`, *optional*): a filter in SQL on the columns `path`, `duration` and `fps` of the file and
                 `segment`, `start`, `end`, `has_text` and `caption_text` of its segments, such as
                 `"duration < 60 AND has_text"`.
-            moments (`int`, *optional*, defaults to 3): further moments of a hit at most, [`Hit.moments`].
+            moments (`int`, *optional*, defaults to 3): further moments of a hit at most, `moments` of [`Hit`].
             between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
                 video, in seconds.
             syntax (`str`, *optional*, defaults to `"plain"`): `"query"` reads quotes, exclusions and `OR` as the

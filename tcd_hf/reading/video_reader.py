@@ -126,10 +126,10 @@ class VideoReader:
     Args:
         captioner ([`WindowOCRCaptioner`]): reads text.
         cache ([`CaptionCache`]): of captions.
-        segment_seconds (`float`, *optional*): the longest that a segment may be, see [`cut_into_segments`]; by default
+        segment_seconds (`float`, *optional*): the longest that a segment may be, see `cut_into_segments`; by default
             a video is one, however long.
-        backend (`str`, *optional*, defaults to `"auto"`): what decodes, see [`open_video`].
-        process_frames (`Callable`, *optional*): [`~TCDProcessor.process_frames`], for the `inputs` of [`ReadSegment`].
+        backend (`str`, *optional*, defaults to `"auto"`): what decodes, see `open_video`.
+        process_frames (`Callable`, *optional*): [`~TCDProcessor.process_frames`], for the `inputs` of `ReadSegment`.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class VideoReader:
         Captions of files and of bytes come from the cache and go there; of anything else, they are read.
 
         Args:
-            video: what [`open_video`] takes.
+            video: what `open_video` takes.
             fps (`float`, *optional*): frames per second, of an array or images.
 
         Raises:

@@ -408,7 +408,7 @@ def test_screenshots(visit, tmp_path):
     index = VideoIndex.create(tmp_path / "index", model, processor, cache_dir=tmp_path / "cache")
     index.add(write_scenes(tmp_path / "clips"), workers=0)
     with serving(build_app(index)) as server:
-        for name, size, query, clip, start, texts in (
+        for name, size, query, clip, shown, texts in (
             (
                 "search",
                 DESKTOP,
@@ -425,7 +425,8 @@ def test_screenshots(visit, tmp_path):
             assert page.locator(".hit").first.locator("mark").all_text_contents() == texts
             page.wait_for_function("() => document.querySelector('#clip video')?.readyState >= 2")
             page.wait_for_function("() => [...document.images].every(image => image.complete && image.naturalWidth)")
-            assert start[0] <= page.evaluate("document.querySelector('#clip video').currentTime") < start[1]
+            opened_at = page.evaluate("document.querySelector('#clip video').currentTime")
+            assert shown[0] - processor.reading_interval <= opened_at < shown[1]
             page.evaluate("document.activeElement.blur()")
             page.wait_for_timeout(2000)  # until the player's controls have settled
             page.screenshot(path=folder / f"{name}.png")
