@@ -97,13 +97,15 @@ class LexicalStatistics:
     def idf(self, tokens: Sequence[str]) -> np.ndarray:
         """Weights of terms, BM25's `ln(1 + (num_rows - df + 0.5) / (df + 0.5))` but at least `MIN_IDF`.
 
+        A term that no row has is as rare as one that one row has: of few rows it would otherwise drown all others.
+
         Args:
             tokens (`Sequence[str]`): terms as [`spell`] writes them.
 
         Returns:
             `np.ndarray` of shape `(num_tokens,)`, float64.
         """
-        shown = self.document_frequency[_buckets(tokens)].astype(np.float64).clip(0, self.num_rows)
+        shown = self.document_frequency[_buckets(tokens)].astype(np.float64).clip(1, max(1, self.num_rows))
         return np.log1p((self.num_rows - shown + 0.5) / (shown + 0.5)).clip(MIN_IDF)
 
     def to_table(self) -> pa.Table:
