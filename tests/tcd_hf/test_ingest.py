@@ -332,7 +332,7 @@ def test_a_progress_bar_is_for_terminals_and_for_those_without_one_of_their_own(
     index.add([clips["sea.mp4"]], workers=0, on_video=lambda path: None)
     assert capsys.readouterr() == ("", "")
     index.add(clips.values(), workers=0)
-    assert "Indexing: 100%" in (shown := capsys.readouterr().err) and "4 of 4 files" in shown
+    assert "Indexing: 100%" in (shown := capsys.readouterr().err) and "4/4 files" in shown
     assert "of video" in shown and "x real time" in shown and "left" in shown
 
 
