@@ -1,23 +1,23 @@
 """Search in an index: recall by cheap scores, then the exact score of what was recalled."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit, fuse_scores, score_windows
+from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit, fuse_scores
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
-from tcd_hf.index.moments import DEFAULT_MOMENTS, Moment, clip_moments, find_moments
+from tcd_hf.index.moments import DEFAULT_MOMENTS, Moment, clip_moments
 from tcd_hf.index.query_syntax import Query, allowed_windows, parse_query, sql_filter_for
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
-from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, captions_from, features_from
+from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, features_from
+from tcd_hf.index.scored_rows import IndexScores, ScoredRows, Search, best_of_each, make_hit, moments_of
 from tcd_hf.index.storage import sql_list
-from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
+from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
-from tcd_hf.processing.window_ocr import WindowCaption
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -27,79 +27,6 @@ __all__ = ["MODES", "IndexScores", "Retriever"]
 MODES = ("two-stage", "full", "coarse", "lexical")
 ROWS_PER_BLOCK = 512  # whose features are in memory at once while all are scored
 QUERIES_PER_BATCH = 64
-
-
-@dataclass(frozen=True)
-class IndexScores:
-    """Scores of every query with every video, each `(num_queries, num_videos)` float32: those of its best segment.
-
-    Attributes:
-        score (`np.ndarray`): what hits are ranked by: `model` and `lexical`, fused.
-        model (`np.ndarray`): the model's similarity.
-        lexical (`np.ndarray`): lexical score of the best window.
-        text_video (`np.ndarray`): the text-video part of the model's similarity.
-        text_ocr, text_hybrid (`np.ndarray`, *optional*): its other parts; `None` for a model that does not read OCR.
-    """
-
-    score: np.ndarray
-    model: np.ndarray
-    lexical: np.ndarray
-    text_video: np.ndarray
-    text_ocr: np.ndarray | None = None
-    text_hybrid: np.ndarray | None = None
-
-    def pick(self, rows: np.ndarray, columns: np.ndarray) -> "IndexScores":
-        """Entries by their places, as arrays of the shape of the places."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return IndexScores(**{name: value if value is None else value[rows, columns] for name, value in values.items()})
-
-
-class Search(NamedTuple):
-    """One query, made ready.
-
-    Attributes:
-        query ([`Query`]): what it asks for.
-        text_embeds (`torch.Tensor` of shape `(num_alternatives, dim)`, float32)
-        top_k, recall_k, moments (`int`), mode (`str`): see [`Retriever.search`].
-        between (`tuple[float, float]`, *optional*): likewise.
-        where (`str`, *optional*): what rows must pass: the user's filter, and what query and times need.
-    """
-
-    query: Query
-    text_embeds: torch.Tensor
-    top_k: int
-    recall_k: int
-    moments: int
-    mode: str
-    between: tuple[float, float] | None
-    where: str | None
-
-    @property
-    def texts(self) -> list[str]:
-        """Of its alternatives."""
-        return [alternative.text for alternative in self.query.alternatives]
-
-    @property
-    def restricts_windows(self) -> bool:
-        """Whether not every window of every row may be a moment."""
-        return bool(self.query.phrases or self.query.excluded or self.between)
-
-
-class ScoredRows(NamedTuple):
-    """Rows of the table with all that was computed of them for some texts.
-
-    Attributes:
-        features ([`TCDVideoFeatures`]): of the rows.
-        segments ([`SegmentTexts`]): their texts.
-        windows (`list[list[np.ndarray]]`): for each text and row the lexical scores of the windows, `-inf` for those
-            that are out of the question.
-        scores ([`IndexScores`]): of texts and rows; `score` and `lexical` are `-inf` where no window is in question.
-    """
-
-    features: TCDVideoFeatures
-    segments: SegmentTexts
-    windows: list[list[np.ndarray]]
-    scores: IndexScores
 
 
 class Retriever:
@@ -222,9 +149,11 @@ class Retriever:
             raise ValueError(f"The index has no video {path!r}: see its `paths`.")
         search = Search(parsed, embeds, 1, 1, len(rows) * self.metadata.num_frames, "full", None, None)
         scored = self._score_rows(search.texts, embeds, rows, search)
-        texts, ranked_by = _best_of_each(scored.scores.score)
+        texts, ranked_by = best_of_each(scored.scores.score)
         find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-        moments = self._moments(search, scored, np.arange(len(rows)), texts, ranked_by, rows, find_evidence)
+        moments = moments_of(
+            search, scored, np.arange(len(rows)), texts, ranked_by, rows, find_evidence, self.lexical_weight
+        )
         return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:
@@ -324,7 +253,7 @@ class Retriever:
         columns = {*self._columns, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
         columns |= {"start", "end"} if search.between else set()
         scored = self._score_rows(search.texts, search.text_embeds, self._take(row_ids, sorted(columns)), search)
-        texts, ranked_by = _best_of_each(self._ranked_by(search, scored))
+        texts, ranked_by = best_of_each(self._ranked_by(search, scored))
         order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
         order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
         videos = self.recall.videos(row_ids[order])
@@ -338,7 +267,8 @@ class Retriever:
         for leader, places in zip(order[first], shown, strict=True):
             own = rows.slice(start, len(places))
             start += len(places)
-            moments = self._moments(search, scored, places, texts, ranked_by, own, find_evidence)[: 1 + search.moments]
+            moments = moments_of(search, scored, places, texts, ranked_by, own, find_evidence, self.lexical_weight)
+            moments = moments[: 1 + search.moments]
             scores = scored.scores.pick(texts[leader], leader)
             if not moments:  # its window is in the time range, but not the text in it
                 continue
@@ -420,96 +350,6 @@ class Retriever:
             return rows
         in_order = np.argsort(found)
         return rows.take(in_order[np.searchsorted(found, row_ids, sorter=in_order)])
-
-    def _moments(
-        self,
-        search: Search,
-        scored: ScoredRows,
-        places: np.ndarray,
-        texts: np.ndarray,
-        ranked_by: np.ndarray,
-        rows: pa.Table,
-        find_evidence: EvidenceFinder,
-    ) -> list[Moment]:
-        """The moments of one video, best first.
-
-        Args:
-            search ([`Search`]): what is looked for.
-            scored ([`ScoredRows`]): rows of several videos.
-            places (`np.ndarray`): of the rows of this one in `scored`.
-            texts, ranked_by (`np.ndarray` of shape `(num_rows,)`): for each row the alternative that suits it best, and
-                the score with it.
-            rows (`pa.Table`): `captions` and `start` of the rows at these places.
-            find_evidence ([`EvidenceFinder`]): for the query.
-        """
-        in_time = np.argsort(rows["start"].to_numpy(), kind="stable")
-        captions = captions_from(rows["captions"])
-        best = int(np.argmax(ranked_by[places]))
-        windows: list[WindowCaption] = []
-        folded: list[str] = []
-        scores: list[np.ndarray] = []
-        for place in in_time:
-            windows += captions[place]
-            folded += ["\t".join(texts) for texts in scored.segments.windows(int(places[place]))]
-            scores.append(self._window_scores(search, scored, int(places[place]), texts, ranked_by))
-        of_best = np.repeat(in_time == best, list(map(len, scores)))
-        telling = find_evidence.may_match(folded)
-        moments = find_moments(find_evidence, windows, np.concatenate(scores), leading=of_best, telling=telling)
-        return moments if search.between is None else clip_moments(moments, search.between)
-
-    def _window_scores(
-        self, search: Search, scored: ScoredRows, row: int, texts: np.ndarray, ranked_by: np.ndarray
-    ) -> np.ndarray:
-        """Scores of the windows of a row: that of the best one is the row's, the others are lower by what they differ
-        from it."""
-        features, lexical = scored.features, scored.windows[texts[row]][row]
-        embed = search.text_embeds[texts[row]]
-
-        def cosines_with(embeds: torch.Tensor) -> np.ndarray:
-            return torch.cosine_similarity(embeds[row], embed, dim=-1).cpu().numpy()
-
-        ocr_cosines = has_text = None
-        if features.ocr_mask is not None:
-            ocr_cosines, has_text = cosines_with(features.fused_ocr_embeds), features.ocr_mask[row].cpu().numpy()
-        possible = np.isfinite(lexical)
-        if not possible.any():
-            return lexical
-        scores = score_windows(
-            cosines_with(features.fused_frame_embeds),
-            ocr_cosines,
-            has_text,
-            np.where(possible, lexical, 0),
-            self.lexical_weight,
-        )
-        return np.where(possible, scores - scores[possible].max() + ranked_by[row], -np.inf)
-
-
-def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Moment]) -> Hit:
-    """The hit of a video with these moments, best first; `scores` are those of its best segment, each a number."""
-
-    def part(value: np.ndarray | None) -> float | None:
-        return None if value is None else float(value)
-
-    best, *others = moments
-    return Hit(
-        path=path,
-        score=score,
-        text_video=part(scores.text_video),
-        text_ocr=part(scores.text_ocr),
-        text_hybrid=part(scores.text_hybrid),
-        lexical=part(scores.lexical),
-        start=best.start,
-        end=best.end,
-        evidence=best.evidence,
-        boxes=best.boxes,
-        moments=others,
-    )
-
-
-def _best_of_each(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row of the table the text that suits it best, and the score: from `(num_texts, num_rows)`."""
-    best = scores.argmax(axis=0)
-    return best, scores[best, np.arange(scores.shape[1])]
 
 
 def _best_rows(scores: np.ndarray, videos: np.ndarray, num_videos: int) -> np.ndarray:
