@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from rapidfuzz import fuzz, process
 
-from tcd_hf.index.lexical import FILLER_WEIGHT, FILLER_WORDS, fold
+from tcd_hf.index.lexical import FILLER_WEIGHT, fold
 from tcd_hf.index.query_syntax import UNSPACED_LETTERS, phrase_pattern
+from tcd_hf.index.spelling import telling_words
 from tcd_hf.processing.text_tracks import TextTrack
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class EvidenceFinder:
     """Finds the texts of windows that speak for a query. It remembers every text: neighbouring windows share theirs.
 
     A text counts the letters of its different words that some word of the query resembles, spelling slips allowed;
-    those of `FILLER_WORDS` at `FILLER_WEIGHT`. It is evidence if a telling word is among them, or if the query has no
+    those that tell little at `FILLER_WEIGHT`. It is evidence if a telling word is among them, or if the query has no
     telling words. Among texts that count the same, those without other words go first, then those more salient. Before
     all of them go the texts that show a phrase which the query requires.
 
@@ -171,7 +172,7 @@ class EvidenceFinder:
 
     def __init__(self, query: str, phrases: Sequence[str] = ()):
         words = set(_split(fold(query)))
-        self._telling = words - FILLER_WORDS or words
+        self._telling = set(telling_words(list(words)))
         self._filler = words - self._telling
         inexact = [word for word in self._telling if not _has_digit(word)]
         self._fuzzy = [word for word in inexact if len(word) >= FUZZY_WORD_LENGTH]

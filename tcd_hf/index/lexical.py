@@ -22,6 +22,7 @@ from tcd_hf.index.spelling import (
     gram_token,
     query_spelling,
     spell,
+    telling_words,
     terms_of,
     word_token,
 )
@@ -141,7 +142,8 @@ class SegmentTexts:
     by their rarity, one half by whole words and one half by their parts ([`terms_of`]); it is lowered for documents
     that are longer than what they have of the query, as BM25 lowers it for long ones: the text of the query alone
     scores 1, the same among many others less. What no row has still counts among the query's terms: a query that the
-    texts say little about scores low everywhere. `FILLER_WORDS`, and terms that are only in these, count little.
+    texts say little about scores low everywhere. Words that tell little ([`telling_words`]), and terms that are only in
+    these, count little.
 
     A window scores as its best document: each of its texts, each run of up to `MAX_RUN` neighbouring texts, and all of
     them together. A sign is thus found whatever else is on screen.
@@ -337,13 +339,14 @@ class _Asked:
 def _weigh(terms: Terms, statistics: LexicalStatistics) -> np.ndarray:
     """Weights of the terms of a query, see [`_Asked`]."""
     parts = [*terms.grams, *terms.pairs, *terms.letters]
-    telling = terms_of(" ".join(word for word in terms.words if word not in FILLER_WORDS))
+    telling_ones = telling_words(terms.words)
+    telling = terms_of(" ".join(telling_ones))
     telling_parts = {*telling.grams, *telling.pairs, *telling.letters}
     # Squared, as in a cosine: what is rare counts by its rarity in the query and in the text.
     part_weights = statistics.idf([gram_token(part) for part in parts]) ** 2
     part_weights *= [1 if part in telling_parts else FILLER_WEIGHT for part in parts]
     word_weights = statistics.idf([word_token(word) for word in terms.words]) ** 2
-    word_weights *= [FILLER_WEIGHT if word in FILLER_WORDS else 1 for word in terms.words]
+    word_weights *= [1 if word in telling_ones else FILLER_WEIGHT for word in terms.words]
     if not terms.words:
         return np.zeros(0)
     shares = (1 - WORD_SHARE) / part_weights.sum(), WORD_SHARE / word_weights.sum()

@@ -2,12 +2,14 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 __all__ = [
+    "CARRIER_WORDS",
     "FILLER_WORDS",
     "TermFinder",
     "Terms",
@@ -16,6 +18,7 @@ __all__ = [
     "gram_token",
     "query_spelling",
     "spell",
+    "telling_words",
     "terms_of",
     "word_token",
 ]
@@ -26,6 +29,12 @@ _FILLER = (
 )
 FILLER_WORDS = frozenset(_FILLER.split())
 """English words that a query is built with and that by themselves tell few videos from others, folded."""
+_CARRIERS = (
+    "banner caption display headline label labelled logo notice poster reading reads says screen sign subtitle text "
+    "watermark written"
+)
+CARRIER_WORDS = frozenset(_CARRIERS.split())
+"""What a sentence says of a text without being part of it, as our generated queries do; folded."""
 
 # Letters that Unicode does not take apart into a plain letter and a mark.
 _PLAIN_LETTERS = dict(zip("łøđðħŧŋıĸ", "loddhtnik", strict=True)) | {"þ": "th", "æ": "ae", "œ": "oe"}
@@ -115,11 +124,16 @@ def query_spelling(query: str) -> tuple[str, str]:
         frequent to be looked for by their parts. A query without other words has its filler words in the first.
     """
     words = list(dict.fromkeys(fold_query(query).split()))
-    telling = [word for word in words if word not in FILLER_WORDS]
-    if not telling:
-        return spell(" ".join(words)), ""
-    filler = [word_token(word) for word in words if word in FILLER_WORDS]
+    telling = telling_words(words)
+    filler = [word_token(word) for word in words if word not in telling]
     return spell(" ".join(telling)), " ".join(filler)
+
+
+def telling_words(words: Sequence[str]) -> list[str]:
+    """Those of the folded words of a query that count in full: neither fillers nor carriers; where there are none, the
+    carriers; else all."""
+    others = [word for word in words if word not in FILLER_WORDS]
+    return [word for word in others if word not in CARRIER_WORDS] or others or list(words)
 
 
 def terms_of(folded: str) -> Terms:

@@ -17,7 +17,7 @@ from tcd_hf.index.lexical import (
     spell,
     text_columns,
 )
-from tcd_hf.index.spelling import MAX_QUERY_LENGTH
+from tcd_hf.index.spelling import CARRIER_WORDS, MAX_QUERY_LENGTH, telling_words
 from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
 
 GALLERY = [
@@ -104,9 +104,10 @@ class SlowScores:
 
     def score(self, query):
         words = set(fold(query).split())
-        telling = self.parts(words - FILLER_WORDS)
+        told = words - FILLER_WORDS - CARRIER_WORDS or words - FILLER_WORDS or words
+        telling = self.parts(told)
         parts = {term: self.idf(term) ** 2 * (1 if term in telling else 0.2) for term in self.parts(words)}
-        whole = {f"_{word}_": self.idf(f"_{word}_") ** 2 * (0.2 if word in FILLER_WORDS else 1) for word in words}
+        whole = {f"_{word}_": self.idf(f"_{word}_") ** 2 * (1 if word in told else 0.2) for word in words}
         length = len(fold(query).replace(" ", ""))
         grams = {f" {word} "[i : i + 3] for word in words for i in range(len(word))}
         self.letters = dict.fromkeys((gram.replace(" ", "_") for gram in grams), length / max(1, len(grams)))
@@ -461,3 +462,15 @@ def test_terms_are_numbered_the_same_in_every_process_and_release():
     statistics = LexicalStatistics()
     statistics.add(pa.table({"term_text": ["_gate_ 茶"]}))
     assert np.flatnonzero(statistics.document_frequency).tolist() == [301556, 1323953]
+
+
+def test_what_carries_a_text_counts_little_unless_there_is_nothing_else():
+    gallery = [[["Sign in"]], [["STOP"]], [["Sign up"]], [["log in"]]]
+
+    def best(query):
+        return int(np.argmax([scores.max() for scores in scores_in(query, gallery)]))
+
+    assert best("a STOP sign at a junction") == 1
+    assert [best(query) for query in ("sign in", "sign up", "the sign", "log in")] == [0, 2, 0, 3]
+    assert telling_words(["a", "sign", "stop"]) == ["stop"]
+    assert telling_words(["a", "sign"]) == ["sign"] and telling_words(["a"]) == ["a"]
