@@ -208,7 +208,8 @@ class DecordDecoder(Decoder):
     """decord; it turns frames upright itself and seeks to the nearest keyframe where that saves decoding.
 
     It goes back to the start after each frame of a file that does not fit in memory, which throws away what it decoded
-    ahead: right and bounded, but several times as slow as PyAV.
+    ahead: bounded, but several times as slow as PyAV; and on a busy machine decord was seen to give up skipping to a
+    frame far behind a key frame. `"auto"` never asks it for such files.
     """
 
     backend = "decord"

@@ -15,6 +15,8 @@ from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.processing.ocr_engines import OCREngineError
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
+pytestmark = pytest.mark.timeout(900)  # a cluster begins slowly where cores are few
+
 ROOT = Path(__file__).parents[2]
 
 
