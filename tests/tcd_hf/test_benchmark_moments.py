@@ -122,8 +122,8 @@ def test_each_annotated_clip_stands_exactly_once():
 
     clips = {name: mv.Card(((("text of " + name, 0.9, (0, 0, 1, 1)),),), (0,) * 6) for name in "abc"}
     annotations = [
-        {"video": "a", "has_text": True, "captions": ["one", "two", "three"]},
-        {"video": "b", "has_text": False, "captions": ["four", "five", "six"]},
+        {"video": "a", "has_text": True, "visible_text": ["text of a"], "captions": ["one", "two", "three"]},
+        {"video": "b", "has_text": False, "visible_text": [], "captions": ["four", "five", "six"]},
     ]
     collection = mv.clip_collection(2, 3, annotations, clips, seed=0)
     texts = [card.readings[0][0][0] for cards in collection.videos for card in cards]

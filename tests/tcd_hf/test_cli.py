@@ -13,6 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from tcd_hf import TCDModel
+from tcd_hf.cli import common
 from tcd_hf.cli.common import load, open_index, reports_errors
 from tcd_hf.cli.main import app
 from tcd_hf.cli.search import Mode
@@ -27,6 +28,14 @@ HIT_FIELDS = [
     *("path", "score", "text_video", "text_ocr", "text_hybrid", "lexical"),
     *("start", "end", "evidence", "boxes", "moments"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    """Lines are as long as they like, whatever terminal the suite was started from, or none."""
+    for console in (common.stdout, common.stderr):
+        monkeypatch.setattr(console, "_width", 200)
+        monkeypatch.setattr(console, "_height", 50)
 
 
 @pytest.fixture
