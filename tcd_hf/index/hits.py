@@ -291,7 +291,7 @@ def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack]) -> list
             "end": track.end,
             "box": list(track.box),
             "time": track.box_time,
-            "source": getattr(track, "source", "ocr"),
+            "source": track.source,
         }
         for track in (track_of[text] for text in evidence)
     ]
