@@ -43,6 +43,7 @@ __all__ = [
 
 FILLER_WEIGHT = 0.2  # of a filler word, relative to any other that is as rare
 MIN_IDF = 0.01  # what every row shows tells no rows apart, but still texts
+UNSHOWN_SHARE = 0.5  # of the rarest term's rarity, for one that no row shows: it tells no rows apart either
 WORD_SHARE = 0.5  # of the score; the other half are parts of words, because readings and typing slip
 # BM25's length normalisation, with a fixed mean length, so that a score means the same in every collection.
 SATURATION, LENGTH_SHARE, MEAN_LETTERS = 1.2, 0.75, 48
@@ -98,7 +99,8 @@ class LexicalStatistics:
     def idf(self, tokens: Sequence[str]) -> np.ndarray:
         """Weights of terms, BM25's `ln(1 + (num_rows - df + 0.5) / (df + 0.5))` but at least `MIN_IDF`.
 
-        A term that no row has is as rare as one that one row has: of few rows it would otherwise drown all others.
+        A term that no row has tells no rows apart, only how much of the query is in texts at all. It weighs
+        `UNSHOWN_SHARE` of one that a single row has, so that a sentence of which one rare word is shown is found by it.
 
         Args:
             tokens (`Sequence[str]`): terms as [`spell`] writes them.
@@ -106,8 +108,10 @@ class LexicalStatistics:
         Returns:
             `np.ndarray` of shape `(num_tokens,)`, float64.
         """
-        shown = self.document_frequency[_buckets(tokens)].astype(np.float64).clip(1, max(1, self.num_rows))
-        return np.log1p((self.num_rows - shown + 0.5) / (shown + 0.5)).clip(MIN_IDF)
+        frequency = self.document_frequency[_buckets(tokens)]
+        shown = frequency.astype(np.float64).clip(1, max(1, self.num_rows))
+        rarity = np.log1p((self.num_rows - shown + 0.5) / (shown + 0.5)) * np.where(frequency, 1, UNSHOWN_SHARE)
+        return rarity.clip(MIN_IDF)
 
     def to_table(self) -> pa.Table:
         """The terms that occur: columns `term` and `document_frequency`; `num_rows` is in the schema's metadata."""
@@ -141,8 +145,8 @@ class SegmentTexts:
     The lexical score of a document (a set of terms) for a query is the share of the query's terms that it has, weighed
     by their rarity, one half by whole words and one half by their parts ([`terms_of`]); it is lowered for documents
     that are longer than what they have of the query, as BM25 lowers it for long ones: the text of the query alone
-    scores 1, the same among many others less. What no row has still counts among the query's terms: a query that the
-    texts say little about scores low everywhere. Words that tell little ([`telling_words`]), and terms that are only in
+    scores 1, the same among many others less. What no row has still counts among the query's terms, though less: a
+    query that the texts say little about scores low everywhere. Words that tell little ([`telling_words`]), and terms that are only in
     these, count little.
 
     A window scores as its best document: each of its texts, each run of up to `MAX_RUN` neighbouring texts, and all of

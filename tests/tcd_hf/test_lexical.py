@@ -99,8 +99,9 @@ class SlowScores:
         return self.parts(text.split()) | {f"_{word}_" for word in text.split()}
 
     def idf(self, term):
-        df = max(1, sum(term in shown for shown in self.shown))
-        return max(0.01, math.log(1 + (len(self.shown) - df + 0.5) / (df + 0.5)))
+        df = sum(term in shown for shown in self.shown)
+        rarity = math.log(1 + (len(self.shown) - max(1, df) + 0.5) / (max(1, df) + 0.5))
+        return max(0.01, rarity if df else rarity / 2)
 
     def score(self, query):
         words = set(fold(query).split())
@@ -232,16 +233,16 @@ def test_windows_come_back_from_the_column():
 
 
 def test_scores_by_hand():
-    # Three rows: idf(df=1) = ln(1 + 2.5 / 1.5), of "b4" too, which no row has; idf(2) = ln(1 + 1.5 / 2.5). "gate" has 4
-    # grams and is 1 word, "b4" has 2 and a pair and is 1.
-    rare, usual = math.log(8 / 3) ** 2, math.log(1.6) ** 2
-    words, parts = usual / (usual + rare), 4 * usual / (4 * usual + 3 * rare)
+    # Three rows: idf(df=1) = ln(1 + 2.5 / 1.5), half of it for "b4", which no row has; idf(2) = ln(1 + 1.5 / 2.5).
+    # "gate" has 4 grams and is 1 word, "b4" has 2 and a pair and is 1.
+    unshown, usual = (math.log(8 / 3) / 2) ** 2, math.log(1.6) ** 2
+    words, parts = usual / (usual + unshown), 4 * usual / (4 * usual + 3 * unshown)
     gallery = [[["GATE"], ["gate two three four five"], []], [["exit"]], [["gate"]]]
     first, second, _ = scores_in("gate b4", gallery)
     # 4 letters of the query are found: 4 are not too many, of 20 the factor is (1 + 1.2 * 0.3125) / (1 + 1.2 * 0.5625).
     expected = np.array([1, 1.375 / 1.675, 0]) * (words + parts) / 2
     np.testing.assert_allclose(first, expected, rtol=1e-6)
-    assert expected[0] == pytest.approx(0.21057, abs=1e-5)
+    assert expected[0] == pytest.approx(0.51462, abs=1e-5)
     assert second.tolist() == [0.0] and first.dtype == second.dtype == np.float32
 
 
@@ -417,8 +418,9 @@ def test_statistics_count_rows_add_up_and_go_down():
     tokens = ["_tesco_", "tes", "茶", "_in_", "never"]
     shown = np.array([sum(token in text.split() for text in rows["term_text"].to_pylist()) for token in tokens])
     assert shown[:4].all() and not shown[4]
-    shown[4] = 1  # as rare as what one row has
-    np.testing.assert_allclose(whole.idf(tokens), np.log(1 + (30 - shown + 0.5) / (shown + 0.5)).clip(0.01))
+    shown[4] = 1  # half as rare as what one row has
+    expected = np.log(1 + (30 - shown + 0.5) / (shown + 0.5)) * [1, 1, 1, 1, 0.5]
+    np.testing.assert_allclose(whole.idf(tokens), expected.clip(0.01))
     assert whole.idf(tokens).dtype == np.float64 and whole.idf([]).shape == (0,)
 
     part = LexicalStatistics()
