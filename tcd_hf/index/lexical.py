@@ -146,8 +146,8 @@ class SegmentTexts:
     by their rarity, one half by whole words and one half by their parts ([`terms_of`]); it is lowered for documents
     that are longer than what they have of the query, as BM25 lowers it for long ones: the text of the query alone
     scores 1, the same among many others less. What no row has still counts among the query's terms, though less: a
-    query that the texts say little about scores low everywhere. Words that tell little ([`telling_words`]), and terms that are only in
-    these, count little.
+    query that the texts say little about scores low everywhere. Words that tell little ([`telling_words`]), and terms
+    that are only in these, count little.
 
     A window scores as its best document: each of its texts, each run of up to `MAX_RUN` neighbouring texts, and all of
     them together. A sign is thus found whatever else is on screen.
