@@ -17,6 +17,7 @@ from tcd_hf.index.spelling import (
     FILLER_WORDS,
     TermFinder,
     Terms,
+    capital_words,
     fold,
     fold_query,
     gram_token,
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 FILLER_WEIGHT = 0.2  # of a filler word, relative to any other that is as rare
+CAPITAL_WEIGHT = 2.0  # of a word that a query writes in capitals, likewise
 MIN_IDF = 0.01  # what every row shows tells no rows apart, but still texts
 UNSHOWN_SHARE = 0.5  # of the rarest term's rarity, for one that no row shows: it tells no rows apart either
 WORD_SHARE = 0.5  # of the score; the other half are parts of words, because readings and typing slip
@@ -147,7 +149,7 @@ class SegmentTexts:
     that are longer than what they have of the query, as BM25 lowers it for long ones: the text of the query alone
     scores 1, the same among many others less. What no row has still counts among the query's terms, though less: a
     query that the texts say little about scores low everywhere. Words that tell little ([`telling_words`]), and terms
-    that are only in these, count little.
+    that are only in these, count little; words that the query writes in capitals ([`capital_words`]) count more.
 
     A window scores as its best document: each of its texts, each run of up to `MAX_RUN` neighbouring texts, and all of
     them together. A sign is thus found whatever else is on screen.
@@ -302,7 +304,7 @@ class _Asked:
     def __init__(self, query: str, statistics: LexicalStatistics):
         folded = fold_query(query)
         terms = terms_of(folded)
-        self.weights = _weigh(terms, statistics)
+        self.weights = _weigh(terms, capital_words(query), statistics)
         self.finder = TermFinder(terms)
         # Of a word, as many grams as letters: the share of the grams that are found is that of the letters.
         letters = np.zeros(len(self.weights))
@@ -340,19 +342,24 @@ class _Asked:
         return coverage * np.minimum(1, _length_fit(letters) / _length_fit(found))
 
 
-def _weigh(terms: Terms, statistics: LexicalStatistics) -> np.ndarray:
+def _weigh(terms: Terms, capitals: set[str], statistics: LexicalStatistics) -> np.ndarray:
     """Weights of the terms of a query, see [`_Asked`]."""
-    parts = [*terms.grams, *terms.pairs, *terms.letters]
-    telling_ones = telling_words(terms.words)
-    telling = terms_of(" ".join(telling_ones))
-    telling_parts = {*telling.grams, *telling.pairs, *telling.letters}
-    # Squared, as in a cosine: what is rare counts by its rarity in the query and in the text.
-    part_weights = statistics.idf([gram_token(part) for part in parts]) ** 2
-    part_weights *= [1 if part in telling_parts else FILLER_WEIGHT for part in parts]
-    word_weights = statistics.idf([word_token(word) for word in terms.words]) ** 2
-    word_weights *= [1 if word in telling_ones else FILLER_WEIGHT for word in terms.words]
     if not terms.words:
         return np.zeros(0)
+    factors = dict.fromkeys(terms.words, FILLER_WEIGHT)
+    factors.update(dict.fromkeys(telling_words(terms.words), 1.0))
+    factors.update({word: CAPITAL_WEIGHT for word in terms.words if word in capitals and factors[word] == 1})
+    factor_of_part: dict[str, float] = {}
+    for word in sorted(terms.words, key=factors.get):  # what several words share counts as in the one that counts most
+        of_word = terms_of(word)
+        factor_of_part.update(dict.fromkeys([*of_word.grams, *of_word.pairs, *of_word.letters], factors[word]))
+
+    parts = [*terms.grams, *terms.pairs, *terms.letters]
+    # Squared, as in a cosine: what is rare counts by its rarity in the query and in the text.
+    part_weights = statistics.idf([gram_token(part) for part in parts]) ** 2
+    part_weights *= [factor_of_part[part] for part in parts]
+    word_weights = statistics.idf([word_token(word) for word in terms.words]) ** 2
+    word_weights *= [factors[word] for word in terms.words]
     shares = (1 - WORD_SHARE) / part_weights.sum(), WORD_SHARE / word_weights.sum()
     return np.concatenate([shares[0] * part_weights, shares[1] * word_weights])
 

@@ -13,6 +13,7 @@ __all__ = [
     "FILLER_WORDS",
     "TermFinder",
     "Terms",
+    "capital_words",
     "fold",
     "fold_query",
     "gram_token",
@@ -134,6 +135,15 @@ def telling_words(words: Sequence[str]) -> list[str]:
     carriers; else all."""
     others = [word for word in words if word not in FILLER_WORDS]
     return [word for word in others if word not in CARRIER_WORDS] or others or list(words)
+
+
+def capital_words(query: str) -> set[str]:
+    """The words, folded, that a query writes in capitals among others that it does not: `"a STOP sign"` names a text as
+    it is shown. Words of one letter are none, and a query all in capitals has none."""
+    if not any(letter.islower() for letter in query):
+        return set()
+    words = (word for word in query.split() if word.isupper() and sum(map(str.isalpha, word)) > 1)
+    return set(fold(" ".join(words)).split())
 
 
 def terms_of(folded: str) -> Terms:

@@ -17,7 +17,7 @@ from tcd_hf.index.lexical import (
     spell,
     text_columns,
 )
-from tcd_hf.index.spelling import CARRIER_WORDS, MAX_QUERY_LENGTH, telling_words
+from tcd_hf.index.spelling import CARRIER_WORDS, MAX_QUERY_LENGTH, capital_words, telling_words
 from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
 
 GALLERY = [
@@ -106,9 +106,14 @@ class SlowScores:
     def score(self, query):
         words = set(fold(query).split())
         told = words - FILLER_WORDS - CARRIER_WORDS or words - FILLER_WORDS or words
-        telling = self.parts(told)
-        parts = {term: self.idf(term) ** 2 * (1 if term in telling else 0.2) for term in self.parts(words)}
-        whole = {f"_{word}_": self.idf(f"_{word}_") ** 2 * (1 if word in told else 0.2) for word in words}
+        capitals = {fold(word) for word in query.split() if word.isupper() and len(word) > 1} & told
+        capitals = capitals if query != query.upper() else set()
+        factor = {word: 2 if word in capitals else 1 if word in told else 0.2 for word in words}
+        parts = {
+            term: self.idf(term) ** 2 * max(factor[word] for word in words if term in self.parts([word]))
+            for term in self.parts(words)
+        }
+        whole = {f"_{word}_": self.idf(f"_{word}_") ** 2 * factor[word] for word in words}
         length = len(fold(query).replace(" ", ""))
         grams = {f" {word} "[i : i + 3] for word in words for i in range(len(word))}
         self.letters = dict.fromkeys((gram.replace(" ", "_") for gram in grams), length / max(1, len(grams)))
@@ -229,6 +234,32 @@ def test_windows_come_back_from_the_column():
         assert texts.windows(row) == [[fold(text) for text in window if fold(text)] for window in windows]
 
 
+# --- words in capitals -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("a car comes up to a STOP sign", {"stop"}),
+        ("the AT&T logo, then NO-ENTRY", {"at", "t", "no", "entry"}),
+        ("ÉCOLE près du café", {"ecole"}),
+        ("A dog in I, b4 and B4", set()),  # words of one letter
+        ("TRICK OR TREAT", set()),  # all of it: nothing is stressed
+        ("Spencer Brown", set()),
+        ("出口 abc", set()),
+        ("", set()),
+    ],
+)
+def test_capital_words(query, words):
+    assert capital_words(query) == words
+
+
+def test_a_word_in_capitals_decides_between_texts_with_one_word_of_the_query_each():
+    gallery = [["junction"], ["stop"]]
+    lower, upper = LexicalScorer(gallery).score(["a stop at a junction", "a STOP at a junction"])
+    assert lower[0] > lower[1] and upper[1] > upper[0]
+
+
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
@@ -274,6 +305,7 @@ def test_scores_equal_slow_ones_over_random_texts(seed):
         "tesco express in 1.30",
     ]
     queries += ["हिन्दी", "город", "ab12x rents", "出口", "서울 𠮷野", "x x x x", *gallery[0][0], "zzz qqq"]
+    queries += ["a GATE in tesco", "TESCO IN 1.30", "the SIGN of tesco", "ГОРОД tesco"]
     for query in queries:
         expected = slow.score(query)
         for row, scores in zip(chosen, texts.scores(query, statistics), strict=True):
