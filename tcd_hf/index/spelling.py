@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 __all__ = [
-    "CARRIER_WORDS",
     "FILLER_WORDS",
     "TermFinder",
     "Terms",
@@ -30,12 +29,6 @@ _FILLER = (
 )
 FILLER_WORDS = frozenset(_FILLER.split())
 """English words that a query is built with and that by themselves tell few videos from others, folded."""
-_CARRIERS = (
-    "banner caption display headline label labelled logo notice poster reading reads says screen sign subtitle text "
-    "watermark written"
-)
-CARRIER_WORDS = frozenset(_CARRIERS.split())
-"""What a sentence says of a text without being part of it, as our generated queries do; folded."""
 
 # Letters that Unicode does not take apart into a plain letter and a mark.
 _PLAIN_LETTERS = dict(zip("łøđðħŧŋıĸ", "loddhtnik", strict=True)) | {"þ": "th", "æ": "ae", "œ": "oe"}
@@ -131,10 +124,8 @@ def query_spelling(query: str) -> tuple[str, str]:
 
 
 def telling_words(words: Sequence[str]) -> list[str]:
-    """Those of the folded words of a query that count in full: neither fillers nor carriers; where there are none, the
-    carriers; else all."""
-    others = [word for word in words if word not in FILLER_WORDS]
-    return [word for word in others if word not in CARRIER_WORDS] or others or list(words)
+    """Those of the folded words of a query that count in full: all but fillers, or all where there are only fillers."""
+    return [word for word in words if word not in FILLER_WORDS] or list(words)
 
 
 def capital_words(query: str) -> set[str]:

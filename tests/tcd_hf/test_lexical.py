@@ -17,7 +17,7 @@ from tcd_hf.index.lexical import (
     spell,
     text_columns,
 )
-from tcd_hf.index.spelling import CARRIER_WORDS, MAX_QUERY_LENGTH, capital_words, telling_words
+from tcd_hf.index.spelling import MAX_QUERY_LENGTH, capital_words, telling_words
 from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
 
 GALLERY = [
@@ -105,7 +105,7 @@ class SlowScores:
 
     def score(self, query):
         words = set(fold(query).split())
-        told = words - FILLER_WORDS - CARRIER_WORDS or words - FILLER_WORDS or words
+        told = words - FILLER_WORDS or words
         capitals = {fold(word) for word in query.split() if word.isupper() and len(word) > 1} & told
         capitals = capitals if query != query.upper() else set()
         factor = {word: 2 if word in capitals else 1 if word in told else 0.2 for word in words}
@@ -498,7 +498,7 @@ def test_terms_are_numbered_the_same_in_every_process_and_release():
     assert np.flatnonzero(statistics.document_frequency).tolist() == [301556, 1323953]
 
 
-def test_what_carries_a_text_counts_little_unless_there_is_nothing_else():
+def test_small_phrases_find_their_own_text():
     gallery = [[["Sign in"]], [["STOP"]], [["Sign up"]], [["log in"]]]
 
     def best(query):
@@ -506,5 +506,4 @@ def test_what_carries_a_text_counts_little_unless_there_is_nothing_else():
 
     assert best("a STOP sign at a junction") == 1
     assert [best(query) for query in ("sign in", "sign up", "the sign", "log in")] == [0, 2, 0, 3]
-    assert telling_words(["a", "sign", "stop"]) == ["stop"]
-    assert telling_words(["a", "sign"]) == ["sign"] and telling_words(["a"]) == ["a"]
+    assert telling_words(["a", "sign", "stop"]) == ["sign", "stop"] and telling_words(["a"]) == ["a"]
