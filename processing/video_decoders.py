@@ -22,8 +22,8 @@ __all__ = [
     "ImageDecoder",
     "PyAVDecoder",
     "Source",
+    "TooLongForDecord",
     "VideoReadError",
-    "fits_in_memory",
     "has_pyav",
     "open_decoder",
 ]
@@ -62,6 +62,10 @@ class VideoReadError(ValueError):
 
 class DecodeError(Exception):
     """A reader gives up on a file; another may still read it."""
+
+
+class TooLongForDecord(Exception):
+    """A file whose frames, decoded, take more than `LOOK_AHEAD_BYTES`: PyAV stands in for decord."""
 
 
 def open_decoder(decoder_class: "type[Decoder]", source: "Source", num_threads: int, **options) -> "Decoder":
@@ -207,27 +211,27 @@ class ImageDecoder(Decoder):
 class DecordDecoder(Decoder):
     """decord; it turns frames upright itself and seeks to the nearest keyframe where that saves decoding.
 
-    It goes back to the start after each frame of a file that does not fit in memory, which throws away what it decoded
-    ahead: bounded, but several times as slow as PyAV; and on a busy machine decord was seen to give up skipping to a
-    frame far behind a key frame. `"auto"` never asks it for such files.
+    As it decodes ahead as far as a file goes, it raises [`TooLongForDecord`] for one that would not fit in memory.
     """
 
     backend = "decord"
 
     def __init__(self, source: Source, num_threads: int):
-        decord = _import("decord")
-        decord.logging.set_level(decord.logging.QUIET)
         if not has_pyav():
-            self._open(decord, source, num_threads)
+            self._open(source, num_threads)
             return
         container, stream = _open_container(source)  # a look at the header spares decord what it gets wrong
         with container:
             if cause := _refuses(container, stream):  # asked beforehand: decord may abort the whole process
                 raise DecodeError(cause)
-            self._open(decord, source, num_threads)
+            if not _fits_in_memory(container, stream):
+                raise TooLongForDecord(source.name)
+            self._open(source, num_threads)
             self.problem = _cut_off(stream, source, self.timeline)
 
-    def _open(self, decord, source: Source, num_threads: int):
+    def _open(self, source: Source, num_threads: int):
+        decord = _import("decord")  # not before it is needed: its libraries take 400 MB
+        decord.logging.set_level(decord.logging.QUIET)
         try:
             # The smallest tolerance: decord otherwise passes off a neighbour as a frame it could not decode.
             self._reader = decord.VideoReader(source.rewound(), num_threads=num_threads, fault_tol=1e-6)
@@ -246,8 +250,6 @@ class DecordDecoder(Decoder):
             frame = self._reader[index]
             # Tensors of another library come out where the user has set a decord bridge.
             frame = frame.asnumpy() if hasattr(frame, "asnumpy") else np.asarray(frame)
-            if len(self._reader) * frame.nbytes > LOOK_AHEAD_BYTES:
-                self._reader.seek(0)
         except Exception as error:
             raise DecodeError(f"decord cannot decode frame {index} ({_first_line(error)})") from error
         if frame.shape[-1] != 3:  # decord takes row padding for a channel in narrow clips turned by 90 degrees
@@ -379,18 +381,6 @@ class PyAVDecoder(Decoder):
             self._held, self._ahead = self._ahead, None
 
 
-def fits_in_memory(source: Source) -> bool:
-    """Whether all frames of a file, decoded, take no more than `LOOK_AHEAD_BYTES`, by what its header says of them."""
-    container, stream = _open_container(source)
-    with container:
-        num_frames = stream.frames
-        if not num_frames and container.duration and stream.average_rate:
-            start = container.start_time or 0  # some containers count their duration from there, some from 0
-            microseconds = container.duration - start if container.duration > start > 0 else container.duration
-            num_frames = microseconds / 1e6 * float(stream.average_rate)
-        return 0 < num_frames * stream.codec_context.width * stream.codec_context.height * 3 <= LOOK_AHEAD_BYTES
-
-
 def has_pyav() -> bool:
     """Whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None
@@ -432,6 +422,16 @@ def _open_container(source: Source):
 def _read_errors() -> tuple[type[Exception], ...]:
     """What PyAV raises: FFmpeg's errors, and those of the file object that it reads."""
     return (_import("av").FFmpegError, OSError, ValueError)
+
+
+def _fits_in_memory(container, stream) -> bool:
+    """Whether all frames of a file, decoded, take no more than `LOOK_AHEAD_BYTES`, by what its header says of them."""
+    num_frames = stream.frames
+    if not num_frames and container.duration and stream.average_rate:
+        start = container.start_time or 0  # some containers count their duration from there, some from 0
+        microseconds = container.duration - start if container.duration > start > 0 else container.duration
+        num_frames = microseconds / 1e6 * float(stream.average_rate)
+    return 0 < num_frames * stream.codec_context.width * stream.codec_context.height * 3 <= LOOK_AHEAD_BYTES
 
 
 def _late_time(container, stream) -> float:

@@ -25,8 +25,8 @@ from .video_decoders import (
     ImageDecoder,
     PyAVDecoder,
     Source,
+    TooLongForDecord,
     VideoReadError,
-    fits_in_memory,
     has_pyav,
     open_decoder,
 )
@@ -50,9 +50,10 @@ def open_video(
             Frames per second of an array or a list of images, 1.0 by default: a frame counts as a second. Files have
             their own and refuse it.
         backend (`str`, *optional*, defaults to `"auto"`):
-            `"decord"` or `"pyav"` use that reader and no other. `"auto"` takes decord for short files, and PyAV for
-            those whose frames would not all fit in 256 MiB, which decord may fill, and where decord is not installed,
-            cannot be trusted with the file or fails, even half-way.
+            `"decord"` or `"pyav"` use that reader and no other, but for long files: decord decodes ahead into memory
+            as far as a file goes, so that PyAV stands in for it, with decord's times, where not all frames would fit
+            in 256 MiB. `"auto"` takes decord, and PyAV where decord is not installed, cannot be trusted with the file
+            or fails, even half-way.
         num_threads (`int`, *optional*, defaults to 0):
             Decoding threads; 0 leaves it to the reader, which takes all cores. Use 1 in worker processes, as in
             `datasets.map(num_proc=...)`.
@@ -86,10 +87,10 @@ def open_video(
     pyav = partial(open_decoder, PyAVDecoder, source, num_threads)
     if backend == "pyav":
         return Video(source.name, pyav())
-    if backend == "auto" and has_pyav() and not fits_in_memory(source):
-        return Video(source.name, pyav(in_place_of_decord=True))
     try:
         decoder = open_decoder(DecordDecoder, source, num_threads)
+    except TooLongForDecord:
+        return Video(source.name, pyav(in_place_of_decord=True))
     except (ImportError, VideoReadError) as error:
         if backend == "decord" or (isinstance(error, VideoReadError) and not has_pyav()):
             raise

@@ -52,7 +52,6 @@ def find_moments(
     find_evidence: Callable[[Sequence[str]], list[str]],
     windows: Sequence[WindowCaption],
     scores: np.ndarray,
-    allowed: np.ndarray | None = None,
     leading: np.ndarray | None = None,
     telling: np.ndarray | None = None,
 ) -> list[Moment]:
@@ -67,15 +66,13 @@ def find_moments(
         find_evidence (`Callable`): of the texts of a window those that match, best first: an [`EvidenceFinder`].
         windows (`Sequence[WindowCaption]`): in the order of time, of one or more segments, with gaps where segments are
             left out. Times in seconds of the file.
-        scores (`np.ndarray` of shape `(num_windows,)`): `-inf` for windows that are out of the question.
-        allowed (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that a moment may include. All, if
-            not given.
+        scores (`np.ndarray` of shape `(num_windows,)`): `-inf` for windows that no moment may include.
         leading (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that the first moment is to be of,
             and is even if it then has no evidence: those of the best segment. All, if not given.
         telling (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that may have evidence. All, if not
             given.
     """
-    possible = np.isfinite(scores) if allowed is None else np.isfinite(scores) & allowed
+    possible = np.isfinite(scores)
     best_first = [int(place) for place in np.argsort(-scores, kind="stable") if possible[place]]
     evidence: dict[int, list[str]] = {place: [] for place in best_first}
     for place in best_first:
