@@ -133,27 +133,30 @@ def score_windows(
     lexical_scores: np.ndarray,
     lexical_weight: float,
 ) -> np.ndarray:
-    """How well each window of one video matches a query (ours).
+    """How well each window of a video matches a query (ours).
 
     A window's model score is the mean of its two cosines, each taken relative to its mean over the video: text-to-text
     and text-to-image cosines lie in different ranges, and a window without text must neither gain nor lose by having
     only one of them. It is then fused with the window's lexical score as whole videos are.
 
     Args:
-        frame_cosines (`np.ndarray` of shape `(num_windows,)`): cosine of the query and the fused frame embeddings.
-        ocr_cosines (`np.ndarray` of shape `(num_windows,)`): the same of the fused OCR embeddings; `None` for a model
-            that does not read OCR.
-        has_text (`np.ndarray` of shape `(num_windows,)`, bool): windows in which text was read; `None` likewise.
-        lexical_scores (`np.ndarray` of shape `(num_windows,)`): in [0, 1].
+        frame_cosines (`np.ndarray` of shape `(..., num_windows)`): cosine of the query and the fused frame embeddings,
+            of one video or of several.
+        ocr_cosines (`np.ndarray` of shape `(..., num_windows)`): the same of the fused OCR embeddings; `None` for a
+            model that does not read OCR.
+        has_text (`np.ndarray` of shape `(..., num_windows)`, bool): windows in which text was read; `None` likewise.
+        lexical_scores (`np.ndarray` of shape `(..., num_windows)`): in [0, 1].
         lexical_weight (`float`): in [0, 1].
 
     Returns:
-        `np.ndarray` of shape `(num_windows,)`.
+        `np.ndarray` of shape `(..., num_windows)`.
     """
-    ocr_part = np.zeros_like(frame_cosines)
-    if has_text is not None and has_text.any():
-        ocr_part[has_text] = ocr_cosines[has_text] - ocr_cosines[has_text].mean()
-    model_scores = (frame_cosines - frame_cosines.mean() + ocr_part) / 2
+    ocr_part = 0.0
+    if has_text is not None:
+        ocr_cosines = np.where(has_text, ocr_cosines, 0)
+        mean = ocr_cosines.sum(axis=-1, keepdims=True) / has_text.sum(axis=-1, keepdims=True).clip(1)
+        ocr_part = np.where(has_text, ocr_cosines - mean, 0)
+    model_scores = (frame_cosines - frame_cosines.mean(axis=-1, keepdims=True) + ocr_part) / 2
     return fuse_scores(model_scores, lexical_scores, lexical_weight)
 
 
@@ -204,20 +207,26 @@ class EvidenceFinder:
         """
         if self._phrases:
             return np.ones(len(windows), bool)
-        words = [set(_split(texts)) for texts in windows]
-        telling = self._telling_among(set().union(*words))
-        return np.array([not telling.isdisjoint(each) for each in words], bool)
+        telling = self._telling_among(set(_split("\t".join(dict.fromkeys(windows)))))
+        return np.array([not telling.isdisjoint(_split(texts)) for texts in windows], bool)
 
     def _telling_among(self, words: set[str]) -> set[str]:
-        """Those of some words that tell, see `_tells`; the comparison that takes longest is made of all at once."""
-        apart = [word for word in words if len(word) >= FUZZY_WORD_LENGTH and not _has_digit(word)]
-        similar: set[str] = set()
+        """Those of some words, as they were read, that are telling words of the query or resemble one. A comparison is
+        made of all of them at once, which costs much less."""
+        # 1.30 and 1.50 differ in one character of four, and in everything.
+        compared = [word for word in words - self._telling if not _has_digit(word)]
+        telling = words & self._telling
+        # Readings often lose spaces; scripts such as Chinese have none.
+        telling.update(word for word in compared if word in self._wholes and _may_be_part(word))
+        for asked in self._parts:
+            telling.update(word for word in compared if asked in word)
+        apart = [word for word in compared if len(word) >= FUZZY_WORD_LENGTH]
         if apart and self._fuzzy:
             ratios = process.cdist(self._fuzzy, apart, scorer=fuzz.ratio, score_cutoff=WORD_SIMILARITY)
-            similar = {apart[place] for place in np.flatnonzero(ratios.any(axis=0))}
-        telling = {word for word in words if word in similar or self._tells(word, compare=False)}
+            telling.update(apart[place] for place in np.flatnonzero(ratios.any(axis=0)))
+        self._weights.update(dict.fromkeys(words, 0))
+        self._weights.update(dict.fromkeys(words & self._filler, FILLER_WEIGHT))
         self._weights.update(dict.fromkeys(telling, 1))
-        self._weights.update({word: FILLER_WEIGHT if word in self._filler else 0 for word in words - telling})
         return telling
 
     def _show_phrases(self, texts: Sequence[str]) -> list[str]:
@@ -249,23 +258,8 @@ class EvidenceFinder:
 
     def _weight(self, word: str) -> float:
         if word not in self._weights:
-            self._weights[word] = 1 if self._tells(word) else FILLER_WEIGHT if word in self._filler else 0
+            self._telling_among({word})
         return self._weights[word]
-
-    def _tells(self, word: str, compare: bool = True) -> bool:
-        """Whether a word that was read is a telling word of the query, or, if they are to be compared, resembles it."""
-        if word in self._telling:
-            return True
-        if _has_digit(word):
-            return False  # 1.30 and 1.50 differ in one character of four, and in everything
-        # Readings often lose spaces; scripts such as Chinese have none.
-        if len(word) >= _contained_length(word, is_asked=False) and word in self._wholes:
-            return True
-        if any(asked in word for asked in self._parts):
-            return True
-        if not compare or len(word) < FUZZY_WORD_LENGTH:
-            return False
-        return process.extractOne(word, self._fuzzy, scorer=fuzz.ratio, score_cutoff=WORD_SIMILARITY) is not None
 
 
 class _Match(NamedTuple):
@@ -304,6 +298,11 @@ def _split(folded: str) -> list[str]:
 
 def _has_digit(word: str) -> bool:
     return not word.isalpha() and any(map(str.isdigit, word))
+
+
+def _may_be_part(word: str) -> bool:
+    """Whether a word that was read is long enough to be looked for inside those of the query."""
+    return len(word) >= _contained_length(word, is_asked=False)
 
 
 def _contained_length(word: str, is_asked: bool) -> int:

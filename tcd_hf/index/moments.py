@@ -54,6 +54,7 @@ def find_moments(
     scores: np.ndarray,
     leading: np.ndarray | None = None,
     telling: np.ndarray | None = None,
+    limit: int | None = None,
 ) -> list[Moment]:
     """The moments of one video, best first; equally good ones in the order of time.
 
@@ -71,24 +72,29 @@ def find_moments(
             and is even if it then has no evidence: those of the best segment. All, if not given.
         telling (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that may have evidence. All, if not
             given.
+        limit (`int`, *optional*): most moments to find, at least 1. All, if not given.
     """
     possible = np.isfinite(scores)
     best_first = [int(place) for place in np.argsort(-scores, kind="stable") if possible[place]]
-    evidence: dict[int, list[str]] = {place: [] for place in best_first}
-    for place in best_first:
-        if telling is None or telling[place]:
-            evidence[place] = find_evidence([track.text for track in windows[place].tracks])
-    leads = np.ones(len(windows), bool) if leading is None else leading
-    best_first.sort(key=lambda place: (not leads[place], not evidence[place]))
-    # Behind the first one, all again in their order.
-    best_first[1:] = sorted(best_first[1:], key=lambda place: (-scores[place], place))
-    moments, taken = [], set()
-    for place in best_first:
-        if not evidence[place] and not moments:
-            moments.append(_moment(windows[place], scores[place]))
-        elif evidence[place] and place not in taken:
-            seen, places = _follow(evidence[place][0], place, windows, possible)
-            moments.append(_moment(windows[place], scores[place], seen, evidence[place]))
+    if not best_first:
+        return []
+
+    @cache
+    def evidence_in(place: int) -> list[str]:
+        if telling is not None and not telling[place]:
+            return []
+        return find_evidence([track.text for track in windows[place].tracks])
+
+    leading_ones = [place for place in best_first if leading is None or leading[place]] or best_first
+    first = next(filter(evidence_in, leading_ones), leading_ones[0])
+    moments = [] if evidence_in(first) else [_moment(windows[first], scores[first])]
+    taken: set[int] = set()
+    for place in [first, *best_first]:
+        if limit is not None and len(moments) >= limit:
+            break
+        if place not in taken and evidence_in(place):
+            seen, places = _follow(evidence_in(place)[0], place, windows, possible)
+            moments.append(_moment(windows[place], scores[place], seen, evidence_in(place)))
             taken.update(places)
     return moments
 

@@ -14,7 +14,7 @@ from tcd_hf.index.moments import DEFAULT_MOMENTS, Moment, clip_moments
 from tcd_hf.index.query_syntax import Query, allowed_windows, parse_query, sql_filter_for
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
 from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, features_from
-from tcd_hf.index.scored_rows import IndexScores, ScoredRows, Search, best_of_each, make_hit, moments_of
+from tcd_hf.index.scored_rows import IndexScores, ScoredRows, Search, best_of_each, make_hit, moments_of, window_scores
 from tcd_hf.index.storage import sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -150,10 +150,10 @@ class Retriever:
         search = Search(parsed, embeds, 1, 1, len(rows) * self.metadata.num_frames, "full", None, None)
         scored = self._score_rows(search.texts, embeds, rows, search)
         texts, ranked_by = best_of_each(scored.scores.score)
+        best_first = np.argsort(-ranked_by, kind="stable")
+        scores = window_scores(search, scored, best_first, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-        moments = moments_of(
-            search, scored, np.arange(len(rows)), texts, ranked_by, rows, find_evidence, self.lexical_weight
-        )
+        moments = moments_of(search, scored, best_first, scores, rows.take(best_first), find_evidence)
         return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:
@@ -261,18 +261,26 @@ class Retriever:
         if not len(first):
             return []
         shown = [self._rows_to_show(search, order[videos == video], scored, texts) for video in videos[first]]
-        rows = self._take(row_ids[np.concatenate(shown)], ["path", "captions", "start"])
+        all_shown = np.concatenate(shown)
+        rows = self._take(row_ids[all_shown], ["path", "captions", "start"])
+        window_values = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         hits, start = [], 0
         for leader, places in zip(order[first], shown, strict=True):
-            own = rows.slice(start, len(places))
-            start += len(places)
-            moments = moments_of(search, scored, places, texts, ranked_by, own, find_evidence, self.lexical_weight)
-            moments = moments[: 1 + search.moments]
-            scores = scored.scores.pick(texts[leader], leader)
+            own = slice(start, start := start + len(places))
+            moments = moments_of(
+                search,
+                scored,
+                places,
+                window_values[own],
+                rows[own],
+                find_evidence,
+                limit=1 + search.moments,
+            )
             if not moments:  # its window is in the time range, but not the text in it
                 continue
-            hits.append(make_hit(own["path"][0].as_py(), float(ranked_by[leader]), scores, moments))
+            scores = scored.scores.pick(texts[leader], leader)
+            hits.append(make_hit(rows["path"][own.start].as_py(), float(ranked_by[leader]), scores, moments))
         return hits
 
     def _ranked_by(self, search: Search, scored: ScoredRows) -> np.ndarray:

@@ -14,9 +14,8 @@ from tcd_hf.index.moments import Moment, clip_moments, find_moments
 from tcd_hf.index.query_syntax import Query
 from tcd_hf.index.schema import captions_from
 from tcd_hf.modeling.modeling_tcd import TCDVideoFeatures
-from tcd_hf.processing.window_ocr import WindowCaption
 
-__all__ = ["IndexScores", "ScoredRows", "Search", "best_of_each", "make_hit", "moments_of"]
+__all__ = ["IndexScores", "ScoredRows", "Search", "best_of_each", "make_hit", "moments_of", "window_scores"]
 
 
 @dataclass(frozen=True)
@@ -96,70 +95,76 @@ def moments_of(
     search: Search,
     scored: ScoredRows,
     places: np.ndarray,
-    texts: np.ndarray,
-    ranked_by: np.ndarray,
+    scores: np.ndarray,
     rows: pa.Table,
     find_evidence: EvidenceFinder,
-    lexical_weight: float,
+    limit: int | None = None,
 ) -> list[Moment]:
     """The moments of one video, best first.
 
     Args:
         search ([`Search`]): what is looked for.
         scored ([`ScoredRows`]): rows of several videos.
-        places (`np.ndarray`): of the rows of this one in `scored`.
-        texts, ranked_by (`np.ndarray` of shape `(num_rows,)`): for each row the alternative that suits it best, and
-            the score with it.
-        rows (`pa.Table`): `captions` and `start` of the rows at these places.
+        places (`np.ndarray` of shape `(num_rows,)`): of the rows of this one in `scored`, the best first.
+        scores (`np.ndarray` of shape `(num_rows, num_windows)`): of their windows, see [`window_scores`].
+        rows (`pa.Table`): `captions` and `start` of these rows.
         find_evidence ([`EvidenceFinder`]): for the query.
-        lexical_weight (`float`): see [`fuse_scores`].
+        limit (`int`, *optional*): most moments. All, if not given.
     """
     in_time = np.argsort(rows["start"].to_numpy(), kind="stable")
     captions = captions_from(rows["captions"])
-    best = int(np.argmax(ranked_by[places]))
-    windows: list[WindowCaption] = []
-    folded: list[str] = []
-    scores: list[np.ndarray] = []
-    for place in in_time:
-        windows += captions[place]
-        folded += ["\t".join(texts) for texts in scored.segments.windows(int(places[place]))]
-        scores.append(_window_scores(search, scored, int(places[place]), texts, ranked_by, lexical_weight))
-    of_best = np.repeat(in_time == best, list(map(len, scores)))
-    telling = find_evidence.may_match(folded)
-    moments = find_moments(find_evidence, windows, np.concatenate(scores), leading=of_best, telling=telling)
-    return moments if search.between is None else clip_moments(moments, search.between)
+    windows = [window for place in in_time for window in captions[place]]
+    folded = ["\t".join(texts) for place in in_time for texts in scored.segments.windows(int(places[place]))]
+    found = find_moments(
+        find_evidence,
+        windows,
+        scores[in_time].ravel(),
+        leading=np.repeat(in_time == 0, scores.shape[1]),
+        telling=find_evidence.may_match(folded),
+        limit=limit if search.between is None else None,
+    )
+    return found if search.between is None else clip_moments(found, search.between)[:limit]
 
 
-def _window_scores(
+def window_scores(
     search: Search,
     scored: ScoredRows,
-    row: int,
+    places: np.ndarray,
     texts: np.ndarray,
     ranked_by: np.ndarray,
     lexical_weight: float,
 ) -> np.ndarray:
-    """Scores of the windows of a row: that of the best one is the row's, the others are lower by what they differ
-    from it."""
-    features, lexical = scored.features, scored.windows[texts[row]][row]
-    embed = search.text_embeds[texts[row]]
+    """Scores of the windows of rows: that of a row's best one is the row's, the others are lower by what they differ
+    from it.
+
+    Args:
+        search ([`Search`]), scored ([`ScoredRows`]): what was looked for, and the rows that were scored for it.
+        places (`np.ndarray` of shape `(num_rows,)`): of the rows in question in `scored`.
+        texts, ranked_by (`np.ndarray`): for each of the scored rows the alternative that suits it best, and the score
+            with it.
+        lexical_weight (`float`): see [`fuse_scores`].
+
+    Returns:
+        `np.ndarray` of shape `(num_rows, num_windows)`: `-inf` for windows that are out of the question.
+    """
+    lexical = np.stack([scored.windows[texts[place]][place] for place in places])
+    possible = np.isfinite(lexical)
+    features, rows = scored.features, torch.from_numpy(places)
+    asked = search.text_embeds[torch.from_numpy(texts[places])].unsqueeze(1)
 
     def cosines_with(embeds: torch.Tensor) -> np.ndarray:
-        return torch.cosine_similarity(embeds[row], embed, dim=-1).cpu().numpy()
+        return torch.cosine_similarity(embeds[rows], asked, dim=-1).cpu().numpy()
 
-    ocr_cosines = has_text = None
-    if features.ocr_mask is not None:
-        ocr_cosines, has_text = cosines_with(features.fused_ocr_embeds), features.ocr_mask[row].cpu().numpy()
-    possible = np.isfinite(lexical)
-    if not possible.any():
-        return lexical
     scores = score_windows(
         cosines_with(features.fused_frame_embeds),
-        ocr_cosines,
-        has_text,
+        None if features.ocr_mask is None else cosines_with(features.fused_ocr_embeds),
+        None if features.ocr_mask is None else features.ocr_mask[rows].cpu().numpy(),
         np.where(possible, lexical, 0),
         lexical_weight,
     )
-    return np.where(possible, scores - scores[possible].max() + ranked_by[row], -np.inf)
+    scores = np.where(possible, scores, -np.inf)
+    best = np.max(scores, axis=1, keepdims=True, initial=np.finfo(np.float32).min)
+    return scores - best + ranked_by[places, None]
 
 
 def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Moment]) -> Hit:
