@@ -11,11 +11,13 @@ from rapidfuzz import fuzz
 
 from tcd_hf.index.hits import evidence_boxes, time_shown
 from tcd_hf.index.lexical import fold
+from tcd_hf.index.schema import StoredWindow
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 
 __all__ = ["DEFAULT_MOMENTS", "Moment", "clip_moments", "find_moments"]
 
+Window = WindowCaption | StoredWindow
 DEFAULT_MOMENTS = 3  # of a hit, besides its best
 SIMILAR_TEXT = 80  # of 100: the same text, read with a slip
 SHORT_WORD = 2  # words up to this length must be equal: GATE A and GATE B are alike in all other letters
@@ -50,7 +52,7 @@ class Moment:
 
 def find_moments(
     find_evidence: Callable[[Sequence[str]], list[str]],
-    windows: Sequence[WindowCaption],
+    windows: Sequence[Window],
     scores: np.ndarray,
     leading: np.ndarray | None = None,
     telling: np.ndarray | None = None,
@@ -65,8 +67,8 @@ def find_moments(
 
     Args:
         find_evidence (`Callable`): of the texts of a window those that match, best first: an [`EvidenceFinder`].
-        windows (`Sequence[WindowCaption]`): in the order of time, of one or more segments, with gaps where segments are
-            left out. Times in seconds of the file.
+        windows (`Sequence[WindowCaption]` or of [`StoredWindow`]): in the order of time, of one or more segments, with
+            gaps where segments are left out. Times in seconds of the file.
         scores (`np.ndarray` of shape `(num_windows,)`): `-inf` for windows that no moment may include.
         leading (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that the first moment is to be of,
             and is even if it then has no evidence: those of the best segment. All, if not given.
@@ -112,7 +114,7 @@ def clip_moments(moments: Iterable[Moment], between: tuple[float, float]) -> lis
 
 
 def _follow(
-    text: str, place: int, windows: Sequence[WindowCaption], possible: np.ndarray
+    text: str, place: int, windows: Sequence[Window], possible: np.ndarray
 ) -> tuple[tuple[float, float], list[int]]:
     """When a text of the window at this place is seen without a pause, and the places of the windows that show it."""
     is_same = _comparer(text)
@@ -144,7 +146,7 @@ def _join(seen: tuple[float, float], tracks: Iterable[TextTrack]) -> tuple[float
     return (start, end) if joined else None
 
 
-def _touch(windows: Sequence[WindowCaption], place: int, other: int) -> bool:
+def _touch(windows: Sequence[Window], place: int, other: int) -> bool:
     first, second = sorted((place, other))
     return windows[second].start - windows[first].end <= ROUNDING
 
@@ -175,7 +177,7 @@ def _alike(text: str, other: str) -> bool:
 
 
 def _moment(
-    window: WindowCaption, score: float, seen: tuple[float, float] | None = None, evidence: Sequence[str] = ()
+    window: Window, score: float, seen: tuple[float, float] | None = None, evidence: Sequence[str] = ()
 ) -> Moment:
     start, end = seen or (window.start, window.end)
     return Moment(start, end, float(score), list(evidence), evidence_boxes(evidence, window.tracks))

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "IndexMetadata",
     "IndexMismatchError",
     "NonFiniteFeaturesError",
+    "StoredWindow",
     "captions_from",
     "checksums",
     "decode_captions",
@@ -32,6 +34,7 @@ __all__ = [
     "rows_from",
     "table_schema",
     "video_id",
+    "windows_from",
 ]
 
 # Raise it when columns change, and when features or tables of the same weights are others than before.
@@ -344,7 +347,36 @@ def checksums(rows: pa.Table | dict[str, pa.Array]) -> list[bytes]:
 
 def captions_from(column: pa.ChunkedArray | pa.Array) -> list[list[WindowCaption]]:
     """The captions of rows, from the column `captions`."""
-    return [_decode(packed) for packed in column.to_pylist()]
+    return [
+        [WindowCaption(start, end, text, list(map(_track, tracks))) for start, end, text, tracks in windows]
+        for windows in map(_unpack, column.to_pylist())
+    ]
+
+
+class StoredWindow:
+    """A [`WindowCaption`] without its caption, whose tracks are made when they are first asked for: of what a search
+    reads, it looks at few windows.
+
+    Args:
+        start, end (`float`): seconds in the file.
+        stored (`list`): the tracks as they are stored.
+    """
+
+    def __init__(self, start: float, end: float, stored: list):
+        self.start, self.end, self._stored = start, end, stored
+
+    @cached_property
+    def tracks(self) -> list[TextTrack]:
+        """Texts, most salient first."""
+        return list(map(_track, self._stored))
+
+
+def windows_from(column: pa.ChunkedArray | pa.Array) -> list[list[StoredWindow]]:
+    """The windows of rows, from the column `captions`."""
+    return [
+        [StoredWindow(start, end, tracks) for start, end, _, tracks in windows]
+        for windows in map(_unpack, column.to_pylist())
+    ]
 
 
 def decode_captions(rows: pa.Table) -> pa.Table:
@@ -367,15 +399,13 @@ def _encode(captions: Iterable[WindowCaption]) -> bytes:
     )
 
 
-def _decode(packed: bytes) -> list[WindowCaption]:
-    return [
-        WindowCaption(start, end, text, [_track(*values) for values in tracks])
-        for start, end, text, tracks in json.loads(zlib.decompress(packed))
-    ]
+def _unpack(packed: bytes) -> list[tuple[float, float, str, list]]:
+    return json.loads(zlib.decompress(packed))
 
 
-def _track(text: str, confidence: float, start: float, end: float, box: list[float], *others: Any) -> TextTrack:
-    return TextTrack(text, confidence, start, end, tuple(box), *others)  # type: ignore[arg-type]
+def _track(values: list) -> TextTrack:
+    text, confidence, start, end, box, *others = values
+    return TextTrack(text, confidence, start, end, tuple(box), *others)
 
 
 def _tensor(column: pa.ChunkedArray) -> torch.Tensor:

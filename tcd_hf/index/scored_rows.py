@@ -12,7 +12,7 @@ from tcd_hf.index.hits import EvidenceFinder, Hit, score_windows
 from tcd_hf.index.lexical import SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments, find_moments
 from tcd_hf.index.query_syntax import Query
-from tcd_hf.index.schema import captions_from
+from tcd_hf.index.schema import windows_from
 from tcd_hf.modeling.modeling_tcd import TCDVideoFeatures
 
 __all__ = ["IndexScores", "ScoredRows", "Search", "best_of_each", "make_hit", "moments_of", "window_scores"]
@@ -112,8 +112,8 @@ def moments_of(
         limit (`int`, *optional*): most moments. All, if not given.
     """
     in_time = np.argsort(rows["start"].to_numpy(), kind="stable")
-    captions = captions_from(rows["captions"])
-    windows = [window for place in in_time for window in captions[place]]
+    stored = windows_from(rows["captions"])
+    windows = [window for place in in_time for window in stored[place]]
     folded = ["\t".join(texts) for place in in_time for texts in scored.segments.windows(int(places[place]))]
     found = find_moments(
         find_evidence,

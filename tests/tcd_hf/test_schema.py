@@ -18,6 +18,7 @@ from tcd_hf.index.schema import (
     rows_from,
     table_schema,
     video_id,
+    windows_from,
 )
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -79,6 +80,9 @@ def records():
 def test_captions_and_numbers_come_back_as_they_were(records, features, schema):
     table = rows_from(records, features, schema)
     assert captions_from(table["captions"]) == [record.captions for record in records]
+    for record, windows in zip(records, windows_from(table["captions"]), strict=True):
+        of_windows = [(window.start, window.end, window.tracks) for window in windows]
+        assert of_windows == [(caption.start, caption.end, caption.tracks) for caption in record.captions]
     for name in ("path", "content_hash", "size", "modified", "duration", "fps"):
         assert table[name].to_pylist() == [getattr(record, name) for record in records]
     assert table["id"].to_pylist() == [video_id(record.path) for record in records]
