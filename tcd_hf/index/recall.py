@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_MEMORY_BUDGET",
     "TEXT_COLUMN",
     "Recall",
+    "bytes_in_memory",
     "create_coarse_index",
     "create_text_index",
     "first_of_each",
@@ -31,7 +32,8 @@ DEFAULT_MEMORY_BUDGET = 4 << 30
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
 DEEPER = 4  # times as many rows are looked at where those looked at are of too few videos
 ROWS_PER_VIDEO = 8  # of what is recalled by one kind: the best of a video; the others are likely to be alike
-ROUNDING = 1e-5  # more than the error of a float32 product with unit vectors, relative to the query's length
+# More than the error of a product with unit vectors in float32, and of one with vectors and query in float16.
+ROUNDING, HALF_ROUNDING = 1e-5, 4e-3  # relative to the query's length
 REFINE_FACTOR = 2  # the index compresses vectors: so many times the vectors asked for are compared as they are
 
 
@@ -52,11 +54,18 @@ def create_coarse_index(table: "Table") -> None:
     table.create_index(COARSE_COLUMN, config=HnswSq(distance_type="cosine"), replace=True)
 
 
+def bytes_in_memory(num_rows: int, dim: int) -> int:
+    """What the coarse vectors of so many rows take: [`Recall`] holds them in float32 and in float16."""
+    return num_rows * dim * (4 + 2)
+
+
 class Recall:
     """Candidates among the rows of a table, which are named by LanceDB's row ids.
 
     Coarse vectors are held in memory and searched exactly, by one matrix product, while they fit the budget; beyond it
-    LanceDB searches them on disk: by [`create_coarse_index`]'s index, or exactly and slowly without one.
+    LanceDB searches them on disk: by [`create_coarse_index`]'s index, or exactly and slowly without one. A single
+    query's product is one of halves, as it takes as long as reading the vectors does; what may be among the best is
+    then computed exactly.
 
     Args:
         table (`lancedb.table.Table`): of videos. It is read when first needed and must stay at its version.
@@ -71,10 +80,11 @@ class Recall:
         self.table = table
         self.num_rows = table.count_rows()
         self.dim = table.schema.field(COARSE_COLUMN).type.list_size
-        self.in_memory = self.num_rows * self.dim * 4 <= memory_budget
+        self.in_memory = bytes_in_memory(self.num_rows, self.dim) <= memory_budget
         self._row_ids: np.ndarray | None = None
         self._sorted: np.ndarray | None = None
         self._vectors: np.ndarray | None = None
+        self._halves: torch.Tensor | None = None
         self._videos: np.ndarray | None = None
         self._paths: pa.Array | None = None
 
@@ -125,13 +135,20 @@ class Recall:
         queries_per_block = max(1, BLOCK_ELEMENTS // self.num_rows)
         for start in range(0, len(queries), queries_per_block):
             block = queries[start : start + queries_per_block]
-            # By torch, as all else: threads of another library, still awake from here, would stand in its way.
-            with torch.autocast("cpu", enabled=False):
-                products = (torch.from_numpy(self._vectors) @ torch.from_numpy(block).T).T.numpy()
+            products, rounding = self._products(torch.from_numpy(block))
             for query, scores in zip(block, products, strict=True):
-                best = partial(self._best, query, scores, allowed=allowed)
+                slack = rounding * float(np.linalg.norm(query))
+                best = partial(self._best, query, scores, slack=slack, allowed=allowed)
                 nearest.append(self._deepened(best, count, num_videos))
         return nearest
+
+    def _products(self, queries: torch.Tensor) -> tuple[np.ndarray, float]:
+        """Of all vectors with some queries, `(num_queries, num_rows)` float32, and their error, see `ROUNDING`."""
+        # By torch, as all else: threads of another library, still awake from here, would stand in its way.
+        with torch.autocast("cpu", enabled=False):
+            if len(queries) == 1:
+                return torch.mv(self._halves, queries[0].half()).float()[None].numpy(), HALF_ROUNDING
+            return (torch.from_numpy(self._vectors) @ queries.T).T.numpy(), ROUNDING
 
     def spelled_like(self, query: str, count: int, where: str | None = None, num_videos: int = 1) -> np.ndarray:
         """Ids of rows whose texts share rare 3-grams or words with a query (BM25), best first.
@@ -178,13 +195,15 @@ class Recall:
                 return row_ids[_best_of_many(videos, count, num_videos)]
             depth *= DEEPER
 
-    def _best(self, query: np.ndarray, scores: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray:
-        """Ids of the rows with the largest dot products. Those that may be among them are computed once more, row
-        by row: a matrix product may round equal rows differently, and equal videos must tie."""
+    def _best(
+        self, query: np.ndarray, scores: np.ndarray, count: int, slack: float, allowed: np.ndarray | None
+    ) -> np.ndarray:
+        """Ids of the rows with the largest dot products. Those that may be among them, as the scores err by less than
+        half of `slack`, are computed once more, row by row: equal videos must tie, which a product of matrices may
+        round differently."""
         scores = scores if allowed is None else scores[allowed]
         least = np.partition(scores, -count)[-count] if count < len(scores) else -np.inf
-        least -= ROUNDING * np.linalg.norm(query)
-        places = np.flatnonzero(scores >= least)
+        places = np.flatnonzero(scores >= least - slack)
         places = places if allowed is None else allowed[places]
         exact = (self._vectors[places] * query).sum(axis=1)
         return self._row_ids[places[largest(exact, count)]]
@@ -220,6 +239,7 @@ class Recall:
         self._paths, self._videos = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
         self._sorted = np.argsort(row_ids, kind="stable")
         self._vectors = vectors
+        self._halves = None if vectors is None else torch.from_numpy(vectors).half()
         self._row_ids = row_ids  # last: another thread that sees it goes on to the others
 
 

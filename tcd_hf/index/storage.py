@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from tcd_hf.index.lexical import LexicalStatistics
-from tcd_hf.index.recall import COARSE_COLUMN, TEXT_COLUMN, create_coarse_index, create_text_index
+from tcd_hf.index.recall import COARSE_COLUMN, TEXT_COLUMN, bytes_in_memory, create_coarse_index, create_text_index
 from tcd_hf.index.schema import IndexMetadata, IndexMismatchError
 from tcd_hf.reading.files import write_whole
 
@@ -165,7 +165,9 @@ class IndexStorage:
         if self._unindexed_share(TEXT_COLUMN) > UNINDEXED_TEXTS:
             create_text_index(self.videos)
         num_vectors = self.videos.count_rows()
-        too_many = num_vectors * self.metadata.dim * 4 > memory_budget and num_vectors >= MIN_INDEXED_VECTORS
+        too_many = (
+            bytes_in_memory(num_vectors, self.metadata.dim) > memory_budget and num_vectors >= MIN_INDEXED_VECTORS
+        )
         if too_many and self._unindexed_share(COARSE_COLUMN) > UNINDEXED_VECTORS:
             create_coarse_index(self.videos)
 

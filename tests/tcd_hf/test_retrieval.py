@@ -3,7 +3,9 @@
 import json
 from types import SimpleNamespace
 
+import lancedb
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -12,7 +14,7 @@ from tcd_hf.index import recall as recall_module
 from tcd_hf.index import retrieval as retrieval_module
 from tcd_hf.index.hits import fuse_scores
 from tcd_hf.index.lexical import LexicalScorer, LexicalStatistics
-from tcd_hf.index.recall import create_coarse_index, create_text_index, largest
+from tcd_hf.index.recall import Recall, create_coarse_index, create_text_index, largest
 from tcd_hf.index.retrieval import Retriever
 from tcd_hf.index.schema import IndexMetadata, rows_from, table_schema
 from tcd_hf.processing.text_tracks import TextTrack
@@ -302,6 +304,26 @@ def test_a_filter_that_is_none_is_refused(make_world, where):
     with pytest.raises(ValueError, match="where="):
         world.retriever().search(QUERIES[0], where=where)
     assert world.table.count_rows() == NUM_VIDEOS
+
+
+@pytest.mark.parametrize("count", [1, 50, 3000])
+def test_one_query_finds_the_same_rows_as_many(count):
+    dim, num_rows = 64, 3000
+    database = lancedb.connect("memory://")
+    vectors = normalize(torch.randn(num_rows, dim, generator=torch.manual_seed(0)), dim=1)
+    # As near to each other as only exact products tell apart.
+    vectors[1500:] = normalize(vectors[:1500] + 1e-5 * torch.randn(1500, dim, generator=torch.manual_seed(1)), dim=1)
+    coarse = pa.FixedSizeListArray.from_arrays(pa.array(vectors.numpy().ravel()), dim)
+    table = database.create_table(
+        "videos", pa.table({"path": [f"{row}.mp4" for row in range(num_rows)], "coarse": coarse})
+    )
+    recall = Recall(table, 1 << 30)
+    queries = 14 * normalize(torch.randn(6, dim, generator=torch.manual_seed(2)), dim=1).numpy()
+    expected = np.argsort(-(vectors.numpy() * queries[:, None]).sum(axis=2), axis=1, kind="stable")[:, :count]
+    together = recall.nearest(queries, count)
+    alone = [recall.nearest(query[None], count)[0] for query in queries]
+    for rows, found, found_alone in zip(expected, together, alone, strict=True):
+        assert recall.positions(found).tolist() == recall.positions(found_alone).tolist() == rows.tolist()
 
 
 def test_beyond_the_memory_budget_the_index_on_disk_is_searched(make_world):
