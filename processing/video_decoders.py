@@ -227,6 +227,9 @@ class DecordDecoder(Decoder):
             if not _fits_in_memory(container, stream):
                 raise TooLongForDecord(source.name)
             self._open(source, num_threads)
+            if len(self._reader) * _frame_bytes(stream) > LOOK_AHEAD_BYTES:  # a header that lies
+                self.close()
+                raise TooLongForDecord(source.name)
             self.problem = _cut_off(stream, source, self.timeline)
 
     def _open(self, source: Source, num_threads: int):
@@ -431,7 +434,12 @@ def _fits_in_memory(container, stream) -> bool:
         start = container.start_time or 0  # some containers count their duration from there, some from 0
         microseconds = container.duration - start if container.duration > start > 0 else container.duration
         num_frames = microseconds / 1e6 * float(stream.average_rate)
-    return 0 < num_frames * stream.codec_context.width * stream.codec_context.height * 3 <= LOOK_AHEAD_BYTES
+    return 0 < num_frames * _frame_bytes(stream) <= LOOK_AHEAD_BYTES
+
+
+def _frame_bytes(stream) -> int:
+    """Of a decoded frame."""
+    return stream.codec_context.width * stream.codec_context.height * 3
 
 
 def _late_time(container, stream) -> float:

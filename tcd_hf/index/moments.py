@@ -107,7 +107,10 @@ def clip_moments(moments: Iterable[Moment], between: tuple[float, float]) -> lis
     Raises:
         ValueError: the range ends before it starts.
     """
-    start, end = between
+    try:
+        start, end = between
+    except TypeError:
+        raise ValueError(f"between must be (start, end) in seconds, got {between!r}.") from None
     if not start <= end:
         raise ValueError(f"between must be (start, end) in seconds with start <= end, got {between!r}.")
     return [moment for moment in moments if moment.start <= end and start <= moment.end]

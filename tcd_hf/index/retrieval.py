@@ -1,5 +1,6 @@
 """Search in an index: recall by cheap scores, then the exact score of what was recalled."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -14,7 +15,16 @@ from tcd_hf.index.moments import DEFAULT_MOMENTS, Moment, clip_moments
 from tcd_hf.index.query_syntax import Query, allowed_windows, parse_query, sql_filter_for
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
 from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, features_from
-from tcd_hf.index.scored_rows import IndexScores, ScoredRows, Search, best_of_each, make_hit, moments_of, window_scores
+from tcd_hf.index.scored_rows import (
+    OUT_OF_RANGE,
+    IndexScores,
+    ScoredRows,
+    Search,
+    best_of_each,
+    make_hit,
+    moments_of,
+    window_scores,
+)
 from tcd_hf.index.storage import sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -198,7 +208,7 @@ class Retriever:
 
     def _recall(self, search: Search) -> np.ndarray:
         """Row ids, in ascending order: those that get a score of their own."""
-        num_videos = min(search.top_k, len(self.recall.paths))
+        num_videos = enough = min(search.top_k, len(self.recall.paths))
         depth = min(max(search.top_k, search.recall_k), self.recall.num_rows)
         while True:
             named = self._named(search, depth, num_videos)
@@ -209,10 +219,10 @@ class Retriever:
             texts = SegmentTexts.from_column(self._take(row_ids, ["texts"])["texts"]) if len(row_ids) else []
             possible = [allowed_windows(search.query, texts.windows(row)).any() for row in range(len(row_ids))]
             row_ids = row_ids[np.array(possible, bool)]
-            exhausted = all(len(rows) < depth for rows in named) or depth >= self.recall.num_rows
-            if exhausted or len(np.unique(self.recall.videos(row_ids))) >= num_videos:
+            exhausted = num_videos == 1 and all(len(rows) < depth for rows in named)
+            if exhausted or depth >= self.recall.num_rows or len(np.unique(self.recall.videos(row_ids))) >= enough:
                 return row_ids
-            depth *= DEEPER
+            depth, num_videos = depth * DEEPER, 1  # from now on all rows of a video, not only its best
 
     def _named(self, search: Search, depth: int, num_videos: int) -> list[np.ndarray]:
         """Row ids that the recall of the mode names, for each alternative."""
@@ -257,30 +267,40 @@ class Retriever:
         order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
         order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
         videos = self.recall.videos(row_ids[order])
-        first = first_of_each(videos, 1)[: search.top_k]
-        if not len(first):
-            return []
-        shown = [self._rows_to_show(search, order[videos == video], scored, texts) for video in videos[first]]
+        leaders = first_of_each(videos, 1)
+        hits: list[Hit] = []
+        while len(hits) < search.top_k and len(leaders):
+            count = search.top_k - len(hits)
+            of_each = [order[videos == video] for video in videos[leaders[:count]]]
+            hits += self._make_hits(search, row_ids, scored, of_each, texts, ranked_by)
+            leaders = leaders[count:]
+        return hits
+
+    def _make_hits(
+        self,
+        search: Search,
+        row_ids: np.ndarray,
+        scored: ScoredRows,
+        of_each: list[np.ndarray],
+        texts: np.ndarray,
+        ranked_by: np.ndarray,
+    ) -> list[Hit]:
+        """Hits of some videos, each given by the places of its scored rows, best first; none of a video without a
+        moment in the time range, although a window of it is."""
+        shown = [self._rows_to_show(search, row_ids, places, scored, texts) for places in of_each]
         all_shown = np.concatenate(shown)
         rows = self._take(row_ids[all_shown], ["path", "captions", "start"])
-        window_values = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
+        scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         hits, start = [], 0
-        for leader, places in zip(order[first], shown, strict=True):
+        for places in shown:
             own = slice(start, start := start + len(places))
-            moments = moments_of(
-                search,
-                scored,
-                places,
-                window_values[own],
-                rows[own],
-                find_evidence,
-                limit=1 + search.moments,
-            )
-            if not moments:  # its window is in the time range, but not the text in it
-                continue
-            scores = scored.scores.pick(texts[leader], leader)
-            hits.append(make_hit(rows["path"][own.start].as_py(), float(ranked_by[leader]), scores, moments))
+            limit = 1 + search.moments
+            moments = moments_of(search, scored, places, scores_of_windows[own], rows[own], find_evidence, limit)
+            if moments:
+                leader = places[0]
+                scores = scored.scores.pick(texts[leader], leader)
+                hits.append(make_hit(rows["path"][own.start].as_py(), float(ranked_by[leader]), scores, moments))
         return hits
 
     def _ranked_by(self, search: Search, scored: ScoredRows) -> np.ndarray:
@@ -311,6 +331,7 @@ class Retriever:
         if search is not None and search.restricts_windows:
             windows = self._restrict(windows, segments, rows, search)
         lexical = np.array([[scores.max() for scores in row] for row in windows], np.float32).reshape(len(texts), -1)
+        lexical[lexical < 0] = -np.inf
         parts = {name: part.cpu().numpy() for name, part in self.model.score(text_embeds, features).items()}
         model = parts.pop("similarity")
         fused = fuse_scores(model, lexical, self.lexical_weight) if self.lexical_weight else model
@@ -320,22 +341,30 @@ class Retriever:
     def _restrict(
         self, windows: list[list[np.ndarray]], segments: SegmentTexts, rows: pa.Table, search: Search
     ) -> list[list[np.ndarray]]:
-        """The lexical scores of windows, `-inf` for those that cannot be moments of a search."""
+        """The lexical scores of windows, less for those that cannot be moments of a search, see [`ScoredRows`]."""
         restricted: list[list[np.ndarray]] = [[] for _ in windows]
         times = zip(rows["start"].to_pylist(), rows["end"].to_pylist(), strict=True) if search.between else None
         for row in range(len(segments)):
             allowed = allowed_windows(search.query, segments.windows(row))
-            if times is not None:
-                allowed = allowed & _overlapping(*next(times), allowed.shape[1], search.between)
+            in_range = times is None or _overlapping(*next(times), allowed.shape[1], search.between)
             for place, mask in enumerate(allowed):
-                restricted[place].append(np.where(mask, windows[place][row], -np.inf))
+                scores = np.where(in_range, windows[place][row], np.float32(OUT_OF_RANGE))
+                restricted[place].append(np.where(mask, scores, np.float32(-np.inf)))
         return restricted
 
-    def _rows_to_show(self, search: Search, places: np.ndarray, scored: ScoredRows, texts: np.ndarray) -> np.ndarray:
-        """Of the rows of a video, best first, those whose captions are worth reading: reading them takes time."""
+    def _rows_to_show(
+        self, search: Search, row_ids: np.ndarray, places: np.ndarray, scored: ScoredRows, texts: np.ndarray
+    ) -> np.ndarray:
+        """Of the rows of a video, best first, those whose captions are worth reading: reading them takes time. With a
+        row go those beside it, over which what it shows may go on."""
         lexical = scored.scores.lexical[texts[places], places]
-        best = lexical[0]
-        return places[(np.arange(len(places)) == 0) | (lexical >= max(best / 2, 1e-6))][: search.moments + 2]
+        worth = places[(np.arange(len(places)) == 0) | (lexical >= max(lexical[0] / 2, 1e-6))]
+        positions = self.recall.positions(row_ids[worth])
+        in_order = np.argsort(positions)
+        runs = np.empty(len(worth), int)  # of neighbouring rows
+        runs[in_order] = np.cumsum(np.diff(positions[in_order], prepend=positions[in_order][:1]) > 1)
+        most = first_of_each(runs, 1)[: search.moments + 2]
+        return worth[np.isin(runs, runs[most])]
 
     @torch.inference_mode()
     def _coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:
@@ -373,7 +402,10 @@ def _overlapping(start: float, end: float, num_windows: int, between: tuple[floa
 
 
 def _overlap_filter(between: tuple[float, float] | None) -> str | None:
-    return None if between is None else f'"start" <= {between[1]:.6f} AND "end" >= {between[0]:.6f}'
+    if between is None:
+        return None
+    conditions = (('"start" <=', between[1]), ('"end" >=', between[0]))
+    return _all_of(*(f"{condition} {time:.6f}" for condition, time in conditions if math.isfinite(time)))
 
 
 def _all_of(*conditions: str | None) -> str | None:

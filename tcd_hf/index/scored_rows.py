@@ -15,7 +15,18 @@ from tcd_hf.index.query_syntax import Query
 from tcd_hf.index.schema import windows_from
 from tcd_hf.modeling.modeling_tcd import TCDVideoFeatures
 
-__all__ = ["IndexScores", "ScoredRows", "Search", "best_of_each", "make_hit", "moments_of", "window_scores"]
+__all__ = [
+    "OUT_OF_RANGE",
+    "IndexScores",
+    "ScoredRows",
+    "Search",
+    "best_of_each",
+    "make_hit",
+    "moments_of",
+    "window_scores",
+]
+
+OUT_OF_RANGE = -100.0  # lower than any score
 
 
 @dataclass(frozen=True)
@@ -80,8 +91,9 @@ class ScoredRows(NamedTuple):
     Attributes:
         features ([`TCDVideoFeatures`]): of the rows.
         segments ([`SegmentTexts`]): their texts.
-        windows (`list[list[np.ndarray]]`): for each text and row the lexical scores of the windows, `-inf` for those
-            that are out of the question.
+        windows (`list[list[np.ndarray]]`): for each text and row the lexical scores of the windows: `-inf` for those
+            that the query excludes, `OUT_OF_RANGE` for those that are out of the time range asked for, over which a
+            moment may go on.
         scores ([`IndexScores`]): of texts and rows; `score` and `lexical` are `-inf` where no window is in question.
     """
 
@@ -145,10 +157,12 @@ def window_scores(
         lexical_weight (`float`): see [`fuse_scores`].
 
     Returns:
-        `np.ndarray` of shape `(num_rows, num_windows)`: `-inf` for windows that are out of the question.
+        `np.ndarray` of shape `(num_rows, num_windows)`: `-inf` for windows that the query excludes; those out of the
+        time range come after all others, by `OUT_OF_RANGE`.
     """
-    lexical = np.stack([scored.windows[texts[place]][place] for place in places])
-    possible = np.isfinite(lexical)
+    # A window answers the alternative that suits it best, whichever suits its row.
+    lexical = np.stack([np.max([windows[place] for windows in scored.windows], axis=0) for place in places])
+    possible, out_of_range = np.isfinite(lexical), lexical < 0
     features, rows = scored.features, torch.from_numpy(places)
     asked = search.text_embeds[torch.from_numpy(texts[places])].unsqueeze(1)
 
@@ -159,12 +173,13 @@ def window_scores(
         cosines_with(features.fused_frame_embeds),
         None if features.ocr_mask is None else cosines_with(features.fused_ocr_embeds),
         None if features.ocr_mask is None else features.ocr_mask[rows].cpu().numpy(),
-        np.where(possible, lexical, 0),
+        np.where(possible, lexical.clip(0), 0),
         lexical_weight,
     )
     scores = np.where(possible, scores, -np.inf)
-    best = np.max(scores, axis=1, keepdims=True, initial=np.finfo(np.float32).min)
-    return scores - best + ranked_by[places, None]
+    in_question = np.where(out_of_range, -np.inf, scores)
+    best = np.max(in_question, axis=1, keepdims=True, initial=np.finfo(np.float32).min)
+    return scores + OUT_OF_RANGE * out_of_range - best + ranked_by[places, None]
 
 
 def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Moment]) -> Hit:
