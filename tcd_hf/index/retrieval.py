@@ -110,7 +110,8 @@ class Retriever:
                 `"duration < 60 AND path LIKE '%/news/%'"`.
             moments (`int`, defaults to 3): further moments of a hit, at most.
             between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
-                video, in seconds.
+                video, in seconds; infinite ones leave a side open. A moment is then looked for in the segments that
+                are in this time, and shown as far as these go.
             syntax (`str`, defaults to `"plain"`): `"query"` reads quotes, `-word` and `OR`, see [`parse_query`].
 
         Returns:

@@ -550,6 +550,52 @@ class TestMoments:
         assert (hit.start, hit.end) == pytest.approx((50.0, 53.0), abs=STEP) and hit.moments == []
 
 
+class TestOverManySegments:
+    @pytest.fixture
+    def index(self, make_index, tmp_path):
+        """24 s of one sign, twelve segments of 2 s, after 8 s without."""
+        path = write_codes(tmp_path / "long_stay.mp4", (BLANK, 8), (17, 24), (BLANK, 4))
+        index = make_index("long", segment_seconds=2.0)
+        index.add([path])
+        return index
+
+    @pytest.mark.parametrize("moments", [0, 1, 3, 20])
+    def test_a_long_moment_is_whole_however_many_are_shown(self, index, moments):
+        (hit,) = index.search("platform nine", moments=moments)
+        assert (hit.start, hit.end) == pytest.approx((8, 32), abs=STEP) and hit.moments == []
+
+
+@pytest.mark.parametrize("between", [(0, 8.6), (20, 21), (31.9, float("inf")), (float("-inf"), 9)])
+def test_a_time_filter_leaves_moments_whole(make_index, tmp_path, between):
+    path = write_codes(tmp_path / "stay.mp4", (BLANK, 8), (17, 24), (BLANK, 4))
+    index = make_index("filtered", segment_seconds=36.0)
+    index.add([path])
+    (hit,) = index.search("platform nine", between=between)
+    assert (hit.start, hit.end) == pytest.approx((8, 32), abs=STEP)
+
+
+def test_a_video_without_a_moment_in_the_time_range_makes_room_for_another(make_index, tmp_path):
+    early = write_codes(tmp_path / "early.mp4", (BLANK, 1), (17, 3), (BLANK, 16))  # its window goes on to 5 s
+    late = write_codes(tmp_path / "late.mp4", (BLANK, 6), (5, 4), (BLANK, 10))
+    index = make_index("room", segment_seconds=20.0)
+    index.add([early, late])
+    (best,) = index.search("platform nine", top_k=1)
+    assert Path(best.path).name == "early.mp4"
+    (other,) = index.search("platform nine", top_k=1, between=(4.3, 20))
+    assert Path(other.path).name == "late.mp4"
+
+
+def test_alternatives_are_found_in_one_segment(make_index, tmp_path):
+    path = write_codes(tmp_path / "both.mp4", (BLANK, 4), (9, 4), (BLANK, 4), (33, 4), (BLANK, 4))
+    index = make_index("either", segment_seconds=20.0)
+    index.add([path])
+    query = '"no smoking" OR "lost property"'
+    starts = [moment.start for moment in index.moments(query, index.paths[0], syntax="query")]
+    assert starts == pytest.approx([4, 12], abs=STEP)
+    (hit,) = index.search(query, syntax="query")
+    assert sorted([hit.start, *(moment.start for moment in hit.moments)]) == pytest.approx([4, 12], abs=STEP)
+
+
 class TestRecall:
     """Segments are recalled, videos are asked for."""
 
