@@ -398,7 +398,8 @@ class VideoIndex:
                 `"duration < 60 AND has_text"`.
             moments (`int`, *optional*, defaults to 3): further moments of a hit at most, `moments` of [`Hit`].
             between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
-                video, in seconds.
+                video, in seconds; infinite ones leave a side open. A moment is then looked for in the segments that
+                are in this time, and shown as far as these go.
             syntax (`str`, *optional*, defaults to `"plain"`): `"query"` reads quotes, exclusions and `OR` as the
                 command line does, see [`parse_query`].
 
