@@ -107,7 +107,9 @@ def search(
     recall_k: Annotated[int, typer.Option(min=1, help="Candidates of either kind of recall in mode two-stage.")] = 50,
     where: Annotated[
         str | None,
-        typer.Option(metavar="SQL", help="Only videos that meet a condition, such as 'duration < 60 AND has_text'."),
+        typer.Option(
+            metavar="SQL", help="Only segments of videos that meet a condition, such as 'duration < 60 AND has_text'."
+        ),
     ] = None,
     model: ModelOption = None,
     ocr_engine: OcrEngineOption = None,

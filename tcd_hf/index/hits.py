@@ -54,7 +54,7 @@ class Hit:
         text_ocr (`float`, *optional*): cosine of the query and the window captions; `None` for a model that does not
             read OCR.
         text_hybrid (`float`, *optional*): cosine of the query and the clue distilled from both; `None` likewise.
-        lexical (`float`): spelling shared by the query and the best window's caption, in [0, 1].
+        lexical (`float`): spelling shared by the query and the best text, run of texts or window, in [0, 1].
         start (`float`): seconds of the file at which the moment that matches best begins.
         end (`float`): seconds at which it ends.
         evidence (`list[str]`): texts read in its best window that the query names, best first; empty when the match

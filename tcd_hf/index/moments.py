@@ -102,7 +102,7 @@ def find_moments(
 
 
 def clip_moments(moments: Iterable[Moment], between: tuple[float, float]) -> list[Moment]:
-    """Those moments of which at least an instant lies in a range of seconds, both ends included.
+    """Those moments, as they are, of which at least an instant lies in a range of seconds, both ends included.
 
     Raises:
         ValueError: the range ends before it starts.

@@ -68,7 +68,7 @@ class Recall:
     then computed exactly.
 
     Args:
-        table (`lancedb.table.Table`): of videos. It is read when first needed and must stay at its version.
+        table (`lancedb.table.Table`): of segments of videos. It is read when first needed and must stay at its version.
         memory_budget (`int`): bytes that coarse vectors may take.
 
     Attributes:

@@ -118,7 +118,7 @@ class Retriever:
             `list[Hit]` for a string, `list[list[Hit]]` for a list.
 
         Raises:
-            ValueError: an empty index or query, a number below 1, an unknown mode or syntax, a filter that is no such
+            ValueError: an empty index or query, a number out of range, an unknown mode or syntax, a filter that is no such
                 expression, or a time range that is none.
         """
         if isinstance(queries, str):
@@ -143,7 +143,8 @@ class Retriever:
         return [self._rank(search, rows) for search, rows in zip(searches, candidates, strict=True)]
 
     def moments(self, query: str, path: str, syntax: str = "plain") -> list[Moment]:
-        """All moments of one video that match a query, in the order of time.
+        """All moments of one video that match a query, in the order of time; where no text of it does, the window that
+        the model finds best.
 
         Args:
             query (`str`), syntax (`str`, defaults to `"plain"`): what to look for, see [`~Retriever.search`].
