@@ -118,8 +118,8 @@ class Retriever:
             `list[Hit]` for a string, `list[list[Hit]]` for a list.
 
         Raises:
-            ValueError: an empty index or query, a number out of range, an unknown mode or syntax, a filter that is no such
-                expression, or a time range that is none.
+            ValueError: an empty index or query, a number out of range, an unknown mode or syntax, a filter that is no
+                such expression, or a time range that is none.
         """
         if isinstance(queries, str):
             return self.search([queries], top_k, recall_k, mode, where, moments, between, syntax)[0]

@@ -415,7 +415,8 @@ class VideoIndex:
         )
 
     def moments(self, query: str, path: str | os.PathLike, syntax: str = "plain") -> "list[Moment]":
-        """All moments of one video that match a query, in the order of time.
+        """All moments of one video that match a query, in the order of time; where no text of it does, the window that
+        the model finds best.
 
         Args:
             query (`str`), syntax (`str`, *optional*, defaults to `"plain"`): as in [`~VideoIndex.search`].
