@@ -96,12 +96,15 @@ class Thumbnails:
         times = [(place + 0.5) / self.num_places(clip) * clip.duration for place in places]
         try:
             with decoding, open_video(clip.path, num_threads=1) as video:
-                for place, frame in zip(places, video.iter_frames_at(times, max_side=THUMBNAIL_SIDE), strict=True):
-                    file = self._file(clip, place)
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    write_whole(file, _jpeg(Image.fromarray(frame)))
+                frames = video.iter_frames_at(times, max_side=THUMBNAIL_SIDE)
+                drawn = [_jpeg(Image.fromarray(frame)) for frame in frames]
         except VideoReadError as error:
             raise ClipError(str(error)) from error
+        self.library.check(clip)  # again: another file may have come to stand there meanwhile
+        for place, picture in zip(places, drawn, strict=True):
+            file = self._file(clip, place)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, picture)
 
 
 def draw_evidence(clip: Clip, caption: WindowCaption, query: str) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tcd_hf.app import pictures
 from tcd_hf.app.library import ClipError, Library, _is_example, sql_filter
 from tcd_hf.app.pictures import Thumbnails
 from tcd_hf.index.schema import video_id
@@ -155,6 +156,21 @@ def test_thumbnails_of_a_long_clip_are_of_every_second_and_not_drawn_ahead(long,
     thumbnails.draw_ahead(threading.Event())
     drawn = Counter(file.name[:16] for file in tmp_path.rglob("*.jpg"))
     assert drawn == {clip.content_hash[:16]: 6, shop.content_hash[:16]: NUM_FRAMES}
+
+
+def test_pictures_of_a_file_that_was_replaced_meanwhile_are_not_kept(tmp_path, monkeypatch):
+    library = Library(make_index(tmp_path, {"shop.mp4": [1, 8], "sea.mp4": [64, 64]}))
+    shop, sea = library.first_clips(10)
+    opening = pictures.open_video
+
+    def replace_and_open(path, **options):
+        os.replace(sea.path, shop.path)  # after the check, before the file is opened
+        return opening(path, **options)
+
+    monkeypatch.setattr(pictures, "open_video", replace_and_open)
+    with pytest.raises(ClipError):
+        Thumbnails(library, tmp_path / "thumbnails").get(shop, 0.5)
+    assert not list((tmp_path / "thumbnails").rglob("*.jpg"))
 
 
 def test_a_file_is_shown_only_while_it_is_what_was_indexed(tmp_path):
