@@ -152,6 +152,33 @@ def test_readers_are_bit_equal(folder, name, options):
                 assert np.array_equal(one, other)
 
 
+class TestLongFiles:
+    """PyAV stands in for decord where a file would not fit in memory."""
+
+    @pytest.mark.parametrize("name", ["long.mp4", "long.mkv"])
+    @pytest.mark.parametrize("fps", [24000 / 1001, 25, 30000 / 1001])
+    @pytest.mark.parametrize("backend", ["auto", "decord"])
+    def test_they_are_read_as_by_decord(self, folder, monkeypatch, name, fps, backend):
+        path = write_clip(folder / f"{fps:.0f}_{name}", coded_frames(60), fps=fps)
+        times = np.arange(0, 60 / fps + 0.2, 0.07)
+        with open_video(path, backend=backend, num_threads=1) as video:
+            assert video.backend == "decord"
+            starts, duration, frames = video.frame_times, video.duration, video.frames_at(times)
+        monkeypatch.setattr(video_decoders, "LOOK_AHEAD_BYTES", 59 * 64 * 48 * 3)
+        with open_video(path, backend=backend, num_threads=1) as video:
+            assert video.backend == "pyav"
+            assert np.array_equal(video.frame_times, starts) and video.duration == duration
+            for frame, other in zip(video.frames_at(times), frames, strict=True):
+                assert np.array_equal(frame, other)
+
+    def test_a_header_that_lies_does_not_help(self, folder, monkeypatch):
+        path = write_clip(folder / "lying.mkv", coded_frames(60), fps=10)
+        monkeypatch.setattr(video_decoders, "LOOK_AHEAD_BYTES", 59 * 64 * 48 * 3)
+        monkeypatch.setattr(video_decoders, "_fits_in_memory", lambda container, stream: True)
+        with open_video(path, num_threads=1) as video:
+            assert video.backend == "pyav" and video.num_frames == 60
+
+
 @pytest.mark.parametrize("name", ["stream.ts", "bare.h264", "old.mpg", "flash.flv"])
 def test_containers_without_a_full_index(folder, name):
     codec = "mpeg2video" if name.endswith("mpg") else "libx264"
