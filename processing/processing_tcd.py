@@ -205,7 +205,7 @@ class TCDProcessor(ProcessorMixin):
 
     def process_frames(
         self,
-        frames: Sequence[np.ndarray],
+        frames: Sequence[np.ndarray | Image.Image],
         captions: Sequence[str | WindowCaption],
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
@@ -213,7 +213,8 @@ class TCDProcessor(ProcessorMixin):
         The inputs of one video whose frames and captions are at hand, as of [`~TCDProcessor.read_video`].
 
         Args:
-            frames (`list[np.ndarray]`): `num_frames` RGB frames `(height, width, 3)`, `uint8`, one per window.
+            frames (`list[np.ndarray]` or `list[PIL.Image.Image]`): `num_frames` RGB frames `(height, width, 3)`,
+                `uint8`, or pictures, one per window.
             captions (`list[str]` or `list[WindowCaption]`): as many, `""` where there is no text.
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, or `"np"` for arrays.
 
@@ -223,11 +224,36 @@ class TCDProcessor(ProcessorMixin):
         Raises:
             ValueError: another number of frames or of captions.
         """
-        if len(frames) != self.num_frames:
-            raise ValueError(
-                f"Got {len(frames)} frames for {self.num_frames} windows (`num_frames`): give one per window."
-            )
-        inputs = {**self._pixel_values([list(frames)]), **self._process_captions([captions])}
+        return self.process_frame_batch([frames], [captions], return_tensors)
+
+    def process_frame_batch(
+        self,
+        frames: Sequence[Sequence[np.ndarray | Image.Image]],
+        captions: Sequence[Sequence[str | WindowCaption]],
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        """
+        [`~TCDProcessor.process_frames`] of several videos, as one batch: their captions are padded to one length.
+
+        Args:
+            frames: for each video its frames, as there.
+            captions: for each video its captions, as there.
+            return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, or `"np"` for arrays.
+
+        Returns:
+            `BatchFeature`: that of `processor(videos=videos)`.
+
+        Raises:
+            ValueError: another number of frames or of captions.
+        """
+        for of_video in frames:
+            if len(of_video) != self.num_frames:
+                raise ValueError(
+                    f"Got {len(of_video)} frames for {self.num_frames} windows (`num_frames`): give one per window."
+                )
+        if len(captions) != len(frames):
+            raise ValueError(f"Got captions of {len(captions)} videos, but frames of {len(frames)}.")
+        inputs = {**self._pixel_values(frames), **self._process_captions(captions)}
         return BatchFeature(inputs, tensor_type=return_tensors)
 
     def to_dict(self) -> dict:
@@ -255,9 +281,9 @@ class TCDProcessor(ProcessorMixin):
             captions.append(read if ocr_captions is None else ocr_captions[index])
         return frames, captions
 
-    def _pixel_values(self, frames: list[list[np.ndarray]]) -> dict:
+    def _pixel_values(self, frames: Sequence[Sequence[np.ndarray | Image.Image]]) -> dict:
         use_one_thread_in_workers()
-        images = [Image.fromarray(frame) for video in frames for frame in video]
+        images = [as_image(frame) for video in frames for frame in video]
         features = self.image_processor(images=images, return_tensors="np")
         shape = (len(frames), self.num_frames)
         features = {name: np.reshape(value, shape + np.shape(value)[1:]) for name, value in features.items()}
@@ -313,6 +339,11 @@ class TCDProcessor(ProcessorMixin):
             return_tensors="np",
         )
         return {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
+
+
+def as_image(frame: np.ndarray | Image.Image) -> Image.Image:
+    """A frame, RGB `uint8` `(height, width, 3)` or any picture, as an RGB picture."""
+    return frame.convert("RGB") if isinstance(frame, Image.Image) else Image.fromarray(frame)
 
 
 def use_one_thread_in_workers():

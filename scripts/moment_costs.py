@@ -337,9 +337,9 @@ def wide_model(args: argparse.Namespace):
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
     }
-    frame = processor(videos=[np.zeros((processor.num_frames, 32, 32, 3), np.uint8)],
-                      ocr_captions=[[""] * processor.num_frames], return_tensors="np")  # fmt: skip
-    side = frame["pixel_values_videos"].shape[-1]
+    black = np.zeros((processor.num_frames, 32, 32, 3), np.uint8)
+    video = processor.process_frames(black, [""] * processor.num_frames, return_tensors="np")
+    side = video["pixel_values_videos"].shape[-1]
     vision = {**tower, "image_size": side, "patch_size": side // 2}
     backbone = CLIPConfig(text_config={**tower, **text}, vision_config=vision, projection_dim=args.width)
     torch.manual_seed(0)

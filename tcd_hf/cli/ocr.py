@@ -95,7 +95,7 @@ def _read_segments(reader: "VideoReader", path: str, progress: "Progress") -> "I
     seconds = 0.0
     with reader.open(file) as opened:
         for segment in opened.segments:
-            captions = reader.cache.load(file.content_hash, reader.caption_settings, segment)
+            captions = reader.cached_captions(file.content_hash, segment)
             yield captions or opened.read(segment)[1]
             seconds += segment.duration
             progress.advance(ReadingProgress(absolute_path(path), seconds, opened.duration, file.stamp.size))

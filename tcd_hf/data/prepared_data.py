@@ -2,7 +2,8 @@
 
 ```python
 row = load_from_disk("prepared")["train"][0]
-inputs = processor(text=row["captions"], videos=[row["frames"]], ocr_captions=[row["ocr_captions"]])
+queries = processor(text=row["captions"])
+video = processor.process_frames(row["frames"], row["ocr_captions"])
 ```
 
 | column | what |

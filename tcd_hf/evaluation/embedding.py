@@ -70,7 +70,7 @@ def _embed_videos(model, processor, dataset: Dataset, batch_size: int, progress:
     batches = dataset.select_columns(["frames", "ocr_captions"]).iter(batch_size)
     pieces = []
     for batch in tqdm(batches, "videos", -(-len(dataset) // batch_size), disable=not progress):
-        inputs = processor(videos=batch["frames"], ocr_captions=batch["ocr_captions"])
+        inputs = processor.process_frame_batch(batch["frames"], batch["ocr_captions"])
         features = model.get_video_features(**inputs.to(model.device, model.dtype))
         pieces.append(features.map_videos(lambda rows: rows))  # tensors alone: the towers' outputs are large
     return TCDVideoFeatures(**{name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]})

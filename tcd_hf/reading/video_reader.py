@@ -193,14 +193,23 @@ class VideoReader:
             with self.open(VideoFile.of(video)) as opened:
                 return opened.read(opened.whole)
         content_hash = hash_bytes(video) if isinstance(video, bytes) else None
-        captions = self._load(content_hash) if content_hash else None
+        captions = self.cached_captions(content_hash) if content_hash else None
         with opened_video(video, fps=fps, backend=self.backend, num_threads=default_num_threads()) as opened:
             frames, read = self.captioner.read(opened, with_captions=captions is None)
         if captions is None and content_hash:
             self._save(content_hash, read)
         return frames, read if captions is None else captions
 
-    def _load(self, content_hash: str, segment: Segment | None = None) -> list[WindowCaption] | None:
+    def cached_captions(self, content_hash: str, segment: Segment | None = None) -> list[WindowCaption] | None:
+        """What the cache has of a segment, or of a whole video, read with the same settings; nothing is decoded.
+
+        Args:
+            content_hash (`str`): of the file, see [`hash_file`].
+            segment ([`Segment`], *optional*): one of the video's; the whole video by default.
+
+        Returns:
+            `list[WindowCaption]`, one per window, or `None`.
+        """
         captions = self.cache.load(content_hash, self.caption_settings, segment)
         if captions is None or len(captions) != self.captioner.num_windows:  # the latter is no entry of ours
             return None
@@ -249,7 +258,7 @@ class OpenedVideo:
         reader, digest = self.reader, self.file.content_hash
         keeps = bool(digest) and reader.captioner.engine is not None
         if captions is None and keeps:
-            captions = reader._load(digest, segment)
+            captions = reader.cached_captions(digest, segment)
         frames, read = reader.captioner.read(self._video, segment.start, segment.duration, captions is None)
         self._check_unchanged()
         if captions is None and keeps:

@@ -133,12 +133,11 @@ class PairCollator:
             rows (`list` of mappings): with `caption`, a text that describes the video; `frames`, PIL images, and
                 `ocr_captions`, of prepared data.
         """
-        inputs = self.processor(
-            text=[row["caption"] for row in rows],
-            videos=[row["frames"] for row in rows],
-            ocr_captions=[row["ocr_captions"] for row in rows],
+        texts = self.processor(text=[row["caption"] for row in rows])
+        videos = self.processor.process_frame_batch(
+            [row["frames"] for row in rows], [row["ocr_captions"] for row in rows]
         )
-        return {**inputs, "return_loss": True}
+        return {**texts, **videos, "return_loss": True}
 
 
 class _ChunkKeys:

@@ -127,6 +127,21 @@ def test_what_is_one_video_and_what_is_a_batch(processor, sign_clip):
     torch.testing.assert_close(from_bytes, processor(videos=sign_clip, ocr_captions=[[""] * 4]))
 
 
+def test_frames_and_captions_at_hand_are_processed_as_their_videos_are(processor):
+    videos = [coded_frames(4, size=(32, 32)), coded_frames(4, size=(32, 32), start=4)]
+    captions = [["exit", "", "", ""], ["", "platform", "", "cafe open"]]
+    expected = processor(videos=[np.stack(frames) for frames in videos], ocr_captions=captions, fps=4)
+    images = [[Image.fromarray(frame) for frame in frames] for frames in videos]
+    for frames in (videos, images, [[image.convert("RGBA") for image in of_video] for of_video in images]):
+        torch.testing.assert_close(dict(processor.process_frame_batch(frames, captions)), dict(expected))
+        one = processor.process_frames(frames[1], captions[1])
+        torch.testing.assert_close(one["pixel_values_videos"], expected["pixel_values_videos"][1:])
+    with pytest.raises(ValueError, match="3 frames for 4 windows"):
+        processor.process_frame_batch([videos[0], videos[1][:3]], captions)
+    with pytest.raises(ValueError, match="captions of 1 videos, but frames of 2"):
+        processor.process_frame_batch(videos, captions[:1])
+
+
 def test_query_over_the_limit_is_cut_with_one_warning(caplog):
     processor = letter_processor(model_max_length=8)
     logger = logging.getLogger("transformers")

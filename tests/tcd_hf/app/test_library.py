@@ -158,21 +158,6 @@ def test_thumbnails_of_a_long_clip_are_of_every_second_and_not_drawn_ahead(long,
     assert drawn == {clip.content_hash[:16]: 6, shop.content_hash[:16]: NUM_FRAMES}
 
 
-def test_pictures_of_a_file_that_was_replaced_meanwhile_are_not_kept(tmp_path, monkeypatch):
-    library = Library(make_index(tmp_path, {"shop.mp4": [1, 8], "sea.mp4": [64, 64]}))
-    shop, sea = library.first_clips(10)
-    opening = pictures.open_video
-
-    def replace_and_open(path, **options):
-        os.replace(sea.path, shop.path)  # after the check, before the file is opened
-        return opening(path, **options)
-
-    monkeypatch.setattr(pictures, "open_video", replace_and_open)
-    with pytest.raises(ClipError):
-        Thumbnails(library, tmp_path / "thumbnails").get(shop, 0.5)
-    assert not list((tmp_path / "thumbnails").rglob("*.jpg"))
-
-
 def test_a_file_is_shown_only_while_it_is_what_was_indexed(tmp_path):
     library = Library(make_index(tmp_path, {"shop.mp4": [1, 8], "sea.mp4": [64, 64]}))
     shop, sea = library.first_clips(10)
@@ -241,3 +226,29 @@ def test_several_search_while_videos_are_added(tmp_path):
         thread.join()
     assert errors == []
     assert len(library) == len(library.search("TESCO express", "full", 10, None)) == 7
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "after it was opened"])
+def test_a_file_that_is_replaced_leaves_no_thumbnails_under_the_old_hash(tmp_path, monkeypatch, moment):
+    library = Library(make_index(tmp_path, {"clip.mp4": [8, 1]}))
+    (clip,) = library.first_clips(1)
+    path, other = Path(clip.path), make_clip(tmp_path / "other.mp4", [16, 2])
+    content, open_video = path.read_bytes(), pictures.open_video
+
+    def replaced(*args, **options):
+        if moment == "before it is opened":
+            os.replace(other, path)
+            return open_video(*args, **options)
+        video = open_video(*args, **options)
+        os.replace(other, path)
+        return video
+
+    thumbnails = Thumbnails(library, tmp_path / "thumbnails")
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "open_video", replaced)
+        with pytest.raises(ClipError, match="has changed since it was indexed"):
+            thumbnails.get(clip, 0.5)
+    assert not list(thumbnails.folder.rglob("*.jpg"))
+    path.write_bytes(content)
+    shown = Image.open(io.BytesIO(thumbnails.get(clip, 0.5)))
+    assert read_code(np.asarray(shown)) == 8

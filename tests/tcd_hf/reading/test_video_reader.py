@@ -59,6 +59,19 @@ def texts_of(captions: list[WindowCaption]) -> list[str]:
     return [caption.text for caption in captions]
 
 
+def test_the_cache_gives_what_it_has_and_no_entry_of_others(make_reader, long_clip):
+    reader, file = make_reader(), VideoFile.of(long_clip)
+    with reader.open(file) as video:
+        first, second, *_ = video.segments
+        assert reader.cached_captions(file.content_hash, first) is None
+        _, captions = video.read(first)
+    assert reader.cached_captions(file.content_hash, first) == captions
+    assert reader.cached_captions(file.content_hash, second) is None
+    assert reader.cached_captions(file.content_hash) is None  # the whole video was not read
+    reader.cache.save(file.content_hash, reader.caption_settings, captions[1:], second)  # of too few windows
+    assert reader.cached_captions(file.content_hash, second) is None
+
+
 class TestSegments:
     def test_they_are_read_in_order_with_times_of_the_whole_video(self, make_reader, long_clip):
         segments = read_all(make_reader(), long_clip)
