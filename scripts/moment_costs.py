@@ -33,6 +33,8 @@ import numpy as np
 from moment_videos import Collection, Texts, arrange, read_clips
 
 from tcd_hf.processing.video_decoders import LOOK_AHEAD_BYTES
+from tcd_hf.processing.video_reading import Video
+from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS, cut_into_segments
 
 PARTS = ("memory", "cpu", "disk", "decoding", "kills")
 BATCH_SECONDS = 0.2  # of the slow engine
@@ -377,7 +379,7 @@ def child_decoding(args: argparse.Namespace, path: str, times: int, reader: str)
         with open_video(path, backend=reader, num_threads=1) as video:
             if video.backend != reader:
                 raise RuntimeError(f"{path} was read by {video.backend}, not by {reader}.")
-            count += sum(1 for _ in video.iter_frames_at(sampled_times(video.duration), max_side=1280))
+            count += sum(1 for _ in video.iter_frames_at(sampled_times(video), max_side=1280))
             length += video.duration
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return {
@@ -391,14 +393,13 @@ def child_decoding(args: argparse.Namespace, path: str, times: int, reader: str)
     }
 
 
-def sampled_times(duration: float) -> list[float]:
+def sampled_times(video: Video) -> list[float]:
     """At which a video's segments are read, in seconds."""
     from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 
-    segments = max(1, -int(-duration // 30))
-    length = duration / segments
-    inside = WindowOCRCaptioner(engine=None).sample_times(length)
-    return [segment * length + moment for segment in range(segments) for moment in inside]
+    sample = WindowOCRCaptioner(engine=None).sample_times
+    segments = cut_into_segments(video.duration, video.frame_times, DEFAULT_SEGMENT_SECONDS)
+    return [segment.start + moment for segment in segments for moment in sample(segment.duration)]
 
 
 # kills --------------------------------------------------------------------------------------------------------------
