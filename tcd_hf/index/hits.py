@@ -217,7 +217,8 @@ class EvidenceFinder:
         compared = [word for word in words - self._telling if not _has_digit(word)]
         telling = words & self._telling
         # Readings often lose spaces; scripts such as Chinese have none.
-        telling.update(word for word in compared if word in self._wholes and _may_be_part(word))
+        inside = (word for word in compared if word in self._wholes)
+        telling.update(word for word in inside if len(word) >= _contained_length(word, is_asked=False))
         for asked in self._parts:
             telling.update(word for word in compared if asked in word)
         apart = [word for word in compared if len(word) >= FUZZY_WORD_LENGTH]
@@ -298,11 +299,6 @@ def _split(folded: str) -> list[str]:
 
 def _has_digit(word: str) -> bool:
     return not word.isalpha() and any(map(str.isdigit, word))
-
-
-def _may_be_part(word: str) -> bool:
-    """Whether a word that was read is long enough to be looked for inside those of the query."""
-    return len(word) >= _contained_length(word, is_asked=False)
 
 
 def _contained_length(word: str, is_asked: bool) -> int:
