@@ -5,6 +5,7 @@ import gc
 import importlib.util
 import io
 import itertools
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -277,6 +278,7 @@ class PyAVDecoder(Decoder):
         self._source = source
         self._num_threads = num_threads
         self._held = self._ahead = None  # (index, frame): the last one at or before the wanted, and the one after it
+        self._wanted_pts = -math.inf
         self._open()
         try:
             self._scan()
@@ -352,6 +354,9 @@ class PyAVDecoder(Decoder):
         """Decodes on from where the container stands."""
         count = itertools.count()
         for packet in self._packets():
+            # What is shown before the wanted frame, and no other frame is made of, need not be decoded.
+            is_passed = packet.pts is not None and packet.pts < self._wanted_pts
+            self._stream.codec_context.skip_frame = "NONREF" if is_passed else "DEFAULT"
             try:
                 frames = packet.decode()
             except self._errors as error:
@@ -377,6 +382,8 @@ class PyAVDecoder(Decoder):
 
     def _advance(self, index: int):
         """Decodes until `_held` is frame `index`, or the last readable one before it."""
+        if self._pts is not None:
+            self._wanted_pts = self._pts[index]
         while self._held is None or self._held[0] < index:
             self._ahead = self._ahead or next(self._decoded, None)
             if self._ahead is None or self._ahead[0] > index:

@@ -265,12 +265,29 @@ def test_fewer_frames_than_asked(folder):
 
 
 def test_seeking_touches_few_frames(folder, monkeypatch):
-    path = write_clip(folder / "long.mp4", coded_frames(400), keyframe_interval=20)
+    path = write_clip(folder / "long.mp4", coded_frames(400), keyframe_interval=20, options={"bf": "0"})
+    decoded = counted_frames(monkeypatch)
+    assert codes_at(path, [0.05, 10.05, 10.15, 10.35, 38.25], backend="pyav") == [0, 100, 101, 103, 382]
+    assert decoded == [0, 100, 101, 102, 103, 380, 381, 382]
+
+
+def test_frames_that_no_other_is_made_of_are_passed_over(folder, monkeypatch):
+    two_between = {"bf": "2", "x264-params": "b-adapt=0:b-pyramid=none:scenecut=0"}
+    path = write_clip(folder / "between.mp4", coded_frames(100), keyframe_interval=20, options=two_between)
+    decoded = counted_frames(monkeypatch)
+    numbers = [2, 5, 6, 13, 14, 17, 38, 61, 62, 75, 99]
+    assert codes_at(path, [number / 10 + 0.05 for number in numbers], backend="pyav") == numbers
+    assert set(numbers) <= set(decoded) and len(decoded) < 60
+    # And those passed over are there when they are asked for.
+    assert codes_at(path, [9.95, 1.65, 1.55, 1.45, 1.75], backend="pyav") == [99, 16, 15, 14, 17]
+
+
+def counted_frames(monkeypatch):
+    """The numbers of all frames that PyAV decodes from now on."""
     decoded, frames = [], video_decoders.PyAVDecoder._frames
     counting = lambda self: (decoded.append(index) or (index, frame) for index, frame in frames(self))  # noqa: E731
     monkeypatch.setattr(video_decoders.PyAVDecoder, "_frames", counting)
-    assert codes_at(path, [0.05, 10.05, 10.15, 10.35, 38.25], backend="pyav") == [0, 100, 101, 103, 382]
-    assert decoded == [0, 100, 101, 102, 103, 380, 381, 382]
+    return decoded
 
 
 @pytest.mark.parametrize("backend", ["decord", "pyav"])
