@@ -196,23 +196,26 @@ class EvidenceFinder:
         found.sort(key=lambda text: self._match(text).rank)
         return list(dict.fromkeys([*self._show_phrases(texts), *found]))[:limit]
 
-    def may_match(self, windows: Sequence[str]) -> np.ndarray:
+    def may_match(self, windows: Sequence[Sequence[str]]) -> np.ndarray:
         """Which windows may have evidence: it costs much less to find out for all of them at once.
 
         Args:
-            windows (`Sequence[str]`): their folded texts, joined by tabs.
+            windows (`Sequence[Sequence[str]]`): their folded texts.
 
         Returns:
             `np.ndarray` of shape `(num_windows,)`, bool.
         """
         if self._phrases:
             return np.ones(len(windows), bool)
-        telling = self._telling_among(set(_split("\t".join(dict.fromkeys(windows)))))
-        return np.array([not telling.isdisjoint(_split(texts)) for texts in windows], bool)
+        words_of = {text: _split(text) for text in set().union(*windows)}
+        self._weigh(set().union(*words_of.values()))
+        telling = {text for text, words in words_of.items() if any(self._weights[word] == 1 for word in words)}
+        return np.array([not telling.isdisjoint(texts) for texts in windows], bool)
 
-    def _telling_among(self, words: set[str]) -> set[str]:
-        """Those of some words, as they were read, that are telling words of the query or resemble one. A comparison is
-        made of all of them at once, which costs much less."""
+    def _weigh(self, words: set[str]) -> None:
+        """Finds what words, as they were read, count: in full those that are telling words of the query or resemble
+        one. A comparison is made of all of them at once, which costs much less."""
+        words = words - self._weights.keys()
         # 1.30 and 1.50 differ in one character of four, and in everything.
         compared = [word for word in words - self._telling if not _has_digit(word)]
         telling = words & self._telling
@@ -228,7 +231,6 @@ class EvidenceFinder:
         self._weights.update(dict.fromkeys(words, 0))
         self._weights.update(dict.fromkeys(words & self._filler, FILLER_WEIGHT))
         self._weights.update(dict.fromkeys(telling, 1))
-        return telling
 
     def _show_phrases(self, texts: Sequence[str]) -> list[str]:
         """The texts over which required phrases run, in the order of the phrases."""
@@ -253,14 +255,10 @@ class EvidenceFinder:
     def _compare(self, text: str) -> "_Match":
         folded = fold(text)
         words = dict.fromkeys(_split(folded))
-        weights = [self._weight(word) for word in words]
+        self._weigh(set(words))
+        weights = [self._weights[word] for word in words]
         strength = sum(weight * len(word) for word, weight in zip(words, weights, strict=True) if weight)
         return _Match(folded, 1 in weights, (-strength, 0 in weights))
-
-    def _weight(self, word: str) -> float:
-        if word not in self._weights:
-            self._telling_among({word})
-        return self._weights[word]
 
 
 class _Match(NamedTuple):

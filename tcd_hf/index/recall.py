@@ -111,6 +111,10 @@ class Recall:
         positions = self.positions(row_ids)  # reads the table
         return self._videos[positions]
 
+    def path(self, row_id: int) -> str:
+        """Of the video that a row is of."""
+        return self.paths[int(self.videos(np.array([row_id], np.uint64))[0])].as_py()
+
     def nearest(
         self, queries: np.ndarray, count: int, where: str | None = None, num_videos: int = 1
     ) -> list[np.ndarray]:

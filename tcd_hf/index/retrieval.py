@@ -14,7 +14,7 @@ from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.moments import DEFAULT_MOMENTS, Moment, clip_moments
 from tcd_hf.index.query_syntax import Query, allowed_windows, parse_query, sql_filter_for
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
-from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, features_from
+from tcd_hf.index.schema import CAPTIONS_COLUMN, COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, features_from
 from tcd_hf.index.scored_rows import (
     OUT_OF_RANGE,
     IndexScores,
@@ -156,7 +156,7 @@ class Retriever:
         (parsed,) = self._parse([query], syntax)
         embeds = self._embed([alternative.text for alternative in parsed.alternatives])
         where = f"path IN {sql_list([path])}"
-        rows = self.table.search().select([*self._columns, "captions", "start", "_rowid"]).where(where).to_arrow()
+        rows = self.table.search().select([*self._columns, CAPTIONS_COLUMN, "_rowid"]).where(where).to_arrow()
         if not len(rows):
             raise ValueError(f"The index has no video {path!r}: see its `paths`.")
         search = Search(parsed, embeds, 1, 1, len(rows) * self.metadata.num_frames, "full", None, None)
@@ -165,7 +165,8 @@ class Retriever:
         best_first = np.argsort(-ranked_by, kind="stable")
         scores = window_scores(search, scored, best_first, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-        moments = moments_of(search, scored, best_first, scores, rows.take(best_first), find_evidence)
+        captions = rows[CAPTIONS_COLUMN].take(best_first)
+        moments = moments_of(search, scored, best_first, scores, captions, find_evidence)
         return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:
@@ -291,18 +292,19 @@ class Retriever:
         moment in the time range, although a window of it is."""
         shown = [self._rows_to_show(search, row_ids, places, scored, texts) for places in of_each]
         all_shown = np.concatenate(shown)
-        rows = self._take(row_ids[all_shown], ["path", "captions", "start"])
+        captions = self._take(row_ids[all_shown], [CAPTIONS_COLUMN])[CAPTIONS_COLUMN]
         scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         hits, start = [], 0
         for places in shown:
             own = slice(start, start := start + len(places))
             limit = 1 + search.moments
-            moments = moments_of(search, scored, places, scores_of_windows[own], rows[own], find_evidence, limit)
+            moments = moments_of(search, scored, places, scores_of_windows[own], captions[own], find_evidence, limit)
             if moments:
                 leader = places[0]
+                path = self.recall.path(row_ids[leader])
                 scores = scored.scores.pick(texts[leader], leader)
-                hits.append(make_hit(rows["path"][own.start].as_py(), float(ranked_by[leader]), scores, moments))
+                hits.append(make_hit(path, float(ranked_by[leader]), scores, moments))
         return hits
 
     def _ranked_by(self, search: Search, scored: ScoredRows) -> np.ndarray:

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # Raise it when columns change, and when features or tables of the same weights are others than before.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 METADATA_KEY = b"tcd_hf"
 FEATURE_PREFIX, TABLE_PREFIX = "feature_", "table_"
 COARSE_COLUMN = "coarse"  # coarse_embeds; float32, since all of them are held in memory as they are
@@ -347,36 +347,42 @@ def checksums(rows: pa.Table | dict[str, pa.Array]) -> list[bytes]:
 
 def captions_from(column: pa.ChunkedArray | pa.Array) -> list[list[WindowCaption]]:
     """The captions of rows, from the column `captions`."""
-    return [
-        [WindowCaption(start, end, text, list(map(_track, tracks))) for start, end, text, tracks in windows]
-        for windows in map(_unpack, column.to_pylist())
-    ]
+    return [[_caption(*json.loads(line)) for line in _unpack(packed)] for packed in column.to_pylist()]
 
 
 class StoredWindow:
-    """A [`WindowCaption`] without its caption, whose tracks are made when they are first asked for: of what a search
-    reads, it looks at few windows.
+    """A [`WindowCaption`] as it is stored, which is read when it is first asked for: a search looks at few windows.
 
     Args:
-        start, end (`float`): seconds in the file.
-        stored (`list`): the tracks as they are stored.
+        stored (`str`): a line of the column `captions`.
     """
 
-    def __init__(self, start: float, end: float, stored: list):
-        self.start, self.end, self._stored = start, end, stored
+    def __init__(self, stored: str):
+        self._stored = stored
+
+    @property
+    def start(self) -> float:
+        """Seconds in the file."""
+        return self._values[0]
+
+    @property
+    def end(self) -> float:
+        """Seconds in the file."""
+        return self._values[1]
 
     @cached_property
     def tracks(self) -> list[TextTrack]:
         """Texts, most salient first."""
-        return list(map(_track, self._stored))
+        return list(map(_track, self._values[3]))
+
+    @cached_property
+    def _values(self) -> list:
+        return json.loads(self._stored)
 
 
 def windows_from(column: pa.ChunkedArray | pa.Array) -> list[list[StoredWindow]]:
     """The windows of rows, from the column `captions`."""
-    return [
-        [StoredWindow(start, end, tracks) for start, end, _, tracks in windows]
-        for windows in map(_unpack, column.to_pylist())
-    ]
+    return [list(map(StoredWindow, _unpack(packed))) for packed in column.to_pylist()]
 
 
 def decode_captions(rows: pa.Table) -> pa.Table:
@@ -389,18 +395,25 @@ def decode_captions(rows: pa.Table) -> pa.Table:
 
 
 def _encode(captions: Iterable[WindowCaption]) -> bytes:
-    """Compressed JSON, without the names of the fields."""
-    windows = [
-        (caption.start, caption.end, caption.text, [tuple(vars(track).values()) for track in caption.tracks])
+    """Compressed JSON, a line per window, without the names of the fields."""
+    lines = (
+        json.dumps(
+            (caption.start, caption.end, caption.text, [tuple(vars(track).values()) for track in caption.tracks]),
+            separators=(",", ":"),
+            default=np.generic.item,
+        )
         for caption in captions
-    ]
-    return zlib.compress(
-        json.dumps(windows, separators=(",", ":"), default=np.generic.item).encode(), COMPRESSION_LEVEL
     )
+    return zlib.compress("\n".join(lines).encode(), COMPRESSION_LEVEL)
 
 
-def _unpack(packed: bytes) -> list[tuple[float, float, str, list]]:
-    return json.loads(zlib.decompress(packed))
+def _unpack(packed: bytes) -> list[str]:
+    """The lines of a row, one per window."""
+    return zlib.decompress(packed).decode().splitlines()
+
+
+def _caption(start: float, end: float, text: str, tracks: list) -> WindowCaption:
+    return WindowCaption(start, end, text, list(map(_track, tracks)))
 
 
 def _track(values: list) -> TextTrack:

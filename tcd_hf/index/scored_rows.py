@@ -108,7 +108,7 @@ def moments_of(
     scored: ScoredRows,
     places: np.ndarray,
     scores: np.ndarray,
-    rows: pa.Table,
+    captions: pa.ChunkedArray,
     find_evidence: EvidenceFinder,
     limit: int | None = None,
 ) -> list[Moment]:
@@ -119,14 +119,14 @@ def moments_of(
         scored ([`ScoredRows`]): rows of several videos.
         places (`np.ndarray` of shape `(num_rows,)`): of the rows of this one in `scored`, the best first.
         scores (`np.ndarray` of shape `(num_rows, num_windows)`): of their windows, see [`window_scores`].
-        rows (`pa.Table`): `captions` and `start` of these rows.
+        captions (`pa.ChunkedArray`): the column of these rows.
         find_evidence ([`EvidenceFinder`]): for the query.
         limit (`int`, *optional*): most moments. All, if not given.
     """
-    in_time = np.argsort(rows["start"].to_numpy(), kind="stable")
-    stored = windows_from(rows["captions"])
+    stored = windows_from(captions)
+    in_time = np.argsort([windows[0].start for windows in stored], kind="stable")
     windows = [window for place in in_time for window in stored[place]]
-    folded = ["\t".join(texts) for place in in_time for texts in scored.segments.windows(int(places[place]))]
+    folded = [texts for place in in_time for texts in scored.segments.windows(int(places[place]))]
     found = find_moments(
         find_evidence,
         windows,

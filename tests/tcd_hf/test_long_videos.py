@@ -258,7 +258,7 @@ class TestLengthOfSegments:
         older = schema.with_metadata({b"tcd_hf": json.dumps(values).encode()})
         lancedb.connect(tmp_path / "older").create_table("videos", schema=older)
         for refuse in (lambda: VideoIndex.open(tmp_path / "older"), lambda: make_index("older")):
-            with pytest.raises(IndexMismatchError, match=r"schema version 1, and .*reads version 2\. Make it anew"):
+            with pytest.raises(IndexMismatchError, match=r"schema version 1, and .*reads version 3\. Make it anew"):
                 refuse()
 
 

@@ -184,10 +184,10 @@ def test_foreign_and_other_schemas_are_refused(schema, metadata):
         with pytest.raises(IndexMismatchError, match="not made by tcd-hf"):
             IndexMetadata.from_schema(pa.schema([("id", pa.string())], metadata=foreign))
     other = replace(metadata, schema_version=99)
-    with pytest.raises(IndexMismatchError, match=r"schema version 99, and .* reads version 2"):
+    with pytest.raises(IndexMismatchError, match=r"schema version 99, and .* reads version 3"):
         IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": other.to_json()}))
-    unknown = json.dumps({"schema_version": 3, "new": 1}).encode()
-    with pytest.raises(IndexMismatchError, match="schema version 3"):
+    unknown = json.dumps({"schema_version": 4, "new": 1}).encode()
+    with pytest.raises(IndexMismatchError, match="schema version 4"):
         IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": unknown}))
 
 
