@@ -15,7 +15,7 @@ from tcd_hf.index.schema import StoredWindow
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 
-__all__ = ["DEFAULT_MOMENTS", "Moment", "clip_moments", "find_moments"]
+__all__ = ["DEFAULT_MOMENTS", "MAX_PAUSE", "Moment", "are_alike", "clip_moments", "find_moments"]
 
 Window = WindowCaption | StoredWindow
 DEFAULT_MOMENTS = 3  # of a hit, besides its best
@@ -160,12 +160,12 @@ def _comparer(text: str) -> Callable[[TextTrack], bool]:
 
     @cache
     def is_same(other: str) -> bool:
-        return other == text or _alike(folded, fold(other))
+        return other == text or are_alike(folded, fold(other))
 
     return lambda track: is_same(track.text)
 
 
-def _alike(text: str, other: str) -> bool:
+def are_alike(text: str, other: str) -> bool:
     """Whether two folded texts are readings of one."""
     if text == other:
         return True

@@ -1,0 +1,181 @@
+"""Texts with their times in files: SubRip, WebVTT, CSV and JSON, written and read."""
+
+import codecs
+import csv
+import html
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import webvtt
+
+__all__ = ["EXTENSIONS", "FORMATS", "Cue", "read_cues", "write_cues"]
+
+FORMATS = ("srt", "vtt", "csv", "json")
+EXTENSIONS = (".srt", ".vtt", ".json")  # that are read
+
+# SubRip has no escapes: what players take for a mark, and this arrow, which ends a file for some of them.
+_MARKS = re.compile(r"</?(?:b|i|u|s|font)\b[^>]*>|\{\\[^}]*\}", re.IGNORECASE)
+_ARROW = "-->"
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A text, and when it is seen or heard.
+
+    Attributes:
+        start, end (`float`): seconds of the video.
+        text (`str`): line breaks and all.
+        source (`str`, *optional*, defaults to `"given"`): where it comes from, see [`TextTrack`].
+    """
+
+    start: float
+    end: float
+    text: str
+    source: str = "given"
+
+
+def write_cues(cues: Sequence[Cue], file_format: str) -> str:
+    """Texts as the content of a file, to be encoded as UTF-8.
+
+    SubRip and WebVTT have times to the millisecond, CSV (`start,end,text,source`) and JSON (a list of objects with
+    these keys) as they are, in seconds. Cues may overlap.
+
+    Args:
+        cues (`Sequence[Cue]`): in any order; written by their starts.
+        file_format (`str`): `"srt"`, `"vtt"`, `"csv"` or `"json"`.
+
+    Raises:
+        ValueError: another format.
+    """
+    if file_format not in FORMATS:
+        raise ValueError(f"file_format must be one of {', '.join(map(repr, FORMATS))}, got {file_format!r}.")
+    cues = sorted(cues, key=lambda cue: cue.start)
+    if file_format == "json":
+        return json.dumps([asdict(cue) for cue in cues], ensure_ascii=False, indent=1) + "\n"
+    if file_format == "csv":
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(("start", "end", "text", "source"))
+        writer.writerows((cue.start, cue.end, cue.text, cue.source) for cue in cues)
+        return table.getvalue()
+    escape = _escape_srt if file_format == "srt" else _escape_vtt
+    subtitles = webvtt.WebVTT()
+    for cue in cues:
+        start, end = _milliseconds(cue.start), _milliseconds(cue.end)
+        text = escape("\n".join(line for line in cue.text.splitlines() if line.strip()))
+        if text and end > start:  # players refuse cues that last no time
+            subtitles.captions.append(webvtt.Caption(_timestamp(start), _timestamp(end), text))
+    written = io.StringIO()
+    subtitles.write(written, format=file_format)
+    return written.getvalue().rstrip("\n") + "\n"
+
+
+def read_cues(path: Path, source: str = "given") -> list[Cue]:
+    """The texts of a file, by its ending: `.srt`, `.vtt` or `.json`.
+
+    JSON is a list of objects with the keys `start`, `end` and `text`, or of `[start, end, text]`. Files are UTF-8 or
+    say otherwise by a byte order mark; an old one that is neither is taken for Windows-1252. Marks such as `<i>` are
+    left out.
+
+    Args:
+        path (`Path`): of the file.
+        source (`str`, *optional*, defaults to `"given"`): of the cues, see [`Cue`].
+
+    Raises:
+        ValueError: another ending, or a file that is no such one; names it and the place.
+        OSError: it cannot be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in EXTENSIONS:
+        raise ValueError(f"{path} does not end in {', '.join(EXTENSIONS)}: give texts in one of these formats.")
+    content = _decode(path.read_bytes())
+    if path.suffix.lower() == ".json":
+        return _read_json(content, path, source)
+    try:
+        if path.suffix.lower() == ".srt":
+            captions = webvtt.from_buffer(io.StringIO(content), format="srt")
+            texts = [_MARKS.sub("", caption.raw_text) for caption in captions]
+        else:
+            captions = webvtt.from_string(content)
+            texts = [html.unescape(caption.text) for caption in captions]
+    except webvtt.errors.MalformedFileError as error:
+        raise ValueError(f"{path} is no file of subtitles: {error}.") from error
+    times = [(_seconds(caption.start), _seconds(caption.end)) for caption in captions]
+    cues = [Cue(start, end, text.strip(), source) for (start, end), text in zip(times, texts, strict=True)]
+    if not cues and content.strip() and not content.lstrip().startswith("WEBVTT"):
+        raise ValueError(f"{path} is no file of subtitles: it holds no line such as 00:00:01,000 --> 00:00:02,500.")
+    return [cue for cue in cues if cue.text and cue.end > cue.start]
+
+
+def check_cue(values: Any, source: str, where: str) -> Cue:
+    """A `(start, end, text)` or a mapping with these keys as a [`Cue`].
+
+    Raises:
+        ValueError: it is none; `where` says of which the message speaks.
+    """
+    if isinstance(values, dict):
+        missing = [key for key in ("start", "end", "text") if key not in values]
+        if missing:
+            raise ValueError(f"{where} has no {missing[0]!r}: it needs start, end (seconds) and text, got {values!r}.")
+        source = values.get("source", source)
+        values = (values["start"], values["end"], values["text"])
+    try:
+        start, end, text = values
+        start, end = float(start), float(end)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where} must be (start, end, text), times in seconds, got {values!r}.") from None
+    if not (isinstance(text, str) and math.isfinite(start) and math.isfinite(end) and start <= end):
+        raise ValueError(f"{where} must be (start, end, text) with start <= end, in seconds, got {values!r}.")
+    return Cue(start, end, text, source)
+
+
+def _read_json(content: str, path: Path, source: str) -> list[Cue]:
+    try:
+        entries = json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}.") from error
+    if not isinstance(entries, list):
+        raise ValueError(
+            f"{path} must hold a list of objects with start, end (seconds) and text, got {type(entries).__name__}."
+        )
+    return [check_cue(entry, source, f"Text {number} of {path}") for number, entry in enumerate(entries, start=1)]
+
+
+def _decode(content: bytes) -> str:
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if content.startswith(mark):
+            return content.decode(encoding)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _escape_vtt(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def _escape_srt(text: str) -> str:
+    return text.replace(_ARROW, "->")
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(1000 * seconds)
+
+
+def _timestamp(milliseconds: int) -> str:
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}"
+
+
+def _seconds(timestamp: str) -> float:
+    *hours, minutes, seconds = map(float, timestamp.split(":"))
+    return 3600 * sum(hours) + 60 * minutes + seconds
