@@ -20,7 +20,7 @@ from .distillation import ClueDistilling
 from .gating import visible_windows
 from .outputs import TCDScoringTables
 
-__all__ = ["FactorizedScorer", "gated_cosine", "scoring_tables"]
+__all__ = ["Answers", "FactorizedScorer", "clue_answers", "gated_cosine", "scoring_tables"]
 
 
 class FactorizedScorer:
@@ -31,9 +31,10 @@ class FactorizedScorer:
     Args:
         model ([`TCDModel`]): with `text_condition="after"`.
         text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised.
+        answers (`tuple[Answers, Answers]`, *optional*): of [`clue_answers`], if they are there already.
     """
 
-    def __init__(self, model, text_embeds: torch.Tensor):
+    def __init__(self, model, text_embeds: torch.Tensor, answers: "tuple[Answers, Answers] | None" = None):
         config = model.config
         text = text_embeds.float()
         # Times a frame's embedding, the logits of the gate.
@@ -41,7 +42,7 @@ class FactorizedScorer:
         self.text = text[None]
         self.reads_ocr = config.reads_ocr
         if self.reads_ocr:
-            self.from_windows, self.from_frames = clue_answers(model)
+            self.from_windows, self.from_frames = answers or clue_answers(model)
             fixed = torch.cat([self.from_windows.fixed, self.from_frames.fixed])  # (2 H N, dim)
             self.fixed_gram, self.fixed_dots = fixed @ fixed.T, fixed @ text.T
             self.seen_by_windows = torch.cat([self.text, self.from_windows.seen(text)])  # (1 + H, num_texts, dim)

@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .coarse_to_fine import MixedScorer, rerank_weights
 from .distillation import masked_mean
-from .factorized_scoring import FactorizedScorer
+from .factorized_scoring import Answers, FactorizedScorer
 from .gating import text_condition_weights, visible_windows
 from .outputs import TCDScores, TCDVideoFeatures
 
@@ -25,6 +25,7 @@ def pair_scores(
     video_features: TCDVideoFeatures,
     method: str | None = None,
     weights: dict[str, float] | None = None,
+    answers: tuple[Answers, Answers] | None = None,
 ) -> TCDScores:
     """
     Scores of all pairs, in blocks of texts and videos, so that memory stays bounded whatever their numbers.
@@ -36,6 +37,7 @@ def pair_scores(
         method (`str`, *optional*): see [`~TCDModel.score`].
         weights (`dict[str, float]`, *optional*): with `interaction="tib"`, the mix, see [`MixedScorer`]; the one that
             ranks by default.
+        answers (`tuple[Answers, Answers]`, *optional*): of [`clue_answers`], where these weights score again and again.
 
     Returns:
         [`TCDScores`] of shape `(num_texts, num_videos)`.
@@ -50,7 +52,7 @@ def pair_scores(
     videos_per_block = max(1, allowed // (texts_per_block * pair_elements))
     videos_per_block = min(videos_per_block, videos_at_a_time(model.config, video_features))
 
-    score_block = block_scorer(model, text_embeds, method, weights)
+    score_block = block_scorer(model, text_embeds, method, weights, answers)
     if torch.is_grad_enabled() and texts_per_block * videos_per_block < num_texts * num_videos:
         # Autograd would hold every block's features until the backward pass; computed again there, it holds one's.
         score_block = partial(checkpoint, score_block, use_reentrant=False)
@@ -93,7 +95,7 @@ def candidate_scores(
     return TCDScores(**{part: score.masked_fill(none, -torch.inf) for part, score in scores.items()})
 
 
-def block_scorer(model, text_embeds: torch.Tensor, method: str, weights: dict[str, float] | None = None):
+def block_scorer(model, text_embeds: torch.Tensor, method: str, weights: dict[str, float] | None = None, answers=None):
     """
     What scores the texts of a `slice` against a block of videos that [`prepare`] made ready: a function of both, which
     gives a `dict` of the parts of [`TCDScores`].
@@ -103,7 +105,7 @@ def block_scorer(model, text_embeds: torch.Tensor, method: str, weights: dict[st
         return MixedScorer(model, text, rerank_weights(model.config) if weights is None else weights, method)
     if method == "reference":
         return lambda texts, videos: reference_scores(model, text[texts], videos)
-    return FactorizedScorer(model, text)
+    return FactorizedScorer(model, text, answers)
 
 
 def prepare(model, videos: TCDVideoFeatures, method: str, weights: dict[str, float] | None = None) -> TCDVideoFeatures:

@@ -183,6 +183,7 @@ class EvidenceFinder:
         self._wholes = "\n".join(inexact)
         self._phrases = [re.compile(phrase_pattern(phrase)) for phrase in phrases]
         self._weights: dict[str, float] = {}  # of words
+        self._full: set[str] = set()  # those of weight 1
         self._matches: dict[str, _Match] = {}  # of texts
 
     def __call__(self, texts: Sequence[str], limit: int | None = 5) -> list[str]:
@@ -209,7 +210,7 @@ class EvidenceFinder:
             return np.ones(len(windows), bool)
         words_of = {text: _split(text) for text in set().union(*windows)}
         self._weigh(set().union(*words_of.values()))
-        telling = {text for text, words in words_of.items() if any(self._weights[word] == 1 for word in words)}
+        telling = {text for text, words in words_of.items() if not self._full.isdisjoint(words)}
         return np.array([not telling.isdisjoint(texts) for texts in windows], bool)
 
     def _weigh(self, words: set[str]) -> None:
@@ -231,6 +232,7 @@ class EvidenceFinder:
         self._weights.update(dict.fromkeys(words, 0))
         self._weights.update(dict.fromkeys(words & self._filler, FILLER_WEIGHT))
         self._weights.update(dict.fromkeys(telling, 1))
+        self._full |= telling
 
     def _show_phrases(self, texts: Sequence[str]) -> list[str]:
         """The texts over which required phrases run, in the order of the phrases."""
@@ -255,7 +257,8 @@ class EvidenceFinder:
     def _compare(self, text: str) -> "_Match":
         folded = fold(text)
         words = dict.fromkeys(_split(folded))
-        self._weigh(set(words))
+        if unknown := [word for word in words if word not in self._weights]:
+            self._weigh(set(unknown))
         weights = [self._weights[word] for word in words]
         strength = sum(weight * len(word) for word, weight in zip(words, weights, strict=True) if weight)
         return _Match(folded, 1 in weights, (-strength, 0 in weights))

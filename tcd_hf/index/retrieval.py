@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,9 @@ from tcd_hf.index.scored_rows import (
     window_scores,
 )
 from tcd_hf.index.storage import sql_list
-from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.modeling.factorized_scoring import Answers, clue_answers
+from tcd_hf.modeling.modeling_tcd import TCDModel, full_precision
+from tcd_hf.modeling.scoring import pair_scores
 from tcd_hf.processing.processing_tcd import TCDProcessor
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ class Retriever:
         self.statistics = statistics
         self.lexical_weight = lexical_weight
         self.recall = Recall(table, memory_budget)
-        self._columns = [FEATURES_COLUMN, "texts"]
+        self._columns = [FEATURES_COLUMN, "texts"]  # that scores are computed from
         if model.config.interaction == "tib":  # of whose score the coarse one is a part
             self._columns.append(COARSE_COLUMN)
 
@@ -165,7 +168,7 @@ class Retriever:
         best_first = np.argsort(-ranked_by, kind="stable")
         scores = window_scores(search, scored, best_first, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-        captions = rows[CAPTIONS_COLUMN].take(best_first)
+        captions = rows[CAPTIONS_COLUMN].take(best_first).to_pylist()
         moments = moments_of(search, scored, best_first, scores, captions, find_evidence)
         return sorted(moments, key=lambda moment: moment.start)
 
@@ -263,19 +266,21 @@ class Retriever:
         """Hits of one search among its candidates."""
         if not len(row_ids):
             return []
-        columns = {*self._columns, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
+        columns = {*self._columns, CAPTIONS_COLUMN, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
         columns |= {"start", "end"} if search.between else set()
-        scored = self._score_rows(search.texts, search.text_embeds, self._take(row_ids, sorted(columns)), search)
+        rows = self._take(row_ids, sorted(columns))  # captions too: to read them apart for what is shown takes longer
+        scored = self._score_rows(search.texts, search.text_embeds, rows, search)
         texts, ranked_by = best_of_each(self._ranked_by(search, scored))
         order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
         order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
         videos = self.recall.videos(row_ids[order])
         leaders = first_of_each(videos, 1)
+        captions = rows[CAPTIONS_COLUMN].to_pylist()
         hits: list[Hit] = []
         while len(hits) < search.top_k and len(leaders):
             count = search.top_k - len(hits)
             of_each = [order[videos == video] for video in videos[leaders[:count]]]
-            hits += self._make_hits(search, row_ids, scored, of_each, texts, ranked_by)
+            hits += self._make_hits(search, row_ids, captions, scored, of_each, texts, ranked_by)
             leaders = leaders[count:]
         return hits
 
@@ -283,6 +288,7 @@ class Retriever:
         self,
         search: Search,
         row_ids: np.ndarray,
+        captions: list[bytes],
         scored: ScoredRows,
         of_each: list[np.ndarray],
         texts: np.ndarray,
@@ -292,14 +298,14 @@ class Retriever:
         moment in the time range, although a window of it is."""
         shown = [self._rows_to_show(search, row_ids, places, scored, texts) for places in of_each]
         all_shown = np.concatenate(shown)
-        captions = self._take(row_ids[all_shown], [CAPTIONS_COLUMN])[CAPTIONS_COLUMN]
         scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         hits, start = [], 0
         for places in shown:
-            own = slice(start, start := start + len(places))
+            own = scores_of_windows[start : (start := start + len(places))]
             limit = 1 + search.moments
-            moments = moments_of(search, scored, places, scores_of_windows[own], captions[own], find_evidence, limit)
+            stored = [captions[place] for place in places]
+            moments = moments_of(search, scored, places, own, stored, find_evidence, limit)
             if moments:
                 leader = places[0]
                 path = self.recall.path(row_ids[leader])
@@ -336,7 +342,9 @@ class Retriever:
             windows = self._restrict(windows, segments, rows, search)
         lexical = np.array([[scores.max() for scores in row] for row in windows], np.float32).reshape(len(texts), -1)
         lexical[lexical < 0] = -np.inf
-        parts = {name: part.cpu().numpy() for name, part in self.model.score(text_embeds, features).items()}
+        with full_precision(self.model.device):
+            parts = pair_scores(self.model, text_embeds, features, answers=self._answers)
+        parts = {name: part.cpu().numpy() for name, part in parts.items()}
         model = parts.pop("similarity")
         fused = fuse_scores(model, lexical, self.lexical_weight) if self.lexical_weight else model
         scores = IndexScores(np.where(np.isfinite(lexical), fused, -np.inf), model, lexical, **parts)
@@ -369,6 +377,13 @@ class Retriever:
         runs[in_order] = np.cumsum(np.diff(positions[in_order], prepend=positions[in_order][:1]) > 1)
         most = first_of_each(runs, 1)[: search.moments + 2]
         return worth[np.isin(runs, runs[most])]
+
+    @cached_property
+    @torch.inference_mode()
+    def _answers(self) -> tuple[Answers, Answers] | None:
+        """What scoring needs of the model's weights, which stay as they are."""
+        config = self.model.config
+        return clue_answers(self.model) if config.reads_ocr and config.text_condition == "after" else None
 
     @torch.inference_mode()
     def _coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import warnings
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -380,9 +381,9 @@ class StoredWindow:
         return json.loads(self._stored)
 
 
-def windows_from(column: pa.ChunkedArray | pa.Array) -> list[list[StoredWindow]]:
-    """The windows of rows, from the column `captions`."""
-    return [list(map(StoredWindow, _unpack(packed))) for packed in column.to_pylist()]
+def windows_from(captions: Iterable[bytes]) -> list[list[StoredWindow]]:
+    """The windows of rows, from values of the column `captions`."""
+    return [list(map(StoredWindow, _unpack(packed))) for packed in captions]
 
 
 def decode_captions(rows: pa.Table) -> pa.Table:
@@ -425,7 +426,9 @@ def _tensor(column: pa.ChunkedArray) -> torch.Tensor:
     """Lists of one length as a matrix."""
     if not len(column):
         return torch.zeros(0, column.type.list_size)
-    return torch.from_numpy(_matrix(column).copy())  # Arrow's are read-only
+    with warnings.catch_warnings():  # Arrow's are read-only, and so are these: nobody writes to them
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(_matrix(column))
 
 
 def _matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:

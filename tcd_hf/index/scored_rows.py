@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from tcd_hf.index.hits import EvidenceFinder, Hit, score_windows
@@ -108,7 +107,7 @@ def moments_of(
     scored: ScoredRows,
     places: np.ndarray,
     scores: np.ndarray,
-    captions: pa.ChunkedArray,
+    captions: Sequence[bytes],
     find_evidence: EvidenceFinder,
     limit: int | None = None,
 ) -> list[Moment]:
@@ -119,7 +118,7 @@ def moments_of(
         scored ([`ScoredRows`]): rows of several videos.
         places (`np.ndarray` of shape `(num_rows,)`): of the rows of this one in `scored`, the best first.
         scores (`np.ndarray` of shape `(num_rows, num_windows)`): of their windows, see [`window_scores`].
-        captions (`pa.ChunkedArray`): the column of these rows.
+        captions (`Sequence[bytes]`): of these rows, as they are stored.
         find_evidence ([`EvidenceFinder`]): for the query.
         limit (`int`, *optional*): most moments. All, if not given.
     """

@@ -77,6 +77,7 @@ class Terms(NamedTuple):
     words: list[str]
 
 
+@lru_cache(1 << 14)  # neighbouring windows show the same texts
 def fold(text: str) -> str:
     """What a text is compared by: without case, accents, width, look-alike letters and signs.
 
