@@ -3,10 +3,12 @@
 import functools
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INTERRUPTED",
     "CacheDirOption",
+    "Format",
     "JsonOption",
     "ModelOption",
     "OcrEngineOption",
@@ -36,12 +39,23 @@ __all__ = [
     "reading_bar",
     "reports_errors",
     "segment_seconds_option",
+    "split_paths",
     "stderr",
     "stdout",
 ]
 
 stdout = Console()
 stderr = Console(stderr=True)
+
+
+class Format(str, Enum):
+    """Of files of texts, see `write_cues`."""
+
+    SRT = "srt"
+    VTT = "vtt"
+    CSV = "csv"
+    JSON = "json"
+
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelOption = Annotated[
@@ -172,6 +186,15 @@ def _print_kept(progress: "Progress", videos: str) -> None:
     said = f" Kept: {', and '.join(kept)}." if kept else ""
     stderr.print(f"Interrupted.{escape(said)}", highlight=False, soft_wrap=True)
     stderr.print("The same command goes on from there.", highlight=False, soft_wrap=True)
+
+
+def split_paths(paths: Sequence[str]) -> tuple[str, list[str]]:
+    """The folder that paths have in common, and what is left of each; `""` and the paths where they have none."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # none, relative and absolute ones, or several drives
+        return "", list(paths)
+    return folder, [os.path.relpath(path, folder) if folder else path for path in paths]
 
 
 def load(model: str | None = None, ocr_engine: str | None = None) -> "tuple[TCDModel, TCDProcessor]":

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from tcd_hf.cli.demo import demo
+from tcd_hf.cli.export import export, list_videos, show
 from tcd_hf.cli.index import index
 from tcd_hf.cli.ocr import ocr
 from tcd_hf.cli.search import SearchCommand, search
@@ -40,5 +41,8 @@ def main(
 app.command()(ocr)
 app.command()(index)
 app.command(cls=SearchCommand)(search)
+app.command()(show)
+app.command("list")(list_videos)
+app.command()(export)
 app.command()(serve)
 app.command()(demo)

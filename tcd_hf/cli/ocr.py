@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tcd_hf.cli.common import (
     CacheDirOption,
+    Format,
     JsonOption,
     OcrEngineOption,
     print_json,
@@ -33,6 +34,10 @@ __all__ = ["ocr"]
 def ocr(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file to read.")],
     as_json: JsonOption = False,
+    file_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="Print subtitles or a table instead: each text once, as long as it is seen."),
+    ] = None,
     draw: Annotated[
         Path | None,
         typer.Option(
@@ -54,6 +59,8 @@ def ocr(
     A long video is read piece by piece, and its captions are shown as they come. What was read is kept in a cache
     folder, also that of a run that was stopped.
     """
+    if as_json and file_format is not None:
+        raise typer.BadParameter("Give --format or --json, not both.", param_hint="--format")
     if ocr_fps <= 0:
         raise typer.BadParameter(f"must be above 0, got {ocr_fps}.", param_hint="--ocr-fps")
     if draw is not None:
@@ -69,14 +76,20 @@ def ocr(
     )
     reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
     captions: list[WindowCaption] = []
-    if not as_json:
+    shows = not as_json and file_format is None
+    if shows:
         stdout.print(f"[bold]{escape(str(video))}[/]", soft_wrap=True, highlight=False)
-    with reading_bar("Reading", [str(video)], hidden=not as_json and stdout.is_terminal) as progress:
+    with reading_bar("Reading", [str(video)], hidden=shows and stdout.is_terminal) as progress:
         for read in _read_segments(reader, str(video), progress):
             captions += read
-            if not as_json:
+            if shows:
                 _print_captions(read)
-    if as_json:
+    if file_format is not None:
+        from tcd_hf.index.transcript import transcript
+        from tcd_hf.reading.text_files import write_cues
+
+        typer.echo(write_cues(transcript(captions), file_format.value).encode(), nl=False)
+    elif as_json:
         print_json({"path": str(video), "captions": [caption.to_dict() for caption in captions]})
     if draw is not None:  # last: a full disk then costs the drawing alone
         _draw(video, captions, num_windows, draw)

@@ -15,7 +15,7 @@ from tcd_hf.index.moments import DEFAULT_MOMENTS
 from tcd_hf.index.progress import progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, decode_captions, table_schema
-from tcd_hf.index.storage import IndexStorage
+from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tcd_hf.index.hits import Hit
     from tcd_hf.index.moments import Moment
     from tcd_hf.index.retrieval import IndexScores
+    from tcd_hf.reading.text_files import Cue
 
 __all__ = ["IndexStats", "VideoIndex"]
 
@@ -426,6 +427,23 @@ class VideoIndex:
             ValueError: an empty query, or a video that the index does not have.
         """
         return self._ask(lambda retriever: retriever.moments(query, absolute_path(path), syntax))
+
+    def transcript(self, path: str | os.PathLike) -> "list[Cue]":
+        """The texts of a video, each once for as long as it is seen, see [`transcript`].
+
+        Args:
+            path (`str | os.PathLike`): of the video.
+
+        Raises:
+            ValueError: the index does not have it.
+        """
+        from tcd_hf.index.transcript import transcript
+
+        rows = self._latest().read(["segment", "captions"], f"path IN {sql_list([absolute_path(path)])}")
+        if not len(rows):
+            raise ValueError(f"The index {self.uri} has no video {absolute_path(path)!r}: see its `paths`.")
+        rows = rows.sort_by("segment")
+        return transcript(caption for captions in captions_from(rows["captions"]) for caption in captions)
 
     def score(self, queries: Sequence[str]) -> "IndexScores":
         """Scores every query with every video, in the order of [`~VideoIndex.paths`]."""

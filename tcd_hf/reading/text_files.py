@@ -73,7 +73,8 @@ def write_cues(cues: Sequence[Cue], file_format: str) -> str:
             subtitles.captions.append(webvtt.Caption(_timestamp(start), _timestamp(end), text))
     written = io.StringIO()
     subtitles.write(written, format=file_format)
-    return written.getvalue().rstrip("\n") + "\n"
+    content = written.getvalue().rstrip("\n")
+    return f"{content}\n" if content else ""
 
 
 def read_cues(path: Path, source: str = "given") -> list[Cue]:

@@ -9,7 +9,9 @@ import pytest
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTokenizer
+from typer.testing import CliRunner
 
+from tcd_hf.cli.main import app
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.ocr_engines import TextReading
@@ -96,6 +98,22 @@ def clips(tmp_path):
         name: write_clip(folder / name, [coded_frame(code) for code in codes for _ in range(5)], fps=5)
         for name, codes in schedule.items()
     }
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, code_reader):
+    """Runs the command line with a tiny model; what goes to stdout and stderr is kept apart."""
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def load(*args):
+        model = make_tiny_model()
+        model.name_or_path = "tiny"
+        return model, make_tiny_processor(code_reader)
+
+    for module in ("common", "search"):
+        monkeypatch.setattr(f"tcd_hf.cli.{module}.load", load)
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
 
 
 def load_script(name: str) -> ModuleType:

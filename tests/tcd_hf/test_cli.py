@@ -38,22 +38,6 @@ def wide_terminal(monkeypatch):
         monkeypatch.setattr(console, "_height", 50)
 
 
-@pytest.fixture
-def run(monkeypatch, tmp_path, code_reader):
-    """Runs the command line with a tiny model; what goes to stdout and stderr is kept apart."""
-    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def load(*args):
-        model = make_tiny_model()
-        model.name_or_path = "tiny"
-        return model, make_tiny_processor(code_reader)
-
-    for module in ("common", "search"):
-        monkeypatch.setattr(f"tcd_hf.cli.{module}.load", load)
-    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
-
-
 def test_search_prints_the_json_of_the_documentation(run, clips, tmp_path):
     queries = tmp_path / "queries.txt"
     queries.write_text("star wars toys\n\n  gate b4  \n", encoding="utf-8")

@@ -1,0 +1,147 @@
+"""`tcd-hf export`, `show` and `list`: what an index holds, as files and for people."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tcd_hf.cli.common import Format, JsonOption, print_json, reports_errors, split_paths, stderr, stdout
+from tcd_hf.clock import clock
+from tcd_hf.reading.files import absolute_path, write_whole
+
+if TYPE_CHECKING:
+    from tcd_hf import VideoIndex
+    from tcd_hf.reading.text_files import Cue
+
+__all__ = ["IndexOption", "export", "list_videos", "print_cues", "show"]
+
+IndexOption = Annotated[str, typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made.")]
+
+
+@reports_errors
+def export(
+    index_uri: IndexOption,
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[VIDEO...]", help="Videos of the index, or folders of such; all by default."),
+    ] = None,
+    file_format: Annotated[
+        Format, typer.Option("--format", help="SubRip or WebVTT, as players show them, or a table, or JSON.")
+    ] = Format.SRT,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--to", metavar="FOLDER", help="Write a file per video here; without it, one video goes to the terminal."
+        ),
+    ] = None,
+) -> None:
+    """Write the texts of videos as subtitles or tables: one entry per text, for as long as it is seen."""
+    from tcd_hf import VideoIndex
+
+    index = VideoIndex.open(index_uri)
+    paths = _chosen(index, videos or [])
+    if folder is None:
+        if len(paths) > 1:
+            raise typer.BadParameter(
+                f"{len(paths)} videos are {len(paths)} files: say where, --to FOLDER.", param_hint="--to"
+            )
+        typer.echo(_written(index.transcript(paths[0]), file_format).encode(), nl=False)
+        return
+    for path, file in _files_for(paths, folder, file_format).items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, _written(index.transcript(path), file_format).encode())
+    stderr.print(f"{len(paths)} files in {folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+@reports_errors
+def show(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video of the index.")],
+    index_uri: IndexOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what was read in a video of an index, with its times."""
+    from tcd_hf import VideoIndex
+
+    cues = VideoIndex.open(index_uri).transcript(video)
+    if as_json:
+        print_json({"video": absolute_path(video), "texts": [vars(cue) for cue in cues]})
+    else:
+        print_cues(cues)
+
+
+@reports_errors
+def list_videos(index_uri: IndexOption, as_json: JsonOption = False) -> None:
+    """List the videos of an index."""
+    from tcd_hf import VideoIndex
+
+    entries = _entries(VideoIndex.open(index_uri))
+    if as_json:
+        print_json({"index": index_uri, "videos": entries})
+        return
+    folder, names = split_paths([entry["path"] for entry in entries])
+    if folder:
+        stdout.print(escape(folder), soft_wrap=True, highlight=False)
+    table = Table.grid(padding=(0, 2))
+    for entry, name in zip(entries, names, strict=True):
+        text = "text" if entry["has_text"] else "no text"
+        table.add_row(clock(entry["duration"]), text, escape(name))
+    stdout.print(table, soft_wrap=True, highlight=False)
+
+
+def print_cues(cues: "Sequence[Cue]") -> None:
+    """Texts, a line each, with their times; what was not read in the picture says where it comes from."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for cue in cues:
+        source = "" if cue.source == "ocr" else f" ({cue.source})"
+        table.add_row(f"{clock(cue.start)}-{clock(cue.end)}", escape(cue.text + source))
+    stdout.print(table)
+
+
+def _chosen(index: "VideoIndex", videos: Sequence[Path]) -> list[str]:
+    """Paths of an index that are meant by files and folders; all, where there are none."""
+    paths = index.paths
+    if not paths:
+        raise ValueError(f"The index {index.uri} is empty: add videos to it first.")
+    chosen: dict[str, None] = {}
+    for video in videos:
+        asked = absolute_path(video)
+        found = [path for path in paths if path == asked or path.startswith(asked.rstrip("/") + "/")]
+        if not found:
+            raise ValueError(f"The index {index.uri} has no video {asked}: `tcd-hf list` names those it has.")
+        chosen.update(dict.fromkeys(found))
+    return list(chosen) or paths
+
+
+def _entries(index: "VideoIndex") -> list[dict[str, Any]]:
+    """What there is to say of each video."""
+    videos: dict[str, dict[str, Any]] = {}
+    for row in index.read(["path", "duration", "fps", "has_text"]).to_pylist():
+        entry = videos.setdefault(row["path"], {**row, "segments": 0})
+        entry["segments"] += 1
+        entry["has_text"] |= row["has_text"]
+    return list(videos.values())
+
+
+def _written(cues: "Sequence[Cue]", file_format: Format) -> str:
+    from tcd_hf.reading.text_files import write_cues
+
+    return write_cues(cues, file_format.value)
+
+
+def _files_for(paths: Sequence[str], folder: Path, file_format: Format) -> dict[str, Path]:
+    """A file of its own for each video: named as it is, in the subfolders in which the videos lie."""
+    files: dict[str, Path] = {}
+    for path, name in zip(paths, split_paths(paths)[1], strict=True):
+        if os.path.isabs(name) or ".." in Path(name).parts:  # names come from an index, which anybody may have made
+            raise ValueError(f"The index names a video {path!r}, whose file would be written outside of {folder}.")
+        file = folder / Path(name).with_suffix(f".{file_format.value}")
+        if file in files.values():  # a.mp4 beside a.mkv
+            file = folder / f"{name}.{file_format.value}"
+        files[path] = file
+    return files
