@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tcd_hf.cli.common import fail, load, reports_errors, stdout
-from tcd_hf.cli.search import add_videos, print_hits
+from tcd_hf.cli.hit_table import print_hits
+from tcd_hf.cli.search import add_videos
 
 __all__ = ["demo"]
 

@@ -1,16 +1,13 @@
 """`tcd-hf search`: rank videos for queries."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
-from rich.table import Table
 from typer.core import TyperCommand
 
 from tcd_hf.cli.common import (
@@ -25,16 +22,15 @@ from tcd_hf.cli.common import (
     print_skipped,
     reading_bar,
     reports_errors,
-    stdout,
 )
-from tcd_hf.clock import clock, read_clock
+from tcd_hf.cli.hit_table import print_hits
+from tcd_hf.clock import read_clock
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, find_videos
 
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
-    from tcd_hf.index.hits import Hit
 
-__all__ = ["SearchCommand", "add_videos", "print_hits", "search"]
+__all__ = ["SearchCommand", "add_videos", "search"]
 
 MAX_SCORED_SEGMENTS = 2000  # of --videos: up to here mode "full", which misses nothing, is the default
 DEFAULT_MOMENTS = 3  # as of VideoIndex.search, whose import takes long
@@ -111,6 +107,10 @@ def search(
             metavar="SQL", help="Only segments of videos that meet a condition, such as 'duration < 60 AND has_text'."
         ),
     ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Only videos below this folder, or this one video.")
+    ] = None,
+    scores: Annotated[bool, typer.Option("--scores", help="Also show the parts of the score.")] = False,
     model: ModelOption = None,
     ocr_engine: OcrEngineOption = None,
     cache_dir: CacheDirOption = None,
@@ -157,13 +157,15 @@ def search(
             top_k=top_k,
             recall_k=recall_k,
             mode=(mode or Mode.TWO_STAGE).value,
-            where=where,
+            where=_filter(where, folder),
             moments=moments,
             between=time_range,
             syntax="query",
         )
     ]
     answers = list(zip(all_queries, results, strict=True))
+    is_filtered = where or folder or between
+    nothing = "Nothing passes the filter: see --where, --folder and --between." if is_filtered else ""
     if as_json:
         entries = [
             {"query": query, "parsed": meaning, "hits": [hit.to_dict() for hit in hits]}
@@ -172,7 +174,7 @@ def search(
         print_json({"queries": entries})
     else:
         for query, hits in answers:
-            print_hits(query, hits)
+            print_hits(query, hits, with_scores=scores, nothing=nothing)
     if html is not None:  # last: a full disk then costs the page alone
         from tcd_hf.visualization import write_html_report
 
@@ -215,46 +217,6 @@ def _index_in_cache(
     return index
 
 
-def print_hits(query: str, hits: "list[Hit]", folder: str | os.PathLike = ".") -> None:
-    """A query's hits as a ranked table; paths as seen from `folder`, where that is shorter.
-
-    Each moment of a hit is a line of the last column: the best with its begin and end, others with their begin.
-    """
-    table = Table(title=escape(query), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("path", overflow="fold")
-    for heading in ("score", "video", "ocr", "hybrid", "lexical"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("moment, matching text", overflow="fold")
-    for rank, hit in enumerate(hits, start=1):
-        numbers = (hit.score, hit.text_video, hit.text_ocr, hit.text_hybrid, hit.lexical)
-        table.add_row(
-            str(rank),
-            escape(shorter_path(hit.path, folder)),
-            *("" if number is None else f"{number:.3f}" for number in numbers),
-            "\n".join(_moment_lines(hit)),
-        )
-    stdout.print(table)
-
-
-def _moment_lines(hit: "Hit") -> Iterator[str]:
-    yield _moment_line(f"{clock(hit.start)}-{clock(hit.end)}", hit.evidence)
-    for moment in hit.moments:
-        yield _moment_line(f"also {clock(moment.start)}", moment.evidence)
-
-
-def _moment_line(time: str, evidence: Sequence[str]) -> str:
-    return escape(f"{time} {' | '.join(evidence)}".rstrip())
-
-
-def shorter_path(path: str, folder: str | os.PathLike) -> str:
-    """`path` as seen from `folder`, or as it is where that is no longer (or there is no way: another drive)."""
-    try:
-        return min(path, os.path.relpath(path, folder), key=len)
-    except ValueError:
-        return path
-
-
 def _check_page(path: Path) -> None:
     """Refuses before the search, which may read videos for hours, what could not be written after it."""
     if path.is_dir():
@@ -288,6 +250,15 @@ def _collect_queries(queries: list[str], file: Path | None) -> list[str]:
     if not queries:
         raise typer.BadParameter("Say what to look for, as arguments or with --queries FILE.", param_hint="QUERY")
     return queries
+
+
+def _filter(where: str | None, folder: Path | None) -> str | None:
+    """What rows must pass, in SQL."""
+    if folder is None:
+        return where
+    path = absolute_path(folder).rstrip("/").replace("'", "''")
+    below = f"(path = '{path}' OR starts_with(path, '{path}/'))"
+    return below if where is None else f"({where}) AND {below}"
 
 
 def _parse(queries: Sequence[str]) -> list[dict[str, Any]]:

@@ -61,7 +61,50 @@ def test_search_prints_a_ranked_table(run, clips, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.stderr
     rows = [line for line in result.stdout.splitlines() if ".mp4" in line]
     assert len(rows) == 2
-    assert "videos/airport.mp4" in rows[0] and re.search(r" 0:00:00\.\d-0:00:0[12]\.\d Gate B4", rows[0])
+    assert re.match(r" *1 0:00:00\.\d-0:00:0[12]\.\d airport\.mp4 +Gate B4 +0\.\d{3}$", rows[0].rstrip())
+    assert "in videos" in result.stdout.splitlines()[1]  # the folder that all have in common
+
+
+def test_a_search_may_show_the_parts_of_the_score(run, clips, tmp_path):
+    search = ["search", "gate b4", "--videos", tmp_path / "videos", "--top-k", 1]
+    (hit,) = json.loads(run(*search, "--json").stdout)["queries"][0]["hits"]
+    parts = [f"{hit[part]:.3f}" for part in ("score", "text_video", "text_ocr", "text_hybrid", "lexical")]
+    (row,) = [line for line in run(*search, "--scores").stdout.splitlines() if ".mp4" in line]
+    assert row.split()[-5:] == parts
+    assert parts[1] not in run(*search).stdout
+
+
+def test_a_table_fits_80_columns_and_never_breaks_a_name(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(common.stdout, "_width", 80)
+    folder = tmp_path / "of the year 2026" / "a folder with a long name"
+    folder.mkdir(parents=True)
+    for name in ("the first evening of all.mp4", "second.mp4"):
+        write_clip(folder.parent / name if "first" in name else folder / name, [coded_frame(2)] * 20, fps=5)
+    lines = run("search", "gate b4 departures", "--videos", tmp_path).stdout.splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    for part in ("the first evening of all.mp4", "a folder with a long name/", "second.mp4"):
+        assert any(part in line for line in lines), part
+
+
+def test_only_videos_below_a_folder(run, clips, tmp_path):
+    (tmp_path / "it's").mkdir()
+    other = write_clip(tmp_path / "it's" / "b.mp4", [coded_frame(2)] * 20, fps=5)
+    place = ["--index", tmp_path / "my.index"]
+    run("index", tmp_path, *place)
+
+    def found(*arguments):
+        result = run("search", "gate b4", *place, *arguments, "--json")
+        assert result.exit_code == 0, result.stderr
+        return [os.path.basename(hit["path"]) for hit in json.loads(result.stdout)["queries"][0]["hits"]]
+
+    assert len(found()) == 5
+    assert found("--folder", tmp_path / "it's") == found("--folder", other) == ["b.mp4"]
+    assert len(found("--folder", tmp_path / "videos")) == 4
+    assert found("--folder", tmp_path / "videos", "--where", "path LIKE '%shop%'") == ["shop.mp4"]
+    assert found("--folder", tmp_path / "vid") == []
+    for filters in (["--folder", tmp_path / "vid"], ["--where", "duration > 100"], ["--between", "1:00:00-2:00:00"]):
+        lines = run("search", "gate b4", *place, *filters).stdout.splitlines()
+        assert lines[0] == "gate b4" and lines[1].startswith("Nothing passes the filter") and len(lines) == 2
 
 
 def test_search_writes_a_page_beside_what_it_prints(run, clips, tmp_path, monkeypatch):
@@ -545,7 +588,7 @@ def test_a_search_shows_the_moments_of_a_video(run, tmp_path, monkeypatch):
     assert all(moment["evidence"] == ["Gate B4"] for moment in hit["moments"])
     lines = [line.strip() for line in run(*search).stdout.splitlines() if "Gate B4" in line]
     assert len(lines) == 3 and "long.mp4" in lines[0]
-    assert all(re.fullmatch(r"also 0:00:0\d\.\d Gate B4", line) for line in lines[1:])
+    assert all(re.fullmatch(r"0:00:0\d\.\d-0:00:0\d\.\d +Gate B4", line) for line in lines[1:])
     assert run(*search, "--moments", 0).stdout.count("Gate B4") == 1
     for between in ("0:00:05.5-0:00:08", "5.5-8"):
         (hit,) = json.loads(run(*search, "--between", between, "--json").stdout)["queries"][0]["hits"]

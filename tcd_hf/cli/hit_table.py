@@ -1,0 +1,77 @@
+"""Hits as a table on the terminal: first what a person looks for."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from tcd_hf.cli.common import split_paths, stdout
+from tcd_hf.clock import clock
+
+if TYPE_CHECKING:
+    from tcd_hf.index.hits import Hit
+
+__all__ = ["print_hits", "shorter_path"]
+
+PATH_WIDTH = 30  # longer paths go on in the next line, after a folder
+PARTS = {"video": "text_video", "ocr": "text_ocr", "hybrid": "text_hybrid", "lexical": "lexical"}
+
+
+def print_hits(
+    query: str, hits: "Sequence[Hit]", folder: str | os.PathLike = ".", with_scores: bool = False, nothing: str = ""
+) -> None:
+    """A query's hits as a ranked table, a line for each moment; wide enough is a terminal of 80 columns.
+
+    Args:
+        query (`str`): the title.
+        hits (`Sequence[Hit]`): best first.
+        folder (`str | os.PathLike`, *optional*, defaults to `"."`): from where paths are seen, where that is shorter.
+            The folder that they have in common is said once, above.
+        with_scores (`bool`, *optional*, defaults to `False`): also show the parts of the score.
+        nothing (`str`, *optional*): what to say instead of a table without hits.
+    """
+    if not hits:
+        stdout.print(f"[bold]{escape(query)}[/]\n{escape(nothing or 'Nothing was found.')}", soft_wrap=True)
+        return
+    common, names = split_paths([shorter_path(hit.path, folder) for hit in hits])
+    title = f"{escape(query)}\n[not bold]in {escape(common)}[/]" if common else escape(query)
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("moment", no_wrap=True)
+    table.add_column("video", no_wrap=True, overflow="ignore")  # a name is never broken
+    table.add_column("matching text", overflow="fold", min_width=12)
+    table.add_column("score", justify="right", no_wrap=True)
+    for heading in PARTS if with_scores else ():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for rank, (hit, name) in enumerate(zip(hits, names, strict=True), start=1):
+        parts = [getattr(hit, part) for part in PARTS.values()] if with_scores else []
+        numbers = ["" if number is None else f"{number:.3f}" for number in (hit.score, *parts)]
+        table.add_row(str(rank), *_moment_cells(hit.start, hit.end, name, hit.evidence), *numbers)
+        for moment in hit.moments:
+            table.add_row("", *_moment_cells(moment.start, moment.end, "", moment.evidence))
+    stdout.print(table)
+
+
+def shorter_path(path: str, folder: str | os.PathLike) -> str:
+    """`path` as seen from `folder`, or as it is where that is no longer (or there is no way: another drive)."""
+    try:
+        return min(path, os.path.relpath(path, folder), key=len)
+    except ValueError:
+        return path
+
+
+def _moment_cells(start: float, end: float, name: str, evidence: Sequence[str]) -> tuple[str, str, str]:
+    return f"{clock(start)}-{clock(end)}", escape(_in_lines(name)), escape(" | ".join(evidence))
+
+
+def _in_lines(path: str) -> str:
+    """A path that is broken between folders, where it is long."""
+    lines = [""]
+    for part in path.replace("/", "/\0").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(part) > PATH_WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
