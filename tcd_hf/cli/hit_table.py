@@ -44,12 +44,9 @@ def print_hits(
     table.add_column("video", no_wrap=True, overflow="ignore")  # a name is never broken
     table.add_column("matching text", overflow="fold", min_width=12)
     table.add_column("score", justify="right", no_wrap=True)
-    for heading in PARTS if with_scores else ():
-        table.add_column(heading, justify="right", no_wrap=True)
     for rank, (hit, name) in enumerate(zip(hits, names, strict=True), start=1):
-        parts = [getattr(hit, part) for part in PARTS.values()] if with_scores else []
-        numbers = ["" if number is None else f"{number:.3f}" for number in (hit.score, *parts)]
-        table.add_row(str(rank), *_moment_cells(hit.start, hit.end, name, hit.evidence), *numbers)
+        scores = "\n".join([f"{hit.score:.3f}", *(_parts(hit) if with_scores else ())])
+        table.add_row(str(rank), *_moment_cells(hit.start, hit.end, name, hit.evidence), scores)
         for moment in hit.moments:
             table.add_row("", *_moment_cells(moment.start, moment.end, "", moment.evidence))
     stdout.print(table)
@@ -61,6 +58,11 @@ def shorter_path(path: str, folder: str | os.PathLike) -> str:
         return min(path, os.path.relpath(path, folder), key=len)
     except ValueError:
         return path
+
+
+def _parts(hit: "Hit") -> list[str]:
+    parts = {name: getattr(hit, part) for name, part in PARTS.items()}
+    return [f"{name} {number:.3f}" for name, number in parts.items() if number is not None]
 
 
 def _moment_cells(start: float, end: float, name: str, evidence: Sequence[str]) -> tuple[str, str, str]:
