@@ -1,4 +1,5 @@
-"""Measures a model on a split of a prepared data set: retrieval metrics of both directions, by type of query if known.
+"""Measures a model on a split of a prepared data set: retrieval metrics of both directions, by type of query if known,
+and where captions have times, metrics of the moments that are found in their own videos.
 
     python scripts/evaluate.py --model FOLDER --data PREPARED_FOLDER --split test --mode full --out results.json
 
@@ -15,7 +16,7 @@ from datasets import Dataset, load_from_disk
 from tcd_hf.cli.common import load
 from tcd_hf.evaluation.evaluate_model import MODES, curves_by_query_type, evaluate_model, query_types_of
 from tcd_hf.evaluation.rank_plot import plot_ranks
-from tcd_hf.evaluation.report import to_markdown, write_results
+from tcd_hf.evaluation.report import moments_to_markdown, to_markdown, write_results
 from tcd_hf.reading.fingerprints import model_fingerprint, model_name
 
 
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         dataset = _load_split(args.data, args.split)
         model, processor = load(args.model)
-        results, ranks = evaluate_model(model, processor, dataset, args.mode, args.top_k, args.batch_size)
+        results, ranks, moments = evaluate_model(model, processor, dataset, args.mode, args.top_k, args.batch_size)
         about = {
             "dataset": args.data.resolve().name,
             "split": args.split,
@@ -36,11 +37,13 @@ def main(argv: list[str] | None = None) -> int:
             "model": model_name(model),
             "model_fingerprint": model_fingerprint(model),
         }
-        write_results(results, args.out, about)
+        write_results(results, args.out, about, moments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(to_markdown(results))
+    if moments:
+        print(f"\n{moments_to_markdown(moments)}")
     try:
         curves = curves_by_query_type(ranks, query_types_of(dataset))
         plot_ranks(curves, args.out.with_suffix(".png"), f"{about['dataset']}, {args.split}, {args.mode}")

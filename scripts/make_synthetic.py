@@ -11,6 +11,9 @@ have the errors that an OCR engine was seen to make, and `load_from_disk("prepar
 makes of videos. Splits that the folder holds already stay. `--text-pairs` adds rows to train on with the queries and
 captions of `tcd_hf.data.text_pairs` over bare backgrounds: texts of all kinds, with which frames are no help.
 
+`--clips-per-video 8` makes long videos, of clips one after another. Each has the captions of all its clips, and
+`moments` says when each of them is shown: scripts/evaluate.py then measures moments, too.
+
 Needs the extras `[train-mini]` (words) and `[synthetic]` (fonts).
 """
 
@@ -31,6 +34,7 @@ from tqdm import tqdm
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.data.synthetic_queries import SPLITS
 from tcd_hf.data.synthetic_scene import Scene
+from tcd_hf.data.synthetic_videos import make_video
 
 if TYPE_CHECKING:
     from tcd_hf import TCDProcessor
@@ -46,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=["test"], help="default: test")
     parser.add_argument("--clips", type=int, default=1000, help="of each split; 20 are one group of each kind")
     parser.add_argument(
+        "--clips-per-video", type=int, default=1, metavar="N", help="join so many, with their times (default: 1)"
+    )
+    parser.add_argument(
         "--size", type=int, help=f"side of the frames, an even number of pixels (default: {VIDEO_SIZE})"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that make clips (default: 1)")
@@ -53,9 +60,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--text-pairs", type=int, default=0, help="with --prepared: rows of text pairs as well")
     parser.add_argument("--model", help="with --prepared: whose processor (default: of the package's checkpoint)")
     args = parser.parse_args(argv)
-    for name in ("clips", "size", "workers"):
+    for name in ("clips", "clips_per_video", "size", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")
+            parser.error(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    if args.clips % args.clips_per_video:
+        parser.error(f"--clips must be a multiple of --clips-per-video, {args.clips_per_video}, got {args.clips}")
     if args.size and args.size % 2:
         parser.error(f"--size must be even, got {args.size}")
     if args.prepared and args.size:
@@ -64,6 +73,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--model and --text-pairs are for --prepared: videos know no model")
     if args.text_pairs < 0 or (args.text_pairs and args.splits != ["train"]):
         parser.error("--text-pairs must be 0 or more, and is for the train split alone")
+    if args.text_pairs and args.clips_per_video > 1:
+        parser.error("--text-pairs have no times: leave out --clips-per-video")
     make_splits = prepare_splits if args.prepared else write_splits
     if args.workers == 1:
         make_splits(args, map)
@@ -78,17 +89,31 @@ def write_splits(args: argparse.Namespace, mapper: Callable) -> None:
     for split in args.splits:
         folder = args.out / split
         folder.mkdir(parents=True, exist_ok=True)
-        write = partial(write_clip, folder, args.seed, split, args.size or VIDEO_SIZE)
-        rows = tqdm(mapper(write, range(args.clips)), split, args.clips)
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        num_videos, size = args.clips // args.clips_per_video, args.size or VIDEO_SIZE
+        if args.clips_per_video > 1:
+            write = partial(write_video, folder, args.seed, split, size, args.clips_per_video)
+        else:
+            write = partial(write_clip, folder, args.seed, split, size)
+        rows = tqdm(mapper(write, range(num_videos)), split, num_videos)
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for of_video in rows for row in of_video]
         (folder / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def write_clip(folder: Path, seed: int, split: str, size: int, number: int) -> dict:
-    """Writes one clip and returns its row of metadata.jsonl."""
+def write_clip(folder: Path, seed: int, split: str, size: int, number: int) -> list[dict]:
+    """Writes one clip and returns its line of metadata.jsonl."""
     clip = make_clip(seed, split, number)
     path = clip.write(folder / f"{number:06d}.mp4", size)
-    return {"file_name": path.name, **clip.to_dict()}
+    return [{"file_name": path.name, **clip.to_dict()}]
+
+
+def write_video(folder: Path, seed: int, split: str, size: int, num_clips: int, number: int) -> list[dict]:
+    """Writes one long video and returns its lines of metadata.jsonl, one for each caption."""
+    video = make_video(seed, split, number, num_clips)
+    path = video.write(folder / f"{number:06d}.mp4", size)
+    return [
+        {"file_name": path.name, "caption": caption, "kind": kind, "moments": moments, "duration": video.duration}
+        for caption, kind, moments in zip(video.captions, video.kinds, video.moments, strict=True)
+    ]
 
 
 def prepare_splits(args: argparse.Namespace, mapper: Callable) -> None:
@@ -103,17 +128,22 @@ def prepare_splits(args: argparse.Namespace, mapper: Callable) -> None:
         load_processor,
         save_split,
     )
+    from tcd_hf.data.retrieval_datasets import MOMENTS
 
     processor = load_processor(args.model)
     side = max(image_size(processor))
     args.out.mkdir(parents=True, exist_ok=True)
     for split in args.splits:
-        prepare = partial(prepare_clip, processor, side, args.seed, split)
+        num_videos, features = args.clips // args.clips_per_video, {**PREPARED_FEATURES, "group": Value("string")}
+        if args.clips_per_video > 1:
+            prepare = partial(prepare_long_video, processor, side, args.seed, split, args.clips_per_video)
+            features |= MOMENTS
+        else:
+            prepare = partial(prepare_clip, processor, side, args.seed, split)
         with tempfile.TemporaryDirectory(dir=args.out, ignore_cleanup_errors=True) as folder:
             rows = str(Path(folder, "rows.arrow"))
-            features = {**PREPARED_FEATURES, "group": Value("string")}
             with ArrowWriter(path=rows, features=Features(features), writer_batch_size=64) as writer:
-                for row in tqdm(mapper(prepare, range(args.clips)), split, args.clips):
+                for row in tqdm(mapper(prepare, range(num_videos)), split, num_videos):
                     writer.write(row)
                 for row in tqdm(text_pair_rows(processor, side, args.seed, args.text_pairs), total=args.text_pairs):
                     writer.write(row)
@@ -137,6 +167,25 @@ def prepare_clip(processor: "TCDProcessor", side: int, seed: int, split: str, nu
         "query_types": [clip.kind],
         "group": f"{split}-{min(number, *clip.negatives):06d}",
         **prepare_video(processor, clip.frames(processor.num_frames, side), captions),
+    }
+
+
+def prepare_long_video(
+    processor: "TCDProcessor", side: int, seed: int, split: str, num_clips: int, number: int
+) -> dict:
+    """One long video as a prepared row."""
+    from tcd_hf.data.prepared_data import prepare_video
+
+    video = make_video(seed, split, number, num_clips)
+    read = video.readings(processor.num_frames, processor.window_scale, processor.ocr_fps)
+    captions = processor.captioner.caption_texts([" ".join(texts) for texts in read], video.duration)
+    return {
+        "video_id": f"{split}-{number:06d}",
+        "captions": video.captions,
+        "query_types": video.kinds,
+        "group": None,
+        "moments": video.moments,
+        **prepare_video(processor, video.frames(processor.num_frames, side), captions),
     }
 
 

@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "index.video_index": ["VideoIndex"],
         "checkpoints": ["load_mini"],
         "evaluation.metrics": ["compute_retrieval_metrics"],
+        "evaluation.moment_metrics": ["compute_moment_metrics"],
     },
 )
 __all__ = [*__all__, "__version__"]

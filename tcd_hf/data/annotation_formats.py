@@ -3,18 +3,20 @@
 import csv
 import json
 import logging
+import math
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from .shipped_ocr import read_kwai_ocr, read_vitevqa_ocr
 
-__all__ = ["FORMATS", "AnnotatedVideo", "AnnotationFormat", "QuestionAnswer"]
+__all__ = ["FORMATS", "AnnotatedVideo", "AnnotationFormat", "Moments", "QuestionAnswer", "check_moments"]
 
 logger = logging.getLogger(__name__)
 
+Moments = list[tuple[float, float]]  # start and end, seconds of the video's file
 MSRVTT_NUMBERS = {"train": range(6513), "validation": range(6513, 7010), "test": range(7010, 10_000)}
 
 
@@ -36,6 +38,9 @@ class AnnotatedVideo:
         captions (`list[str] | list[QuestionAnswer]`): at least one.
         query_types (`list[str | None]`): for each caption what kind of query it is, where that is known.
         ocr_name (`str`, *optional*): the file of its shipped OCR, likewise.
+        moments (`list[list[tuple[float, float]]]`, *optional*): for each caption the times, start and end in seconds,
+            at which the video shows what it says; none where they are not known. `None` if they are known of no caption
+            of the data set.
     """
 
     video_id: str
@@ -43,6 +48,7 @@ class AnnotatedVideo:
     captions: list[str] | list[QuestionAnswer]
     query_types: list[str | None]
     ocr_name: str | None = None
+    moments: list[Moments] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class AnnotationFormat:
             them, `KeyError`, `TypeError` and the like where they have another form.
         read_ocr (`Callable`, *optional*): from the content of a file of shipped OCR to readings, see `shipped_ocr`.
         has_questions (`bool`, defaults to `False`): its captions are [`QuestionAnswer`]s.
+        has_moments (`bool`, defaults to `False`): its captions come with their times.
         scrambled (`dict[str, str]`): files that must not stand in for one of `files`, and why.
     """
 
@@ -62,6 +69,7 @@ class AnnotationFormat:
     read: Callable[[str, list[Path]], list[AnnotatedVideo]]
     read_ocr: Callable[[Any], list[dict]] | None = None
     has_questions: bool = False
+    has_moments: bool = False
     scrambled: dict[str, str] = field(default_factory=dict)
 
 
@@ -162,6 +170,80 @@ def read_activitynet(split: str, paths: list[Path]) -> list[AnnotatedVideo]:
     ]
 
 
+def read_activitynet_moments(split: str, paths: list[Path]) -> list[AnnotatedVideo]:
+    """The same files, a caption for each sentence, with its time from `timestamps`.
+
+    A sentence whose time has no length, or ends before it starts, is kept without a time: it is no moment to be found.
+    (Source: `lib/datasets/activitynet.py` in github.com/microsoft/2D-TAN, which leaves such sentences out, validates on
+    `val_1.json` and tests on `val_2.json`.)
+    """
+    videos = []
+    for video_id, entry in _load_json(paths[0]).items():
+        sentences, times = entry["sentences"], entry["timestamps"]
+        if len(sentences) != len(times):
+            raise ValueError(f"{paths[0]}, {video_id}: {len(times)} timestamps for {len(sentences)} sentences.")
+        moments = [
+            [] if len(time) == 2 and time[1] <= time[0] else check_moments(f"{paths[0]}, {video_id}", [time])
+            for time in times
+        ]
+        videos.append(_video(video_id, sentences, [video_id, video_id.removeprefix("v_")], moments=moments))
+    timeless = sum(not moments for video in videos for moments in video.moments)
+    if timeless:
+        logger.warning("%s: %d sentences have a time of no length, and no moment.", paths[0], timeless)
+    return videos
+
+
+def read_qvhighlights(split: str, paths: list[Path]) -> list[AnnotatedVideo]:
+    """A line for each query, `{qid, query, vid, duration, relevant_windows, relevant_clip_ids, saliency_scores}`.
+
+    `relevant_windows` are its moments, as many as there are; the lines of the test file come without. The last two
+    fields rate clips of 2 s, which is another task, and are not read. (Source: `data/README.md` in
+    github.com/jayleicj/moment_detr.)
+    """
+    videos = []
+    with open(paths[0], encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            where = f"{paths[0]}, line {number}"
+            if not line.strip():
+                continue
+            try:
+                entry = json.loads(line)
+                video_id, query = entry["vid"], entry["query"]
+                windows = entry.get("relevant_windows", []) if split == "test" else entry["relevant_windows"]
+                video = _video(video_id, [query], moments=[check_moments(where, windows)])
+            except (LookupError, TypeError, AttributeError, json.JSONDecodeError) as error:
+                raise ValueError(f"{where}: not in the form in which qvhighlights is published ({error!r}).") from error
+            videos.append(video)
+    return _merge(videos)
+
+
+def check_moments(where: str, moments: list[Sequence[float]]) -> Moments:
+    """Moments as pairs of numbers.
+
+    Args:
+        where (`str`): file and line that they stand in, for the message.
+        moments (`list[Sequence[float]]`): start and end of each, in seconds.
+
+    Raises:
+        ValueError: they are no list, or one is no pair of numbers, not in order, or begins before the video.
+    """
+    if not isinstance(moments, list):
+        raise ValueError(f"{where}: moments must be a list of [start, end] in seconds, got {moments!r}.")
+    checked = []
+    for moment in moments:
+        try:
+            start, end = moment
+            in_order = 0 <= start < end < math.inf
+        except (TypeError, ValueError):
+            in_order = False
+        if not in_order:
+            raise ValueError(
+                f"{where}: a moment must be [start, end] in seconds with 0 <= start < end, got {moment!r}."
+            )
+        checked.append((float(start), float(end)))
+    return checked
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Unpickles dict, list, tuple, str and numbers, which need no name looked up, and nothing else: no code can run."""
 
@@ -199,9 +281,14 @@ def _video(
     file_names: Iterable[str] = (),
     query_type: str | None = None,
     ocr_name: str | None = None,
+    moments: list[Moments] | None = None,
 ) -> AnnotatedVideo:
-    captions = [tidy for caption in captions if (tidy := _tidy(caption))]
-    return AnnotatedVideo(video_id, tuple(file_names) or (video_id,), captions, [query_type] * len(captions), ocr_name)
+    captions = [_tidy(caption) for caption in captions]
+    if moments is not None:
+        moments = [times for caption, times in zip(captions, moments, strict=True) if caption]
+    captions = list(filter(None, captions))
+    query_types = [query_type] * len(captions)
+    return AnnotatedVideo(video_id, tuple(file_names) or (video_id,), captions, query_types, ocr_name, moments)
 
 
 def _tidy(text: str) -> str:
@@ -216,6 +303,8 @@ def _merge(videos: Iterable[AnnotatedVideo]) -> list[AnnotatedVideo]:
         if first is not video:
             first.captions += video.captions
             first.query_types += video.query_types
+            if first.moments is not None:
+                first.moments += video.moments
     return list(merged.values())
 
 
@@ -265,4 +354,17 @@ FORMATS = {
         read_vatex,
     ),
     "activitynet": AnnotationFormat({"train": ("train.json",), "test": ("val_1.json",)}, read_activitynet),
+    "activitynet-moments": AnnotationFormat(
+        {"train": ("train.json",), "validation": ("val_1.json",), "test": ("val_2.json",)},
+        read_activitynet_moments,
+        has_moments=True,
+    ),
+    "qvhighlights": AnnotationFormat(
+        {
+            split: (f"highlight_{part}_release.jsonl",)
+            for split, part in {"train": "train", "validation": "val", "test": "test"}.items()
+        },
+        read_qvhighlights,
+        has_moments=True,
+    ),
 }

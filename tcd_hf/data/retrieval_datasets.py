@@ -17,7 +17,7 @@ from tcd_hf.reading.files import VIDEO_EXTENSIONS
 
 from .annotation_formats import FORMATS, AnnotatedVideo, AnnotationFormat
 
-__all__ = ["FEATURES", "MissingFilesError", "load_retrieval_dataset"]
+__all__ = ["FEATURES", "MOMENTS", "MissingFilesError", "load_retrieval_dataset"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ FEATURES = Features(
         ),
     }
 )
+MOMENTS = {"moments": List(List(List(Value("float64"))))}
+"""The column of data sets whose captions have times: of each caption its moments, each `[start, end]` in seconds."""
 NAMES_IN_MESSAGE = 50
 OTHER_FORM = (  # what reading a file raises that is not in the form one expects
     LookupError,
@@ -87,7 +89,8 @@ def load_retrieval_dataset(
 
     Columns: `video_id`; `video`, the path of the file; `captions`; `query_types`, what kind of query each caption is,
     or `None` (TextVR: the scenario, M4-ViteVQA: where the answer is found); `ocr`, what the data set ships as read in
-    the video, or `None` (see `shipped_ocr`).
+    the video, or `None` (see `shipped_ocr`). Where captions have times, also `moments`: for each caption when the video
+    shows it, a list of `[start, end]` in seconds, which is empty where that is not known.
 
     | name | splits |
     | --- | --- |
@@ -97,6 +100,8 @@ def load_retrieval_dataset(
     | `msrvtt-full`, `msvd`, `vatex` | train, validation, test |
     | `vatex-hgr` (validation split in two by your `val_list.txt` and `test_list.txt`) | train, validation, test |
     | `activitynet` (one paragraph a video; `val_1` is the test) | train, test |
+    | `activitynet-moments` (a caption a sentence, with its time; `val_2` is the test) | train, validation, test |
+    | `qvhighlights` (captions with their times, which are withheld of the test) | train, validation, test |
 
     Args:
         name (`str`): one of the table's, a key of `FORMATS`, which names the annotation files.
@@ -137,8 +142,9 @@ def load_retrieval_dataset(
     _warn_of_shared_videos(rows)
     if validation_size:
         rows = _hold_out(rows, validation_size)
+    features = Features({**FEATURES, **MOMENTS}) if form.has_moments else FEATURES
     return DatasetDict(
-        {split: Dataset.from_list(found, features=FEATURES, split=split) for split, found in rows.items()}
+        {split: Dataset.from_list(found, features=features, split=split) for split, found in rows.items()}
     )
 
 
@@ -237,6 +243,7 @@ def _find_files(
                         "captions": video.captions,
                         "query_types": video.query_types,
                         "ocr": ocr,
+                        **({"moments": video.moments} if form.has_moments else {}),
                     }
                 )
             if ocr_files is not None and ocr is None:

@@ -32,10 +32,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .encoding import write_h264
 from .query_templates import EVERYWHERE
 from .synthetic_backgrounds import BACKGROUNDS, Background
 from .synthetic_queries import SPLITS, SplitTexts, query_forms, spell_motion, spell_thing
-from .synthetic_reading import read_lettering, seen_in_windows
+from .synthetic_reading import read_windows
 from .synthetic_scene import (
     COLORS,
     FACES,
@@ -104,13 +105,8 @@ class SyntheticClip:
             window_scale, ocr_fps: see `WindowOCRCaptioner`. At 2 frames a second it looks at the middle of a window of
                 half a second and nowhere else, whatever the scale.
         """
-        seen = seen_in_windows(self.scene, DURATION, num_windows, window_scale, ocr_fps)
         name = f"{self.seed} {self.split} {self.number} read"
-        read = [
-            [read_lettering(lettering, random.Random(f"{name} {window} {lettering.text}")) for lettering in letterings]
-            for window, letterings in enumerate(seen)
-        ]
-        return [list(filter(None, texts)) for texts in read]
+        return read_windows(self.scene, DURATION, name, num_windows, window_scale, ocr_fps)
 
     def iter_video(self, size: int = 384) -> Iterator[np.ndarray]:
         """All frames, `FPS` a second: RGB uint8 `(size, size, 3)`."""
@@ -119,16 +115,7 @@ class SyntheticClip:
 
     def write(self, path: str | os.PathLike, size: int = 384) -> Path:
         """Encodes the clip as H.264 into a file, whose name should end in `.mp4`; an even `size` in pixels."""
-        import av
-
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("libx264", rate=FPS, options={"crf": str(self.crf), "preset": "veryfast"})
-            stream.width, stream.height, stream.pix_fmt = size, size, "yuv420p"
-            stream.codec_context.thread_count = 1
-            for pixels in self.iter_video(size):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-            container.mux(stream.encode())
-        return Path(path)
+        return write_h264(path, self.iter_video(size), FPS, self.crf)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able account: the query, the moment, the negatives, and every object and text with its times."""

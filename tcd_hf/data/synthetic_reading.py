@@ -15,7 +15,15 @@ from ..processing.window_ocr import WindowOCRCaptioner
 from .ocr_noise import OCRNoise
 from .synthetic_scene import Lettering, Scene
 
-__all__ = ["READING_RATES", "ReadingRate", "legibility", "measure_reading_rates", "read_lettering", "seen_in_windows"]
+__all__ = [
+    "READING_RATES",
+    "ReadingRate",
+    "legibility",
+    "measure_reading_rates",
+    "read_lettering",
+    "read_windows",
+    "seen_in_windows",
+]
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,18 @@ def seen_in_windows(
         )
         for window in windows
     ]
+
+
+def read_windows(
+    scene: Scene, duration: float, name: str, num_windows: int = 12, window_scale: float = 1.0, ocr_fps: float = 2.0
+) -> list[list[str]]:
+    """The single texts that are read, window by window, the largest first: the same whenever the name is the same."""
+    seen = seen_in_windows(scene, duration, num_windows, window_scale, ocr_fps)
+    read = [
+        [read_lettering(lettering, random.Random(f"{name} {window} {lettering.text}")) for lettering in letterings]
+        for window, letterings in enumerate(seen)
+    ]
+    return [list(filter(None, texts)) for texts in read]
 
 
 def read_lettering(lettering: Lettering, rng: random.Random) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict, Features, Value
 
-from .retrieval_datasets import FEATURES, MissingFilesError
+from .annotation_formats import check_moments
+from .retrieval_datasets import FEATURES, MOMENTS, MissingFilesError
 
 __all__ = ["load_video_folder"]
 
@@ -17,22 +18,23 @@ FOLDER_FEATURES = Features({**FEATURES, "group": Value("string")})
 def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = None) -> DatasetDict:
     """Loads `folder/SPLIT/metadata.jsonl`, such as `scripts/make_synthetic.py` writes it, one row per video.
 
-    A line is `{"file_name", "caption"}` and, where known, `"kind"`, the type of the query, and `"number"` with
-    `"negatives": [{"number"}]`, the members of its group of hard negatives. Lines of one file are captions of it. A
-    file name is relative to the split's folder and never leads out of it, by a link neither.
+    A line is `{"file_name", "caption"}` and, where known, `"kind"`, the type of the query, `"moments": [[start, end]]`,
+    when the video shows it, in seconds, and `"number"` with `"negatives": [{"number"}]`, the members of its group of
+    hard negatives. Lines of one file are captions of it. A file name is relative to the split's folder and never leads
+    out of it, by a link neither.
 
     Args:
         folder (`str | os.PathLike`): a folder of splits.
         splits (`Sequence[str]`, *optional*): only these.
 
     Returns:
-        `datasets.DatasetDict`: columns as in [`load_retrieval_dataset`], and `group`. A `video_id` is the split and the
-        name of the file without its ending, such as `"test-000012"`.
+        `datasets.DatasetDict`: columns as in [`load_retrieval_dataset`], and `group`; `moments` if a line of some split
+        has them. A `video_id` is the split and the name of the file without its ending, such as `"test-000012"`.
 
     Raises:
         MissingFilesError: lists all videos that are missing.
-        ValueError: no splits, a line in another form, a caption that is blank or no text, or a file name that leads out
-            of the folder.
+        ValueError: no splits, a line in another form, a caption that is blank or no text, a moment that does not end
+            after it starts, or a file name that leads out of the folder.
     """
     found = {path.parent.name: path for path in sorted(Path(folder).glob("*/metadata.jsonl"))}
     unknown = [split for split in splits or () if split not in found]
@@ -47,9 +49,10 @@ def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = 
     }
     if any(missing.values()):
         raise MissingFilesError(os.fspath(folder), {what: names for what, names in missing.items() if names})
-    return DatasetDict(
-        {split: Dataset.from_list(of_split, FOLDER_FEATURES, split=split) for split, of_split in rows.items()}
-    )
+    has_moments = any(moments for of_split in rows.values() for row in of_split for moments in row["moments"])
+    features = Features({**FOLDER_FEATURES, **(MOMENTS if has_moments else {})})
+    rows = {split: [{name: row[name] for name in features} for row in of_split] for split, of_split in rows.items()}
+    return DatasetDict({split: Dataset.from_list(of_split, features, split=split) for split, of_split in rows.items()})
 
 
 def _read_split(split: str, metadata: Path) -> list[dict]:
@@ -60,12 +63,14 @@ def _read_split(split: str, metadata: Path) -> list[dict]:
         try:
             line = json.loads(text)
             name, caption, kind = line["file_name"], line["caption"], line.get("kind")
+            moments = line.get("moments", [])
             members = [line["number"], *(other["number"] for other in line["negatives"])] if "negatives" in line else []
             row = {
                 "video_id": f"{split}-{Path(name).with_suffix('').as_posix()}",
                 "video": (metadata.parent / name).as_posix(),
                 "captions": [],
                 "query_types": [],
+                "moments": [],
                 "ocr": None,
                 "group": f"{split}-{min(members):06d}" if members else None,
             }
@@ -78,4 +83,5 @@ def _read_split(split: str, metadata: Path) -> list[dict]:
         row = rows.setdefault(row["video"], row)
         row["captions"].append(caption)
         row["query_types"].append(kind)
+        row["moments"].append(check_moments(f"{metadata}, line {number}", moments))
     return list(rows.values())

@@ -1,6 +1,7 @@
 """A model on a prepared data set: embed it, score every text against every video, rank, report."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,37 +10,55 @@ from datasets import Dataset
 from tcd_hf.data.prepared_data import check_prepared
 from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.evaluation.metrics import retrieval_ranks
+from tcd_hf.evaluation.moment_ranking import evaluate_moments
 from tcd_hf.evaluation.report import summarise_by_query_type
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
 from tcd_hf.modeling.outputs import TCDVideoFeatures
 
-__all__ = ["MODES", "curves_by_query_type", "evaluate_model", "query_types_of", "rank"]
+__all__ = ["MODES", "Evaluation", "curves_by_query_type", "evaluate_model", "query_types_of", "rank"]
 
 MODES = ("full", "two-stage", "coarse")
 TEXTS_AT_ONCE = 4096  # whose whole scores, and the parts of them, are on the device of the model
 
 
+class Evaluation(NamedTuple):
+    """What a model is worth on a data set.
+
+    Attributes:
+        results (`dict`): retrieval metrics, as [`summarise_by_query_type`] gives them.
+        ranks (`dict[str, np.ndarray]`): what they summarise, as [`rank`] gives them.
+        moments (`dict`, *optional*): metrics of moments, as [`evaluate_moments`] gives them; `None` for a data set
+            whose captions have no times.
+    """
+
+    results: dict[str, dict[str, dict[str, float]]]
+    ranks: dict[str, np.ndarray]
+    moments: dict[str, dict[str, float]] | None
+
+
 def evaluate_model(
     model, processor, dataset: Dataset, mode: str = "full", top_k: int = 50, batch_size: int = 32, progress: bool = True
-) -> tuple[dict, dict[str, np.ndarray]]:
-    """Metrics of a model on a prepared data set, in both directions and by type of query where that is known.
+) -> Evaluation:
+    """Metrics of a model on a prepared data set, in both directions and by type of query where that is known; and of
+    moments, where its captions have times: these are scored in the same way whatever the mode.
 
     Args:
         model, processor, dataset, batch_size, progress: see [`embed_dataset`].
         mode, top_k: see [`rank`].
 
     Returns:
-        `tuple` of the results, as [`summarise_by_query_type`] gives them, and the ranks they summarise, as [`rank`]
-        gives them.
+        [`Evaluation`]
 
     Raises:
         ValueError: data prepared for another model; or see [`embed_dataset`] and [`rank`].
     """
     check_mode(mode)  # before hours of embedding
     check_prepared(dataset, processor)
-    embeddings = embed_dataset(model, processor, dataset, batch_size, progress)
-    ranks = rank(model, *embeddings, mode=mode, top_k=top_k)
-    return summarise_by_query_type(ranks, query_types_of(dataset)), ranks
+    texts, text_to_video, videos = embed_dataset(model, processor, dataset, batch_size, progress)
+    ranks = rank(model, texts, text_to_video, videos, mode, top_k)
+    query_types = query_types_of(dataset)
+    moments = evaluate_moments(dataset, texts, videos, query_types)
+    return Evaluation(summarise_by_query_type(ranks, query_types), ranks, moments)
 
 
 @torch.inference_mode()

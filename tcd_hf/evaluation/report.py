@@ -8,7 +8,7 @@ import numpy as np
 
 from tcd_hf.evaluation.metrics import summarise_ranks
 
-__all__ = ["ALL_QUERIES", "summarise_by_query_type", "to_markdown", "write_results"]
+__all__ = ["ALL_QUERIES", "moments_to_markdown", "summarise_by_query_type", "to_markdown", "write_results"]
 
 ALL_QUERIES = "all queries"
 DIRECTIONS = {
@@ -64,10 +64,21 @@ def to_markdown(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str
     return "\n".join(lines)
 
 
+def moments_to_markdown(moments: Mapping[str, Mapping[str, float]]) -> str:
+    """A table of metrics of moments as [`evaluate_moments`] gives them: a line for each type of query."""
+    names = [name for name in next(iter(moments.values())) if name != "queries"]
+    lines = [" | ".join(["| moments | count", *names]) + " |", "|---|" + "---:|" * (1 + len(names))]
+    for name, metrics in moments.items():
+        numbers = [f"{metrics[each]:.3f}" for each in names]
+        lines.append(" | ".join([f"| {name}", str(metrics["queries"]), *numbers]) + " |")
+    return "\n".join(lines)
+
+
 def write_results(
     results: Mapping[str, Mapping[str, Mapping[str, float]]],
     path: str | Path,
     about: Mapping[str, str | int] | None = None,
+    moments: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Writes `{"about": ..., "results": ...}` as JSON to `path`, and the same as Markdown beside it, ending in `.md`.
 
@@ -75,6 +86,8 @@ def write_results(
         results (`Mapping`): as [`summarise_by_query_type`] gives them.
         path (`str` or `Path`): with the ending `.json`; its folder is made if need be.
         about (`Mapping`, *optional*): what was measured and how, such as `{"dataset": "MSR-VTT", "split": "test"}`.
+        moments (`Mapping`, *optional*): as [`evaluate_moments`] gives them; the key `"moments"` of the JSON, and a
+            second table.
 
     Raises:
         ValueError: another ending.
@@ -83,9 +96,11 @@ def write_results(
     if path.suffix != ".json":
         raise ValueError(f"path must end in .json, got {str(path)!r}.")
     about = dict(about or {})
-    written = json.dumps({"about": about, "results": results}, ensure_ascii=False, indent=2)
+    kept = {"about": about, "results": results, **({"moments": moments} if moments else {})}
+    written = json.dumps(kept, ensure_ascii=False, indent=2)
     facts = [f"- {name.replace('_', ' ')}: {value}\n" for name, value in about.items()]
-    table = "".join([*facts, "\n" if facts else "", to_markdown(results), "\n"])
+    tables = [to_markdown(results), *([moments_to_markdown(moments)] if moments else [])]
+    table = "".join([*facts, "\n" if facts else "", "\n\n".join(tables), "\n"])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(written + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(table, encoding="utf-8")

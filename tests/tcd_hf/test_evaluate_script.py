@@ -12,11 +12,12 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from PIL import Image as PILImage
 
 from tcd_hf.data.prepared_data import PREPARED_FEATURES
+from tcd_hf.data.retrieval_datasets import MOMENTS
 from tcd_hf.evaluation import evaluate_model as evaluation
 from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.evaluation.evaluate_model import MODES, curves_by_query_type, evaluate_model, query_types_of, rank
 from tcd_hf.evaluation.metrics import retrieval_ranks
-from tcd_hf.evaluation.report import ALL_QUERIES
+from tcd_hf.evaluation.report import ALL_QUERIES, moments_to_markdown
 from tcd_hf.model_card import read_results
 from tcd_hf.reading.fingerprints import model_fingerprint
 from tests.conftest import randomise_fusion
@@ -48,6 +49,15 @@ def prepared(num_captions=NUM_CAPTIONS, seed: int = 0) -> Dataset:
             }
         )
     return Dataset.from_list(rows, features=PREPARED_FEATURES)
+
+
+def with_moments(dataset: Dataset) -> Dataset:
+    """The same, where captions have the time of a window that the number of their video names; some have none."""
+    times = []
+    for number, count in enumerate(NUM_CAPTIONS):
+        start = number % NUM_FRAMES
+        times.append([[[start, start + 1]] if number != 1 and caption < 2 else [] for caption in range(count)])
+    return dataset.add_column("moments", times, feature=MOMENTS["moments"])
 
 
 def make_model(**options):
@@ -159,15 +169,22 @@ class TestRanks:
             evaluate_model(make_model(), processor, of_three, progress=False)
 
     def test_by_query_type(self, processor, dataset):
-        results, ranks = evaluate_model(make_model(), processor, dataset, progress=False)
+        results, ranks, moments = evaluate_model(make_model(), processor, dataset, progress=False)
         assert list(results) == [ALL_QUERIES, "text", "visual"]
         assert results["text"]["t2v"]["queries"] == 2 + 1 + 3 + 1
         assert results["visual"]["t2v"]["queries"] == 2
         assert results[ALL_QUERIES]["v2t"]["queries"] == 6
+        assert moments is None
         assert results["visual"]["t2v"]["MnR"] == ranks["t2v"][[2, 7]].mean()
         curves = curves_by_query_type(ranks, query_types_of(dataset))
         assert list(curves) == ["text to video", "video to text", "text to video, text", "text to video, visual"]
         np.testing.assert_array_equal(curves["text to video, visual"], ranks["t2v"][[2, 7]])
+
+    def test_moments_where_captions_have_times(self, processor, dataset):
+        moments = evaluate_model(make_model(), processor, with_moments(dataset), progress=False).moments
+        counts = {name: metrics["queries"] for name, metrics in moments.items()}
+        assert counts == {ALL_QUERIES: 7, "text": 6, "visual": 1}
+        assert 0 < moments[ALL_QUERIES]["R@1@0.3"] < moments[ALL_QUERIES]["R@5@0.3"] == 1
 
     def test_query_types(self, dataset):
         assert query_types_of(dataset.remove_columns("query_types")) is None
@@ -187,8 +204,7 @@ class TestLeaks:
 
     @staticmethod
     def ranks(model, processor, dataset, mode, batch_size=32):
-        _, ranks = evaluate_model(model, processor, dataset, mode, 3, batch_size, progress=False)
-        return ranks
+        return evaluate_model(model, processor, dataset, mode, 3, batch_size, progress=False).ranks
 
     @OPTIONS
     @EVERY_MODE
@@ -248,7 +264,7 @@ class TestScript:
         out = tmp_path / "new" / "results.json"
         assert evaluate_script.main([*folders, "--mode", mode, "--top-k", "3", "--out", str(out)]) == 0
         model = make_model()
-        expected, _ = evaluate_model(model, processor, dataset, mode, top_k=3, progress=False)
+        expected = evaluate_model(model, processor, dataset, mode, top_k=3, progress=False).results
         about = json.loads(out.read_text())["about"]
         assert about.pop("model").endswith("model")
         assert about == {
@@ -264,6 +280,18 @@ class TestScript:
         table = out.with_suffix(".md").read_text()
         assert "- dataset: town\n" in table and "| visual | text to video | 2 |" in table
         assert "| visual | text to video | 2 |" in capsys.readouterr().out
+
+    def test_writes_moments(self, tmp_path, evaluate_script, processor, dataset, folders, capsys):
+        timed, out = with_moments(dataset), tmp_path / "results.json"
+        DatasetDict({"test": timed}).save_to_disk(tmp_path / "timed")
+        assert evaluate_script.main([*folders, "--data", str(tmp_path / "timed"), "--out", str(out)]) == 0
+        expected = evaluate_model(make_model(), processor, timed, progress=False)
+        assert json.loads(out.read_text())["moments"] == expected.moments
+        assert read_results(out) == expected.results
+        table = moments_to_markdown(expected.moments)
+        assert "| moments | count | R@1@0.3 | R@1@0.5 |" in table and "\n| visual | 1 | " in table
+        assert out.with_suffix(".md").read_text().endswith(f"\n\n{table}\n")
+        assert capsys.readouterr().out.endswith(f"\n\n{table}\n")
 
     @pytest.mark.slow
     def test_as_a_command(self, tmp_path, folders):

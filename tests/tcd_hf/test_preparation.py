@@ -24,8 +24,8 @@ from tcd_hf.data.prepared_data import (
     prepare_video,
     save_split,
 )
-from tcd_hf.data.retrieval_datasets import FEATURES, MissingFilesError
-from tcd_hf.data.video_folder import load_video_folder
+from tcd_hf.data.retrieval_datasets import FEATURES, MOMENTS, MissingFilesError
+from tcd_hf.data.video_folder import FOLDER_FEATURES, load_video_folder
 from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.reading import video_reader
 from tests.clips import coded_frame, text_clip, write_audio, write_clip
@@ -582,6 +582,24 @@ class TestVideoFolder:
                 "group": None,
             },
         ]
+
+    def test_moments(self, folder):
+        made = folder(
+            {"file_name": "0.mp4", "caption": "a", "moments": [[0, 1.5], [3, 4]]},
+            {"file_name": "sub/1.mp4", "caption": "b"},
+            {"file_name": "0.mp4", "caption": "c"},
+        )
+        rows = load_video_folder(made)["test"]
+        assert rows["moments"][:] == [[[[0, 1.5], [3, 4]], []], [[]]]
+        assert {name: kind for name, kind in rows.features.items() if name not in FOLDER_FEATURES} == MOMENTS
+
+    @pytest.mark.parametrize("moments", [[3, 8], [[8, 3]], [[2, 2]], [[-1, 2]], [["1", "2"]], [[0, 1, 2]], [[0, None]]])
+    def test_moments_that_are_none(self, folder, moments):
+        line = {"file_name": "0.mp4", "caption": "a", "moments": moments}
+        with pytest.raises(ValueError, match=r"metadata\.jsonl, line 1: a moment must be \[start, end\] in seconds"):
+            load_video_folder(folder(line))
+        with pytest.raises(ValueError, match=r"line 1: moments must be a list of .*, got None"):
+            load_video_folder(folder({**line, "moments": None}))
 
     @pytest.mark.parametrize("name", ["../../outside.mp4", "sub/../../../outside.mp4", "/etc/passwd", "link.mp4"])
     def test_paths_that_leave_the_folder(self, folder, name, tmp_path):

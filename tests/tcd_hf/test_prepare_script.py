@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
+from tcd_hf.evaluation.evaluate_model import evaluate_model
 from tests.tcd_hf.conftest import NUM_FRAMES, load_script, make_tiny_model, make_tiny_processor
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -131,6 +132,33 @@ class TestMakeSynthetic:
             assert list(fast[split].remove_columns(others)) == list(slow[split].remove_columns(others))
         assert fast["test"]["group"][:] == ["test-000000"] * 4 + ["test-000004"] * 2
 
+    def test_long_videos(self, model, tmp_path):
+        """Their times come along on both ways, and moments can be measured."""
+        from tcd_hf.data.synthetic_videos import make_video
+
+        many = ["--clips", "8", "--clips-per-video", "4"]
+        fast, world, slow = (tmp_path / name for name in ("fast", "world", "slow"))
+        assert make_synthetic.main(["--out", str(fast), *many, "--prepared", "--model", model]) == 0
+        assert make_synthetic.main(["--out", str(world), *many, "--size", "64"]) == 0
+        assert prepare.main(["--videofolder", str(world), "--model", model, "--out", str(slow)]) == 0
+        fast, slow = (load_from_disk(folder)["test"] for folder in (fast, slow))
+        assert fast.features == slow.features
+        others = ["frames", "ocr_captions", "ocr_mask"]
+        assert list(fast.remove_columns(others)) == list(slow.remove_columns(others))
+        videos = [make_video(0, "test", number, 4) for number in range(2)]
+        assert fast["captions"][:] == [video.captions for video in videos]
+        assert fast["query_types"][:] == [["text"] * 4, ["visual"] * 4]
+        assert fast["duration"][:] == [24, 24] and fast["video_id"][:] == ["test-000000", "test-000001"]
+        assert fast["moments"][:] == [[[list(*times)] for times in video.moments] for video in videos]
+        assert fast["window_starts"][0] == [0, 6, 12, 18]
+        moments = evaluate_model(make_tiny_model(), make_tiny_processor(), fast, progress=False).moments
+        assert {name: metrics["queries"] for name, metrics in moments.items()} == {
+            "all queries": 8,
+            "text": 4,
+            "visual": 4,
+        }
+        assert moments["visual"]["R@5@0.7"] == 1  # windows that are as long as clips: one of four is right
+
     def test_row(self, model, tmp_path):
         from tcd_hf.data.prepared_data import check_prepared
         from tcd_hf.data.synthetic import make_clip
@@ -206,6 +234,12 @@ class TestMakeSynthetic:
             (["--prepared", "--text-pairs", "4", "--splits", "test"], "--text-pairs"),
             (["--size", "33"], "--size must be even"),
             (["--workers", "0"], "--workers must be at least 1"),
+            (["--clips-per-video", "0"], "--clips-per-video must be at least 1, got 0"),
+            (["--clips", "10", "--clips-per-video", "4"], "--clips must be a multiple of --clips-per-video, 4, got 10"),
+            (
+                ["--prepared", "--text-pairs", "4", "--splits", "train", "--clips-per-video", "2"],
+                "--text-pairs have no times",
+            ),
         ],
     )
     def test_refusals(self, arguments, message, tmp_path, capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tcd_hf.data.annotation_formats import FORMATS
-from tcd_hf.data.retrieval_datasets import FEATURES, MissingFilesError, load_retrieval_dataset
+from tcd_hf.data.retrieval_datasets import FEATURES, MOMENTS, MissingFilesError, load_retrieval_dataset
 
 
 def join(pairs):
@@ -57,6 +57,17 @@ def msrvtt(**captions):
 
 def vatex_entry(video_id, *captions):
     return {"videoID": video_id, "enCap": list(captions), "chCap": ["一个人"]}
+
+
+def qvhighlight(video_id, query, *windows):
+    """A line; without moments one of the test file."""
+    entry = {"qid": 2579, "query": query, "duration": 150, "vid": video_id}
+    clips = {"relevant_clip_ids": [0], "saliency_scores": [[4, 1, 1]]}
+    return entry | ({"relevant_windows": list(windows), **clips} if windows else {})
+
+
+def lines(*entries):
+    return "\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
 
 
 ANET = {"duration": 82.7, "timestamps": [[0.8, 19.9], [17.4, 60.8]]}
@@ -191,6 +202,58 @@ PUBLISHED = {
             "test": [("v_uqiMw7tQ1Cc", "uqiMw7tQ1Cc.mkv", ["A man. He sits."], [None])],
         },
     ),
+    "activitynet-moments": (
+        {
+            "train.json": {"v_QOlSCBRmfWY": {**ANET, "sentences": ["A woman dances.", " She  ends."]}},
+            "val_1.json": {"v_uqiMw7tQ1Cc": {**ANET, "sentences": [" ", "He sits."]}},
+            "val_2.json": {"v_bXdq2zI1Ms0": {**ANET, "sentences": ["A man.", "He sits."]}},
+        },
+        ["v_QOlSCBRmfWY.mp4", "uqiMw7tQ1Cc.mkv", "v_bXdq2zI1Ms0.webm"],
+        {
+            "train": [("v_QOlSCBRmfWY", "v_QOlSCBRmfWY.mp4", ["A woman dances.", "She ends."], [None] * 2)],
+            "validation": [("v_uqiMw7tQ1Cc", "uqiMw7tQ1Cc.mkv", ["He sits."], [None])],
+            "test": [("v_bXdq2zI1Ms0", "v_bXdq2zI1Ms0.webm", ["A man.", "He sits."], [None] * 2)],
+        },
+    ),
+    "qvhighlights": (
+        {
+            "highlight_train_release.jsonl": lines(
+                qvhighlight("NUsG9BgSes0_210.0_360.0", "A girl  cooks.", [0, 12], [70, 150]),
+                qvhighlight("j7rJstUseKg_60.0_210.0", "Someone films.", [28, 30]),
+                qvhighlight("NUsG9BgSes0_210.0_360.0", "Someone eats.", [150, 150.5]),
+            ),
+            "highlight_val_release.jsonl": lines("", qvhighlight("b_0.0_150.0", "A dog.", [2, 4])) + "\n",
+            "highlight_test_release.jsonl": lines(qvhighlight("c_0.0_150.0", "A cat.")),
+        },
+        ["NUsG9BgSes0_210.0_360.0.mp4", "j7rJstUseKg_60.0_210.0.mp4", "b_0.0_150.0.mp4", "c_0.0_150.0.mp4"],
+        {
+            "train": [
+                (
+                    "NUsG9BgSes0_210.0_360.0",
+                    "NUsG9BgSes0_210.0_360.0.mp4",
+                    ["A girl cooks.", "Someone eats."],
+                    [None] * 2,
+                ),
+                ("j7rJstUseKg_60.0_210.0", "j7rJstUseKg_60.0_210.0.mp4", ["Someone films."], [None]),
+            ],
+            "validation": [("b_0.0_150.0", "b_0.0_150.0.mp4", ["A dog."], [None])],
+            "test": [("c_0.0_150.0", "c_0.0_150.0.mp4", ["A cat."], [None])],
+        },
+    ),
+}
+
+# Data set: the moments of each split, by video and caption.
+PUBLISHED_MOMENTS = {
+    "activitynet-moments": {
+        "train": [[[[0.8, 19.9]], [[17.4, 60.8]]]],
+        "validation": [[[[17.4, 60.8]]]],
+        "test": [[[[0.8, 19.9]], [[17.4, 60.8]]]],
+    },
+    "qvhighlights": {
+        "train": [[[[0, 12], [70, 150]], [[150, 150.5]]], [[[28, 30]]]],
+        "validation": [[[[2, 4]]]],
+        "test": [[[]]],
+    },
 }
 
 
@@ -230,7 +293,7 @@ def test_published_files_become_rows_of_one_form(name, tmp_path):
     data = load_retrieval_dataset(**published(tmp_path, name))
     assert list(data) == list(PUBLISHED[name][2])
     for split, rows in PUBLISHED[name][2].items():
-        assert data[split].features == FEATURES
+        assert data[split].features == {**FEATURES, **(MOMENTS if name in PUBLISHED_MOMENTS else {})}
         found = [
             (
                 row["video_id"],
@@ -242,11 +305,14 @@ def test_published_files_become_rows_of_one_form(name, tmp_path):
         ]
         assert found == rows
         assert data[split]["ocr"][:] == [None] * len(rows)
+        if name in PUBLISHED_MOMENTS:
+            assert data[split]["moments"][:] == PUBLISHED_MOMENTS[name][split]
 
 
 def test_every_format_has_a_sample_here():
     tasks = {"m4-vitevqa-t1s2", "m4-vitevqa-t2"}
     assert set(PUBLISHED) | tasks == set(FORMATS)
+    assert set(PUBLISHED_MOMENTS) == {name for name, form in FORMATS.items() if form.has_moments}
     assert {FORMATS[name].files["test"] for name in tasks} == {
         ("ViteVQA_0.0.2_t1s2test.json",),
         ("ViteVQA_0.0.2_t2test.json",),
@@ -371,6 +437,52 @@ def test_a_file_of_another_form_is_named(textvr, content):
     publish(textvr["annotations"].parent, {"TextVR_train.json": content})
     with pytest.raises(ValueError, match=r"TextVR_train\.json: not in the form"):
         load_retrieval_dataset(**textvr)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", r"line 2: not in the form in which qvhighlights is published \(JSONDecodeError"),
+        (qvhighlight("a", "A cat."), r"line 2: not in the form .*KeyError\('relevant_windows'\)"),
+        ([1], "line 2: not in the form .*TypeError"),
+        ({**qvhighlight("a", "A cat.", [2, 4]), "query": None}, "line 2: not in the form .*AttributeError"),
+        (qvhighlight("a", "A cat.", [2, 4], [9, 6]), r"line 2: a moment must be .* 0 <= start < end, got \[9, 6\]"),
+        (qvhighlight("a", "A cat.", [float("nan"), 6]), r"line 2: a moment must be .* got \[nan, 6\]"),
+        ({**qvhighlight("a", "A cat.", [2, 4]), "relevant_windows": 3}, "line 2: moments must be a list .*got 3"),
+    ],
+)
+def test_a_line_of_another_form_is_named(tmp_path, line, message):
+    arguments = published(tmp_path, "qvhighlights")
+    good = qvhighlight("b_0.0_150.0", "A dog.", [2, 4])
+    publish(tmp_path, {"highlight_val_release.jsonl": lines(good, line if isinstance(line, str) else json.dumps(line))})
+    with pytest.raises(ValueError, match=rf"highlight_val_release\.jsonl, {message}"):
+        load_retrieval_dataset(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "message"),
+    [
+        ([[0, 1]], r"val_2\.json, v_bXdq2zI1Ms0: 1 timestamps for 2 sentences"),
+        ([[0, 1], [-2, 1]], r"val_2\.json, v_bXdq2zI1Ms0: a moment must be .*got \[-2, 1\]"),
+        ([[0, 1], [1, 2, 3]], r"val_2\.json, v_bXdq2zI1Ms0: a moment must be .*got \[1, 2, 3\]"),
+        ([[0, 1], 7], r"val_2\.json: not in the form in which activitynet-moments is published"),
+    ],
+)
+def test_timestamps_of_another_form_are_named(tmp_path, timestamps, message):
+    arguments = published(tmp_path, "activitynet-moments")
+    entry = {"duration": 9, "timestamps": timestamps, "sentences": ["A man.", "He sits."]}
+    publish(tmp_path, {"val_2.json": {"v_bXdq2zI1Ms0": entry}})
+    with pytest.raises(ValueError, match=message):
+        load_retrieval_dataset(**arguments)
+
+
+def test_a_sentence_whose_time_has_no_length_has_no_moment(tmp_path, caplog):
+    arguments = published(tmp_path, "activitynet-moments")
+    entry = {"duration": 9, "timestamps": [[5, 3], [2, 2], [1, 2]], "sentences": ["One.", "Two.", "Three."]}
+    publish(tmp_path, {"val_2.json": {"v_bXdq2zI1Ms0": entry}})
+    (row,) = load_retrieval_dataset(**arguments, splits=["test"])["test"]
+    assert row["captions"] == ["One.", "Two.", "Three."] and row["moments"] == [[], [], [[1, 2]]]
+    assert "val_2.json: 2 sentences have a time of no length" in caplog.text
 
 
 def test_ids_without_captions_are_all_listed(msvd):
