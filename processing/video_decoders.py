@@ -26,6 +26,7 @@ __all__ = [
     "TooLongForDecord",
     "VideoReadError",
     "has_pyav",
+    "open_container",
     "open_decoder",
 ]
 
@@ -221,7 +222,7 @@ class DecordDecoder(Decoder):
         if not has_pyav():
             self._open(source, num_threads)
             return
-        container, stream = _open_container(source)  # a look at the header spares decord what it gets wrong
+        container, stream = open_container(source)  # a look at the header spares decord what it gets wrong
         with container:
             if cause := _refuses(container, stream):  # asked beforehand: decord may abort the whole process
                 raise DecodeError(cause)
@@ -310,7 +311,7 @@ class PyAVDecoder(Decoder):
         self._container.close()
 
     def _open(self):
-        self._container, self._stream = _open_container(self._source)
+        self._container, self._stream = open_container(self._source)
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = self._num_threads
 
@@ -404,7 +405,7 @@ def _import(package: str):
         raise ImportError(f"Reading this video needs {package}: `pip install {install}` ({error}).") from error
 
 
-def _open_container(source: Source):
+def open_container(source: Source):
     """The container and its video stream, opened by PyAV."""
     av = _import("av")
     # Old titles are not UTF-8, which PyAV before 19 takes for an error unless told otherwise.

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,6 +16,7 @@ from tcd_hf.index.schema import NonFiniteFeaturesError, row_id, rows_from
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.reading.files import file_stamp
+from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts
 from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, VideoReader, describe_error
 from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
 
@@ -84,7 +85,8 @@ class Ingest:
         memory_budget (`int`, *optional*, defaults to 4 GiB): bytes of coarse vectors from which on they get an index.
 
     Attributes:
-        known (`dict[str, dict]`): `content_hash`, `size` and `modified` of the videos of the index, by path.
+        known (`dict[str, dict]`): `content_hash`, `texts_hash`, `size` and `modified` of the videos of the index, by
+            path.
         rank (`dict[str, int]`): the place of each path that is asked for.
     """
 
@@ -102,20 +104,29 @@ class Ingest:
         self.on_progress = on_progress or (lambda progress: None)
         self.report = AddReport()
         self.schema = storage.videos.schema
-        rows = storage.read(["path", "content_hash", "size", "modified"], where="segment = 0").to_pylist()
+        columns = ["path", "content_hash", "texts_hash", "size", "modified"]
+        rows = storage.read(columns, where="segment = 0").to_pylist()
         self.known = {row.pop("path"): row for row in rows}
         self.rank: dict[str, int] = {}
         self.statistics = storage.load_statistics()
         self._read = read
-        self._contents = {row["content_hash"] for row in rows}
+        self._texts: Mapping[str, OwnTexts] | None = None
+        self._contents = {(row["content_hash"], row["texts_hash"]) for row in rows}
         self._copies: list[VideoFile] = []
         self._restamped: list[VideoFile] = []
         self._pending: list[tuple[str, pa.Table]] = []
         self._committed = time.monotonic()
 
-    def run(self, paths: Iterable[str]) -> AddReport:
-        """Brings absolute paths into the index."""
+    def run(self, paths: Iterable[str], texts: Mapping[str, OwnTexts] | None = None) -> AddReport:
+        """Brings videos into the index.
+
+        Args:
+            paths (`Iterable[str]`): absolute.
+            texts (`Mapping[str, OwnTexts]`, *optional*): what they come with, by path. If not given, a video that is
+                in the index keeps what it has.
+        """
         paths = list(dict.fromkeys(paths))
+        self._texts = texts
         self.rank = {path: rank for rank, path in enumerate(paths)}
         unsure = [path for path in paths if not self._looks_unchanged(path)]
         try:
@@ -156,6 +167,7 @@ class Ingest:
         row = self.known.get(path)
         try:
             unchanged = row is not None and (row["size"], row["modified"]) == file_stamp(path)
+            unchanged = unchanged and self._has_texts(row, self._texts_of(path))
         except (OSError, ValueError):  # told when it is opened
             return False
         if unchanged:
@@ -164,20 +176,27 @@ class Ingest:
 
     def _new_contents(self, paths: list[str]) -> Iterator[VideoFile]:
         """Files to be read: neither unchanged nor of the same content as others."""
-        for file in _hashed(paths):
+        for file in _hashed(paths, self._texts_of):
             if isinstance(file, SkippedVideo):
                 self.skip(file)
                 continue
-            row = self.known.get(file.path)
-            if row is not None and row["content_hash"] == file.content_hash:
+            row, content = self.known.get(file.path), (file.content_hash, file.texts.digest)
+            if row is not None and row["content_hash"] == file.content_hash and self._has_texts(row, file.texts):
                 if row["modified"] != file.modified:
                     self._restamped.append(file)
                 self._done(self.report.unchanged, file.path)
-            elif file.content_hash in self._contents:
+            elif content in self._contents:
                 self._copies.append(file)
             else:
-                self._contents.add(file.content_hash)
+                self._contents.add(content)
                 yield file
+
+    def _texts_of(self, path: str) -> OwnTexts:
+        return (self._texts or {}).get(path, NO_TEXTS)
+
+    def _has_texts(self, row: dict, texts: OwnTexts) -> bool:
+        """Whether a video in the index has the texts that it is to have."""
+        return self._texts is None or row["texts_hash"] == texts.digest
 
     def _copy_rows(self) -> Iterator[VideoFile]:
         """Gives files the rows of another with the same content; yields those for which there is none."""
@@ -185,13 +204,14 @@ class Ingest:
             files = self._copies[start : start + PATHS_PER_FILTER]
             hashes = {file.content_hash for file in files}
             where = f"segment = 0 AND content_hash IN {sql_list(hashes)}"
-            rows = self.storage.read(["path", "content_hash"], where).to_pylist()
-            sources = {row["content_hash"]: row["path"] for row in reversed(rows)}
+            rows = self.storage.read(["path", "content_hash", "texts_hash"], where).to_pylist()
+            sources = {(row["content_hash"], row["texts_hash"]): row["path"] for row in reversed(rows)}
             for file in files:
-                if file.content_hash not in sources:  # the other could not be read, or gave way
+                source = sources.get((file.content_hash, file.texts.digest))
+                if source is None:  # the other could not be read, or gave way
                     yield file
                     continue
-                rows = self.storage.read(self.schema.names, f"path IN {sql_list([sources[file.content_hash]])}")
+                rows = self.storage.read(self.schema.names, f"path IN {sql_list([source])}")
                 ids = [row_id(file.path, segment) for segment in rows["segment"].to_pylist()]
                 values = {"id": ids, "path": [file.path] * len(ids)}
                 values |= {name: [value] * len(ids) for name, value in _stamp_values(file).items()}
@@ -316,21 +336,21 @@ def batch_size(model: TCDModel) -> int:
     return 1 if model.device.type == "cpu" else SEGMENTS_PER_BATCH
 
 
-def _hashed(paths: list[str]) -> Iterator[VideoFile | SkippedVideo]:
+def _hashed(paths: list[str], texts_of: Callable[[str], OwnTexts]) -> Iterator[VideoFile | SkippedVideo]:
     """Files with their content hashes, in order, a few ahead of need."""
     paths_left = iter(paths)
     with ThreadPoolExecutor(HASH_THREADS) as threads:
-        ahead = deque(threads.submit(_hash, path) for path in islice(paths_left, 2 * HASH_THREADS))
+        ahead = deque(threads.submit(_hash, path, texts_of(path)) for path in islice(paths_left, 2 * HASH_THREADS))
         while ahead:
             file = ahead.popleft().result()
-            ahead.extend(threads.submit(_hash, path) for path in islice(paths_left, 1))
+            ahead.extend(threads.submit(_hash, path, texts_of(path)) for path in islice(paths_left, 1))
             yield file
 
 
-def _hash(path: str) -> VideoFile | SkippedVideo:
+def _hash(path: str, texts: OwnTexts) -> VideoFile | SkippedVideo:
     try:
         path.encode()  # a file name may be any bytes, a column of names is text
-        return VideoFile.of(path)
+        return VideoFile.of(path, texts=texts)
     except (OSError, ValueError) as error:
         return SkippedVideo(path, describe_error(path, error))
 

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from tcd_hf.index.ingest import AddReport, Ingest, LocalReading, ReadingProgress
 from tcd_hf.index.storage import sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.reading.files import FileStamp, absolute_paths
+from tcd_hf.reading.own_texts import OwnTexts, check_texts
 from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, VideoReader
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def add_with_ray(
     paths: Iterable[str | os.PathLike] | str | os.PathLike,
     workers: int | None = None,
     on_video: Callable[[str], None] | None = None,
+    texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
 ) -> AddReport:
     """Brings videos into an index as [`VideoIndex.add`] does, with the work spread over a Ray cluster.
 
@@ -49,6 +51,7 @@ def add_with_ray(
             that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work is done.
         on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done; paths come in
             groups.
+        texts (`Mapping`, *optional*): what videos come with, as of [`VideoIndex.add`].
 
     Raises:
         ImportError: Ray or Lance is not installed; says how to install them.
@@ -59,11 +62,13 @@ def add_with_ray(
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1 with Ray, got {workers}.")
     _check_installed()
+    paths = absolute_paths(paths)
+    checked = None if texts is None else check_texts(texts, paths)
     with index._storage.writing():
         reader = index._make_reader()
         step = RayReading(index.model, reader, index.processor.tokenizer.padding_side, workers)
         ingest = Ingest(index._storage, step, on_video=on_video, memory_budget=index.memory_budget)
-        return ingest.run(absolute_paths(paths))
+        return ingest.run(paths, checked)
 
 
 class RayReading:
@@ -124,7 +129,10 @@ class FragmentWriter:
     def _write(self, item: dict[str, str]) -> dict[str, Any]:
         from lance.fragment import write_fragments
 
-        files = [VideoFile(path, digest, FileStamp(*stamp), settled) for path, digest, stamp, settled in _parse(item)]
+        files = [
+            VideoFile(path, digest, FileStamp(*stamp), settled, OwnTexts.from_json(texts))
+            for path, digest, stamp, settled, texts in _parse(item)
+        ]
         written = _Rows(self.schema)
         self.step(written, files, len(files))
         rows, skipped = written.rows, list(map(vars, written.skipped))
@@ -156,8 +164,7 @@ def _map_with_ray(files: list[VideoFile], step: RayReading, dataset: "LanceDatas
 
         size = min(MAX_VIDEOS_PER_FRAGMENT, -(-len(files) // (FRAGMENTS_PER_WORKER * num_workers)))
         items = [
-            {"json": json.dumps([[*vars(file).values()] for file in files[start : start + size]])}
-            for start in range(0, len(files), size)
+            {"json": json.dumps(list(map(_plain, files[start : start + size])))} for start in range(0, len(files), size)
         ]
         writer = (
             step.reader,
@@ -180,6 +187,11 @@ def _map_with_ray(files: list[VideoFile], step: RayReading, dataset: "LanceDatas
                 yield result
         except ray.exceptions.RayError as error:
             raise RuntimeError(f"Ray had to give up: {error}") from error
+
+
+def _plain(file: VideoFile) -> tuple:
+    """A file as JSON types."""
+    return file.path, file.content_hash, file.stamp, file.settled, file.texts.to_json()
 
 
 def _parse(item: dict[str, str]) -> Any:

@@ -49,6 +49,7 @@ CHECKSUM_BYTES = 8
 # What a row says of its file may change without it: a file that is moved keeps what was read in it.
 CHECKED_COLUMNS = (
     "content_hash",
+    "texts_hash",
     "segment",
     "start",
     "end",
@@ -218,6 +219,7 @@ def feature_tensors(features: TCDVideoFeatures) -> dict[str, torch.Tensor]:
 def table_schema(metadata: IndexMetadata) -> pa.Schema:
     """The columns of an index.
 
+    `sources` says where the texts of a segment come from: `"ocr"`, `"subtitle"` and `"given"`, with spaces between.
     Captions are compressed JSON, see [`captions_from`]: nested lists and structs would take twice the space and three
     times the time to read. Features and scoring tables are stored in float16, which moves no score by more than 1e-4,
     masks among them as 0 and 1; coarse vectors in float32.
@@ -227,6 +229,7 @@ def table_schema(metadata: IndexMetadata) -> pa.Schema:
         pa.field("id", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("texts_hash", pa.string(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),
         pa.field("modified", pa.int64(), nullable=False),
         pa.field("duration", pa.float64(), nullable=False),
@@ -235,6 +238,7 @@ def table_schema(metadata: IndexMetadata) -> pa.Schema:
         pa.field("start", pa.float64(), nullable=False),
         pa.field("end", pa.float64(), nullable=False),
         pa.field("has_text", pa.bool_(), nullable=False),
+        pa.field("sources", pa.string(), nullable=False),
         pa.field(CAPTIONS_COLUMN, pa.binary(), nullable=False),
         pa.field("caption_text", pa.string(), nullable=False),
         *TEXT_SCHEMA,
@@ -261,6 +265,7 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
         "id": [row_id(record.path, record.segment) for record in records],
         "path": [record.path for record in records],
         "content_hash": [record.content_hash for record in records],
+        "texts_hash": [record.texts_hash for record in records],
         "size": [record.size for record in records],
         "modified": [record.modified for record in records],
         "duration": [record.duration for record in records],
@@ -269,6 +274,7 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
         "start": [record.start for record in records],
         "end": [record.end for record in records],
         "has_text": [any(caption.text for caption in record.captions) for record in records],
+        "sources": [_sources(record.captions) for record in records],
         CAPTIONS_COLUMN: [_encode(record.captions) for record in records],
         "caption_text": [_distinct_texts(record.captions) for record in records],
     }
@@ -438,6 +444,10 @@ def _matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     arrays = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks]
     numbers = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return numbers.reshape(len(column), column.type.list_size)
+
+
+def _sources(captions: Sequence[WindowCaption]) -> str:
+    return " ".join(sorted({track.source for caption in captions for track in caption.tracks}))
 
 
 def _distinct_texts(captions: Sequence[WindowCaption]) -> str:

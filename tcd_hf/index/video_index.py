@@ -1,7 +1,7 @@
 """An index of videos that lasts: on disk or in an object store, filled step by step, searched by sentences."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from tcd_hf.reading.fingerprints import (
     model_name,
     tokenizer_fingerprint,
 )
+from tcd_hf.reading.own_texts import check_texts
 from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS, check_segment_seconds
 from tcd_hf.reading.video_reader import VideoReader
 
@@ -252,6 +253,7 @@ class VideoIndex:
         workers: int | None = None,
         on_video: Callable[[str], None] | None = None,
         on_progress: Callable[[ReadingProgress], None] | None = None,
+        texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
     ) -> AddReport:
         """Brings videos into the index: new ones, and those whose content has changed.
 
@@ -268,17 +270,22 @@ class VideoIndex:
             on_progress (`Callable[[ReadingProgress], None]`, *optional*): called after each segment that was read. If
                 neither is given, a progress bar on the terminal shows seconds of video, the speed as a multiple of real
                 time, and the time left.
+            texts (`Mapping`, *optional*): what videos come with beside what is read in them, such as subtitles: for
+                each path its texts, `(start, end, text)` in seconds. They are searched like those that are read, and
+                marked by their source. Other texts than before count as a changed file; `{}` takes all away. If not
+                given, a video that is in the index keeps what it has.
 
         Raises:
             IndexMismatchError: the processor reads text or frames otherwise than the one that made the index.
             CacheError: the cache folder cannot be written.
             OCREngineError, ImportError: the OCR engine cannot be had.
-            ValueError: `workers` is negative, or the index was opened without a model and a processor.
+            ValueError: `workers` is negative, a text is none or of another video, or the index was opened without a
+                model and a processor.
         """
         if workers is not None and workers < 0:
             raise ValueError(f"workers must be 0 (read in this process) or more, got {workers}.")
         with self._storage.writing():
-            return self._ingest(absolute_paths(paths), workers, on_video, on_progress)
+            return self._ingest(absolute_paths(paths), workers, on_video, on_progress, texts)
 
     def refresh(
         self,
@@ -286,6 +293,7 @@ class VideoIndex:
         workers: int | None = None,
         on_video: Callable[[str], None] | None = None,
         on_progress: Callable[[ReadingProgress], None] | None = None,
+        texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
     ) -> AddReport:
         """
         Makes the index one of these videos: as [`~VideoIndex.add`], and rows of all other paths are removed. With a
@@ -300,7 +308,7 @@ class VideoIndex:
         with self._storage.writing():
             self._check_present(paths)
             # First, so that moved files take over their rows.
-            report = self._ingest(paths, workers, on_video, on_progress)
+            report = self._ingest(paths, workers, on_video, on_progress, texts)
             gone = set(self._storage.read(["path"], FIRST_SEGMENTS)["path"].to_pylist()).difference(paths)
             report.removed = self._remove(gone, forget=set(self.errors).difference(paths))
         return report
@@ -395,8 +403,9 @@ class VideoIndex:
                 scores the candidates exactly; `"full"` scores all segments; `"coarse"` and `"lexical"` rank by one
                 alone.
             where (`str`, *optional*): a filter in SQL on the columns `path`, `duration` and `fps` of the file and
-                `segment`, `start`, `end`, `has_text` and `caption_text` of its segments, such as
-                `"duration < 60 AND has_text"`.
+                `segment`, `start`, `end`, `has_text`, `caption_text` (what is read, as it is written) and `sources` of
+                its segments, such as `"duration < 60 AND has_text"`, `"lower(caption_text) LIKE '%tesco%'"` or
+                `"sources LIKE '%subtitle%'"`.
             moments (`int`, *optional*, defaults to 3): further moments of a hit at most, `moments` of [`Hit`].
             between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
                 video, in seconds; infinite ones leave a side open. A moment is then looked for in the segments that
@@ -488,13 +497,17 @@ class VideoIndex:
         workers: int | None,
         on_video: Callable[[str], None] | None,
         on_progress: Callable[[ReadingProgress], None] | None,
+        texts: Mapping[str | os.PathLike, Iterable[Any]] | None,
     ) -> AddReport:
+        checked = None if texts is None else check_texts(texts, paths)
         reader = self._make_reader()
         step = LocalReading(self.model, reader, self.processor.tokenizer.padding_side, workers)
         if on_video is not None or on_progress is not None:
-            return Ingest(self._storage, step, on_video, on_progress, self.memory_budget).run(paths)
+            return Ingest(self._storage, step, on_video, on_progress, self.memory_budget).run(paths, checked)
         with progress_bar("Indexing", paths) as progress:
-            return Ingest(self._storage, step, progress.finish, progress.advance, self.memory_budget).run(paths)
+            return Ingest(self._storage, step, progress.finish, progress.advance, self.memory_budget).run(
+                paths, checked
+            )
 
     def _make_reader(self) -> VideoReader:
         """Reads videos as those in the index were read; refuses to with another processor."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import webvtt
 
-__all__ = ["EXTENSIONS", "FORMATS", "Cue", "read_cues", "write_cues"]
+__all__ = ["EXTENSIONS", "FORMATS", "Cue", "check_cue", "plain_text", "read_cues", "write_cues"]
 
 FORMATS = ("srt", "vtt", "csv", "json")
 EXTENSIONS = (".srt", ".vtt", ".json")  # that are read
@@ -98,10 +98,12 @@ def read_cues(path: Path, source: str = "given") -> list[Cue]:
     content = _decode(path.read_bytes())
     if path.suffix.lower() == ".json":
         return _read_json(content, path, source)
+    if not content.strip():  # nothing was said
+        return []
     try:
         if path.suffix.lower() == ".srt":
             captions = webvtt.from_buffer(io.StringIO(content), format="srt")
-            texts = [_MARKS.sub("", caption.raw_text) for caption in captions]
+            texts = [plain_text(caption.raw_text) for caption in captions]
         else:
             captions = webvtt.from_string(content)
             texts = [html.unescape(caption.text) for caption in captions]
@@ -109,9 +111,14 @@ def read_cues(path: Path, source: str = "given") -> list[Cue]:
         raise ValueError(f"{path} is no file of subtitles: {error}.") from error
     times = [(_seconds(caption.start), _seconds(caption.end)) for caption in captions]
     cues = [Cue(start, end, text.strip(), source) for (start, end), text in zip(times, texts, strict=True)]
-    if not cues and content.strip() and not content.lstrip().startswith("WEBVTT"):
+    if not cues and not content.lstrip().startswith("WEBVTT"):
         raise ValueError(f"{path} is no file of subtitles: it holds no line such as 00:00:01,000 --> 00:00:02,500.")
     return [cue for cue in cues if cue.text and cue.end > cue.start]
+
+
+def plain_text(text: str) -> str:
+    """A text of SubRip or ASS without its marks: `<i>`, `{\\an8}`."""
+    return _MARKS.sub("", text).strip()
 
 
 def check_cue(values: Any, source: str, where: str) -> Cue:

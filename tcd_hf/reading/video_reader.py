@@ -7,6 +7,7 @@ hash was read from that content, whatever becomes of the file meanwhile.
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
 from tcd_hf.reading.cache import CacheError, CaptionCache
 from tcd_hf.reading.files import FileStamp, file_stamp, hash_bytes, hash_file
 from tcd_hf.reading.fingerprints import caption_fingerprint
+from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts, add_texts
 from tcd_hf.reading.segments import Segment, cut_into_segments
+from tcd_hf.reading.text_files import Cue
 
 __all__ = [
     "OpenedVideo",
@@ -49,6 +52,7 @@ class VideoRecord:
         segment (`int`, *optional*, defaults to 0): number of the segment.
         start (`float`, *optional*, defaults to 0.0): where it begins, seconds.
         end (`float`, *optional*): where it ends, seconds; that of the video by default.
+        texts_hash (`str`, *optional*): of the texts that the video comes with, `digest` of [`OwnTexts`].
     """
 
     path: str
@@ -61,6 +65,7 @@ class VideoRecord:
     segment: int = 0
     start: float = 0.0
     end: float = None  # type: ignore[assignment]  # set below
+    texts_hash: str = ""
 
     def __post_init__(self):
         if self.end is None:
@@ -84,19 +89,21 @@ class VideoFile:
         content_hash (`str`): of its content, see [`hash_file`]; empty if it is not needed, as no text is read.
         stamp ([`FileStamp`]): taken before the content was hashed.
         settled (`bool`): whether the stamp shows every later change.
+        texts ([`OwnTexts`], *optional*): what the video comes with, beside what is read in its pictures.
     """
 
     path: str
     content_hash: str
     stamp: FileStamp
     settled: bool
+    texts: OwnTexts = NO_TEXTS
 
     @classmethod
-    def of(cls, path: str | os.PathLike, with_hash: bool = True) -> "VideoFile":
+    def of(cls, path: str | os.PathLike, with_hash: bool = True, texts: OwnTexts = NO_TEXTS) -> "VideoFile":
         """Looks at a file and hashes it. Raises `OSError`."""
         stamp = file_stamp(path)
         settled = stamp.settled
-        return cls(os.fspath(path), hash_file(path) if with_hash else "", stamp, settled)
+        return cls(os.fspath(path), hash_file(path) if with_hash else "", stamp, settled, texts)
 
     @property
     def modified(self) -> int:
@@ -263,7 +270,11 @@ class OpenedVideo:
         self._check_unchanged()
         if captions is None and keeps:
             reader._save(digest, read, segment)
-        return frames, read if captions is None else captions
+        return frames, add_texts(read if captions is None else captions, self._own_texts)
+
+    @cached_property
+    def _own_texts(self) -> list[Cue]:
+        return self.file.texts.all_of(self.file.path)
 
     def read_segment(self, segment: Segment) -> ReadSegment:
         """A segment as an index keeps it; see [`~OpenedVideo.read`]."""
@@ -280,6 +291,7 @@ class OpenedVideo:
             segment.number,
             segment.start,
             segment.end,
+            file.texts.digest,
         )
         process = self.reader.process_frames
         inputs = {} if process is None else dict(process(frames, captions, "np"))

@@ -1,0 +1,190 @@
+"""Texts that a video comes with, beside those that are read in its pictures: given ones, and subtitles."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tcd_hf.processing.ocr_engines import normalize_text
+from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.files import absolute_path
+from tcd_hf.reading.text_files import EXTENSIONS, Cue, check_cue, plain_text, read_cues
+
+__all__ = [
+    "NO_TEXTS",
+    "OwnTexts",
+    "add_texts",
+    "check_texts",
+    "embedded_subtitles",
+    "find_texts",
+    "side_cars",
+    "subtitles_beside",
+]
+
+WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)  # what is heard has no place in the picture
+SIDE_CARS = (".srt", ".vtt")
+
+
+@dataclass(frozen=True)
+class OwnTexts:
+    """What one video comes with.
+
+    Attributes:
+        cues (`tuple[Cue, ...]`): with times of the video.
+        with_embedded (`bool`): whether the text streams inside the file are taken too, when it is read.
+    """
+
+    cues: tuple[Cue, ...] = ()
+    with_embedded: bool = False
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells these from others; empty for none."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=8).hexdigest() if self != NO_TEXTS else ""
+
+    def to_json(self) -> str:
+        """All of it as JSON."""
+        return json.dumps([self.with_embedded, *map(astuple, self.cues)])
+
+    @classmethod
+    def from_json(cls, text: str) -> "OwnTexts":
+        """The inverse of [`~OwnTexts.to_json`]."""
+        with_embedded, *cues = json.loads(text)
+        return cls(tuple(Cue(*values) for values in cues), with_embedded)
+
+    def all_of(self, path: str | os.PathLike) -> list[Cue]:
+        """The texts of a file, those inside it included."""
+        return [*self.cues, *(embedded_subtitles(path) if self.with_embedded else ())]
+
+
+NO_TEXTS = OwnTexts()
+
+
+def check_texts(texts: Mapping[str | os.PathLike, Iterable[Any]], paths: Iterable[str]) -> dict[str, OwnTexts]:
+    """What a user gives as `texts`, by absolute path.
+
+    Args:
+        texts (`Mapping`): for each video its texts, each `(start, end, text)`, a [`Cue`], or an [`OwnTexts`] of all.
+        paths (`Iterable[str]`): of the videos, absolute.
+
+    Raises:
+        ValueError: a text that is none, or of a video that is not among them.
+    """
+    known = set(paths)
+    checked = {}
+    for name, entries in texts.items():
+        path = absolute_path(name)
+        if path not in known:
+            raise ValueError(f"texts are given for {path}, which is not among the videos: name it as they are named.")
+        if not isinstance(entries, OwnTexts):
+            cues = (
+                entry if isinstance(entry, Cue) else check_cue(entry, "given", f"Text {number} of {path}")
+                for number, entry in enumerate(entries, start=1)
+            )
+            entries = OwnTexts(tuple(cues))
+        checked[path] = entries
+    return checked
+
+
+def add_texts(captions: Sequence[WindowCaption], cues: Sequence[Cue]) -> list[WindowCaption]:
+    """Captions with further texts, each in every window that it overlaps, after those that were read there.
+
+    Args:
+        captions (`Sequence[WindowCaption]`): of windows, in the order of time.
+        cues (`Sequence[Cue]`): seconds of the same video.
+    """
+    if not cues:
+        return list(captions)
+    told = []
+    for caption in captions:
+        tracks = [track for cue in cues if (track := _track(cue, caption)) is not None]
+        text = " ".join(filter(None, (caption.text, *(track.text for track in tracks))))
+        told.append(WindowCaption(caption.start, caption.end, text, [*caption.tracks, *tracks]))
+    return told
+
+
+def find_texts(folder: Path, videos: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The files of texts of videos: of the same stem, `.srt`, `.vtt` or `.json`, anywhere below a folder.
+
+    Of several for one video, the one whose subfolders are those of the video counts (as [`tcd-hf export`] writes them);
+    then the first by name. A name with the ending of the video, `a.mp4.srt`, goes before `a.srt`.
+
+    Args:
+        folder (`Path`): where to look.
+        videos (`Sequence[str]`): absolute paths.
+
+    Yields:
+        The path of a video and a file, of those videos that have one.
+
+    Raises:
+        NotADirectoryError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(f"There is no folder {folder} with texts.")
+    files: dict[str, list[Path]] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in EXTENSIONS and file.is_file():
+            files.setdefault(file.stem, []).append(file)
+    for video in videos:
+        path = Path(video)
+        found = files.get(path.name) or files.get(path.stem)
+        if found:
+            yield video, max(found, key=lambda file: _shared_folders(file, path))
+
+
+def side_cars(video: str | os.PathLike) -> list[Path]:
+    """Files of subtitles beside a video: `a.srt`, `a.en.vtt` of `a.mp4`."""
+    path = Path(video)
+    beside = (file for file in path.parent.iterdir() if file.suffix.lower() in SIDE_CARS)
+    return sorted(file for file in beside if file.stem == path.stem or file.stem.startswith(f"{path.stem}."))
+
+
+def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
+    """The text streams inside a file, with times from its first frame on; those that are pictures have no text.
+
+    Raises:
+        VideoReadError: the file cannot be opened.
+    """
+    import av
+
+    from tcd_hf.processing.video_decoders import Source, open_container
+
+    cues = []
+    container, video = open_container(Source.locate(path))
+    with container:
+        streams = [stream for stream in container.streams.subtitles if stream.codec_context is not None]
+        clock_zero = float((video.start_time or 0) * video.time_base)
+        for packet in container.demux(streams) if streams else ():
+            if packet.pts is None or not packet.duration:
+                continue
+            try:
+                texts = [getattr(part, "dialogue", b"") for part in packet.decode()]
+            except av.FFmpegError:  # one broken line
+                continue
+            start = float(packet.pts * packet.time_base) - clock_zero
+            end = start + float(packet.duration * packet.time_base)
+            cues += [Cue(start, end, plain_text(text.decode("utf-8", "replace")), "subtitle") for text in texts if text]
+    return [cue for cue in dict.fromkeys(cues) if cue.text]
+
+
+def subtitles_beside(video: str | os.PathLike) -> list[Cue]:
+    """The texts of all [`side_cars`]. Raises what [`read_cues`] does."""
+    return [cue for file in side_cars(video) for cue in read_cues(file, "subtitle")]
+
+
+def _track(cue: Cue, caption: WindowCaption) -> TextTrack | None:
+    start, end, text = max(cue.start, caption.start), min(cue.end, caption.end), normalize_text(cue.text)
+    if not text or end <= start:
+        return None
+    return TextTrack(text, 1.0, start, end, WHOLE_FRAME, box_time=(start + end) / 2, source=cue.source)
+
+
+def _shared_folders(file: Path, video: Path) -> int:
+    """How many folders, from the innermost on, have the same names."""
+    pairs = zip(reversed(file.parent.parts), reversed(video.parent.parts), strict=False)
+    return next((count for count, (one, other) in enumerate(pairs) if one != other), 0)

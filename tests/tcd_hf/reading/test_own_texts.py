@@ -1,0 +1,96 @@
+import shutil
+import subprocess
+
+import av
+import pytest
+
+from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.own_texts import (
+    NO_TEXTS,
+    OwnTexts,
+    add_texts,
+    check_texts,
+    embedded_subtitles,
+    find_texts,
+    side_cars,
+    subtitles_beside,
+)
+from tcd_hf.reading.text_files import Cue, write_cues
+from tests.clips import coded_frames, write_clip
+
+CUES = [Cue(0.5, 1.5, "Hello <i>there</i>"), Cue(2.0, 3.0, "Two\nlines")]
+
+
+def test_texts_go_to_the_windows_that_they_overlap():
+    read = TextTrack("EXIT", 0.9, 0.0, 2.0, (0.1, 0.1, 0.2, 0.2))
+    captions = [WindowCaption(0.0, 2.0, "EXIT", [read]), WindowCaption(2.0, 4.0), WindowCaption(4.0, 6.0)]
+    told = add_texts(captions, [Cue(1.0, 3.0, " spoken\nword", "subtitle"), Cue(6.0, 7.0, "late"), Cue(2.0, 4.0, " ")])
+    assert [caption.text for caption in told] == ["EXIT spoken word", "spoken word", ""]
+    first, second = told[0].tracks[1], told[1].tracks[0]
+    assert told[0].tracks[0] == read
+    assert (first.start, first.end, second.start, second.end) == (1.0, 2.0, 2.0, 3.0)
+    assert (first.source, first.box, first.box_time) == ("subtitle", (0.0, 0.0, 1.0, 1.0), 1.5)
+    assert add_texts(captions, []) == captions
+
+
+def test_a_digest_tells_texts_apart():
+    texts = [NO_TEXTS, OwnTexts(with_embedded=True), OwnTexts((CUES[0],)), OwnTexts(tuple(CUES))]
+    assert len({each.digest for each in texts}) == 4 and NO_TEXTS.digest == ""
+    for each in texts:
+        assert OwnTexts.from_json(each.to_json()) == each and OwnTexts.from_json(each.to_json()).digest == each.digest
+
+
+def test_what_a_user_gives_is_checked():
+    given = check_texts({"/v/../v/a.mp4": [(0, 1, "A"), {"start": 1, "end": 2, "text": "B"}, CUES[0]]}, ["/v/a.mp4"])
+    assert given == {"/v/a.mp4": OwnTexts((Cue(0.0, 1.0, "A"), Cue(1.0, 2.0, "B"), CUES[0]))}
+    with pytest.raises(ValueError, match=r"/v/b\.mp4, which is not among the videos"):
+        check_texts({"/v/b.mp4": []}, ["/v/a.mp4"])
+    with pytest.raises(ValueError, match=r"Text 2 of /v/a\.mp4 must be \(start, end, text\).* got \(1, 2\)"):
+        check_texts({"/v/a.mp4": [(0, 1, "A"), (1, 2)]}, ["/v/a.mp4"])
+
+
+def test_files_of_texts_are_found_by_their_stem(tmp_path):
+    for name in ("a.srt", "day/b.json", "night/b.vtt", "b.v2.srt", "c.mp4.srt", "c.srt", "d.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    videos = ["/v/a.mp4", "/v/day/b.mp4", "/v/night/b.mkv", "/v/b.v2.mp4", "/v/c.mp4", "/v/d.mp4"]
+    found = {video: str(file.relative_to(tmp_path)) for video, file in find_texts(tmp_path, videos)}
+    names = ["a.srt", "day/b.json", "night/b.vtt", "b.v2.srt", "c.mp4.srt"]
+    assert found == dict(zip(videos[:5], names, strict=True))
+    with pytest.raises(NotADirectoryError, match="nowhere"):
+        list(find_texts(tmp_path / "nowhere", videos))
+
+
+def test_files_beside_a_video(tmp_path):
+    for name in ("a.srt", "a.en.vtt", "ab.srt", "a.json", "b.srt"):
+        (tmp_path / name).write_text(write_cues([Cue(0.0, 1.0, name)], "vtt" if name.endswith("vtt") else "srt"))
+    assert [file.name for file in side_cars(tmp_path / "a.mp4")] == ["a.en.vtt", "a.srt"]
+    assert subtitles_beside(tmp_path / "a.mp4") == [
+        Cue(0.0, 1.0, "a.en.vtt", "subtitle"),
+        Cue(0.0, 1.0, "a.srt", "subtitle"),
+    ]
+    assert side_cars(tmp_path / "c.mp4") == []
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "srt"), ("b.mkv", "ass"), ("a.mp4", "mov_text")])
+@pytest.mark.parametrize("start", [0.0, 5.0])
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="subtitles are put into the file by ffmpeg")
+def test_text_streams_inside_a_file(tmp_path, name, codec, start):
+    """Times are those from the first frame on, whatever the clock of the file shows."""
+    clip = write_clip(tmp_path / f"clip-{name}", coded_frames(40), fps=10)
+    (tmp_path / "a.srt").write_text(write_cues(CUES, "srt"))
+    ffmpeg = ["ffmpeg", "-loglevel", "error", "-i", clip, "-i", tmp_path / "a.srt", "-c:v", "copy", "-c:s", codec]
+    subprocess.run([*ffmpeg, "-output_ts_offset", str(start), tmp_path / name], check=True)
+    cues = embedded_subtitles(tmp_path / name)
+    assert [(cue.text, cue.source) for cue in cues] == [("Hello there", "subtitle"), ("Two\nlines", "subtitle")]
+    assert [cue.start for cue in cues] == pytest.approx([0.5, 2.0], abs=0.11)
+    assert [cue.end for cue in cues] == pytest.approx([1.5, 3.0], abs=0.11)
+    assert OwnTexts((Cue(0.0, 1.0, "x"),), with_embedded=True).all_of(tmp_path / name) == [Cue(0.0, 1.0, "x"), *cues]
+
+
+def test_a_file_without_text_streams(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", coded_frames(4))
+    assert embedded_subtitles(path) == []
+    with av.open(str(path)) as container:  # and it is as it was
+        assert len(container.streams.subtitles) == 0
