@@ -20,6 +20,7 @@ from tcd_hf.clock import clock
 
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
+    from tcd_hf.cli.reading import Reading
     from tcd_hf.index.progress import Progress
     from tcd_hf.index.storage import IndexStorage
     from tcd_hf.reading.video_reader import SkippedVideo
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INTERRUPTED",
     "CacheDirOption",
+    "DeviceOption",
     "Format",
     "JsonOption",
     "ModelOption",
@@ -66,6 +68,9 @@ OcrEngineOption = Annotated[
     typer.Option(help=r"OCR engine: rapidocr (offline) or doctr (pip install 'tcd-hf\[doctr]')."),
 ]
 
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, mps; the GPU where there is one.")
+]
 CacheDirOption = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Cache of what was read; else $TCD_HF_CACHE or the user's cache folder."),
@@ -197,16 +202,19 @@ def split_paths(paths: Sequence[str]) -> tuple[str, list[str]]:
     return folder, [os.path.relpath(path, folder) if folder else path for path in paths]
 
 
-def load(model: str | None = None, ocr_engine: str | None = None) -> "tuple[TCDModel, TCDProcessor]":
-    """A model and its processor, on the GPU where there is one.
+def load(
+    model: str | None = None, reading: "Reading | None" = None, device: str | None = None
+) -> "tuple[TCDModel, TCDProcessor]":
+    """A model and its processor.
 
     Args:
         model (`str`, *optional*): folder or Hub id of a TCD checkpoint, or of a dual encoder such as
             `"openai/clip-vit-base-patch32"`, which is then used as it is, zero-shot. The package's own when not given.
-        ocr_engine (`str`, *optional*): OCR engine to use in place of the processor's own.
+        reading ([`Reading`], *optional*): how to read, in place of the processor's own ways.
+        device (`str`, *optional*): such as `"cpu"` or `"cuda:1"`; the GPU where there is one.
 
     Raises:
-        ValueError: when there is nothing that can be loaded.
+        ValueError: when there is nothing that can be loaded, or no such device.
     """
     import torch
     from transformers.utils import logging as transformers_logging
@@ -214,6 +222,7 @@ def load(model: str | None = None, ocr_engine: str | None = None) -> "tuple[TCDM
     from tcd_hf import load_mini
 
     transformers_logging.disable_progress_bar()
+    _check_device(device)
     if model is None:
         loaded, processor = load_mini()
     else:
@@ -225,11 +234,22 @@ def load(model: str | None = None, ocr_engine: str | None = None) -> "tuple[TCDM
                 f"Cannot load a model from {model!r}: {cause} Give --model a folder that `save_pretrained` wrote, or a "
                 "Hub id."
             ) from error
-    if ocr_engine is not None and ocr_engine != processor.ocr_engine:
-        processor.ocr_engine, processor.ocr_options = ocr_engine, None  # options are the other engine's
-    if torch.cuda.is_available():
-        return loaded.to("cuda").eval(), processor
-    return loaded.float().eval(), processor  # processors are many times slower with halves
+    if reading is not None:
+        reading.apply(processor)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if torch.device(device).type == "cpu":
+        loaded = loaded.float()  # processors are many times slower with halves
+    return loaded.to(device).eval(), processor
+
+
+def _check_device(device: str | None) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter: torch was built without CUDA
+        cause = str(error).split("\n")[0]
+        raise ValueError(f"--device {device} cannot be used: {cause} Give cpu, cuda, cuda:1, mps, ...") from error
 
 
 def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":
@@ -254,19 +274,23 @@ def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":
 def open_index(
     uri: str,
     model: str | None,
-    ocr_engine: str | None,
+    reading: "Reading",
     cache_dir: Path | None,
     create: bool = False,
+    device: str | None = None,
     segment_seconds: float | None = None,
+    **options: Any,
 ) -> "VideoIndex":
     """An index with its model, for searching and adding.
 
     Args:
         uri (`str`): folder or URI of the index.
-        model, ocr_engine (`str`, *optional*): see [`load`]; by default the model that made the index.
+        model, device (`str`, *optional*): see [`load`]; by default the model that made the index.
+        reading ([`Reading`]): what the user says of reading; of the rest, text is read as in the index.
         cache_dir (`Path`, *optional*): of the caption cache.
         create (`bool`, *optional*, defaults to `False`): make an empty index where there is none.
         segment_seconds (`float`, *optional*): of the index that is made; one that is there must have been made with it.
+        options: further ones of [`VideoIndex.open`].
 
     Raises:
         ValueError: no index, one of another model or `segment_seconds`, or one whose model cannot be loaded.
@@ -275,23 +299,27 @@ def open_index(
     from tcd_hf.index.storage import IndexStorage
 
     storage = IndexStorage(uri)
+    options["cache_dir"] = cache_dir
     if create and not storage.exists():
-        makers = load(model, ocr_engine)
+        makers = load(model, reading, device)
     else:
         storage.open()  # tells what is wrong with it before a model is loaded
-        makers = _load_model_of(storage, ocr_engine) if model is None else load(model, ocr_engine)
+        makers = _load_model_of(storage, device) if model is None else load(model, device=device)
+        for name, value in storage.metadata.reading.items():
+            setattr(makers[1], name, value)
+        reading.apply(makers[1])
     if create:
-        return VideoIndex.create(uri, *makers, exist_ok=True, segment_seconds=segment_seconds, cache_dir=cache_dir)
-    return VideoIndex.open(uri, *makers, cache_dir=cache_dir)
+        return VideoIndex.create(uri, *makers, exist_ok=True, segment_seconds=segment_seconds, **options)
+    return VideoIndex.open(uri, *makers, **options)
 
 
-def _load_model_of(storage: "IndexStorage", ocr_engine: str | None) -> "tuple[TCDModel, TCDProcessor]":
+def _load_model_of(storage: "IndexStorage", device: str | None) -> "tuple[TCDModel, TCDProcessor]":
     from tcd_hf.checkpoints import MINI
 
     name = storage.metadata.model_name
     if not name:
         raise ValueError(f"The index {storage.uri} was made by a model without a name: give that model with --model.")
     try:
-        return load(None if name == MINI.name else name, ocr_engine)
+        return load(None if name == MINI.name else name, device=device)
     except ValueError as error:
         raise ValueError(f"The index {storage.uri} was made by a model that cannot be loaded. {error}") from error

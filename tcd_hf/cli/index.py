@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tcd_hf.cli.common import (
     CacheDirOption,
+    DeviceOption,
     JsonOption,
     ModelOption,
     OcrEngineOption,
@@ -25,6 +26,14 @@ from tcd_hf.cli.common import (
     segment_seconds_option,
     stdout,
 )
+from tcd_hf.cli.reading import (
+    MinConfidenceOption,
+    NoOcrOption,
+    OcrFpsOption,
+    OcrOptionsOption,
+    Reading,
+    collect_texts,
+)
 from tcd_hf.clock import clock
 from tcd_hf.reading.files import find_videos
 
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
     from tcd_hf import VideoIndex
     from tcd_hf.index.ingest import AddReport
     from tcd_hf.index.progress import Progress
+    from tcd_hf.reading.own_texts import OwnTexts
 
 __all__ = ["index"]
 
@@ -72,12 +82,32 @@ def index(
             "Longest piece that videos are cut into, 30 by default. Kept in a new index; leave it out later."
         ),
     ] = None,
-    model: ModelOption = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Texts that videos come with: .srt, .vtt or .json files of the same names, below here.",
+        ),
+    ] = None,
+    subtitles: Annotated[
+        bool, typer.Option("--subtitles", help="Take subtitles too: text streams inside videos, .srt and .vtt beside.")
+    ] = False,
     ocr_engine: OcrEngineOption = None,
+    ocr_options: OcrOptionsOption = None,
+    ocr_fps: OcrFpsOption = None,
+    min_confidence: MinConfidenceOption = None,
+    no_ocr: NoOcrOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Segments that the model encodes at once; 8 on a GPU by default.")
+    ] = None,
     cache_dir: CacheDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read videos once, to search them many times: `tcd-hf search QUERY --index DIR`.
+
+    How text is read is kept in the index: what is added later is read in the same way.
 
     Stop it at any time and run it again: it goes on where it was. Videos that did not change are not read again; those
     that cannot be read are named and skipped, and kept in DIR/errors.jsonl.
@@ -97,10 +127,13 @@ def index(
             stdout.print(f"{removed} removed; {escape(index_uri)} holds {len(opened)} videos.", soft_wrap=True)
     else:
         paths = find_videos(videos)
-        opened = open_index(index_uri, model, ocr_engine, cache_dir, create=True, segment_seconds=segment_seconds)
+        reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence, no_ocr)
+        options = {"create": True, "device": device, "segment_seconds": segment_seconds, "batch_size": batch_size}
+        own_texts = collect_texts(paths, texts, subtitles)
+        opened = open_index(index_uri, model, reading, cache_dir, **options)
         start = time.perf_counter()
         with reading_bar("Indexing", paths, lambda: f"{len(opened)} videos in {index_uri}") as progress:
-            report = _bring_in(opened, paths, sync, workers, engine, progress)
+            report = _bring_in(opened, paths, sync, workers, engine, progress, own_texts)
         _print_report(opened, index_uri, report, progress, time.perf_counter() - start, as_json)
         if len(report.skipped) == len(paths):
             raise fail(f"None of the {len(paths)} videos could be read.")
@@ -119,14 +152,20 @@ def _check_usage(videos: list[Path], actions: dict[str, bool], engine: Engine) -
 
 
 def _bring_in(
-    index: "VideoIndex", paths: Sequence[str], sync: bool, workers: int | None, engine: Engine, progress: "Progress"
+    index: "VideoIndex",
+    paths: Sequence[str],
+    sync: bool,
+    workers: int | None,
+    engine: Engine,
+    progress: "Progress",
+    texts: "dict[str, OwnTexts] | None",
 ) -> "AddReport":
     if engine is Engine.RAY:
         from tcd_hf.index.ray_engine import add_with_ray
 
-        return add_with_ray(index, paths, workers=workers, on_video=progress.finish_read)
+        return add_with_ray(index, paths, workers=workers, on_video=progress.finish_read, texts=texts)
     bring_in = index.refresh if sync else index.add
-    return bring_in(paths, workers=workers, on_video=progress.finish, on_progress=progress.advance)
+    return bring_in(paths, workers=workers, on_video=progress.finish, on_progress=progress.advance, texts=texts)
 
 
 def _print_report(

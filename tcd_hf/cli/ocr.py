@@ -20,6 +20,7 @@ from tcd_hf.cli.common import (
     stderr,
     stdout,
 )
+from tcd_hf.cli.reading import MinConfidenceOption, OcrFpsOption, OcrOptionsOption, parse_options
 from tcd_hf.clock import clock
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def ocr(
         float | None, segment_seconds_option("Longest piece that a long video is cut into; 30 by default.")
     ] = None,
     num_windows: Annotated[int, typer.Option(min=1, help="Windows that each such piece is cut into.")] = 12,
-    ocr_fps: Annotated[float, typer.Option(help="Frames read per second of video.")] = 2.0,
-    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Readings below are dropped.")] = 0.5,
+    ocr_options: OcrOptionsOption = None,
+    ocr_fps: OcrFpsOption = 2.0,
+    min_confidence: MinConfidenceOption = 0.5,
     cache_dir: CacheDirOption = None,
 ) -> None:
     """Read the text that appears in a video: one caption per time window.
@@ -72,7 +74,11 @@ def ocr(
     from tcd_hf.reading.video_reader import VideoReader
 
     captioner = WindowOCRCaptioner(
-        engine=ocr_engine or "rapidocr", num_windows=num_windows, ocr_fps=ocr_fps, min_confidence=min_confidence
+        engine=ocr_engine or "rapidocr",
+        engine_options=parse_options(ocr_options or []),
+        num_windows=num_windows,
+        ocr_fps=ocr_fps,
+        min_confidence=min_confidence,
     )
     reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
     captions: list[WindowCaption] = []

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from tcd_hf.cli.common import (
     CacheDirOption,
+    DeviceOption,
     JsonOption,
     ModelOption,
     OcrEngineOption,
@@ -24,6 +25,7 @@ from tcd_hf.cli.common import (
     reports_errors,
 )
 from tcd_hf.cli.hit_table import print_hits
+from tcd_hf.cli.reading import MinConfidenceOption, OcrFpsOption, OcrOptionsOption, Reading
 from tcd_hf.clock import read_clock
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, find_videos
 
@@ -111,8 +113,12 @@ def search(
         Path | None, typer.Option(metavar="PATH", help="Only videos below this folder, or this one video.")
     ] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Also show the parts of the score.")] = False,
-    model: ModelOption = None,
     ocr_engine: OcrEngineOption = None,
+    ocr_options: OcrOptionsOption = None,
+    ocr_fps: OcrFpsOption = None,
+    min_confidence: MinConfidenceOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
     cache_dir: CacheDirOption = None,
     as_json: JsonOption = False,
     html: Annotated[
@@ -141,13 +147,14 @@ def search(
         _check_page(html)
     time_range = None if between is None else _read_range(between)
     parsed = _parse(all_queries)
+    reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence)
     names = {}  # of videos, as the user gave them
     if index_uri:
-        index = open_index(index_uri, model, ocr_engine, cache_dir)
+        index = open_index(index_uri, model, reading, cache_dir, device=device)
     else:
         paths = find_videos(videos)
         names = {absolute_path(path): path for path in paths}
-        index = _index_in_cache(videos, paths, *load(model, ocr_engine), cache_dir)
+        index = _index_in_cache(videos, paths, *load(model, reading, device), cache_dir)
         if mode is None and index.stats().segments <= MAX_SCORED_SEGMENTS:
             mode = Mode.FULL
     results = [

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from tcd_hf.app.server import DEFAULT_MAX_UPLOADS, DEFAULT_UPLOAD_MB
 from tcd_hf.cli.common import CacheDirOption, ModelOption, OcrEngineOption, open_index, reports_errors, stdout
+from tcd_hf.cli.reading import Reading
 
 __all__ = ["serve"]
 
@@ -44,7 +45,7 @@ def serve(
     from tcd_hf.app.server import build_app, listen, own_names, serve_app
 
     with listen(host, port) as listener:  # first: what is wrong with an address is told before a model is loaded
-        index = open_index(index_uri, model, ocr_engine, cache_dir)
+        index = open_index(index_uri, model, Reading(ocr_engine), cache_dir)
         app = build_app(
             index,
             uploads=uploads,

@@ -271,11 +271,20 @@ class LocalReading:
         padding_side (`"right"` or `"left"`): of the tokenizer.
         num_workers (`int`, *optional*): processes that read; 0 reads in this one. By default chosen by the number of
             files.
+        batch_size (`int`, *optional*): segments to encode at once. By default, on a CPU the frames of one are enough.
     """
 
-    def __init__(self, model: TCDModel, reader: VideoReader, padding_side: str, num_workers: int | None = None):
+    def __init__(
+        self,
+        model: TCDModel,
+        reader: VideoReader,
+        padding_side: str,
+        num_workers: int | None = None,
+        batch_size: int | None = None,
+    ):
         self.model, self.reader, self.padding_side = model, reader, padding_side
         self.num_workers = num_workers
+        self.batch_size = batch_size or (1 if model.device.type == "cpu" else SEGMENTS_PER_BATCH)
 
     def __call__(self, ingest: Ingest, files: Iterable[VideoFile], num_files: int) -> None:
         num_workers = choose_num_workers(num_files) if self.num_workers is None else self.num_workers
@@ -286,7 +295,7 @@ class LocalReading:
                 videos.skip(read)
                 continue
             batch.append(read)
-            if len(batch) == batch_size(self.model):
+            if len(batch) == self.batch_size:
                 self._encode(videos, batch)
                 batch = []
         if batch:
@@ -329,11 +338,6 @@ class _BegunVideos:
         if video.path not in self._skipped:
             self._skipped.add(video.path)
             self.ingest.skip(video)
-
-
-def batch_size(model: TCDModel) -> int:
-    """Segments to encode at once: on a CPU the frames of one are batch enough."""
-    return 1 if model.device.type == "cpu" else SEGMENTS_PER_BATCH
 
 
 def _hashed(paths: list[str], texts_of: Callable[[str], OwnTexts]) -> Iterator[VideoFile | SkippedVideo]:

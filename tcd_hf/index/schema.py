@@ -6,7 +6,7 @@ import math
 import warnings
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -119,6 +119,7 @@ class IndexMetadata:
         segment_seconds (`float`): the longest that a segment of a video may be, see [`cut_into_segments`].
         shapes (`dict[str, tuple[int, ...]]`): shape of one segment's tensor, by name; see [`feature_tensors`].
         masks (`list[str]`): names of those that are masks.
+        reading (`dict[str, Any]`): how text was read, as options of [`TCDProcessor`]; empty for the user's own engine.
         schema_version (`int`, defaults to `SCHEMA_VERSION`): of the columns.
     """
 
@@ -132,6 +133,7 @@ class IndexMetadata:
     segment_seconds: float
     shapes: dict[str, tuple[int, ...]]
     masks: list[str]
+    reading: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @classmethod

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexStats", "VideoIndex"]
 
+READING_OPTIONS = ("ocr_engine", "ocr_options", "ocr_fps", "reading_interval", "min_confidence", "window_scale")
 FIRST_SEGMENTS = "segment = 0"  # the rows that count videos
 
 
@@ -112,13 +113,17 @@ class VideoIndex:
         cache_dir: str | os.PathLike | None = None,
         lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
+        batch_size: int | None = None,
     ):
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         if not 0 <= lexical_weight <= 1:
             raise ValueError(f"lexical_weight must lie in [0, 1], got {lexical_weight}.")
         self.model, self.processor = model, processor
         self.cache = CaptionCache(cache_dir)
         self.lexical_weight = lexical_weight
         self.memory_budget = memory_budget
+        self.batch_size = batch_size
         self._storage = storage
         self._retriever: Any = None
 
@@ -141,7 +146,7 @@ class VideoIndex:
             exist_ok (`bool`, *optional*, defaults to `False`): open the index that is there, if there is one.
             segment_seconds (`float`, *optional*, defaults to 30.0): the longest that a segment of a video may be, at
                 least 1 second. It is kept in the index.
-            cache_dir, lexical_weight, memory_budget: as in [`~VideoIndex.open`].
+            cache_dir, lexical_weight, memory_budget, batch_size: as in [`~VideoIndex.open`].
 
         Raises:
             FileExistsError: there is an index, and not `exist_ok`.
@@ -182,6 +187,7 @@ class VideoIndex:
         cache_dir: str | os.PathLike | None = None,
         lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
+        batch_size: int | None = None,
     ) -> "VideoIndex":
         """Opens an index with the model and the processor that made it.
 
@@ -197,6 +203,8 @@ class VideoIndex:
             lexical_weight (`float`, *optional*, defaults to 0.5): `w` of the search score `(1 - w) * S + w * L`.
             memory_budget (`int`, *optional*, defaults to 4 GiB): bytes that vectors for recall may take in memory;
                 above it an approximate index on disk is searched.
+            batch_size (`int`, *optional*): segments that the model encodes at once; by default 8 on an accelerator, and
+                1 on a CPU, for which the frames of one are enough.
 
         Raises:
             IndexMismatchError: no index, or one of another model, tokenizer or version; the message says what to do.
@@ -208,7 +216,7 @@ class VideoIndex:
             storage.metadata.check(storage.uri, model_fingerprint=model_fingerprint(model.eval()))
         if processor is not None:
             storage.metadata.check(storage.uri, tokenizer_fingerprint=tokenizer_fingerprint(processor))
-        return cls(storage, model, processor, cache_dir, lexical_weight, memory_budget)
+        return cls(storage, model, processor, cache_dir, lexical_weight, memory_budget, batch_size)
 
     def __len__(self) -> int:
         return self._latest().videos.count_rows(FIRST_SEGMENTS)
@@ -501,7 +509,7 @@ class VideoIndex:
     ) -> AddReport:
         checked = None if texts is None else check_texts(texts, paths)
         reader = self._make_reader()
-        step = LocalReading(self.model, reader, self.processor.tokenizer.padding_side, workers)
+        step = LocalReading(self.model, reader, self.processor.tokenizer.padding_side, workers, self.batch_size)
         if on_video is not None or on_progress is not None:
             return Ingest(self._storage, step, on_video, on_progress, self.memory_budget).run(paths, checked)
         with progress_bar("Indexing", paths) as progress:
@@ -560,5 +568,13 @@ def _schema_for(model: TCDModel, processor: TCDProcessor, segment_seconds: float
         dim=model.config.projection_dim,
         num_frames=num_frames,
         segment_seconds=segment_seconds,
+        reading=_reading_of(processor),
     )
     return table_schema(metadata)
+
+
+def _reading_of(processor: TCDProcessor) -> dict[str, Any]:
+    """How a processor reads text, if that can be written down."""
+    if not isinstance(processor.ocr_engine, str | None):
+        return {}
+    return {name: getattr(processor, name) for name in READING_OPTIONS}

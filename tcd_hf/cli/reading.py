@@ -1,0 +1,127 @@
+"""Options that say how videos are read, of all verbs that read them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.markup import escape
+
+from tcd_hf.cli.common import stderr
+from tcd_hf.reading.files import absolute_path
+
+if TYPE_CHECKING:
+    from tcd_hf import TCDProcessor
+    from tcd_hf.reading.own_texts import OwnTexts
+
+__all__ = [
+    "MinConfidenceOption",
+    "NoOcrOption",
+    "OcrFpsOption",
+    "OcrOptionsOption",
+    "Reading",
+    "collect_texts",
+    "parse_options",
+]
+
+OcrFpsOption = Annotated[
+    float | None, typer.Option(metavar="NUMBER", help="Frames read per second of video; 2 by default.")
+]
+MinConfidenceOption = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Readings below are dropped; 0.5 by default.")
+]
+OcrOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--ocr-option", metavar="KEY=VALUE", help="An option of the OCR engine, such as limit_side_len=640."),
+]
+NoOcrOption = Annotated[bool, typer.Option("--no-ocr", help="Read no text in the pictures.")]
+
+
+class Reading(NamedTuple):
+    """What a user says of reading; `None` where nothing.
+
+    Attributes:
+        engine (`str`, *optional*): name of the OCR engine.
+        options (`list[str]`, *optional*): of it, `KEY=VALUE`.
+        fps (`float`, *optional*): frames read per second.
+        min_confidence (`float`, *optional*): of readings.
+        no_ocr (`bool`, *optional*, defaults to `False`): read none.
+    """
+
+    engine: str | None = None
+    options: Sequence[str] | None = None
+    fps: float | None = None
+    min_confidence: float | None = None
+    no_ocr: bool = False
+
+    def apply(self, processor: "TCDProcessor") -> None:
+        """Has a processor read so.
+
+        Raises:
+            typer.BadParameter: options that exclude each other.
+            ValueError: an engine or option that there is none of, or a value out of its range.
+        """
+        if self.no_ocr and (self.engine or self.options):
+            raise typer.BadParameter(
+                "It reads nothing: leave --ocr-engine and --ocr-option out.", param_hint="--no-ocr"
+            )
+        if self.no_ocr:
+            processor.ocr_engine = processor.ocr_options = None
+        if self.engine is not None and self.engine != processor.ocr_engine:
+            processor.ocr_engine, processor.ocr_options = self.engine, None  # options are the other engine's
+        if self.options:
+            processor.ocr_options = {**(processor.ocr_options or {}), **parse_options(self.options)}
+        if self.fps is not None:
+            processor.ocr_fps = self.fps
+        if self.min_confidence is not None:
+            processor.min_confidence = self.min_confidence
+        processor.captioner  # noqa: B018  # refuses what is out of its range
+
+
+def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bool) -> "dict[str, OwnTexts] | None":
+    """What videos come with, by absolute path; `None` if nothing was asked for. A file that is none is named on stderr.
+
+    Args:
+        videos (`Sequence[str]`): their paths.
+        folder (`Path`, *optional*): of files of texts, see `find_texts`.
+        with_subtitles (`bool`): take subtitles too, beside videos and inside them.
+    """
+    if folder is None and not with_subtitles:
+        return None
+    from tcd_hf.reading.own_texts import OwnTexts, find_texts, side_cars
+    from tcd_hf.reading.text_files import read_cues
+
+    paths = list(map(absolute_path, videos))
+    files = {path: [] for path in paths}
+    if folder is not None:
+        for path, file in find_texts(folder, paths):
+            files[path].append((file, "given"))
+    texts = {}
+    for path in paths:
+        if with_subtitles:
+            files[path] += [(file, "subtitle") for file in side_cars(path)]
+        cues = []
+        for file, source in files[path]:
+            try:
+                cues += read_cues(file, source)
+            except (OSError, ValueError) as error:
+                stderr.print(f"[yellow]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        texts[path] = OwnTexts(tuple(cues), with_subtitles)
+    return texts
+
+
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` as a dictionary; a value is JSON where it can be, else a string."""
+    parsed = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(
+                f"{option!r} is no KEY=VALUE, such as limit_side_len=640.", param_hint="--ocr-option"
+            )
+        try:
+            parsed[key] = json.loads(value)
+        except ValueError:
+            parsed[key] = value
+    return parsed

@@ -1,0 +1,148 @@
+"""Options of the command line that say how videos are read, and what they come with."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from tcd_hf.cli import common
+from tcd_hf.cli.common import load
+from tcd_hf.cli.reading import Reading, parse_options
+from tcd_hf.index.video_index import VideoIndex
+from tcd_hf.reading.text_files import Cue, write_cues
+from tests.tcd_hf.conftest import make_tiny_processor
+
+SPOKEN = [Cue(0.5, 1.5, "the harbour master"), Cue(2.2, 3.0, "a ferry to Oslo")]
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    for console in (common.stdout, common.stderr):
+        monkeypatch.setattr(console, "_width", 200)
+
+
+def succeed(result):
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def first(run, query, *place):
+    (entry,) = json.loads(succeed(run("search", query, *place, "--top-k", 1, "--json")).stdout)["queries"]
+    return entry["hits"][0]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    folder = tmp_path / "texts" / "videos"
+    folder.mkdir(parents=True)
+    (folder / "sea.srt").write_text(write_cues(SPOKEN, "srt"))
+    (folder / "toys.json").write_text("{")
+    return folder.parent
+
+
+def test_texts_of_a_folder(run, clips, texts, tmp_path):
+    place = ["--index", tmp_path / "my.index"]
+    result = succeed(run("index", tmp_path / "videos", *place, "--texts", texts))
+    assert "left out:" in result.stderr and "toys.json is no JSON" in result.stderr
+    hit = first(run, "ferry to oslo", *place)
+    assert (hit["path"], hit["evidence"], hit["boxes"][0]["source"]) == (
+        str(clips["sea.mp4"]),
+        ["a ferry to Oslo"],
+        "given",
+    )
+    assert "4 unchanged" in run("index", tmp_path / "videos", *place, "--texts", texts).stdout
+    (texts / "videos" / "sea.srt").write_text(write_cues(SPOKEN[:1], "srt"))
+    assert "1 replaced" in run("index", tmp_path / "videos", *place, "--texts", texts).stdout
+    assert "(given)" in run("show", clips["sea.mp4"], *place).stdout
+    result = run("index", tmp_path / "videos", *place, "--texts", tmp_path / "nowhere")
+    assert result.exit_code == 1 and "nowhere" in result.stderr
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="subtitles are put into the file by ffmpeg")
+def test_subtitles_beside_a_video_and_inside(run, clips, tmp_path):
+    place = ["--index", tmp_path / "my.index"]
+    beside, inside = tmp_path / "videos" / "sea.en.srt", tmp_path / "videos" / "inside.mkv"
+    beside.write_text(write_cues(SPOKEN, "srt"))
+    (tmp_path / "lines.srt").write_text(write_cues([Cue(1.0, 2.0, "welcome aboard")], "srt"))
+    ffmpeg = ["ffmpeg", "-loglevel", "error", "-i", clips["toys.mp4"], "-i", tmp_path / "lines.srt"]
+    subprocess.run([*ffmpeg, "-c:v", "copy", "-c:s", "srt", inside], check=True)
+    succeed(run("index", tmp_path / "videos", *place))
+    assert first(run, "welcome aboard", *place)["evidence"] == []
+    assert "5 replaced" in succeed(run("index", tmp_path / "videos", *place, "--subtitles")).stdout
+    for query, path in (("welcome aboard", inside), ("harbour master", clips["sea.mp4"])):
+        hit = first(run, query, *place)
+        assert (hit["path"], hit["boxes"][0]["source"]) == (str(path), "subtitle")
+    assert "5 unchanged" in succeed(run("index", tmp_path / "videos", *place, "--subtitles")).stdout
+
+
+def test_no_ocr_needs_none(run, clips, texts, tmp_path, code_reader):
+    place = ["--index", tmp_path / "my.index"]
+    (texts / "videos" / "toys.json").unlink()
+    succeed(run("index", tmp_path / "videos", *place, "--texts", texts, "--no-ocr"))
+    assert code_reader.images_read == 0
+    assert first(run, "harbour master", *place)["evidence"] == ["the harbour master"]
+    assert VideoIndex.open(tmp_path / "my.index").stats().videos_with_text == 1
+    result = run("index", tmp_path / "videos", *place, "--no-ocr", "--ocr-engine", "rapidocr")
+    assert result.exit_code == 2 and "--no-ocr" in result.stderr
+
+
+def test_how_text_is_read_is_kept_in_the_index(run, clips, tmp_path, monkeypatch):
+    """An engine that can be written down: none."""
+    place, options = ["--index", tmp_path / "my.index"], ["--no-ocr", "--ocr-fps", 4, "--min-confidence", 0.25]
+    succeed(run("index", clips["sea.mp4"], *place, *options))
+    reading = VideoIndex.open(tmp_path / "my.index").metadata.reading
+    assert (reading["ocr_engine"], reading["ocr_fps"], reading["min_confidence"]) == (None, 4.0, 0.25)
+    succeed(run("index", clips["shop.mp4"], *place))  # as it says there
+    result = run("index", clips["toys.mp4"], *place, "--ocr-fps", 1)
+    assert result.exit_code == 1 and "other settings of the captions" in result.stderr
+
+
+def test_options_of_reading_reach_the_processor():
+    processor = make_tiny_processor("rapidocr")
+    Reading(None, ["limit_side_len=640", "x=y"][:1], 5.0, 0.75).apply(processor)
+    assert (processor.ocr_fps, processor.min_confidence) == (5.0, 0.75)
+    assert processor.ocr_options == {"limit_side_len": 640} == processor.captioner.engine_options
+    Reading(no_ocr=True).apply(processor)
+    assert processor.captioner.engine is None
+    with pytest.raises(ValueError, match="ocr_fps"):
+        Reading(fps=-1.0).apply(processor)
+
+
+def test_options_of_an_engine():
+    options = ["a=1", "b=0.5", "c=true", "d=x.onnx", "e=[1, 2]", "f=a=b"]
+    expected = {"a": 1, "b": 0.5, "c": True, "d": "x.onnx", "e": [1, 2], "f": "a=b"}
+    assert parse_options(options) == expected
+
+
+@pytest.mark.parametrize("option", ["limit", "=3"])
+def test_what_is_no_option_of_an_engine_is_refused(run, clips, tmp_path, option):
+    for command in (["ocr", clips["sea.mp4"]], ["index", clips["sea.mp4"], "--index", tmp_path / "i"]):
+        result = run(*command, "--ocr-option", option)
+        assert result.exit_code == 2 and "KEY=VALUE" in result.stderr
+
+
+def test_reading_options_of_a_search(run, clips, tmp_path):
+    search = ["search", "gate b4", "--videos", clips["airport.mp4"], "--json"]
+    (entry,) = json.loads(succeed(run(*search, "--min-confidence", 0.95)).stdout)["queries"]
+    assert entry["hits"][0]["evidence"] == []  # everything is read with 0.9
+    (entry,) = json.loads(succeed(run(*search, "--ocr-fps", 3)).stdout)["queries"]
+    assert entry["hits"][0]["evidence"] == ["Gate B4"]
+
+
+def test_device_and_batch_size(run, clips, tmp_path):
+    place = ["--index", tmp_path / "my.index"]
+    succeed(run("index", tmp_path / "videos", *place, "--batch-size", 3, "--workers", 0, "--device", "cpu"))
+    assert first(run, "gate b4", *place, "--device", "cpu")["evidence"] == ["Gate B4"]
+    assert run("index", tmp_path / "videos", *place, "--batch-size", 0).exit_code == 2
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match="--device nonsense cannot be used"):
+        load(device="nonsense")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="--device cuda:7 cannot be used"):
+            load(device="cuda:7")
+    model, _ = load(device="cpu")
+    assert model.device.type == "cpu" and model.dtype == torch.float32
