@@ -16,6 +16,7 @@ from tcd_hf import TCDModel
 from tcd_hf.cli import common
 from tcd_hf.cli.common import load, open_index, reports_errors
 from tcd_hf.cli.main import app
+from tcd_hf.cli.reading import Reading
 from tcd_hf.cli.search import Mode
 from tcd_hf.demo import DEMO_CLIPS, DEMO_QUERIES
 from tcd_hf.index.retrieval import MODES
@@ -338,24 +339,24 @@ def test_an_index_of_the_small_model_finds_it_in_the_package(tmp_path, monkeypat
     model.name_or_path = str(MINI)
     VideoIndex.create(tmp_path / "my.index", model, make_tiny_processor(code_reader))
 
-    def load(name, ocr_engine):
+    def load(name, device):
         loaded.append(name)
         return model, make_tiny_processor(code_reader)
 
     monkeypatch.setattr("tcd_hf.cli.common.load", load)
-    assert open_index(str(tmp_path / "my.index"), None, None, tmp_path / "cache").metadata.model_name == "tcd-mini"
+    assert open_index(str(tmp_path / "my.index"), None, Reading(), tmp_path / "cache").metadata.model_name == "tcd-mini"
     assert loaded == [None]
     model.name_or_path = ""
     VideoIndex.create(tmp_path / "nameless.index", model, make_tiny_processor(code_reader))
     with pytest.raises(ValueError, match="made by a model without a name: give that model with --model"):
-        open_index(str(tmp_path / "nameless.index"), None, None, tmp_path / "cache")
+        open_index(str(tmp_path / "nameless.index"), None, Reading(), tmp_path / "cache")
 
 
 def test_describing_and_shrinking_an_index_loads_no_model(run, clips, tmp_path, monkeypatch):
     place = ["--index", tmp_path / "my.index"]
     run("index", *clips.values(), *place)
 
-    def refuse(*args):
+    def refuse(*args, **options):
         raise AssertionError("a model was loaded")
 
     for module in ("common", "search"):
@@ -637,8 +638,8 @@ def test_ctrl_c_of_ocr_keeps_what_was_read(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", ["search", "ocr"])
 def test_doctr_without_its_package_says_how_to_install_it(clips, tmp_path, monkeypatch, command):
-    def load(model, ocr_engine):
-        return make_tiny_model(), make_tiny_processor(ocr_engine)
+    def load(model, reading, device):
+        return make_tiny_model(), make_tiny_processor(reading.engine)
 
     def version(package):
         raise metadata.PackageNotFoundError(package)

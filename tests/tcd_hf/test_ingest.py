@@ -269,7 +269,7 @@ def test_videos_that_are_encoded_together_have_the_rows_of_each_alone(make_index
 
     alone.add(clips.values(), workers=0)
     monkeypatch.setattr(ingest_module, "compute_features", compute_and_count)
-    monkeypatch.setattr(ingest_module, "batch_size", lambda model: 3)
+    together.batch_size = 3
     together.add(clips.values(), workers=0)
     assert num_inputs == [3, 1]
     for path, row in contents(alone).items():
