@@ -23,14 +23,16 @@ from tcd_hf.cli.common import (
     print_skipped,
     reading_bar,
     reports_errors,
+    stderr,
 )
 from tcd_hf.cli.hit_table import print_hits
 from tcd_hf.cli.reading import MinConfidenceOption, OcrFpsOption, OcrOptionsOption, Reading
-from tcd_hf.clock import read_clock
+from tcd_hf.clock import clock, read_clock
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, find_videos
 
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
+    from tcd_hf.index.hits import Hit
 
 __all__ = ["SearchCommand", "add_videos", "search"]
 
@@ -121,6 +123,10 @@ def search(
     device: DeviceOption = None,
     cache_dir: CacheDirOption = None,
     as_json: JsonOption = False,
+    cut: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also write the moment of each hit as a small video, as it is encoded."),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write the results as a page with pictures, one file for any browser."),
@@ -182,6 +188,8 @@ def search(
     else:
         for query, hits in answers:
             print_hits(query, hits, with_scores=scores, nothing=nothing)
+    if cut is not None:
+        _cut_moments(answers, cut)
     if html is not None:  # last: a full disk then costs the page alone
         from tcd_hf.visualization import write_html_report
 
@@ -222,6 +230,30 @@ def _index_in_cache(
         index = VideoIndex.create(folder, model, processor, exist_ok=True, cache_dir=cache_dir)
     add_videos(index, paths)
     return index
+
+
+def _cut_moments(answers: "Sequence[tuple[str, Sequence[Hit]]]", folder: Path) -> None:
+    """Writes the best moment of each hit; names files, and where in them the moment begins, on stderr."""
+    from tcd_hf.processing.video_reading import VideoReadError
+    from tcd_hf.reading.cutting import cut_out
+    from tcd_hf.reading.video_reader import SkippedVideo
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (_, hits) in enumerate(answers, start=1):
+        query = f"query{number}-" if len(answers) > 1 else ""
+        for rank, hit in enumerate(hits, start=1):
+            name = f"{query}{rank:02d}-{Path(hit.path).stem}-{clock(hit.start).replace(':', '.')}"
+            try:
+                made = cut_out(hit.path, hit.start, hit.end, folder / name)
+            except VideoReadError as error:
+                print_skipped([SkippedVideo(hit.path, str(error))])
+                continue
+            stderr.print(
+                f"{made.file}: the moment begins {made.offset:.1f} s into it",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _check_page(path: Path) -> None:

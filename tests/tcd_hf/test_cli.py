@@ -21,8 +21,9 @@ from tcd_hf.cli.search import Mode
 from tcd_hf.demo import DEMO_CLIPS, DEMO_QUERIES
 from tcd_hf.index.retrieval import MODES
 from tcd_hf.index.video_index import VideoIndex
+from tcd_hf.processing.video_reading import open_video
 from tcd_hf.version import __version__
-from tests.clips import coded_frame, write_clip
+from tests.clips import coded_frame, read_code, write_clip
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
 HIT_FIELDS = [
@@ -86,6 +87,33 @@ def test_a_table_fits_80_columns_and_never_breaks_a_name(run, tmp_path, monkeypa
     assert all(len(line.rstrip()) <= 80 for line in lines)
     for part in ("the first evening of all.mp4", "a folder with a long name/", "second.mp4"):
         assert any(part in line for line in lines), part
+
+
+def test_a_search_cuts_its_moments_out(run, clips, tmp_path):
+    search = [
+        "search",
+        "gate b4",
+        "star wars",
+        "--videos",
+        tmp_path / "videos",
+        "--top-k",
+        1,
+        "--cut",
+        tmp_path / "cuts",
+    ]
+    result = run(*search)
+    assert result.exit_code == 0, result.stderr
+    names = sorted(file.name for file in (tmp_path / "cuts").iterdir())
+    assert names == ["query1-01-airport-0.00.00.0.mp4", "query2-01-toys-0.00.01.0.mp4"]
+    assert all(name in result.stderr for name in names) and "the moment begins 0.0 s into it" in result.stderr
+    with open_video(tmp_path / "cuts" / names[0]) as video:
+        assert read_code(video.frames_at([0.1])[0]) == 2
+    clips["airport.mp4"].unlink()
+    index = ["--index", tmp_path / "my.index"]
+    run("index", clips["sea.mp4"], *index)
+    clips["sea.mp4"].unlink()
+    result = run("search", "x", *index, "--cut", tmp_path / "cuts")
+    assert result.exit_code == 0 and "skipped:" in result.stderr and "there is no such file" in result.stderr
 
 
 def test_only_videos_below_a_folder(run, clips, tmp_path):

@@ -1,0 +1,125 @@
+"""A part of a video as a file of its own, without decoding it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tcd_hf.processing.video_decoders import SEEKABLE, Source, VideoReadError, open_container
+
+__all__ = ["Cut", "cut_out"]
+
+
+class Cut(NamedTuple):
+    """A file that was cut out.
+
+    Attributes:
+        file (`Path`): MP4, or Matroska where the codec does not go into MP4.
+        offset (`float`): seconds of the file before the part that was asked for.
+    """
+
+    file: Path
+    offset: float
+
+
+def cut_out(video: str | os.PathLike, start: float, end: float, target: Path) -> Cut:
+    """Writes a part of a video, as it is encoded, with its sound.
+
+    The file begins with the key frame before `start`, as players need it: it contains the part, and is longer by less
+    than one group of pictures.
+
+    Args:
+        video (`str | os.PathLike`): file.
+        start, end (`float`): seconds of the video.
+        target (`Path`): the file to write, without its ending; its folder must be there. One that is there is replaced.
+
+    Raises:
+        VideoReadError: the video cannot be read, or has nothing there.
+        OSError: the file cannot be written.
+    """
+    import av
+
+    for ending, container_format in ((".mp4", "mp4"), (".mkv", "matroska")):
+        file, part = target.with_name(target.name + ending), target.with_name(f".{target.name}{ending}")
+        try:
+            offset = _remux(video, start, end, part, container_format)
+        except (av.FFmpegError, ValueError) as error:  # the codec does not go into it
+            part.unlink(missing_ok=True)
+            if isinstance(error, VideoReadError) or container_format == "matroska":
+                raise
+            continue
+        os.replace(part, file)
+        return Cut(file, offset)
+    raise AssertionError("Matroska either takes a codec or says why not")
+
+
+def _remux(video: str | os.PathLike, start: float, end: float, file: Path, container_format: str) -> float:
+    """Returns the seconds from the key frame to the start."""
+    import av
+
+    container, stream = open_container(Source.locate(video))
+    with container, av.open(str(file), "w", format=container_format) as output:
+        streams = [stream, *container.streams.audio[:1]]
+        copies = {each.index: output.add_stream_from_template(each) for each in streams}
+        clock_zero = float((stream.start_time or 0) * stream.time_base)
+        begin = None
+        for packet in _packets(container, stream, streams, clock_zero + start, clock_zero + end):
+            if begin is None:
+                begin = _time(packet.pts, packet)  # a key frame of the video
+            ticks = round(begin / packet.time_base)
+            packet.pts -= ticks
+            packet.dts -= ticks
+            packet.stream = copies[packet.stream.index]
+            output.mux(packet)
+    if begin is None:
+        raise VideoReadError(
+            os.fspath(video), f"it shows nothing between {start:.1f} and {end:.1f} s", "Check the times"
+        )
+    return start - (begin - clock_zero)
+
+
+def _packets(container, stream, streams: list, start: float, end: float) -> Iterator[Any]:
+    """Packets from the last key frame before `start` until `end`, seconds of the file's clock."""
+    if container.format.name in SEEKABLE:  # in others a seek may come out behind it
+        container.seek(int(start / stream.time_base), stream=stream)
+    packets = (packet for packet in container.demux(streams) if packet.pts is not None)
+    head: list[Any] = []  # from the last key frame on, until something after the start shows that it was the last
+    for packet in packets:
+        is_video = packet.stream.index == stream.index
+        if is_video and packet.is_keyframe and (_time(packet.pts, packet) <= start or not head):
+            head = []
+        if head or (is_video and packet.is_keyframe):
+            head.append(packet)
+            if is_video and packet.dts is not None and _time(packet.pts, packet) > start:
+                break
+    latest = max((packet.pts for packet in head if packet.stream.index == stream.index), default=0)
+    yield from _with_decoding_times(head)  # whoever takes them changes their times
+    for packet in packets:
+        decoded = _time(packet.pts if packet.dts is None else packet.dts, packet)
+        if packet.stream.index != stream.index:
+            if packet.dts is not None and decoded <= end:
+                yield packet
+        elif decoded > end:  # only what is shown between the frames that are there already
+            if decoded >= _time(latest, packet):
+                return
+            if packet.pts < latest and packet.dts is not None:
+                yield packet
+        elif packet.dts is not None:
+            latest = max(latest, packet.pts)
+            yield packet
+
+
+def _with_decoding_times(packets: list[Any]) -> Iterator[Any]:
+    """Matroska keeps none, and those after a seek are not known at once: they are set before the first known one."""
+    following: dict[int, Any] = {}
+    for packet in reversed(packets):
+        after = following.get(packet.stream.index)
+        if packet.dts is None:
+            duration = packet.duration or 1
+            packet.dts = packet.pts if after is None else min(packet.pts, after.dts - duration)
+        following[packet.stream.index] = packet
+    yield from packets
+
+
+def _time(ticks: int, packet) -> float:
+    return float(ticks * packet.time_base)
