@@ -195,6 +195,7 @@ def write_table(
     if begin < videos.size:
         build = {"write_ms": 1000 * (time.perf_counter() - clock - waiting) / (videos.size - begin)}
     if "text_index_s" not in build:
+        table.optimize()  # as `VideoIndex.add` does after so many commits
         before = disk_bytes(args.folder / f"{name}.lance")
         clock = time.perf_counter()
         create_text_index(table)
