@@ -6,9 +6,11 @@ import subprocess
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tcd_hf.cli import common
 from tcd_hf.cli.common import load
+from tcd_hf.cli.main import app
 from tcd_hf.cli.reading import Reading, parse_options
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.reading.text_files import Cue, write_cues
@@ -146,3 +148,18 @@ def test_a_device_that_is_not_there_is_an_error():
             load(device="cuda:7")
     model, _ = load(device="cpu")
     assert model.device.type == "cpu" and model.dtype == torch.float32
+
+
+def test_every_option_of_ocr_with_a_real_engine(tmp_path):
+    """The demo's own letters, read by the engine of the package."""
+    from tcd_hf.demo import render_demo_clips
+
+    station = next(path for path in render_demo_clips(tmp_path) if path.name == "station.mp4")
+    options = ["--ocr-engine", "rapidocr", "--ocr-option", "limit_side_len=320", "--ocr-fps", "1", "--num-windows", "2"]
+    options += ["--min-confidence", "0.6", "--segment-seconds", "2", "--cache-dir", str(tmp_path / "cache")]
+    result = CliRunner().invoke(app, ["ocr", str(station), *options, "--json"])
+    assert result.exit_code == 0, result.output
+    captions = json.loads(result.stdout)["captions"]
+    assert len(captions) == 4 and "DEPARTURES" in captions[0]["text"]
+    refused = CliRunner().invoke(app, ["ocr", str(station), "--ocr-option", "no_such=1"])
+    assert refused.exit_code == 1 and "no_such" in refused.output
