@@ -297,6 +297,7 @@ def open_index(
     """
     from tcd_hf import VideoIndex
     from tcd_hf.index.storage import IndexStorage
+    from tcd_hf.index.video_index import READING_OPTIONS
 
     storage = IndexStorage(uri)
     options["cache_dir"] = cache_dir
@@ -305,8 +306,9 @@ def open_index(
     else:
         storage.open()  # tells what is wrong with it before a model is loaded
         makers = _load_model_of(storage, device) if model is None else load(model, device=device)
-        for name, value in storage.metadata.reading.items():
-            setattr(makers[1], name, value)
+        for name in READING_OPTIONS:  # and nothing else that an index may name
+            if name in storage.metadata.reading:
+                setattr(makers[1], name, storage.metadata.reading[name])
         reading.apply(makers[1])
     if create:
         return VideoIndex.create(uri, *makers, exist_ok=True, segment_seconds=segment_seconds, **options)

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from tcd_hf.index.retrieval import IndexScores
     from tcd_hf.reading.text_files import Cue
 
-__all__ = ["IndexStats", "VideoIndex"]
+__all__ = ["READING_OPTIONS", "IndexStats", "VideoIndex"]
 
+# Of a processor: what says how text is read.
 READING_OPTIONS = ("ocr_engine", "ocr_options", "ocr_fps", "reading_interval", "min_confidence", "window_scale")
 FIRST_SEGMENTS = "segment = 0"  # the rows that count videos
 
