@@ -87,7 +87,7 @@ class Library:
         self._same: dict[tuple[str, str], tuple[int, int]] = {}
 
     def search(self, query: str, mode: str, top_k: int, where: str | None) -> "list[Hit]":
-        """See [`VideoIndex.search`]; reads quotes, exclusions and `OR`. An empty index has no hits."""
+        """See [`VideoIndex.search`]; reads quotes, exclusions, `OR` and `>>`. An empty index has no hits."""
         with self._searching:
             try:
                 if not len(self.index):

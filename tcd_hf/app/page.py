@@ -35,7 +35,8 @@ EMPTY_INDEX = ("The index is empty", "Add videos in the next tab, or with `tcd-h
 NO_QUERY = (
     "What are you looking for?",
     "Describe a video in a sentence, or name a text that can be read in it. "
-    'What stands in "quotes" must be there as it is, a -word must not, and either side of OR will do.',
+    'What stands in "quotes" must be there as it is, a -word must not, either side of OR will do, and '
+    "what stands after >> must follow within a minute.",
 )
 NO_HIT = ("No video found", "Say it in other words or without quotes, choose another mode, or lift a filter.")
 

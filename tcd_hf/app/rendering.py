@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from tcd_hf.app.library import Clip
-from tcd_hf.app.matching import matching_in_windows
+from tcd_hf.app.matching import matching_in_windows, parts_of
 from tcd_hf.app.pictures import window_at
 from tcd_hf.clock import clock
 from tcd_hf.index.hits import Hit
@@ -21,6 +21,7 @@ from tcd_hf.visualization.html_report import WORDS
 __all__ = ["render_clip", "render_examples", "render_hits", "render_message"]
 
 SHOWN_MOMENTS = 3  # of a hit, besides its best
+SHOWN_TEXTS = 3  # of a moment; all of one that answers several parts of a query
 MAX_ROWS = 300  # of the list of windows
 STRIP_CELLS = 720  # into which the strip is cut: about a pixel each
 NO_TEXT = "no text was read in this clip"
@@ -61,8 +62,9 @@ def render_hits(query: str, hits: Sequence[Hit], clips: Mapping[str, Clip], num_
 
 
 def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
-    middle = (hit.start + hit.end) / 2
-    thumbnail = _link("thumbnail", clip, t=f"{middle:.3f}")
+    # Half-way between two moments there may be neither.
+    seconds = hit.shown_time if len(parts_of(query)) > 1 else (hit.start + hit.end) / 2
+    thumbnail = _link("thumbnail", clip, t=f"{seconds:.3f}")
     bars = "".join(
         _render_no_text(name) if name == "text_ocr" and not clip.has_text else _render_bar(name, meaning, value)
         for name, meaning in MEANINGS.items()
@@ -76,21 +78,23 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
         f'<span class="about"><span class="heading"><span class="rank">{rank}</span>'
         f'<span class="title" title="{escape(clip.path)}">{escape(clip.title)}</span>'
         f'<span class="score" title="what hits are ranked by">{hit.score:.3f}</span></span>'
-        f'<span class="words">{_render_moment(hit)}{"" if hit.evidence else otherwise}</span>'
+        f'<span class="words">{_render_moment(query, hit)}{"" if hit.evidence else otherwise}</span>'
         f'<span class="bars">{bars}</span></span></button>{_render_moments(query, hit, clip)}</li>'
     )
 
 
-def _render_moment(moment: Hit | Moment) -> str:
+def _render_moment(query: str, moment: Hit | Moment) -> str:
     """When it is, and the texts that speak for it."""
-    words = "".join(f"<mark>{escape(text)}</mark>" for text in moment.evidence[:3])
+    shown = moment.evidence if len(parts_of(query)) > 1 else moment.evidence[:SHOWN_TEXTS]
+    words = "".join(f"<mark>{escape(text)}</mark>" for text in shown)
     return f'<span class="time">{clock(moment.start)}–{clock(moment.end)}</span> {words}'
 
 
 def _render_moments(query: str, hit: Hit, clip: Clip) -> str:
     """The other moments of a hit, as buttons that open its clip there."""
     buttons = "".join(
-        f'<button type="button" class="moment" {_opens(clip, query, moment.start)}>{_render_moment(moment)}</button>'
+        f'<button type="button" class="moment" {_opens(clip, query, moment.start)}>'
+        f"{_render_moment(query, moment)}</button>"
         for moment in hit.moments[:SHOWN_MOMENTS]
     )
     return f'<div class="moments" role="group" aria-label="Other moments">{buttons}</div>' if buttons else ""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchCommand", "add_videos", "search"]
 
 MAX_SCORED_SEGMENTS = 2000  # of --videos: up to here mode "full", which misses nothing, is the default
-DEFAULT_MOMENTS = 3  # as of VideoIndex.search, whose import takes long
+DEFAULT_MOMENTS, DEFAULT_WITHIN = 3, 60.0  # as of VideoIndex.search, whose import takes long
 
 
 class Mode(str, Enum):
@@ -104,6 +104,9 @@ def search(
         str | None,
         typer.Option(metavar="TIME-TIME", help="Only moments in this part of a video, such as 0:10:00-0:20:00."),
     ] = None,
+    within: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Of 'first >> then', the longest time between the two.")
+    ] = DEFAULT_WITHIN,
     recall_k: Annotated[int, typer.Option(min=1, help="Candidates of either kind of recall in mode two-stage.")] = 50,
     where: Annotated[
         str | None,
@@ -141,6 +144,7 @@ def search(
       '"no exit"'          stands there, word by word
       'street -night'      no moments that show this word; -"no exit": this phrase
       'door OR "way in"'   either
+      'entry >> exit'      a moment of the one, then of the other, within 60 s (--within)
     A query that begins with a minus goes after --, at the end:
       tcd-hf search --index my.index -- '-night street'
     """
@@ -174,6 +178,7 @@ def search(
             moments=moments,
             between=time_range,
             syntax="query",
+            within=within,
         )
     ]
     answers = list(zip(all_queries, results, strict=True))
@@ -186,8 +191,11 @@ def search(
         ]
         print_json({"queries": entries})
     else:
-        for query, hits in answers:
-            print_hits(query, hits, with_scores=scores, nothing=nothing)
+        for (query, hits), meaning in zip(answers, parsed, strict=True):
+            out_of_order = (
+                f"Nothing follows in this order within {within:g} s: see --within." if "then" in meaning else ""
+            )
+            print_hits(query, hits, with_scores=scores, nothing=nothing or out_of_order)
     if cut is not None:
         _cut_moments(answers, cut)
     if html is not None:  # last: a full disk then costs the page alone

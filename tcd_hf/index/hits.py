@@ -63,6 +63,10 @@ class Hit:
             is seen in the window), `box` (x0, y0, x1, y1 relative to the frame, 0-1), `time` (seconds, of the frame
             that the box belongs to) and `source` (where the text comes from: `"ocr"`, `"subtitle"` or `"given"`).
         moments (`list[Moment]`): the other moments of the video that match, best first, see [`Moment`].
+
+    What answers `first >> then` goes from the begin of the first moment to the end of the second, its scores are the
+    means of theirs, and `evidence` and `boxes` are those of the first, then those of the second; so it is with each of
+    `moments`.
     """
 
     path: str

@@ -7,6 +7,7 @@
 | `-exit`           | not moments that show this word; only before a letter, at the start or after a space       |
 | `-"no exit"`      | not moments that show this phrase                                                          |
 | `door OR "way in"`| either; only between two words or phrases, and not in a query all in capitals              |
+| `entry >> "exit"` | first and then: a moment of each, in this order; only with spaces around, and more than once |
 
 Phrases are compared folded ([`fold`]): case, accents and signs do not matter. Spaces inside are forgiven, since
 readings lose and invent them ("check in" is CHECKIN), but a phrase begins and ends where words do: "art" is not in
@@ -20,7 +21,7 @@ grammar for lark or pyparsing) take any sign for syntax and refuse what does not
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 SYNTAXES = ("plain", "query")
-MAX_ALTERNATIVES = 8  # each is embedded and recalled by itself
+MAX_ALTERNATIVES = 8  # of all parts together: each is embedded and recalled by itself
 # Of an alternative, and of a phrase, in the SQL filter, which lets too many rows through rather than grow too long.
 MAX_FILTERED_PHRASES, MAX_FILTERED_LETTERS = 16, 200
 UNSPACED_LETTERS = (  # ranges inside a [...] of Python's and of Rust's regular expressions
@@ -61,6 +62,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_THEN = re.compile(r"(?<!\S)>>(?!\S)")
 SPACE_FORGIVEN = r"[ \t]?"  # between two letters of a phrase
 _SAME_WINDOW = "="  # in the column `texts`: the window shows the texts of the one before
 
@@ -85,11 +87,18 @@ class Query:
         text (`str`): all its words and phrases in order, without operators, quotes and what it excludes.
         alternatives (`tuple[Alternative, ...]`): at least one; a moment that answers any of them answers the query.
         excluded (`tuple[str, ...]`): words and phrases that no moment may show, as they were typed.
+        then (`tuple[Query, ...]`): what must follow it in time, in order; all else is of the first part alone.
     """
 
     text: str
     alternatives: tuple[Alternative, ...]
     excluded: tuple[str, ...] = ()
+    then: "tuple[Query, ...]" = ()
+
+    @property
+    def parts(self) -> "tuple[Query, ...]":
+        """What to find one after the other, each a query by itself; of most queries only one."""
+        return replace(self, then=()), *self.then
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -99,16 +108,17 @@ class Query:
     @property
     def is_plain(self) -> bool:
         """Whether it is one text that requires and excludes nothing."""
-        return len(self.alternatives) == 1 and not self.phrases and not self.excluded
+        return len(self.alternatives) == 1 and not self.phrases and not self.excluded and not self.then
 
     def to_dict(self) -> dict[str, Any]:
-        """How the query was understood, as plain JSON types: `text` (one for each alternative), `phrases` and
-        `excluded`."""
-        return {
+        """How the query was understood, as plain JSON types: `text` (one for each alternative), `phrases`, `excluded`,
+        and, of a query in several parts, `then`: the same of those that follow."""
+        understood = {
             "text": [alternative.text for alternative in self.alternatives],
             "phrases": list(self.phrases),
             "excluded": list(self.excluded),
         }
+        return {**understood, "then": [part.to_dict() for part in self.then]} if self.then else understood
 
 
 class _Token(NamedTuple):
@@ -121,34 +131,32 @@ def parse_query(text: str, syntax: str = "plain") -> Query:
 
     Args:
         text (`str`): what was typed.
-        syntax (`str`, defaults to `"plain"`): `"plain"` takes the text as it is; `"query"` reads quotes, exclusions
-            and `OR`, see the table at the top of this module.
+        syntax (`str`, defaults to `"plain"`): `"plain"` takes the text as it is; `"query"` reads quotes, exclusions,
+            `OR` and `>>`, see the table at the top of this module.
 
     Raises:
-        ValueError: an unknown syntax; a query of which nothing is left to look for; or more than 8 alternatives.
+        ValueError: an unknown syntax; a query, or a part of one, of which nothing is left to look for; or more than 8
+            alternatives.
     """
     if syntax not in SYNTAXES:
         raise ValueError(f"syntax must be one of {', '.join(map(repr, SYNTAXES))}, got {syntax!r}.")
     if syntax == "plain":
         return Query(text, (Alternative(text),))
-    tokens = list(_tokens(text))
-    excluded = tuple(dict.fromkeys(token.text for token in tokens if token.kind == "excluded"))
-    choices = _choices(tokens)
-    if not choices and excluded:
+    typed = _split_in_order(text)
+    if len(typed) > 1 and not all(map(str.strip, typed)):
         raise ValueError(
-            f"The query {text!r} only says what to leave out: name also what to look for, as in 'street -night'."
+            f"The query {text!r} has a '>>' with nothing on one side: say what comes first and what then, as in "
+            "'entry >> exit'."
         )
-    if not choices:
-        raise ValueError(f"The query {text!r} is empty: say what to look for.")
-    count = math.prod(map(len, choices))
+    parts = [_read_part(part) for part in typed]
+    count = sum(math.prod(map(len, choices)) for choices, _ in parts)
     if count > MAX_ALTERNATIVES:
         raise ValueError(
             f"The query {text!r} asks for {count} alternatives, at most {MAX_ALTERNATIVES} are possible: "
-            "use fewer OR, or search one after the other."
+            f"use fewer {'parts or ' if len(parts) > 1 else ''}OR, or search one after the other."
         )
-    alternatives = dict.fromkeys(_alternative(choice) for choice in product(*choices))
-    everything = _alternative([token for choice in choices for token in choice])
-    return Query(everything.text, tuple(alternatives), excluded)
+    first, *then = (_query(choices, excluded) for choices, excluded in parts)
+    return replace(first, then=tuple(then))
 
 
 def phrase_pattern(phrase: str) -> str:
@@ -201,6 +209,36 @@ def sql_filter_for(query: Query) -> str | None:
     if excluded:
         conditions.append(f"NOT {_sql_match(_in_every_window(excluded))}")
     return " AND ".join(f"({condition})" for condition in conditions) or None
+
+
+def _split_in_order(text: str) -> list[str]:
+    """A query cut at every `>>` that stands by itself, outside of quotes."""
+    parts, start = [], 0
+    for match in _TOKEN.finditer(text):
+        if arrow := _THEN.match(text, match.start()):
+            parts.append(text[start : arrow.start()])
+            start = arrow.end()
+    return [*parts, text[start:]]
+
+
+def _read_part(text: str) -> tuple[list[list[_Token]], tuple[str, ...]]:
+    """What a query without `>>` looks for, see [`_choices`], and what it excludes."""
+    tokens = list(_tokens(text))
+    choices = _choices(tokens)
+    excluded = tuple(dict.fromkeys(token.text for token in tokens if token.kind == "excluded"))
+    if not choices and excluded:
+        raise ValueError(
+            f"The query {text!r} only says what to leave out: name also what to look for, as in 'street -night'."
+        )
+    if not choices:
+        raise ValueError(f"The query {text!r} is empty: say what to look for.")
+    return choices, excluded
+
+
+def _query(choices: list[list[_Token]], excluded: tuple[str, ...]) -> Query:
+    alternatives = dict.fromkeys(_alternative(choice) for choice in product(*choices))
+    everything = _alternative([token for choice in choices for token in choice])
+    return Query(everything.text, tuple(alternatives), excluded)
 
 
 def _tokens(text: str) -> Iterable[_Token]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,6 +115,25 @@ class Recall:
         """Of the video that a row is of."""
         return self.paths[int(self.videos(np.array([row_id], np.uint64))[0])].as_py()
 
+    def rows_of(self, videos: np.ndarray, where: str | None = None) -> np.ndarray:
+        """Ids of all rows of some videos that pass a filter, in the order of the table.
+
+        Args:
+            videos (`np.ndarray` of shape `(num_videos,)`): places in [`~Recall.paths`].
+            where (`str`, *optional*): a filter on the columns of the table.
+        """
+        self._load()
+        is_meant = np.zeros(len(self._paths), bool)
+        is_meant[videos] = True
+        positions = np.flatnonzero(is_meant[self._videos])
+        if where is not None:
+            positions = np.intersect1d(positions, self._positions_of(where), assume_unique=True)
+        return self._row_ids[positions]
+
+    def times(self, row_ids: np.ndarray) -> np.ndarray:
+        """When the segments of rows begin and end, in seconds of their files: `(num_rows, 2)` float64."""
+        return self._times[self.positions(row_ids)]
+
     def nearest(
         self, queries: np.ndarray, count: int, where: str | None = None, num_videos: int = 1
     ) -> list[np.ndarray]:
@@ -224,6 +243,14 @@ class Recall:
         """Of the rows that a filter lets through, in order."""
         found = self.table.search().select(["_rowid"]).where(where).to_arrow()
         return np.sort(self.positions(found["_rowid"].to_numpy()))
+
+    @cached_property
+    def _times(self) -> np.ndarray:
+        """Of all rows; read when first needed, as few searches do."""
+        rows = self.table.search().select(["_rowid", "start", "end"]).to_arrow()
+        times = np.empty((self.num_rows, 2))
+        times[self.positions(rows["_rowid"].to_numpy())] = np.stack([rows["start"], rows["end"]], axis=1)
+        return times
 
     def _load(self) -> None:
         if self._row_ids is not None:

@@ -13,6 +13,8 @@ import torch
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit, fuse_scores
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.moments import DEFAULT_MOMENTS, Moment, clip_moments
+from tcd_hf.index.ordered import DEFAULT_WITHIN, check_within
+from tcd_hf.index.ordered_search import ORDERED_MODES, OrderedSearch
 from tcd_hf.index.query_syntax import Query, allowed_windows, parse_query, sql_filter_for
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
 from tcd_hf.index.schema import CAPTIONS_COLUMN, COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, features_from
@@ -23,6 +25,7 @@ from tcd_hf.index.scored_rows import (
     Search,
     best_of_each,
     make_hit,
+    moments_in,
     moments_of,
     window_scores,
 )
@@ -75,9 +78,9 @@ class Retriever:
         self.statistics = statistics
         self.lexical_weight = lexical_weight
         self.recall = Recall(table, memory_budget)
-        self._columns = [FEATURES_COLUMN, "texts"]  # that scores are computed from
+        self.columns = [FEATURES_COLUMN, "texts"]  # that scores are computed from
         if model.config.interaction == "tib":  # of whose score the coarse one is a part
-            self._columns.append(COARSE_COLUMN)
+            self.columns.append(COARSE_COLUMN)
 
     def search(
         self,
@@ -89,6 +92,7 @@ class Retriever:
         moments: int = DEFAULT_MOMENTS,
         between: tuple[float, float] | None = None,
         syntax: str = "plain",
+        within: float = DEFAULT_WITHIN,
     ) -> list[Hit] | list[list[Hit]]:
         """The best videos of each query, best first; ties in the order added.
 
@@ -115,17 +119,19 @@ class Retriever:
             between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
                 video, in seconds; infinite ones leave a side open. A moment is then looked for in the segments that
                 are in this time, and shown as far as these go.
-            syntax (`str`, defaults to `"plain"`): `"query"` reads quotes, `-word` and `OR`, see [`parse_query`].
+            syntax (`str`, defaults to `"plain"`): `"query"` reads quotes, `-word`, `OR` and `>>`, see [`parse_query`].
+            within (`float`, defaults to 60.0): of `first >> then`, most seconds from the end of the first moment to the
+                begin of the second; infinity asks for the order alone. See [`OrderedSearch`].
 
         Returns:
             `list[Hit]` for a string, `list[list[Hit]]` for a list.
 
         Raises:
             ValueError: an empty index or query, a number out of range, an unknown mode or syntax, a filter that is no
-                such expression, or a time range that is none.
+                such expression, a time range that is none, or `>>` in a mode that does not score moments.
         """
         if isinstance(queries, str):
-            return self.search([queries], top_k, recall_k, mode, where, moments, between, syntax)[0]
+            return self.search([queries], top_k, recall_k, mode, where, moments, between, syntax, within)[0]
         for name, value, least in (("top_k", top_k, 1), ("recall_k", recall_k, 1), ("moments", moments, 0)):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
@@ -135,41 +141,50 @@ class Retriever:
             self.recall.check_filter(where)
         if between is not None:
             clip_moments([], between)  # refuses what is no range
+        check_within(within)
         parsed = self._parse(queries, syntax)
-        embeds = self._embed([alternative.text for query in parsed for alternative in query.alternatives])
-        searches, start = [], 0
-        for query in parsed:
-            own = embeds[start : (start := start + len(query.alternatives))]
-            needed = _all_of(where, sql_filter_for(query), _overlap_filter(between))
-            searches.append(Search(query, own, top_k, recall_k, moments, mode, between, needed))
-        candidates = self._find_best(searches) if mode == "full" else map(self._recall, searches)
-        return [self._rank(search, rows) for search, rows in zip(searches, candidates, strict=True)]
+        if mode not in ORDERED_MODES and any(query.then for query in parsed):
+            modes = " or ".join(map(repr, ORDERED_MODES))
+            raise ValueError(f"'>>' compares moments, which mode {mode!r} does not score: use {modes}.")
+        base = _all_of(where, _overlap_filter(between))
+        made = iter(self._make_searches(parsed, base, top_k, recall_k, moments, mode, between))
+        searches = [[next(made) for _ in query.parts] for query in parsed]
+        single = [parts[0] for parts in searches if len(parts) == 1]
+        candidates = iter(self._find_best(single) if mode == "full" else map(self._recall, single))
+        return [
+            self._rank(parts[0], next(candidates))
+            if len(parts) == 1
+            else OrderedSearch(self, parts, within, base).hits()
+            for parts in searches
+        ]
 
-    def moments(self, query: str, path: str, syntax: str = "plain") -> list[Moment]:
+    def moments(self, query: str, path: str, syntax: str = "plain", within: float = DEFAULT_WITHIN) -> list[Moment]:
         """All moments of one video that match a query, in the order of time; where no text of it does, the window that
         the model finds best.
 
         Args:
-            query (`str`), syntax (`str`, defaults to `"plain"`): what to look for, see [`~Retriever.search`].
+            query (`str`), syntax (`str`, defaults to `"plain"`), within (`float`, defaults to 60.0): what to look for,
+                see [`~Retriever.search`].
             path (`str`): of the video, as in the table.
 
         Raises:
             ValueError: an empty query, or no such video.
         """
+        check_within(within)
         (parsed,) = self._parse([query], syntax)
-        embeds = self._embed([alternative.text for alternative in parsed.alternatives])
         where = f"path IN {sql_list([path])}"
-        rows = self.table.search().select([*self._columns, CAPTIONS_COLUMN, "_rowid"]).where(where).to_arrow()
+        columns = [*self.columns, CAPTIONS_COLUMN, "start", "end", "_rowid"]
+        rows = self.table.search().select(columns).where(where).to_arrow()
         if not len(rows):
             raise ValueError(f"The index has no video {path!r}: see its `paths`.")
-        search = Search(parsed, embeds, 1, 1, len(rows) * self.metadata.num_frames, "full", None, None)
-        scored = self._score_rows(search.texts, embeds, rows, search)
-        texts, ranked_by = best_of_each(scored.scores.score)
-        best_first = np.argsort(-ranked_by, kind="stable")
-        scores = window_scores(search, scored, best_first, texts, ranked_by, self.lexical_weight)
-        find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-        captions = rows[CAPTIONS_COLUMN].take(best_first).to_pylist()
-        moments = moments_of(search, scored, best_first, scores, captions, find_evidence)
+        searches = self._make_searches([parsed], None, 1, 1, len(rows) * self.metadata.num_frames, "full", None)
+        if parsed.then:
+            moments = OrderedSearch(self, searches, within).moments(rows)
+        else:
+            scored = self.score_rows(searches[0].texts, searches[0].text_embeds, rows, searches[0])
+            find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
+            places, captions = np.arange(len(rows)), rows[CAPTIONS_COLUMN].to_pylist()
+            moments = moments_in(searches[0], scored, places, captions, find_evidence, self.lexical_weight)
         return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:
@@ -179,8 +194,8 @@ class Retriever:
             ValueError: an empty index or query.
         """
         text_embeds = self._embed(queries)
-        blocks = list(self._read_blocks())
-        scores = [self._score_rows(queries, text_embeds, rows).scores for rows in blocks]
+        blocks = list(self.read_blocks())
+        scores = [self.score_rows(queries, text_embeds, rows).scores for rows in blocks]
         parts = {}
         for field in fields(IndexScores):
             columns = [getattr(block, field.name) for block in scores]
@@ -202,6 +217,26 @@ class Retriever:
         if not self.recall.num_rows:
             raise ValueError("The index is empty: add videos before searching.")
 
+    def _make_searches(
+        self,
+        queries: Sequence[Query],
+        where: str | None,
+        top_k: int,
+        recall_k: int,
+        moments: int,
+        mode: str,
+        between: tuple[float, float] | None,
+    ) -> list[Search]:
+        """Of all parts of all queries, one after the other; `where` is what every row must pass."""
+        parts = [part for query in queries for part in query.parts]
+        embeds = self._embed([alternative.text for part in parts for alternative in part.alternatives])
+        searches, start = [], 0
+        for part in parts:
+            own = embeds[start : (start := start + len(part.alternatives))]
+            needed = _all_of(where, sql_filter_for(part))
+            searches.append(Search(part, own, top_k, recall_k, moments, mode, between, needed))
+        return searches
+
     @torch.inference_mode()
     def _embed(self, queries: Sequence[str]) -> torch.Tensor:
         """`(num_queries, dim)` float32."""
@@ -222,7 +257,7 @@ class Retriever:
             if not search.query.excluded and not search.query.phrases:
                 return row_ids
             # The filter lets rows through whose windows each lack something.
-            texts = SegmentTexts.from_column(self._take(row_ids, ["texts"])["texts"]) if len(row_ids) else []
+            texts = SegmentTexts.from_column(self.take(row_ids, ["texts"])["texts"]) if len(row_ids) else []
             possible = [allowed_windows(search.query, texts.windows(row)).any() for row in range(len(row_ids))]
             row_ids = row_ids[np.array(possible, bool)]
             exhausted = num_videos == 1 and all(len(rows) < depth for rows in named)
@@ -234,7 +269,7 @@ class Retriever:
         """Row ids that the recall of the mode names, for each alternative."""
         if search.mode == "lexical":
             return [self.recall.spelled_like(text, depth, search.where, num_videos) for text in search.texts]
-        coarse_queries = self._coarse_queries(search.text_embeds)
+        coarse_queries = self.coarse_queries(search.text_embeds)
         if search.mode == "coarse":
             return self.recall.nearest(coarse_queries, depth, search.where, num_videos)
         return self.recall.by_either(coarse_queries, search.texts, depth, search.where, num_videos)
@@ -244,11 +279,11 @@ class Retriever:
         best = [(np.zeros(0, np.float32), np.zeros(0, np.uint64))] * len(searches)
         for where in dict.fromkeys(search.where for search in searches):
             asked = [place for place, search in enumerate(searches) if search.where == where]
-            for rows in self._read_blocks(where):
+            for rows in self.read_blocks(where):
                 block_ids = rows["_rowid"].to_numpy()
                 for place in asked:
                     search = searches[place]
-                    scored = self._score_rows(search.texts, search.text_embeds, rows, search)
+                    scored = self.score_rows(search.texts, search.text_embeds, rows, search)
                     scores = np.append(best[place][0], scored.scores.score.max(axis=0))
                     best[place] = self._keep_best(scores, np.append(best[place][1], block_ids), search.top_k)
         return [np.sort(row_ids) for _, row_ids in best]
@@ -266,10 +301,10 @@ class Retriever:
         """Hits of one search among its candidates."""
         if not len(row_ids):
             return []
-        columns = {*self._columns, CAPTIONS_COLUMN, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
+        columns = {*self.columns, CAPTIONS_COLUMN, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
         columns |= {"start", "end"} if search.between else set()
-        rows = self._take(row_ids, sorted(columns))  # captions too: to read them apart for what is shown takes longer
-        scored = self._score_rows(search.texts, search.text_embeds, rows, search)
+        rows = self.take(row_ids, sorted(columns))  # captions too: to read them apart for what is shown takes longer
+        scored = self.score_rows(search.texts, search.text_embeds, rows, search)
         texts, ranked_by = best_of_each(self._ranked_by(search, scored))
         order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
         order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
@@ -320,12 +355,12 @@ class Retriever:
         if search.mode != "coarse":
             return scored.scores.score
         # Row by row: a matrix product may round equal rows differently, and equal videos must tie.
-        coarse, queries = scored.features.coarse_embeds.cpu().numpy(), self._coarse_queries(search.text_embeds)
+        coarse, queries = scored.features.coarse_embeds.cpu().numpy(), self.coarse_queries(search.text_embeds)
         products = (coarse[None] * queries[:, None]).sum(axis=2)
         return np.where(np.isfinite(scored.scores.score), products, -np.inf)
 
     @torch.inference_mode()
-    def _score_rows(
+    def score_rows(
         self, texts: Sequence[str], text_embeds: torch.Tensor, rows: pa.Table, search: Search | None = None
     ) -> ScoredRows:
         """Scores texts with rows.
@@ -386,19 +421,19 @@ class Retriever:
         return clue_answers(self.model) if config.reads_ocr and config.text_condition == "after" else None
 
     @torch.inference_mode()
-    def _coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:
+    def coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:
         return self.model.get_coarse_queries(text_embeds).float().cpu().numpy()
 
-    def _read_blocks(self, where: str | None = None) -> Iterator[pa.Table]:
+    def read_blocks(self, where: str | None = None) -> Iterator[pa.Table]:
         """All rows, or those a filter lets through, in the order of the table."""
-        query = self.table.search().select([*self._columns, "start", "end", "_rowid"])
+        query = self.table.search().select([*self.columns, "start", "end", "_rowid"])
         if where is not None:
             query = query.where(where)
         for batch in query.to_batches(ROWS_PER_BLOCK):
             if len(batch):
                 yield pa.Table.from_batches([batch])
 
-    def _take(self, row_ids: np.ndarray, columns: list[str]) -> pa.Table:
+    def take(self, row_ids: np.ndarray, columns: list[str]) -> pa.Table:
         """Rows in the order asked for."""
         rows = self.table.take_row_ids(row_ids.tolist()).select(columns).with_row_id().to_arrow()
         found = rows["_rowid"].to_numpy()

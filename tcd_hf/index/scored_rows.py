@@ -21,6 +21,7 @@ __all__ = [
     "Search",
     "best_of_each",
     "make_hit",
+    "moments_in",
     "moments_of",
     "window_scores",
 ]
@@ -135,6 +136,29 @@ def moments_of(
         limit=limit if search.between is None else None,
     )
     return found if search.between is None else clip_moments(found, search.between)[:limit]
+
+
+def moments_in(
+    search: Search,
+    scored: ScoredRows,
+    places: np.ndarray,
+    captions: Sequence[bytes],
+    find_evidence: EvidenceFinder,
+    lexical_weight: float,
+) -> list[Moment]:
+    """All moments of one video, best first, by the exact scores of its rows.
+
+    Args:
+        search ([`Search`]), scored ([`ScoredRows`]): what was looked for, and the rows that were scored for it.
+        places (`np.ndarray` of shape `(num_rows,)`): of the rows of this video in `scored`.
+        captions (`Sequence[bytes]`): of all scored rows, as they are stored.
+        find_evidence ([`EvidenceFinder`]): for the query.
+        lexical_weight (`float`): see [`fuse_scores`].
+    """
+    texts, ranked_by = best_of_each(scored.scores.score)
+    best_first = places[np.argsort(-ranked_by[places], kind="stable")]
+    scores = window_scores(search, scored, best_first, texts, ranked_by, lexical_weight)
+    return moments_of(search, scored, best_first, scores, [captions[place] for place in best_first], find_evidence)
 
 
 def window_scores(

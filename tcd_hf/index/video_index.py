@@ -12,6 +12,7 @@ from tcd_hf.index.features import compute_features
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.ingest import AddReport, Ingest, LocalReading, ReadingProgress
 from tcd_hf.index.moments import DEFAULT_MOMENTS
+from tcd_hf.index.ordered import DEFAULT_WITHIN
 from tcd_hf.index.progress import progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, decode_captions, table_schema
@@ -400,6 +401,7 @@ class VideoIndex:
         moments: int = DEFAULT_MOMENTS,
         between: tuple[float, float] | None = None,
         syntax: str = "plain",
+        within: float = DEFAULT_WITHIN,
     ) -> "list[Hit] | list[list[Hit]]":
         """Finds the videos that match best; see [`~Retriever.search`].
 
@@ -419,8 +421,12 @@ class VideoIndex:
             between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
                 video, in seconds; infinite ones leave a side open. A moment is then looked for in the segments that
                 are in this time, and shown as far as these go.
-            syntax (`str`, *optional*, defaults to `"plain"`): `"query"` reads quotes, exclusions and `OR` as the
-                command line does, see [`parse_query`].
+            syntax (`str`, *optional*, defaults to `"plain"`): `"query"` reads quotes, exclusions, `OR` and `>>` as
+                the command line does, see [`parse_query`].
+            within (`float`, *optional*, defaults to 60.0): of `first >> then`, most seconds from the end of the first
+                moment to the begin of the second; infinity asks for the order alone. A hit is then from the begin of
+                the first to the end of the second, with the evidence of both and the mean of their scores; videos
+                without such a pair are none. Only in the modes `"two-stage"` and `"full"`.
 
         Returns:
             `list[Hit]` for a string, `list[list[Hit]]` for a list.
@@ -430,21 +436,24 @@ class VideoIndex:
                 processor.
         """
         return self._ask(
-            lambda retriever: retriever.search(queries, top_k, recall_k, mode, where, moments, between, syntax)
+            lambda retriever: retriever.search(queries, top_k, recall_k, mode, where, moments, between, syntax, within)
         )
 
-    def moments(self, query: str, path: str | os.PathLike, syntax: str = "plain") -> "list[Moment]":
+    def moments(
+        self, query: str, path: str | os.PathLike, syntax: str = "plain", within: float = DEFAULT_WITHIN
+    ) -> "list[Moment]":
         """All moments of one video that match a query, in the order of time; where no text of it does, the window that
         the model finds best.
 
         Args:
-            query (`str`), syntax (`str`, *optional*, defaults to `"plain"`): as in [`~VideoIndex.search`].
+            query (`str`), syntax (`str`, *optional*, defaults to `"plain"`), within (`float`, *optional*, defaults to
+                60.0): as in [`~VideoIndex.search`].
             path (`str | os.PathLike`): of the video.
 
         Raises:
             ValueError: an empty query, or a video that the index does not have.
         """
-        return self._ask(lambda retriever: retriever.moments(query, absolute_path(path), syntax))
+        return self._ask(lambda retriever: retriever.moments(query, absolute_path(path), syntax, within))
 
     def transcript(self, path: str | os.PathLike) -> "list[Cue]":
         """The texts of a video, each once for as long as it is seen, see [`transcript`].

@@ -240,7 +240,7 @@ def test_small_collections_are_scored_in_full(run, clips, tmp_path, monkeypatch)
     def record(self, queries, **options):
         modes.append(options.pop("mode"))
         plain = {"top_k": 10, "recall_k": 50, "where": None, "moments": 3, "between": None}
-        assert options == {**plain, "syntax": "query"}
+        assert options == {**plain, "syntax": "query", "within": 60.0}
         return [[] for _ in queries]
 
     monkeypatch.setattr("tcd_hf.index.video_index.VideoIndex.search", record)

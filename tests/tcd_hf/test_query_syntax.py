@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import lancedb
 import numpy as np
@@ -112,8 +113,52 @@ class TestParsing:
             "excluded": ["night"],
         }
 
+    @pytest.mark.parametrize(
+        ("text", "parts"),
+        [
+            ("entry >> exit", ["entry", "exit"]),
+            ('"way in" >> exit -no OR out', ['"way in"', "exit -no OR out"]),
+            ("a >>\tb\n>> c", ["a", "b", "c"]),
+            ("找“绿茶” >> 红茶", ["找“绿茶”", "红茶"]),
+            ('12" >> 10"', ['12"', '10"']),  # inches
+            ('he said "a >> b', ['he said "a', "b"]),  # unclosed
+            ("TRICK OR TREAT >> a OR b", ["TRICK OR TREAT", "a OR b"]),
+        ],
+    )
+    def test_one_after_the_other(self, text, parts):
+        query = parse(text)
+        assert query.parts == tuple(map(parse, parts))
+        assert query.parts[0] == replace(query, then=()) and query.parts[1:] == query.then
+        assert not query.is_plain
+
+    @pytest.mark.parametrize(
+        "text", ["a>>b", "a >>b", "a>> b", "a >>> b", "a > > b", '"a >> b"', "the “a >> b” sign", "1 >>= 2", "a » b"]
+    )
+    def test_only_by_itself(self, text):
+        assert parse(text).then == () and len(parse(text).parts) == 1
+
+    @pytest.mark.parametrize("text", [">> a", "a >>", ">>", "a >> >> b", " >> a >> b"])
+    def test_nothing_on_one_side(self, text):
+        with pytest.raises(ValueError, match="has a '>>' with nothing on one side: say what comes first"):
+            parse(text)
+
+    def test_parts_that_cannot_be_asked_for(self):
+        with pytest.raises(ValueError, match="' -b' only says what to leave out"):
+            parse("a >> -b")
+        with pytest.raises(ValueError, match="' \"\"' is empty"):
+            parse('a >> ""')
+        assert len(parse(" >> ".join("abcdefgh")).parts) == 8
+        for text in (" >> ".join("abcdefghi"), "a OR b OR c OR d OR e >> f OR g OR h OR i"):
+            with pytest.raises(ValueError, match="9 alternatives, at most 8 are possible: use fewer parts or OR"):
+                parse(text)
+
+    def test_parts_as_json(self):
+        first = {"text": ["a"], "phrases": [], "excluded": ["x"]}
+        then = {"text": ["b", "c"], "phrases": ["c"], "excluded": []}
+        assert parse('a -x >> b OR "c"').to_dict() == {**first, "then": [then]}
+
     def test_plain_text_is_taken_as_it_is(self):
-        for text in (' "a" OR  b -c ', "", "-c"):
+        for text in (' "a" OR  b -c ', "", "-c", "a >> b", ">>"):
             query = parse_query(text)
             assert query == Query(text, (Alternative(text),))
             assert query.is_plain
@@ -138,19 +183,19 @@ class TestParsing:
             parse_query("a", syntax="lucene")
 
     def test_any_text_can_be_parsed(self):
-        pieces = [*"aBé茶5.('-\"“”»\\\t  ", "OR", "--", " "]
+        pieces = [*"aBé茶5.('-\"“”»\\\t  ", "OR", "--", " ", " >> ", ">>"]
         generator = random.Random(0)
         for _ in range(5000):
             text = "".join(generator.choices(pieces, k=generator.randrange(12)))
             try:
                 query = parse(text)
             except ValueError as error:
-                assert "is empty" in str(error) or "leave out" in str(error)
+                assert any(part in str(error) for part in ("is empty", "leave out", "on one side"))
                 continue
             assert query.alternatives and all(alternative.text.strip() for alternative in query.alternatives)
             allowed_windows(query, [["a"], []])
             sql_filter_for(query)
-            if not set(text) & set('"“”»-') and "OR" not in text:
+            if not set(text) & set('"“”»-') and "OR" not in text and not query.then:
                 assert query.alternatives == (Alternative(" ".join(text.split())),)
 
 

@@ -146,6 +146,8 @@ def test_an_hour_is_shown_by_the_rows_around_the_moment_and_the_strip_by_its_pix
             '"sale today" OR over',
             [["sale today"], ["sale"], ["sale over"]],
         ),  # either word speaks, as in a search
+        ('"sale today" >> over', [["sale today"], [], ["sale over"]]),
+        ("over >>", [[], [], []]),
         ("-sale", [[], [], []]),
         ("", [[], [], []]),
     ],
