@@ -6,90 +6,25 @@ writes the screenshots of the docs.
 """
 
 import os
-import shutil
-import warnings
 from pathlib import Path
 
 import pytest
 
 from tcd_hf.index.video_index import VideoIndex
+from tests.tcd_hf.app.browsing import (
+    DESKTOP,
+    PHONE,
+    READ_CODE,
+    begin_of,
+    expect,
+    player_time,
+    save,
+    search,
+    shown_hit,
+    wait_for_player,
+)
 from tests.tcd_hf.app.conftest import HOSTILE_NAME, LONG, SCHEDULE, make_clip, make_index, serving
 from tests.tcd_hf.app.scenes import write_scenes
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-ARGUMENTS += ["--disable-sync", "--no-first-run", "--disable-quic"]
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1400, "height": 900}
-READ_CODE = """() => {
-  const video = document.querySelector("#clip video"), canvas = document.createElement("canvas");
-  canvas.width = video.videoWidth; canvas.height = video.videoHeight;
-  const pen = canvas.getContext("2d"); pen.drawImage(video, 0, 0);
-  let code = 0;
-  for (let row = 0; row < 3; row++) for (let column = 0; column < 4; column++) {
-    const x = (column + 0.5) * canvas.width / 4, y = (row + 0.5) * canvas.height / 3;
-    code = 2 * code + (pen.getImageData(x, y, 1, 1).data[0] > 127);
-  }
-  return code;
-}"""
-
-try:
-    from playwright.sync_api import expect, sync_playwright
-except ImportError:
-    CHROMIUM = None
-if CHROMIUM is None:
-    warnings.warn("The page is NOT tested in a browser: it needs playwright and Chromium.", stacklevel=1)
-    pytest.skip("no playwright or no Chromium (apt-get install chromium)", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens the page of a server; at the end, nothing may have been asked of another one, nor have gone wrong."""
-    opened, asked, wrong = [], [], []
-
-    def visit(url, size=DESKTOP):
-        page = browser.new_page(viewport=size)
-        opened.append(page)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append(dialog.message))
-        page.set_default_timeout(20_000)
-        page.goto(url)
-        page.wait_for_selector("#query input")
-        page.own = url
-        return page
-
-    yield visit
-    for page in opened:
-        assert all(url.startswith((page.own, "data:", "blob:")) for url in asked)
-        page.close()
-    assert len(asked) > 10
-    assert wrong == []
-
-
-def search(page, query):
-    page.fill("#query input", query)
-    page.press("#query input", "Enter")
-
-
-def shown_hit(page, name):
-    return page.locator(".hit").filter(has=page.get_by_text(name, exact=True))
-
-
-def wait_for_player(page, seconds):
-    page.wait_for_function(
-        "seconds => { const video = document.querySelector('#clip video');"
-        " return video && video.readyState >= 2 && !video.seeking && Math.abs(video.currentTime - seconds) < 0.05 }",
-        arg=seconds,
-    )
 
 
 def test_search_click_and_see_the_text_at_its_second(site, visit):
@@ -153,19 +88,6 @@ def long_site(tmp_path_factory):
         yield server
 
 
-def player_time(page):
-    page.wait_for_function(
-        "() => { const video = document.querySelector('#clip video');"
-        " return video && video.readyState >= 2 && !video.seeking && video.currentTime > 0 }"
-    )
-    return page.evaluate("document.querySelector('#clip video').currentTime")
-
-
-def begin_of(button):
-    hours, minutes, seconds = button.locator(".time").text_content().partition("–")[0].split(":")
-    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-
-
 def test_a_long_video_opens_at_the_moment_and_its_other_moments_are_buttons(long_site, visit):
     page = visit(long_site.url)
     search(page, "departures hall")
@@ -223,12 +145,6 @@ def test_a_long_video_on_a_phone_and_a_query_of_exclusions_only(long_site, visit
     search(page, "-departures")
     expect(page.locator("#results")).to_contain_text("only says what to leave out")
     expect(page.locator("#clip")).to_be_empty()
-
-
-def save(page, name):
-    """Writes a screenshot to be looked at, where one is asked for."""
-    if folder := os.environ.get("TCD_HF_TEST_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def test_an_example_is_searched_for(site, visit):
