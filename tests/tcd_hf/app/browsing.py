@@ -19,6 +19,7 @@ __all__ = [
     "save",
     "search",
     "shown_hit",
+    "wait_for_pictures",
     "wait_for_player",
 ]
 
@@ -65,10 +66,18 @@ def wait_for_player(page, seconds):
     )
 
 
-def player_time(page):
+def wait_for_pictures(page):
     page.wait_for_function(
-        "() => { const video = document.querySelector('#clip video');"
-        " return video && video.readyState >= 2 && !video.seeking && video.currentTime > 0 }"
+        "() => [...document.images].every(image => { const place = image.getBoundingClientRect();"
+        " return place.top > innerHeight || (image.complete && image.naturalWidth) })"
+    )
+
+
+def player_time(page, beyond=0.001):
+    page.wait_for_function(
+        "beyond => { const video = document.querySelector('#clip video');"
+        " return video && video.readyState >= 2 && !video.seeking && video.currentTime >= beyond }",
+        arg=beyond,
     )
     return page.evaluate("document.querySelector('#clip video').currentTime")
 

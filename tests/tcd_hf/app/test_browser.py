@@ -6,6 +6,7 @@ writes the screenshots of the docs.
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,10 @@ from tests.tcd_hf.app.browsing import (
     save,
     search,
     shown_hit,
+    wait_for_pictures,
     wait_for_player,
 )
-from tests.tcd_hf.app.conftest import HOSTILE_NAME, LONG, SCHEDULE, make_clip, make_index, serving
+from tests.tcd_hf.app.conftest import HOSTILE_NAME, HOSTILE_TEXTS, LONG, SCHEDULE, make_clip, make_index, serving
 from tests.tcd_hf.app.scenes import write_scenes
 
 
@@ -59,23 +61,24 @@ def test_search_click_and_see_the_text_at_its_second(site, visit):
     )
     assert outlined > 100  # most of the outline of a box of 102 x 14 pixels
 
-    rows = page.locator("#clip .window")
-    assert [row.strip() for row in rows.locator(".read").all_text_contents()] == [
-        "no text",
-        "TESCO express 1.30 only",
-        "TESCO express 1.30 only",
-    ]
-    expect(rows.nth(0).locator(".time")).to_have_text("0:00:00.0–0:00:02.0")
-    expect(page.locator("#clip .window.best .time")).to_have_text("0:00:02.0–0:00:03.0")
-    rows.nth(2).click()
-    wait_for_player(page, 3)
-    expect(rows.nth(2)).to_have_class("window text match now")
+    rows = page.locator("#clip .cue")
+    assert rows.locator(".words").all_text_contents() == ["TESCO express", "1.30 only"]
+    expect(rows.nth(0).locator(".time")).to_have_text("0:00:02.0–0:00:04.0")
+    expect(rows.nth(0)).to_have_class("cue now")
+    expect(page.locator("#clip .mark")).to_have_attribute("aria-current", "true")
     caption = page.locator("#clip figcaption").last
     expect(caption).to_have_text("the frame with the matching text, outlined")
-    rows.nth(0).click()
-    wait_for_player(page, 0)
-    expect(caption).to_have_text("a frame of this time")
+    timeline = page.locator("#clip .timeline").bounding_box()
+    page.mouse.click(timeline["x"] + 1, timeline["y"] + 5)
+    page.wait_for_function("() => document.querySelector('#clip video').currentTime < 0.2")
+    assert player_time(page, 0) < 0.2
     assert page.evaluate(READ_CODE) == 8
+    expect(caption).to_have_text("a frame of this time")
+    expect(rows.nth(0)).to_have_class("cue")
+    rows.nth(1).click()
+    wait_for_player(page, 2)
+    expect(rows.nth(1)).to_have_class("cue now")
+    assert page.evaluate(READ_CODE) == 1
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +105,12 @@ def test_a_long_video_opens_at_the_moment_and_its_other_moments_are_buttons(long
 
     assert player_time(page) == pytest.approx(begins[0], abs=0.06)
     assert page.evaluate(READ_CODE) == 2
-    assert page.evaluate("document.querySelector('#clip .window.best .read').textContent") == "DEPARTURES hall Gate B4"
     page.wait_for_function("() => document.querySelector('.evidence').naturalWidth === 128")
-    texts = page.locator("#clip .window .read").all_text_contents()
-    assert texts.count("DEPARTURES hall Gate B4") == 5  # windows of 2.5 s
-    assert texts.count("no text") == 5  # before, between and behind them and the shop
-    assert "TESCO express 1.30 only" in texts
-    expect(page.locator("#clip .strip .match")).to_have_count(3)
+    expect(page.locator("#clip .cue.now .words")).to_have_text(["DEPARTURES hall", "Gate B4"])
+    texts = page.locator("#clip .cue .words").all_text_contents()
+    assert texts == ["TESCO express", "1.30 only", *["DEPARTURES hall", "Gate B4"] * 3]
+    expect(page.locator("#clip .timeline .mark")).to_have_count(3)
+    expect(page.locator("#clip .timeline .text")).to_have_count(4)
 
     hits.first.focus()
     for number in (0, 1):
@@ -124,8 +126,8 @@ def test_a_long_video_opens_at_the_moment_and_its_other_moments_are_buttons(long
         expect(hits.first).to_have_attribute("aria-pressed", "true")
         expect(other.nth(number)).to_have_class("moment now")
 
-    strip = page.locator("#clip .strip").bounding_box()
-    page.mouse.click(strip["x"] + strip["width"] * 31.5 / 180, strip["y"] + 5)
+    timeline = page.locator("#clip .timeline").bounding_box()
+    page.mouse.click(timeline["x"] + timeline["width"] * 31.5 / 180, timeline["y"] + 5)
     page.wait_for_function("() => Math.abs(document.querySelector('#clip video').currentTime - 31.5) < 0.5")
     assert player_time(page) == pytest.approx(31.5, abs=0.5)
     assert page.evaluate(READ_CODE) == 1
@@ -174,10 +176,16 @@ def test_keyboard_alone(site, visit):
     expect(page.locator("#clip h2")).to_have_text("toys.mp4")
     for _ in range(60):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('li:nth-child(3) > .window')"):
+        if page.evaluate("document.activeElement.matches('.mark')"):
             break
     page.keyboard.press("Enter")
-    wait_for_player(page, 2)
+    wait_for_player(page, 1)
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('#find')"):
+            break
+    page.keyboard.type("star")
+    expect(page.locator(".cue")).to_have_count(1)
 
 
 def test_readable_on_a_phone(site, visit):
@@ -189,7 +197,7 @@ def test_readable_on_a_phone(site, visit):
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         page.get_by_role("tab", name=tab).click()
     wide = page.evaluate(
-        "() => [...document.querySelectorAll('.hit, .media, .strip, .windows')]"
+        "() => [...document.querySelectorAll('.hit, .media, .timeline, .all-moments, .cues')]"
         ".filter(part => part.getBoundingClientRect().right > innerWidth || part.getBoundingClientRect().width < 250)"
         ".map(part => part.className)"
     )
@@ -218,8 +226,9 @@ def test_names_and_texts_are_shown_not_run(site, visit):
     shown_hit(page, HOSTILE_NAME).click()
     expect(page.locator("#clip h2")).to_have_text(HOSTILE_NAME)
     wait_for_player(page, 1)
-    expect(page.locator("#clip .window.best .read")).to_contain_text('"><b onmouseover=hacked=1> kiosk')
-    page.locator("#clip .window.best mark").first.hover()
+    expect(page.locator("#clip .cue mark")).to_have_text(HOSTILE_TEXTS)
+    expect(page.locator("#clip .mark")).to_have_attribute("title", re.compile(re.escape(HOSTILE_TEXTS[1])))
+    page.locator("#clip .cue mark").last.hover()
     assert page.evaluate("typeof hacked") == "undefined"
 
 
@@ -260,7 +269,9 @@ def test_lost_and_broken_clips(site, visit):
         search(page, "the store TESCO express")
         shown_hit(page, "lost.mp4").click()
         expect(page.locator("#clip")).to_contain_text("no longer where it was")
-        expect(page.locator("#clip .window.best")).to_contain_text("TESCO express")
+        expect(page.locator("#clip .cue").first).to_contain_text("TESCO express")
+        expect(page.locator("#clip .mark")).to_have_count(1)
+        page.locator("#clip .mark").click()  # with no player, to no effect
         page.route("**/video/**", lambda route: route.fulfill(body=b"no video", content_type="video/mp4"))
         page.route("**/evidence/**", lambda route: route.fulfill(status=404))
         shown_hit(page, "broken.mp4").click()
@@ -340,7 +351,7 @@ def test_screenshots(visit, tmp_path):
             expect(page.locator(".hit").first).to_contain_text(clip)
             assert page.locator(".hit").first.locator("mark").all_text_contents() == texts
             page.wait_for_function("() => document.querySelector('#clip video')?.readyState >= 2")
-            page.wait_for_function("() => [...document.images].every(image => image.complete && image.naturalWidth)")
+            wait_for_pictures(page)
             opened_at = page.evaluate("document.querySelector('#clip video').currentTime")
             assert shown[0] - processor.reading_interval <= opened_at < shown[1]
             page.evaluate("document.activeElement.blur()")
