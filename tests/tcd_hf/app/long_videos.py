@@ -10,19 +10,21 @@ import numpy as np
 
 from tests.clips import coded_frame
 
-SIZE = (320, 240)
+SIZE, LARGE = (160, 120), (640, 480)
 NOISE = 40  # grey levels around those of the code: pictures that compress badly make a large file
-SECONDS_PER_FRAME = 4  # what it costs to index a video are its frames
+STEPS = (
+    20,
+    4,
+)  # seconds that one frame is shown, the first that divides: what it costs to index a video are its frames
 
 
 def write_stills(path: str | os.PathLike, stills: Sequence[tuple[np.ndarray, int]]) -> Path:
     """Writes a video that shows each picture for so many seconds: `(picture, seconds), ...`, multiples of
-    `SECONDS_PER_FRAME`; all are key frames."""
-    fps = Fraction(1, SECONDS_PER_FRAME)
+    4; all are key frames."""
     pictures = {id(picture): picture for picture, _ in stills}
     height, width = stills[0][0].shape[:2]
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=fps, options={"x264-params": "keyint=1:bframes=0"})
+        stream = container.add_stream("libx264", rate=1, options={"x264-params": "keyint=1:bframes=0"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
         encoded = []
@@ -34,18 +36,19 @@ def write_stills(path: str | os.PathLike, stills: Sequence[tuple[np.ndarray, int
         content = dict(zip(pictures, encoded, strict=True))
         time = 0
         for picture, seconds in stills:
-            for _ in range(seconds // SECONDS_PER_FRAME):
+            step = next(step for step in STEPS if seconds % step == 0)
+            for _ in range(seconds // step):
                 packet = av.Packet(content[id(picture)])
-                packet.stream, packet.time_base, packet.is_keyframe = stream, 1 / fps, True
+                packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1), True
                 packet.pts = packet.dts = time
-                packet.duration, time = 1, time + 1
+                packet.duration, time = step, time + step
                 container.mux(packet)
     return Path(path)
 
 
-def write_hours(path: str | os.PathLike, schedule: Sequence[tuple[int, int]], noise: bool = False) -> Path:
-    """Writes a video that shows each code for so many seconds, with noise over it: `(code, seconds), ...`."""
-    rng = np.random.default_rng(0)
-    grain = rng.integers(-NOISE, NOISE + 1, (*SIZE[::-1], 1)) if noise else 0
-    pictures = {code: (coded_frame(code, SIZE) + grain).clip(0, 255).astype(np.uint8) for code, _ in schedule}
+def write_hours(path: str | os.PathLike, schedule: Sequence[tuple[int, int]], is_large: bool = False) -> Path:
+    """Writes a video that shows each code for so many seconds: `(code, seconds), ...`; a large file if wanted."""
+    size = LARGE if is_large else SIZE
+    grain = np.random.default_rng(0).integers(-NOISE, NOISE + 1, (*size[::-1], 1)) if is_large else 0
+    pictures = {code: (coded_frame(code, size) + grain).clip(0, 255).astype(np.uint8) for code, _ in schedule}
     return write_stills(path, [(pictures[code], seconds) for code, seconds in schedule])

@@ -201,6 +201,25 @@ def test_clips_are_found_by_their_ids_alone(library):
             library.clip(other)
 
 
+def test_moments_and_the_transcript_of_a_clip(long):
+    clip = long.first_clips(1)[0]
+    assert [round(moment.start) for moment in long.moments("departures hall", clip)] == [62, 100, 171]
+    assert long.moments("-departures", clip) == long.moments(" ", clip) == []
+    transcript = long.transcript(clip)
+    assert [cue.text for cue in transcript.filter("dePÄRTures hall!")] == ["DEPARTURES hall"] * 3
+    assert transcript.filter(" ") == list(transcript.cues)
+    assert long.transcript(clip) is transcript  # kept
+
+
+def test_a_transcript_is_that_of_the_index_as_it_is_now(tmp_path):
+    library = Library(make_index(tmp_path, {"shop.mp4": [1, 8], "airport.mp4": [2, 8]}))
+    clip = library.first_clips(1)[0]
+    assert [cue.text for cue in library.transcript(clip).cues] == ["TESCO express", "1.30 only"]
+    library.index.remove(clip.path)
+    assert library.transcript(clip).cues == []
+    assert library.moments("tesco", clip) == []
+
+
 def test_several_search_while_videos_are_added(tmp_path):
     index = make_index(tmp_path, {"shop.mp4": [1, 1], "airport.mp4": [2, 2]})
     library, errors = Library(index), []
