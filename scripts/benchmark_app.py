@@ -1,7 +1,11 @@
-"""Times the search page in a browser: until it is ready, and from a query to painted results.
+"""Times the search page in a browser: until it is ready, from a query to painted results, and jumps in hours.
 
     python scripts/benchmark_app.py --index my.index
-    python scripts/benchmark_app.py --index my.index --queries 60 --json times.json
+    python scripts/benchmark_app.py --hours 20 --json times.json
+
+`--hours` makes an index of so many videos of an hour and one of three, see `page_videos.py`, and also times jumps in
+the long one: from a click, with another video open, until its frame is painted, and within the open video from the
+click on a text of the transcript.
 
 Starts `tcd-hf serve` in a process of its own, with an empty cache, and a headless Chromium. Queries are texts read in
 videos of the index. A time runs from the key press of Enter until the browser has painted the list, and until it has
@@ -32,6 +36,7 @@ ARGUMENTS += ["--disable-sync", "--no-first-run", "--disable-quic"]
 VIEWPORT = {"width": 1400, "height": 900}
 PAGE_LOADS = 5
 COLD_QUERIES = 5
+JUMPS = 20
 # From the key press on, looks once per painted frame. The list is a new one when its first hit is for another query.
 WATCH = """() => {
   const first = () => document.querySelector("#results .hit")?.dataset.clip;
@@ -55,25 +60,49 @@ WATCH = """() => {
 }"""
 
 
+# From a click on, until the player shows the frame of that time. `before` is the player of the video that was open.
+JUMP = """([selector, start, isOther]) => new Promise((resolve) => {
+  const player = () => document.querySelector("#clip video"), before = player();
+  const begin = performance.now();
+  document.querySelector(selector).click();
+  const look = () => {
+    const video = player();
+    const isThere = video && (!isOther || video !== before) && video.readyState >= 2 && !video.seeking
+      && Math.abs(video.currentTime - start) < 0.5;
+    requestAnimationFrame(isThere ? () => resolve(performance.now() - begin) : look);
+  };
+  look();
+})"""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Prints the times; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--index", required=True, help="an index that `tcd-hf index` made")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--index", help="an index that `tcd-hf index` made")
+    source.add_argument("--hours", type=int, help="make one, of so many videos of an hour and one of three")
     parser.add_argument("--queries", type=int, default=40, help="searches that are timed (default: 40)")
     parser.add_argument("--chromium", default=CHROMIUM, help=f"the browser (default: {CHROMIUM})")
     parser.add_argument("--json", type=Path, help="also write the times here, milliseconds")
     args = parser.parse_args(argv)
     if args.queries < 1:
         parser.error(f"--queries must be at least 1, got {args.queries}")
+    if args.hours is not None and args.hours < 1:
+        parser.error(f"--hours must be at least 1, got {args.hours}")
     if not os.path.exists(args.chromium):
         parser.error(f"there is no browser {args.chromium}: apt-get install chromium, or name another with --chromium")
     from playwright.sync_api import sync_playwright
 
-    queries, num_thumbnails = read_queries(args.index, args.queries)
-    load = os.getloadavg()[0]
+    jumps: dict[str, list[float]] = {}
     with ExitStack() as stack:
         cache = stack.enter_context(tempfile.TemporaryDirectory())
-        url, seconds_to_start = stack.enter_context(serving(args.index, cache))
+        uri, queries, late = args.index, [], []
+        if args.hours:
+            uri, queries, late = make_hours(Path(stack.enter_context(tempfile.TemporaryDirectory())), args)
+        texts, num_thumbnails = read_queries(uri, args.queries)
+        queries = queries or texts
+        load = os.getloadavg()[0]
+        url, seconds_to_start = stack.enter_context(serving(uri, cache))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=args.chromium, args=ARGUMENTS)
         page = open_page(browser, url)[0]
@@ -82,12 +111,15 @@ def main(argv: list[str] | None = None) -> int:
         while len(list(Path(cache).glob("thumbnails/*/*.jpg"))) < num_thumbnails and time.monotonic() - begin < 300:
             time.sleep(0.5)
         warm = [time_query(page, query) for query in queries]
+        if late:
+            jumps = time_jumps(page, late)
         ready = [open_page(browser, url)[1] for _ in range(PAGE_LOADS)]
         browser.close()
     times = {"page ready": ready}
     for name, rows in (("cold", cold), ("warm", warm)):
         times[f"{name}: list painted"] = [row["list"] for row in rows]
         times[f"{name}: thumbnails painted"] = [row["thumbnails"] for row in rows]
+    times.update(jumps)
     print(
         f"{os.cpu_count()} cores, load {load:.1f} before and {os.getloadavg()[0]:.1f} after; server up in "
         f"{seconds_to_start:.1f} s\n\n| milliseconds | n | min | p50 | p95 | max |\n|---|--:|--:|--:|--:|--:|"
@@ -98,6 +130,15 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         args.json.write_text(json.dumps({"load": load, **times}, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def make_hours(folder: Path, args: argparse.Namespace) -> tuple[str, list[str], list]:
+    """An index of videos of hours; texts of the shorter ones, and those of the long one with their times."""
+    from page_videos import make_index  # beside this script
+
+    index, targets = make_index(folder, args.hours, 2 * args.queries)
+    short = [target.query for target in targets if target.video < args.hours]
+    return index.uri, short, [target for target in targets if target.video == args.hours]
 
 
 def read_queries(uri: str, count: int) -> tuple[list[str], int]:
@@ -112,7 +153,7 @@ def read_queries(uri: str, count: int) -> tuple[list[str], int]:
         raise SystemExit(f"No text was read in the videos of {uri}: there is nothing to search for.")
     queries = [texts[number % len(texts)] for number in range(count)]
     thumbnails = Thumbnails(library, Path())
-    return queries, sum(map(thumbnails.num_places, thumbnails.clips_ahead()))
+    return queries, sum(len(thumbnails.places_ahead(clip)) for clip in thumbnails.clips_ahead())
 
 
 @contextmanager
@@ -160,6 +201,27 @@ def time_query(page, query: str) -> dict[str, float]:
     times = page.evaluate("window.times")
     page.wait_for_timeout(300)  # the clip beside the list is loaded meanwhile, as while a reader reads
     return times
+
+
+def time_jumps(page, targets: list) -> dict[str, list[float]]:
+    """Milliseconds until the frame of a moment of the long video is painted: when it is opened, and when it is open."""
+    opened, jumped = [], []
+    for target in targets[:JUMPS]:
+        time_query(page, target.query)
+        page.wait_for_function("() => document.querySelectorAll('.hit').length > 1")
+        starts = page.evaluate("() => [...document.querySelectorAll('.hit')].map((hit) => Number(hit.dataset.start))")
+        place = starts.index(target.start) if target.start in starts else -1
+        if place < 0:
+            continue
+        other = 2 if place == 0 else 1
+        page.click(f"li:nth-child({other}) > .hit")
+        page.wait_for_timeout(500)
+        opened.append(page.evaluate(JUMP, [f"li:nth-child({place + 1}) > .hit", target.start, True]))
+        page.wait_for_selector("#transcript .cue:not(.now)")
+        cue = page.locator("#transcript .cue:not(.now)").last
+        cue.evaluate("(cue) => { cue.id = 'elsewhere'; }")
+        jumped.append(page.evaluate(JUMP, ["#elsewhere", float(cue.get_attribute("data-start")), False]))
+    return {"3 hours: opened at a moment": opened, "3 hours: jump within": jumped}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcd_hf.app.rendering import render_message
+from tcd_hf.app.html_parts import render_message
 from tcd_hf.app.uploads import UploadFolder, videos_under
 from tcd_hf.clock import clock
 from tcd_hf.index.ingest import ReadingProgress

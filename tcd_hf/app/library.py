@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from tcd_hf.app.transcripts import Transcript, Transcripts
 from tcd_hf.index.schema import captions_from
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.processing.text_tracks import TextTrack
@@ -21,6 +22,7 @@ from tcd_hf.reading.files import file_stamp, hash_file
 
 if TYPE_CHECKING:
     from tcd_hf.index.hits import Hit
+    from tcd_hf.index.moments import Moment
     from tcd_hf.index.video_index import VideoIndex
 
 __all__ = ["MAX_QUERY_LENGTH", "Clip", "ClipError", "Library", "sql_filter"]
@@ -85,6 +87,7 @@ class Library:
         self._searching = threading.Lock()
         self._last_search = -math.inf
         self._same: dict[tuple[str, str], tuple[int, int]] = {}
+        self._transcripts = Transcripts(lambda path: self._read_captions(f"path IN {sql_list([path])}"))
 
     def search(self, query: str, mode: str, top_k: int, where: str | None) -> "list[Hit]":
         """See [`VideoIndex.search`]; reads quotes, exclusions, `OR` and `>>`. An empty index has no hits."""
@@ -93,6 +96,16 @@ class Library:
                 if not len(self.index):
                     return []
                 return self.index.search(query, top_k=top_k, mode=mode, where=where, syntax="query")
+            finally:
+                self._last_search = time.monotonic()
+
+    def moments(self, query: str, clip: Clip) -> "list[Moment]":
+        """See [`VideoIndex.moments`]; none for a query that cannot be searched for, or a clip that was just removed."""
+        with self._searching:
+            try:
+                return self.index.moments(query, clip.path, syntax="query")
+            except ValueError:  # told where one searches
+                return []
             finally:
                 self._last_search = time.monotonic()
 
@@ -143,6 +156,10 @@ class Library:
             if found := self._read_captions(touching):
                 return found
         return self._read_captions(where)
+
+    def transcript(self, clip: Clip) -> Transcript:
+        """What was read in a clip, each text once for as long as it is seen."""
+        return self._transcripts.get(clip.path, self._latest().videos.version)
 
     def check(self, clip: Clip) -> None:
         """Makes sure that a clip's file still is what was indexed, whatever has come to stand at its path.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from tcd_hf.app.adding import FILES_AT_ONCE, Adder
+from tcd_hf.app.html_parts import render_message
 from tcd_hf.app.library import MAX_QUERY_LENGTH, Library, sql_filter
-from tcd_hf.app.rendering import render_examples, render_hits, render_message
+from tcd_hf.app.rendering import render_examples, render_hits
 from tcd_hf.index.retrieval import MODES
 from tcd_hf.index.schema import video_id
 
@@ -34,9 +35,11 @@ MODE_NAMES = {
 EMPTY_INDEX = ("The index is empty", "Add videos in the next tab, or with `tcd-hf index VIDEOS... --index DIR`.")
 NO_QUERY = (
     "What are you looking for?",
-    "Describe a video in a sentence, or name a text that can be read in it. "
-    'What stands in "quotes" must be there as it is, a -word must not, either side of OR will do, and '
-    "what stands after >> must follow within a minute.",
+    "Describe a video in a sentence, or name a text that can be read in it.",
+)
+SYNTAX = (
+    '<p class="syntax"><code>"way out"</code> must stand there, <code>-exit</code> must not, <code>door OR gate</code> '
+    "either will do, <code>entry &gt;&gt; exit</code> one after the other; all other words are found as they are meant or spelled.</p>"
 )
 NO_HIT = ("No video found", "Say it in other words or without quotes, choose another mode, or lift a filter.")
 
@@ -68,6 +71,7 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
             elem_id="query",
         )
         button = gr.Button("Search", variant="primary", scale=1, min_width=96)
+    _html(SYNTAX)
     examples = _html(elem_id="examples", script="examples")
     with gr.Accordion("Mode and filters", open=False, elem_id="filters"), gr.Row():
         choices = [(name, mode) for mode, name in MODE_NAMES.items()]
@@ -82,7 +86,7 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
         with gr.Column(scale=4, min_width=320):
             results = _html(render_message(*NO_QUERY), elem_id="results", script="results")
         with gr.Column(scale=6, min_width=320, elem_id="clip-column"):
-            _html('<div id="clip" aria-live="polite"></div>')
+            _html('<div id="clip"></div>', script="clip")
 
     def answer(query: str, *options: Any) -> str:
         return _answer(library, query, *options)

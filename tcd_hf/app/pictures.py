@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tcd_hf.app.frames import frames_at
 from tcd_hf.app.library import Clip, ClipError, Library
 from tcd_hf.app.matching import matching_in_windows
-from tcd_hf.index.hits import Hit, evidence_boxes
-from tcd_hf.processing.video_reading import VideoReadError, open_video
+from tcd_hf.index.hits import evidence_boxes, time_shown
+from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import write_whole
 
@@ -23,7 +24,7 @@ __all__ = ["Thumbnails", "draw_evidence", "window_at"]
 THUMBNAIL_SIDE = 320  # pixels
 EVIDENCE_SIDE = 960
 JPEG_QUALITY = 80
-SECONDS_PER_THUMBNAIL = 1.0  # at most: what is seen as long as that has one of its own
+SECONDS_PER_THUMBNAIL = 0.25  # at most: about as often as text is read
 # What is drawn before anybody asks: of short clips, about 10 KB and a twentieth of a second of work a picture. To draw
 # those of long ones would be to decode hours.
 CLIPS_AHEAD, SECONDS_AHEAD = 1000, 60.0
@@ -56,9 +57,7 @@ class Thumbnails:
             ClipError: the file is lost, changed or broken.
         """
         self.library.check(clip)
-        share = seconds / clip.duration if 0 <= seconds <= clip.duration else 0.0
-        count = self.num_places(clip)
-        place = min(int(share * count), count - 1)
+        place = self._place(clip, seconds)
         file = self._file(clip, place)
         if not file.exists():
             self._draw(clip, [place])
@@ -67,7 +66,7 @@ class Thumbnails:
     def draw_ahead(self, stop: threading.Event) -> None:
         """Draws what is missing of [`clips_ahead`] while nobody searches, until told to stop."""
         for clip in self.clips_ahead():
-            missing = [place for place in range(self.num_places(clip)) if not self._file(clip, place).exists()]
+            missing = [place for place in self.places_ahead(clip) if not self._file(clip, place).exists()]
             if missing:
                 self.library.wait_for_calm(stop)
                 if stop.is_set():
@@ -82,9 +81,21 @@ class Thumbnails:
         """Those whose pictures are drawn before anybody asks: the first ones, unless they are long."""
         return [clip for clip in self.library.first_clips(CLIPS_AHEAD) if clip.duration <= SECONDS_AHEAD]
 
+    def places_ahead(self, clip: Clip) -> list[int]:
+        """The pieces that a search may show, by `Hit.shown_time`: where a text is seen best, and middles of windows."""
+        captions = self.library.captions(clip)
+        times = [(caption.start + caption.end) / 2 for caption in captions]
+        times += [track.box_time for caption in captions for track in caption.tracks]
+        return sorted({self._place(clip, seconds) for seconds in times})
+
     def num_places(self, clip: Clip) -> int:
         """Into how many pieces a clip is cut."""
         return max(self.num_windows, math.ceil(clip.duration / SECONDS_PER_THUMBNAIL))
+
+    def _place(self, clip: Clip, seconds: float) -> int:
+        share = seconds / clip.duration if 0 <= seconds <= clip.duration else 0.0
+        count = self.num_places(clip)
+        return min(int(share * count), count - 1)
 
     def _file(self, clip: Clip, place: int) -> Path:
         name = f"{clip.content_hash}-{place}-of-{self.num_places(clip)}.jpg"
@@ -95,9 +106,8 @@ class Thumbnails:
 
         times = [(place + 0.5) / self.num_places(clip) * clip.duration for place in places]
         try:
-            with decoding, open_video(clip.path, num_threads=1) as video:
-                frames = video.iter_frames_at(times, max_side=THUMBNAIL_SIDE)
-                drawn = [_jpeg(Image.fromarray(frame)) for frame in frames]
+            with decoding:
+                drawn = [_jpeg(Image.fromarray(frame)) for frame in frames_at(clip, times, THUMBNAIL_SIDE)]
         except VideoReadError as error:
             raise ClipError(str(error)) from error
         self.library.check(clip)  # again: another file may have come to stand there meanwhile
@@ -107,25 +117,35 @@ class Thumbnails:
             write_whole(file, picture)
 
 
-def draw_evidence(clip: Clip, caption: WindowCaption, query: str) -> bytes:
-    """The JPEG of a window's frame with the texts outlined that the query names.
+def draw_evidence(clip: Clip, captions: Sequence[WindowCaption], seconds: float, query: str) -> bytes:
+    """The JPEG of a frame of the window around a time with the texts outlined that the query names; where there are
+    none, of the frame at this time.
 
     Args:
         clip ([`Clip`]): checked to be the file that was indexed.
-        caption ([`WindowCaption`]): of the window.
+        captions (`Sequence[WindowCaption]`): of the windows around this time, in order.
+        seconds (`float`): the time; one that the clip does not have stands for its beginning.
         query (`str`): what was searched for, as typed.
 
     Raises:
-        ClipError: the file is lost or broken.
+        ClipError: the file is lost or broken, or no windows: the clip was removed a moment ago.
     """
-    evidence = matching_in_windows(query, [caption])[0][:EVIDENCE_SHOWN]
+    from PIL import Image
+
+    from tcd_hf.processing.caption_drawing import draw_boxes
+
+    seconds = seconds if 0 <= seconds <= clip.duration else 0.0
+    caption = captions[window_at(captions, seconds)]
+    evidence = matching_in_windows(query, [[track.text for track in caption.tracks]])[0][:EVIDENCE_SHOWN]
     boxes = evidence_boxes(evidence, caption.tracks)
-    hit = Hit(clip.path, 0.0, 0.0, None, None, 0.0, caption.start, caption.end, evidence, boxes)  # scores are not drawn
+    shown_time = time_shown(seconds, seconds, boxes)
+    shown = [box for box in boxes if box["time"] == shown_time]
     try:
         with decoding:
-            return _jpeg(hit.draw(EVIDENCE_SIDE))
+            frame = Image.fromarray(next(iter(frames_at(clip, [shown_time], EVIDENCE_SIDE))))
     except VideoReadError as error:
         raise ClipError(str(error)) from error
+    return _jpeg(draw_boxes(frame, [box["box"] for box in shown], [box["text"] for box in shown]))
 
 
 def window_at(captions: Sequence[WindowCaption], seconds: float) -> int:

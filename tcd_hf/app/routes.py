@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.requests import ClientDisconnect
 
+from tcd_hf.app.clip_view import render_clip, render_moments, render_transcript
 from tcd_hf.app.library import MAX_QUERY_LENGTH, ClipError, Library
-from tcd_hf.app.pictures import Thumbnails, draw_evidence, window_at
-from tcd_hf.app.rendering import render_clip
+from tcd_hf.app.pictures import Thumbnails, draw_evidence
 from tcd_hf.app.uploads import UploadError
 
 if TYPE_CHECKING:
@@ -32,13 +32,20 @@ MEDIA_TYPES = {
 KEEP = {"cache-control": "private, max-age=3600"}
 ASK_AGAIN = {"cache-control": "no-store"}
 Question = Annotated[str, Query(max_length=MAX_QUERY_LENGTH)]
+Filter = Annotated[str, Query(alias="filter", max_length=MAX_QUERY_LENGTH)]
 
 
 def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
-    """`/video/ID`, `/thumbnail/ID?t=`, `/evidence/ID?query=&start=` and `/clip/ID?query=&start=` (times in seconds).
+    """What is shown of a clip, by its id, see [`video_id`]; there is no other way to name a file. Times are seconds.
 
-    An id is that of a video of the index, see [`video_id`]; there is no other way to name a file. Errors are plain text
-    for the reader.
+    * `/video/ID`: the file, whole or the bytes that are asked for.
+    * `/thumbnail/ID?t=`: a small picture.
+    * `/evidence/ID?query=&start=`: a frame with the texts outlined that match.
+    * `/clip/ID?query=`: the player and what is around it.
+    * `/moments/ID?query=`: its timeline, and all moments that match.
+    * `/transcript/ID?query=&around=&filter=`: what was read in it, around a time, or all that holds a text.
+
+    Errors are plain text for the reader.
     """
     router = APIRouter()
 
@@ -60,18 +67,30 @@ def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
         clip = library.clip(clip_id)
         library.check(clip)
         captions = library.captions(clip, around=start)
-        return _picture(lambda: draw_evidence(clip, captions[window_at(captions, start)], query))
+        return _picture(lambda: draw_evidence(clip, captions, start, query))
 
     @router.get("/clip/{clip_id}")
-    def show(clip_id: str, query: Question = "", start: float = 0.0) -> Response:
+    def show(clip_id: str, query: Question = "") -> Response:
         clip, problem = library.clip(clip_id), None
         try:
             library.check(clip)
         except ClipError as error:
             problem = str(error)
-        captions = library.captions(clip)
-        content = render_clip(clip, captions, start, query, problem)
-        return HTMLResponse(content, headers=ASK_AGAIN)
+        return HTMLResponse(render_clip(clip, query, problem), headers=ASK_AGAIN)
+
+    @router.get("/moments/{clip_id}")
+    def moments(clip_id: str, query: Question = "") -> Response:
+        clip = library.clip(clip_id)
+        found = library.moments(query, clip)
+        return HTMLResponse(render_moments(clip, found, library.transcript(clip).cues, query), headers=ASK_AGAIN)
+
+    @router.get("/transcript/{clip_id}")
+    def transcript(
+        clip_id: str, query: Question = "", around: float | None = None, containing: Filter = ""
+    ) -> Response:
+        clip = library.clip(clip_id)
+        cues = library.transcript(clip).filter(containing)
+        return HTMLResponse(render_transcript(clip, cues, query, around), headers=ASK_AGAIN)
 
     return router
 

@@ -104,3 +104,42 @@ def site(tmp_path_factory) -> Iterator[SimpleNamespace]:
         server.path = lambda name: folder / "videos" / name
         yield server
     adding.WORKERS = workers
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    from tests.tcd_hf.app.browsing import ARGUMENTS, CHROMIUM
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens the page of a server; at the end, nothing may have been asked of another one, nor have gone wrong."""
+    from tests.tcd_hf.app.browsing import DESKTOP
+
+    opened, asked, wrong = [], [], []
+
+    def visit(url, size=DESKTOP):
+        page = browser.new_page(viewport=size)
+        opened.append(page)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.set_default_timeout(20_000)
+        page.goto(url)
+        page.wait_for_selector("#query input")
+        page.own = url
+        return page
+
+    yield visit
+    for page in opened:
+        assert all(url.startswith((page.own, "data:", "blob:")) for url in asked)
+        page.close()
+    assert len(asked) > 10
+    assert wrong == []

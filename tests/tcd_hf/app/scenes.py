@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from tcd_hf.data.synthetic_backgrounds import Background, paint_background
 from tcd_hf.data.synthetic_scene import load_font
 from tests.clips import write_clip
+from tests.tcd_hf.app.long_videos import write_stills
 
 WIDTH, HEIGHT = 640, 360
 FPS = 10
@@ -78,6 +79,25 @@ SCENES = {
     ),
     "open_sea.mp4": (Background("sea", 3), []),
 }
+
+
+# An hour: what is shown of which scene, from which of its seconds, for how long. The cafe is passed five times.
+CAFE = ("old_town_walk.mp4", 2.0, 40)
+TOUR = [
+    *(("coast_road.mp4", 0.0, 240), ("coast_road.mp4", 2.0, 60), ("open_sea.mp4", 1.0, 320), CAFE),
+    *(("reading_room.mp4", 0.0, 200), ("reading_room.mp4", 3.0, 40), ("open_sea.mp4", 3.0, 300), CAFE),
+    *(("saturday_market.mp4", 3.0, 120), ("open_sea.mp4", 5.0, 360), CAFE),
+    *(("cup_final.mp4", 4.0, 80), ("coast_road.mp4", 0.5, 760), CAFE),
+    *(("evening_platform.mp4", 4.0, 60), ("open_sea.mp4", 2.0, 480), CAFE, ("reading_room.mp4", 0.5, 380)),
+]
+
+
+def write_tour(path: Path) -> Path:
+    """Writes the hour, in pictures that stand still."""
+    stills = {}
+    for name, second, _ in TOUR:
+        stills.setdefault((name, second), list(_paint(*SCENES[name]))[round(second * FPS)])
+    return write_stills(path, [(stills[name, second], seconds) for name, second, seconds in TOUR])
 
 
 def write_scenes(folder: Path) -> list[Path]:

@@ -5,91 +5,30 @@
 writes the screenshots of the docs.
 """
 
+import io
 import os
-import shutil
-import warnings
+import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tcd_hf.index.video_index import VideoIndex
-from tests.tcd_hf.app.conftest import HOSTILE_NAME, LONG, SCHEDULE, make_clip, make_index, serving
-from tests.tcd_hf.app.scenes import write_scenes
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-ARGUMENTS += ["--disable-sync", "--no-first-run", "--disable-quic"]
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1400, "height": 900}
-READ_CODE = """() => {
-  const video = document.querySelector("#clip video"), canvas = document.createElement("canvas");
-  canvas.width = video.videoWidth; canvas.height = video.videoHeight;
-  const pen = canvas.getContext("2d"); pen.drawImage(video, 0, 0);
-  let code = 0;
-  for (let row = 0; row < 3; row++) for (let column = 0; column < 4; column++) {
-    const x = (column + 0.5) * canvas.width / 4, y = (row + 0.5) * canvas.height / 3;
-    code = 2 * code + (pen.getImageData(x, y, 1, 1).data[0] > 127);
-  }
-  return code;
-}"""
-
-try:
-    from playwright.sync_api import expect, sync_playwright
-except ImportError:
-    CHROMIUM = None
-if CHROMIUM is None:
-    warnings.warn("The page is NOT tested in a browser: it needs playwright and Chromium.", stacklevel=1)
-    pytest.skip("no playwright or no Chromium (apt-get install chromium)", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens the page of a server; at the end, nothing may have been asked of another one, nor have gone wrong."""
-    opened, asked, wrong = [], [], []
-
-    def visit(url, size=DESKTOP):
-        page = browser.new_page(viewport=size)
-        opened.append(page)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append(dialog.message))
-        page.set_default_timeout(20_000)
-        page.goto(url)
-        page.wait_for_selector("#query input")
-        page.own = url
-        return page
-
-    yield visit
-    for page in opened:
-        assert all(url.startswith((page.own, "data:", "blob:")) for url in asked)
-        page.close()
-    assert len(asked) > 10
-    assert wrong == []
-
-
-def search(page, query):
-    page.fill("#query input", query)
-    page.press("#query input", "Enter")
-
-
-def shown_hit(page, name):
-    return page.locator(".hit").filter(has=page.get_by_text(name, exact=True))
-
-
-def wait_for_player(page, seconds):
-    page.wait_for_function(
-        "seconds => { const video = document.querySelector('#clip video');"
-        " return video && video.readyState >= 2 && !video.seeking && Math.abs(video.currentTime - seconds) < 0.05 }",
-        arg=seconds,
-    )
+from tests.tcd_hf.app.browsing import (
+    DESKTOP,
+    PHONE,
+    READ_CODE,
+    begin_of,
+    expect,
+    player_time,
+    save,
+    search,
+    shown_hit,
+    wait_for_pictures,
+    wait_for_player,
+)
+from tests.tcd_hf.app.conftest import HOSTILE_NAME, HOSTILE_TEXTS, LONG, SCHEDULE, make_clip, make_index, serving
+from tests.tcd_hf.app.scenes import write_scenes, write_tour
 
 
 def test_search_click_and_see_the_text_at_its_second(site, visit):
@@ -124,23 +63,24 @@ def test_search_click_and_see_the_text_at_its_second(site, visit):
     )
     assert outlined > 100  # most of the outline of a box of 102 x 14 pixels
 
-    rows = page.locator("#clip .window")
-    assert [row.strip() for row in rows.locator(".read").all_text_contents()] == [
-        "no text",
-        "TESCO express 1.30 only",
-        "TESCO express 1.30 only",
-    ]
-    expect(rows.nth(0).locator(".time")).to_have_text("0:00:00.0–0:00:02.0")
-    expect(page.locator("#clip .window.best .time")).to_have_text("0:00:02.0–0:00:03.0")
-    rows.nth(2).click()
-    wait_for_player(page, 3)
-    expect(rows.nth(2)).to_have_class("window text match now")
+    rows = page.locator("#clip .cue")
+    assert rows.locator(".words").all_text_contents() == ["TESCO express", "1.30 only"]
+    expect(rows.nth(0).locator(".time")).to_have_text("0:00:02.0–0:00:04.0")
+    expect(rows.nth(0)).to_have_class("cue now")
+    expect(page.locator("#clip .mark")).to_have_attribute("aria-current", "true")
     caption = page.locator("#clip figcaption").last
     expect(caption).to_have_text("the frame with the matching text, outlined")
-    rows.nth(0).click()
-    wait_for_player(page, 0)
-    expect(caption).to_have_text("a frame of this time")
+    timeline = page.locator("#clip .timeline").bounding_box()
+    page.mouse.click(timeline["x"] + 1, timeline["y"] + 5)
+    page.wait_for_function("() => document.querySelector('#clip video').currentTime < 0.2")
+    assert player_time(page, 0) < 0.2
     assert page.evaluate(READ_CODE) == 8
+    expect(caption).to_have_text("a frame of this time")
+    expect(rows.nth(0)).to_have_class("cue")
+    rows.nth(1).click()
+    wait_for_player(page, 2)
+    expect(rows.nth(1)).to_have_class("cue now")
+    assert page.evaluate(READ_CODE) == 1
 
 
 @pytest.fixture(scope="module")
@@ -151,19 +91,6 @@ def long_site(tmp_path_factory):
     index = make_index(tmp_path_factory.mktemp("long"), {"long.mp4": LONG, "shop.mp4": [8, 1]}, segment_seconds=10)
     with serving(build_app(index)) as server:
         yield server
-
-
-def player_time(page):
-    page.wait_for_function(
-        "() => { const video = document.querySelector('#clip video');"
-        " return video && video.readyState >= 2 && !video.seeking && video.currentTime > 0 }"
-    )
-    return page.evaluate("document.querySelector('#clip video').currentTime")
-
-
-def begin_of(button):
-    hours, minutes, seconds = button.locator(".time").text_content().partition("–")[0].split(":")
-    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
 
 
 def test_a_long_video_opens_at_the_moment_and_its_other_moments_are_buttons(long_site, visit):
@@ -180,13 +107,12 @@ def test_a_long_video_opens_at_the_moment_and_its_other_moments_are_buttons(long
 
     assert player_time(page) == pytest.approx(begins[0], abs=0.06)
     assert page.evaluate(READ_CODE) == 2
-    assert page.evaluate("document.querySelector('#clip .window.best .read').textContent") == "DEPARTURES hall Gate B4"
     page.wait_for_function("() => document.querySelector('.evidence').naturalWidth === 128")
-    texts = page.locator("#clip .window .read").all_text_contents()
-    assert texts.count("DEPARTURES hall Gate B4") == 5  # windows of 2.5 s
-    assert texts.count("no text") == 5  # before, between and behind them and the shop
-    assert "TESCO express 1.30 only" in texts
-    expect(page.locator("#clip .strip .match")).to_have_count(3)
+    expect(page.locator("#clip .cue.now .words")).to_have_text(["DEPARTURES hall", "Gate B4"])
+    texts = page.locator("#clip .cue .words").all_text_contents()
+    assert texts == ["TESCO express", "1.30 only", *["DEPARTURES hall", "Gate B4"] * 3]
+    expect(page.locator("#clip .timeline .mark")).to_have_count(3)
+    expect(page.locator("#clip .timeline .text")).to_have_count(4)
 
     hits.first.focus()
     for number in (0, 1):
@@ -202,8 +128,8 @@ def test_a_long_video_opens_at_the_moment_and_its_other_moments_are_buttons(long
         expect(hits.first).to_have_attribute("aria-pressed", "true")
         expect(other.nth(number)).to_have_class("moment now")
 
-    strip = page.locator("#clip .strip").bounding_box()
-    page.mouse.click(strip["x"] + strip["width"] * 31.5 / 180, strip["y"] + 5)
+    timeline = page.locator("#clip .timeline").bounding_box()
+    page.mouse.click(timeline["x"] + timeline["width"] * 31.5 / 180, timeline["y"] + 5)
     page.wait_for_function("() => Math.abs(document.querySelector('#clip video').currentTime - 31.5) < 0.5")
     assert player_time(page) == pytest.approx(31.5, abs=0.5)
     assert page.evaluate(READ_CODE) == 1
@@ -223,12 +149,6 @@ def test_a_long_video_on_a_phone_and_a_query_of_exclusions_only(long_site, visit
     search(page, "-departures")
     expect(page.locator("#results")).to_contain_text("only says what to leave out")
     expect(page.locator("#clip")).to_be_empty()
-
-
-def save(page, name):
-    """Writes a screenshot to be looked at, where one is asked for."""
-    if folder := os.environ.get("TCD_HF_TEST_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def test_an_example_is_searched_for(site, visit):
@@ -258,10 +178,16 @@ def test_keyboard_alone(site, visit):
     expect(page.locator("#clip h2")).to_have_text("toys.mp4")
     for _ in range(60):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('li:nth-child(3) > .window')"):
+        if page.evaluate("document.activeElement.matches('.mark')"):
             break
     page.keyboard.press("Enter")
-    wait_for_player(page, 2)
+    wait_for_player(page, 1)
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('#find')"):
+            break
+    page.keyboard.type("star")
+    expect(page.locator(".cue")).to_have_count(1)
 
 
 def test_readable_on_a_phone(site, visit):
@@ -273,7 +199,7 @@ def test_readable_on_a_phone(site, visit):
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         page.get_by_role("tab", name=tab).click()
     wide = page.evaluate(
-        "() => [...document.querySelectorAll('.hit, .media, .strip, .windows')]"
+        "() => [...document.querySelectorAll('.hit, .media, .timeline, .all-moments, .cues')]"
         ".filter(part => part.getBoundingClientRect().right > innerWidth || part.getBoundingClientRect().width < 250)"
         ".map(part => part.className)"
     )
@@ -302,8 +228,9 @@ def test_names_and_texts_are_shown_not_run(site, visit):
     shown_hit(page, HOSTILE_NAME).click()
     expect(page.locator("#clip h2")).to_have_text(HOSTILE_NAME)
     wait_for_player(page, 1)
-    expect(page.locator("#clip .window.best .read")).to_contain_text('"><b onmouseover=hacked=1> kiosk')
-    page.locator("#clip .window.best mark").first.hover()
+    expect(page.locator("#clip .cue mark")).to_have_text(HOSTILE_TEXTS)
+    expect(page.locator("#clip .mark")).to_have_attribute("title", re.compile(re.escape(HOSTILE_TEXTS[1])))
+    page.locator("#clip .cue mark").last.hover()
     assert page.evaluate("typeof hacked") == "undefined"
 
 
@@ -344,7 +271,9 @@ def test_lost_and_broken_clips(site, visit):
         search(page, "the store TESCO express")
         shown_hit(page, "lost.mp4").click()
         expect(page.locator("#clip")).to_contain_text("no longer where it was")
-        expect(page.locator("#clip .window.best")).to_contain_text("TESCO express")
+        expect(page.locator("#clip .cue").first).to_contain_text("TESCO express")
+        expect(page.locator("#clip .mark")).to_have_count(1)
+        page.locator("#clip .mark").click()  # with no player, to no effect
         page.route("**/video/**", lambda route: route.fulfill(body=b"no video", content_type="video/mp4"))
         page.route("**/evidence/**", lambda route: route.fulfill(status=404))
         shown_hit(page, "broken.mp4").click()
@@ -408,26 +337,38 @@ def test_screenshots(visit, tmp_path):
     index = VideoIndex.create(tmp_path / "index", model, processor, cache_dir=tmp_path / "cache")
     index.add(write_scenes(tmp_path / "clips"), workers=0)
     with serving(build_app(index)) as server:
-        for name, size, query, clip, shown, texts in (
-            (
-                "search",
-                DESKTOP,
-                "a train to Lindenberg at 17:45",
-                "evening_platform.mp4",
-                (1.5, 6),
-                ["17:45 Lindenberg"],
-            ),
-            ("phone", PHONE, "a shop that is open until 10 pm", "old_town_walk.mp4", (1, 3.5), ["open 7 am to 10 pm"]),
+        for name, size, query, clip, shown, text in (
+            ("search", DESKTOP, "a train to Lindenberg at 17:45", "evening_platform.mp4", (1.5, 6), "17:45 Lindenberg"),
+            ("phone", PHONE, "a shop that is open until 10 pm", "old_town_walk.mp4", (1, 3.5), "open 7 am to 10 pm"),
         ):
             page = visit(server.url, size)
             search(page, query)
-            expect(page.locator(".hit").first).to_contain_text(clip)
-            assert page.locator(".hit").first.locator("mark").all_text_contents() == texts
-            page.wait_for_function("() => document.querySelector('#clip video')?.readyState >= 2")
-            page.wait_for_function("() => [...document.images].every(image => image.complete && image.naturalWidth)")
+            expect(page.locator("#clip h2")).to_have_text(clip)
+            assert page.locator(".hit").first.locator("mark").all_text_contents() == [text]
+            photograph(page, folder / f"{name}.png")
             opened_at = page.evaluate("document.querySelector('#clip video').currentTime")
             assert shown[0] - processor.reading_interval <= opened_at < shown[1]
-            page.evaluate("document.activeElement.blur()")
-            page.wait_for_timeout(2000)  # until the player's controls have settled
-            page.screenshot(path=folder / f"{name}.png")
-            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        index.add(write_tour(tmp_path / "clips" / "city_tour.mp4"), workers=0)
+        for name, size in (("hour", DESKTOP), ("hour-phone", PHONE)):
+            page = visit(server.url, size)
+            search(page, '"harbour cafe"')
+            shown_hit(page, "city_tour.mp4").click()
+            expect(page.locator("#clip h2")).to_have_text("city_tour.mp4")
+            expect(page.locator("#clip .timeline .mark")).to_have_count(5)
+            assert page.locator("#clip .mark").first.get_attribute("title").endswith("HARBOUR CAFE")
+            page.locator("#clip .mark").nth(2).click()
+            expect(page.locator("#clip .mark").nth(2)).to_have_attribute("aria-current", "true")
+            photograph(page, folder / f"{name}.png")
+
+
+def photograph(page, path):
+    """Writes a screenshot in 256 colours: of pages that hold pictures, others would be large."""
+    page.wait_for_function("() => document.querySelector('#clip video')?.readyState >= 2")
+    page.wait_for_selector(".cue")
+    page.evaluate("document.activeElement.blur()")
+    wait_for_pictures(page)
+    page.wait_for_timeout(2000)  # until the player's controls have settled
+    with Image.open(io.BytesIO(page.screenshot())) as picture:
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    assert path.stat().st_size < 300_000
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]

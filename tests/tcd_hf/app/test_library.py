@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tcd_hf.app import pictures
+from tcd_hf.app import frames
 from tcd_hf.app.library import ClipError, Library, _is_example, sql_filter
 from tcd_hf.app.pictures import Thumbnails
 from tcd_hf.index.schema import video_id
@@ -149,7 +149,7 @@ def test_examples_of_one_long_clip_are_of_several_segments(long):
 def test_thumbnails_of_a_long_clip_are_of_every_second_and_not_drawn_ahead(long, tmp_path):
     thumbnails = Thumbnails(long, tmp_path)
     clip, shop = long.first_clips(2)
-    assert (thumbnails.num_places(clip), thumbnails.num_places(shop)) == (180, NUM_FRAMES)
+    assert (thumbnails.num_places(clip), thumbnails.num_places(shop)) == (720, 8)
     for seconds in (0.0, 62.4, 63.6, 101.0, 173.0, 179.9):
         shown = read_code(np.asarray(Image.open(io.BytesIO(thumbnails.get(clip, seconds)))))
         assert shown == LONG[int(seconds)]
@@ -201,6 +201,25 @@ def test_clips_are_found_by_their_ids_alone(library):
             library.clip(other)
 
 
+def test_moments_and_the_transcript_of_a_clip(long):
+    clip = long.first_clips(1)[0]
+    assert [round(moment.start) for moment in long.moments("departures hall", clip)] == [62, 100, 171]
+    assert long.moments("-departures", clip) == long.moments(" ", clip) == []
+    transcript = long.transcript(clip)
+    assert [cue.text for cue in transcript.filter("dePÄRTures hall!")] == ["DEPARTURES hall"] * 3
+    assert transcript.filter(" ") == list(transcript.cues)
+    assert long.transcript(clip) is transcript  # kept
+
+
+def test_a_transcript_is_that_of_the_index_as_it_is_now(tmp_path):
+    library = Library(make_index(tmp_path, {"shop.mp4": [1, 8], "airport.mp4": [2, 8]}))
+    clip = library.first_clips(1)[0]
+    assert [cue.text for cue in library.transcript(clip).cues] == ["TESCO express", "1.30 only"]
+    library.index.remove(clip.path)
+    assert library.transcript(clip).cues == []
+    assert library.moments("tesco", clip) == []
+
+
 def test_several_search_while_videos_are_added(tmp_path):
     index = make_index(tmp_path, {"shop.mp4": [1, 1], "airport.mp4": [2, 2]})
     library, errors = Library(index), []
@@ -233,7 +252,7 @@ def test_a_file_that_is_replaced_leaves_no_thumbnails_under_the_old_hash(tmp_pat
     library = Library(make_index(tmp_path, {"clip.mp4": [8, 1]}))
     (clip,) = library.first_clips(1)
     path, other = Path(clip.path), make_clip(tmp_path / "other.mp4", [16, 2])
-    content, open_video = path.read_bytes(), pictures.open_video
+    content, open_video = path.read_bytes(), frames.open_video
 
     def replaced(*args, **options):
         if moment == "before it is opened":
@@ -245,7 +264,7 @@ def test_a_file_that_is_replaced_leaves_no_thumbnails_under_the_old_hash(tmp_pat
 
     thumbnails = Thumbnails(library, tmp_path / "thumbnails")
     with monkeypatch.context() as patch:
-        patch.setattr(pictures, "open_video", replaced)
+        patch.setattr(frames, "open_video", replaced)
         with pytest.raises(ClipError, match="has changed since it was indexed"):
             thumbnails.get(clip, 0.5)
     assert not list(thumbnails.folder.rglob("*.jpg"))

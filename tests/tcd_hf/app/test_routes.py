@@ -2,22 +2,23 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tcd_hf.app.clip_view import MAX_CUES, MAX_MOMENTS, render_clip, render_moments, render_transcript
 from tcd_hf.app.library import Clip, ClipError
 from tcd_hf.app.matching import matching_in_windows
 from tcd_hf.app.pictures import window_at
-from tcd_hf.app.rendering import MAX_ROWS, render_clip, render_examples, render_hits
+from tcd_hf.app.rendering import render_examples, render_hits
 from tcd_hf.index.moments import Moment
 from tcd_hf.index.schema import video_id
-from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.text_files import Cue
 from tests.clips import read_code
 from tests.tcd_hf.app.conftest import HOSTILE_NAME, make_clip
-from tests.tcd_hf.conftest import NUM_FRAMES
 
 
 def picture(answer):
@@ -78,62 +79,111 @@ def test_the_evidence_shows_the_frame_with_the_text_outlined(site):
     assert not different[70:].any()  # only the matching text, not the one below
 
 
-def test_the_captions_of_a_clip_by_window(site):
-    page = site.get(f"/clip/{id_of(site, 'shop.mp4')}?query=Tesco+store&start=2.02").body.decode()
-    assert page.count('class="window') == NUM_FRAMES - 1 + 1  # two without text are one row; and the list of them
-    assert page.count("<mark>TESCO express</mark> 1.30 only") == 2
-    assert page.count('0:00:00.0–0:00:02.0</span><span class="read">no text<') == 1
-    assert re.findall(r'class="window text match best" data-start="(.+?)"', page) == ["2.000"]
-    assert re.findall('<span class="(.+?)" style="(.+?)"></span>', page) == [
-        ("match", "left:50.000%;width:50.000%"),
-        ("playhead", "left:50.500%"),
+def test_where_no_text_matches_the_frame_of_the_very_time_is_shown(site):
+    url = f"/evidence/{id_of(site, 'airport.mp4')}?query=sushi&start="
+    assert [read_code(picture(site.get(f"{url}{seconds}"))) for seconds in (0.0, 1.9, 2.0, 4.0, -1, 1e9)] == [
+        *(2, 2, 16, 16),
+        *(2, 2),
     ]
-    assert 'data-start="2.020" src="video/' in page
-    assert "<figcaption>the frame with the matching text, outlined</figcaption>" in page
-    assert page.count('data-shown="a frame of this time"') == 1
-    page = site.get(f"/clip/{id_of(site, 'shop.mp4')}?query=nothing+of+it&start=2.02").body.decode()
-    assert "<figcaption>a frame of this time</figcaption>" in page
-    assert 'data-shown="the frame' not in page
-    assert "<mark>" not in page
 
 
-def caption(start, *texts):
-    tracks = [TextTrack(text, 0.9, start, start + 2, (0, 0, 1, 1), box_time=start + 1) for text in texts]
-    return WindowCaption(start, start + 2, " ".join(texts), tracks)
+def get_part(site, part, name, query):
+    answer = site.get(f"/{part}/{id_of(site, name)}?{urlencode(query)}")
+    assert answer.status == 200
+    assert answer.headers["cache-control"] == "no-store"
+    return answer.body.decode()
 
 
-def rows_of(page):
-    return re.findall(r'class="time">(.+?)</span><span class="read">(.+?)</span>', page)
+def test_an_opened_clip_asks_for_its_parts(site):
+    page = get_part(site, "clip", "shop.mp4", {"query": "a&b"})
+    assert "<p>0:00:04.0 long</p>" in page
+    assert f'src="video/{id_of(site, "shop.mp4")}?v=' in page
+    for part in ("moments", "transcript"):
+        assert f'data-part="{part}/{id_of(site, "shop.mp4")}?query=a%26b&amp;v=' in page
 
 
-def test_windows_without_text_are_folded_but_for_the_one_that_is_opened():
-    texts = {3: ["sale"], 4: ["sale"]}
-    captions = [caption(2.0 * place, *texts.get(place, [])) for place in range(8)]
-    clip = Clip("0" * 24, "/v/a.mp4", "hash", 1, 1, 16.0, True)
-    assert rows_of(render_clip(clip, captions, 12.5, "sale")) == [
-        ("0:00:00.0–0:00:06.0", "no text"),
-        ("0:00:06.0–0:00:08.0", "<mark>sale</mark>"),
-        ("0:00:08.0–0:00:10.0", "<mark>sale</mark>"),
-        ("0:00:10.0–0:00:12.0", "no text"),
-        ("0:00:12.0–0:00:14.0", "no text"),
-        ("0:00:14.0–0:00:16.0", "no text"),
+def test_the_moments_of_a_clip_on_its_timeline_and_as_a_list(site):
+    page = get_part(site, "moments", "shop.mp4", {"query": "Tesco store"})
+    assert "<h3>1 moment in this video</h3>" in page
+    assert re.findall(r'class="mark" tabindex="0" data-start="(.+?)" data-end="(.+?)"', page) == [("2.000", "4.000")]
+    assert 'aria-label="0:00:02.0–0:00:04.0 TESCO express"' in page
+    assert re.findall(r'class="text" style="(.+?)"', page) == ["left:50.000%;width:50.000%"]
+    assert re.findall(r'<img src="thumbnail/.+?[?]t=(.+?)&amp;', page) == ["2.250"]  # where the text is seen best
+    assert page.count("<mark>TESCO express</mark>") == 1
+    seen = get_part(site, "moments", "sea.mp4", {"query": "waves"})
+    assert "1 moment in this video" in seen
+    assert "what is seen or meant" in seen
+    for query in ("", "-tesco"):  # told where one searches
+        assert "<h3>No moment in this video</h3>" in get_part(site, "moments", "shop.mp4", {"query": query})
+
+
+def test_the_transcript_of_a_clip_and_a_filter_of_it(site):
+    assert cues_of(get_part(site, "transcript", "shop.mp4", {"query": "Tesco store"})) == [
+        ("0:00:02.0–0:00:04.0", "<mark>TESCO express</mark>"),
+        ("0:00:02.0–0:00:04.0", "1.30 only"),
     ]
-    assert len(rows_of(render_clip(clip, captions, 0.0, "sale"))) == 5
+    found = get_part(site, "transcript", "shop.mp4", {"filter": "  ÉXPRESS!"})
+    assert cues_of(found) == [("0:00:02.0–0:00:04.0", "TESCO express")]
+    assert "1 text</p>" in found
+    assert "No such text was read" in get_part(site, "transcript", "shop.mp4", {"filter": "kiosk"})
+    assert "No such text was read" in get_part(site, "transcript", "sea.mp4", {})
 
 
-def test_an_hour_is_shown_by_the_rows_around_the_moment_and_the_strip_by_its_pixels():
-    captions = [caption(2.0 * place, *([] if place % 2 else [f"text {place}"])) for place in range(1800)]
-    clip = Clip("0" * 24, "/v/hour.mp4", "hash", 1, 1, 3600.0, True)
-    page = render_clip(clip, captions, 1800.0, '"text 900"')
-    rows = rows_of(page)
-    assert len(rows) == MAX_ROWS
+def cues_of(page):
+    return re.findall(r'class="time">(.+?)</span><span class="words">(.+?)</span>', page)
+
+
+HOUR = Clip("0" * 24, "/v/hour.mp4", "hash", 1, 1, 3600.0, True)
+
+
+def test_five_moments_of_an_hour_are_marked_where_they_are():
+    moments = [Moment(start, start + 9, 1.0, [f"gate {start:g}"]) for start in (0.0, 900.0, 1800.0, 1850.5, 3591.0)]
+    page = render_moments(HOUR, moments, [Cue(600, 1200, "departures"), Cue(3599.9, 3600, "end")], "gate")
+    marks = re.findall(r'class="mark" tabindex="(.+?)" data-start="(.+?)".+?style="(.+?)"', page)
+    assert marks == [
+        ("0", "0.000", "left:0.000%;width:0.250%"),
+        ("-1", "900.000", "left:25.000%;width:0.250%"),
+        ("-1", "1800.000", "left:50.000%;width:0.250%"),
+        ("-1", "1850.500", "left:51.403%;width:0.250%"),
+        ("-1", "3591.000", "left:99.750%;width:0.250%"),
+    ]
+    texts = re.findall(r'class="text" style="(.+?)"', page)
+    assert texts == ["left:16.667%;width:16.667%", "left:99.861%;width:0.139%"]  # a cell of 5 s, of 720
+    times = re.search('class="scale".+?</div>', page).group()
+    assert re.findall("<span>(.+?)</span>", times) == [
+        *("0:00:00.0", "0:15:00.0", "0:30:00.0"),
+        *("0:45:00.0", "1:00:00.0"),
+    ]
+    assert "<h3>5 moments in this video</h3>" in page
+    assert page.count('<button type="button" class="moment"') == 5
+
+
+def test_of_very_many_moments_the_best_are_shown_in_the_order_of_time():
+    moments = [Moment(float(place), place + 1.0, place % 7, ["x"]) for place in range(1000)]
+    page = render_moments(HOUR, moments, [], "x")
+    assert f"1,000 moments in this video<small>the best {MAX_MOMENTS} are shown</small>" in page
+    starts = [float(start) for start in re.findall(r'class="moment" data-start="(.+?)"', page)]
+    assert starts == sorted(starts)
+    assert len(starts) == MAX_MOMENTS
+    assert {start % 7 for start in starts} == {5, 6}
+
+
+def test_a_long_transcript_is_shown_by_the_rows_around_a_time():
+    cues = [Cue(2.0 * place, 2.0 * place + 2, f"text {place}", "subtitle") for place in range(1800)]
+    page = render_transcript(HOUR, cues, '"text 900"', 1800.0)
+    rows = cues_of(page)
+    assert len(rows) == MAX_CUES
     assert (rows[0][0], rows[-1][0]) == ("0:25:00.0–0:25:02.0", "0:34:58.0–0:35:00.0")
     assert rows[150] == ("0:30:00.0–0:30:02.0", "<mark>text 900</mark>")
-    assert "Shown is 0:25:00.0–0:35:00.0: the 300 rows around this moment, of 1,800." in page
-    assert 'class="match" style="left:50.000%;width:0.139%"' in page  # a cell of 5 s, of 720
-    assert rows_of(render_clip(clip, captions, 0.0, ""))[0][0] == "0:00:00.0–0:00:02.0"
-    assert rows_of(render_clip(clip, captions, 3599.0, ""))[-1][0] == "0:59:58.0–1:00:00.0"
-    assert len(rows_of(render_clip(clip, captions, 3599.0, ""))) == MAX_ROWS
+    assert page.count("<mark>") == 1
+    assert "300 of 1,800 texts: 0:25:00.0–0:34:58.0" in page
+    assert 'class="cues" data-start="1500.000" data-end="2098.000"' in page  # others are fetched beyond
+    assert page.count('class="source">subtitle<') == MAX_CUES
+    assert 'data-start="0.000" data-end="598.000">' in render_transcript(HOUR, cues, "", 0.0)
+    assert 'data-start="3000.000" data-end="3601.000">' in render_transcript(HOUR, cues, "", 3599.0)
+    filtered = render_transcript(HOUR, cues, "")
+    assert cues_of(filtered)[0][0] == "0:00:00.0–0:00:02.0"
+    assert 'class="cues" >' in filtered
 
 
 @pytest.mark.parametrize(
@@ -153,12 +203,11 @@ def test_an_hour_is_shown_by_the_rows_around_the_moment_and_the_strip_by_its_pix
     ],
 )
 def test_what_matches_is_what_the_query_asks_for(query, marked):
-    captions = [caption(0.0, text) for text in ("sale today", "sale", "sale over")]
-    assert matching_in_windows(query, captions) == marked
+    assert matching_in_windows(query, [["sale today"], ["sale"], ["sale over"]]) == marked
 
 
 def test_the_window_of_a_time():
-    captions = [caption(start) for start in (0.0, 2.0, 4.0, 10.0)]
+    captions = [WindowCaption(start, start + 2) for start in (0.0, 2.0, 4.0, 10.0)]
     times = {-1.0: 0, 0.0: 0, 1.9: 0, 1.9995: 1, 2.0: 1, 5.9: 2, 7.0: 2, 10.0: 3, 1e9: 3}  # 6-10 s: without a frame
     assert {time: window_at(captions, time) for time in times} == times
 
@@ -196,11 +245,12 @@ def test_a_lost_and_a_changed_file_are_told_calmly(site):
         changed.write_bytes(b"no video")
         for path, message in ((lost, "no longer where it was"), (changed, "has changed since it was indexed")):
             clip_id = video_id(path.as_posix())
-            page = site.get(f"/clip/{clip_id}?query=tesco&start=0")
+            page = site.get(f"/clip/{clip_id}?query=tesco")
             assert page.status == 200
             assert message in page.body.decode()
-            assert "TESCO express" in page.body.decode()  # what was read is there all the same
             assert "<video" not in page.body.decode()
+            for part in ("moments", "transcript"):  # what was read is there all the same
+                assert "TESCO express" in site.get(f"/{part}/{clip_id}?query=tesco").body.decode()
             for route in ("video", "thumbnail", "evidence"):
                 answer = site.get(f"/{route}/{clip_id}")
                 assert answer.status == 404
@@ -218,13 +268,16 @@ def test_everything_that_comes_from_data_is_escaped(site):
     clip = library.clip(id_of(site, HOSTILE_NAME))
     pages = [
         render_hits(query, hits, {clip.id: clip for clip in library.first_clips(50)}, len(library)),
-        render_clip(clip, library.captions(clip), 1.0, query),
-        render_clip(clip, library.captions(clip), 1.0, query, problem="<u>lost</u>"),
+        render_clip(clip, query),
+        render_clip(clip, query, problem="<u>lost</u>"),
+        render_moments(clip, [HOSTILE, *library.moments(query, clip)], library.transcript(clip).cues, query),
+        render_transcript(clip, library.transcript(clip).cues, query, 1.0),
         render_hits(query, [replace(hits[0], path=clip.path, moments=[HOSTILE])], {clip.id: clip}, 1),
         render_examples(['<b onclick="x">']),
     ]
     assert "&lt;script&gt;" in pages[0]
-    assert "&lt;script&gt;" in pages[1]
+    assert "&lt;script&gt;" in pages[3]
+    assert "&lt;script&gt;" in pages[4]
     for page in pages:
         seen = Tags()
         seen.feed(page)
@@ -233,7 +286,8 @@ def test_everything_that_comes_from_data_is_escaped(site):
 
 
 HOSTILE = Moment(1.0, 2.0, 0.5, ["<script>hacked=1</script>", '"><b onmouseover=hacked=1>'])
-OUR_TAGS = set("p ol li button span img mark article header h2 h3 bdi div figure video figcaption b".split())  # noqa: SIM905
+OUR_TAGS = set("p ol li button span img mark article section header h2 h3 label input".split())  # noqa: SIM905
+OUR_TAGS |= {"div", "figure", "video", "figcaption", "b"}
 
 
 class Tags(HTMLParser):

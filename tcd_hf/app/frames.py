@@ -1,0 +1,76 @@
+"""Single frames of clips, however long these are."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tcd_hf.app.library import Clip
+from tcd_hf.processing.video_reading import open_video
+
+__all__ = ["frames_at"]
+
+SOUGHT_SECONDS = 120.0  # from which duration on a frame is sought: of shorter files all packets are soon read
+TOLERANCE = 1e-3  # seconds: times in links have three decimals
+
+
+def frames_at(clip: Clip, times: Sequence[float], max_side: int) -> Iterator[np.ndarray]:
+    """Yields the frames that are on screen at some times, as [`open_video`] gives them.
+
+    That reads the times of all frames first, and so the whole file. In a long one each frame is sought: the file is
+    read from the key frame before it on.
+
+    Args:
+        clip ([`Clip`]): the clip.
+        times (`Sequence[float]`): seconds.
+        max_side (`int`): most pixels of the longer side; frames are never enlarged.
+
+    Yields:
+        `np.ndarray`, RGB uint8 `(height, width, 3)`.
+
+    Raises:
+        VideoReadError: the file is lost or broken.
+    """
+    found = [_seek(clip.path, seconds) for seconds in times] if clip.duration >= SOUGHT_SECONDS else [None]
+    if all(frame is not None for frame in found):
+        for frame in found:
+            with open_video(frame[None]) as picture:
+                yield from picture.iter_frames_at([0.0], max_side)
+    else:
+        with open_video(clip.path, num_threads=1) as video:
+            yield from video.iter_frames_at(times, max_side)
+
+
+def _seek(path: str, seconds: float) -> np.ndarray | None:
+    """The frame, by PyAV; `None` where that is not installed, or the file cannot be sought in."""
+    try:
+        import av
+    except ImportError:
+        return None
+    try:
+        with av.open(path) as container:
+            stream = container.streams.best("video")
+            if stream is None or stream.start_time is None:
+                return None
+            wanted = stream.start_time + int((seconds + TOLERANCE) / stream.time_base)
+            container.seek(wanted, stream=stream)
+            shown = _last_frame_before(container, stream, wanted)
+            if shown is None:
+                return None
+            return np.ascontiguousarray(np.rot90(shown.to_ndarray(format="rgb24"), round(shown.rotation / 90) % 4))
+    except (av.FFmpegError, OSError, ValueError):
+        return None
+
+
+def _last_frame_before(container: Any, stream: Any, wanted: int) -> Any:
+    """The last frame that appears at or before a time, in ticks of the stream, from where the container stands."""
+    stream.codec_context.thread_count = 1
+    shown = None
+    for packet in container.demux(stream):
+        for frame in packet.decode():
+            if frame.pts is None or (frame.pts > wanted and shown is None):
+                return None
+            if frame.pts > wanted:
+                return shown
+            shown = frame
+    return shown

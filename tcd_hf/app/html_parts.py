@@ -1,0 +1,56 @@
+"""Pieces of HTML that the results and an opened clip share. Data may be anybody's: all of it is escaped here."""
+
+from html import escape
+from urllib.parse import urlencode
+
+from tcd_hf.app.library import Clip
+from tcd_hf.clock import clock
+from tcd_hf.index.hits import Hit
+from tcd_hf.index.moments import Moment
+
+__all__ = ["attributes", "jump_attributes", "link", "render_message", "render_thumbnail", "render_when"]
+
+SHOWN_TEXTS = 6  # of the evidence of a moment, or of two that follow on one another
+WITH_MATCH, WITHOUT_MATCH = "the frame with the matching text, outlined", "a frame of this time"
+
+
+def render_message(title: str, advice: str, kind: str = "calm") -> str:
+    """A message in the place of results."""
+    return f'<div class="message {kind}" role="status"><b>{escape(title)}</b><p>{escape(advice)}</p></div>'
+
+
+def render_when(moment: Hit | Moment) -> str:
+    """When a moment is, and the texts that speak for it."""
+    words = "".join(f"<mark>{escape(text)}</mark>" for text in moment.evidence[:SHOWN_TEXTS])
+    return f'<span class="time">{clock(moment.start)}–{clock(moment.end)}</span> {words}'
+
+
+def render_thumbnail(clip: Clip, seconds: float) -> str:
+    """A picture of the clip at a time, fetched when it comes into view."""
+    source = link("thumbnail", clip, t=f"{seconds:.3f}")
+    return (
+        f'<span class="thumbnail"><img src="{escape(source)}" alt="" width="320" height="180" loading="lazy" '
+        'decoding="async"></span>'
+    )
+
+
+def jump_attributes(clip: Clip, query: str, start: float, end: float, shown_time: float, has_match: bool) -> str:
+    """The attributes of a button that takes the player to a moment, and the picture beside it to the frame that shows
+    most of it. Times in seconds."""
+    return attributes(
+        start=f"{start:.3f}",
+        end=f"{end:.3f}",
+        picture=link("evidence", clip, query=query, start=f"{shown_time:.3f}"),
+        shown=WITH_MATCH if has_match else WITHOUT_MATCH,
+    )
+
+
+def link(route: str, clip: Clip, **parameters: str) -> str:
+    """The address of something of a clip, relative to the page."""
+    version = {"v": clip.content_hash[:8]}  # so that a browser keeps no picture of what a file was before
+    return f"{route}/{clip.id}?{urlencode({**parameters, **version})}"
+
+
+def attributes(**values: str) -> str:
+    """`data-` attributes."""
+    return " ".join(f'data-{name}="{escape(value)}"' for name, value in values.items())

@@ -1,0 +1,76 @@
+import builtins
+
+import numpy as np
+import pytest
+
+from tcd_hf.app import frames
+from tcd_hf.app.frames import frames_at
+from tcd_hf.app.library import Clip
+from tcd_hf.processing.video_reading import VideoReadError, open_video
+from tests.clips import coded_frames, read_code, write_clip
+
+TIMES = [0.0, 0.04, 0.1, 0.95, 1.0, 2.55, 3.999, 7.9, 8.0, 99.0]
+
+
+def clip_of(path, seconds=8.0):
+    return Clip("0" * 24, path.as_posix(), "hash", 1, 1, seconds, True)
+
+
+@pytest.fixture
+def sought(monkeypatch):
+    """Every clip is long enough to be sought in; what is opened whole is noted."""
+    opened = []
+    monkeypatch.setattr(frames, "SOUGHT_SECONDS", 0.0)
+    monkeypatch.setattr(
+        frames, "open_video", lambda video, **options: opened.append(video) or open_video(video, **options)
+    )
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("clip.mp4", {}),
+        ("clip.mkv", {}),
+        ("late.mp4", {"start": 5.0}),
+        ("turned.mp4", {"rotation": 90}),
+        ("keys.mp4", {"keyframe_interval": 7}),
+        ("uneven.mp4", {"pts": [place / 10 + 0.03 * (place % 3) for place in range(80)]}),
+    ],
+)
+def test_a_frame_that_is_sought_is_the_one_that_is_read(tmp_path, sought, name, options):
+    path = write_clip(tmp_path / name, coded_frames(80), fps=10, **options)
+    found = list(frames_at(clip_of(path), TIMES, max_side=48))
+    assert not [video for video in sought if isinstance(video, str)]
+    with open_video(path) as video:
+        expected = video.frames_at(TIMES, max_side=48)
+    assert [frame.shape for frame in found] == [frame.shape for frame in expected]
+    if "rotation" not in options:
+        assert [read_code(frame) for frame in found] == [read_code(frame) for frame in expected]
+    assert np.abs(np.stack(found).astype(int) - np.stack(expected)).max() <= 2
+
+
+def test_what_cannot_be_sought_is_read_whole(tmp_path, sought):
+    stream = write_clip(tmp_path / "bare.h264", coded_frames(80), fps=10)
+    assert [read_code(frame) for frame in frames_at(clip_of(stream), [0.0, 2.5], 64)] == [0, 62]  # a bare stream: 25 frames a second
+    assert sought == [stream.as_posix()]
+    with pytest.raises(VideoReadError, match="no such file"):
+        list(frames_at(clip_of(tmp_path / "lost.mp4"), [1.0], 64))
+
+
+def test_without_pyav_files_are_read_whole(tmp_path, sought, monkeypatch):
+    path = write_clip(tmp_path / "clip.mp4", coded_frames(80), fps=10)
+    imported = builtins.__import__
+
+    def without_av(name, *args, **options):
+        if name == "av":
+            raise ImportError(name)
+        return imported(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without_av)
+    assert frames._seek(path.as_posix(), 1.0) is None
+
+
+def test_a_short_clip_is_read_whole(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", coded_frames(80), fps=10)
+    assert [read_code(frame) for frame in frames_at(clip_of(path), TIMES[:6], 64)] == [0, 0, 1, 9, 10, 25]
