@@ -39,7 +39,8 @@ NO_QUERY = (
 )
 SYNTAX = (
     '<p class="syntax"><code>"way out"</code> must stand there, <code>-exit</code> must not, <code>door OR gate</code> '
-    "either will do, <code>entry &gt;&gt; exit</code> one after the other; all other words are found as they are meant or spelled.</p>"
+    "either will do, <code>entry &gt;&gt; exit</code> one after the other; all other words are found as they are "
+    "meant or spelled.</p>"
 )
 NO_HIT = ("No video found", "Say it in other words or without quotes, choose another mode, or lift a filter.")
 
