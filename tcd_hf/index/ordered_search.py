@@ -22,6 +22,7 @@ ORDERED_MODES = ("two-stage", "full")
 # Times `recall_k`: texts that stand in many videos are in order in few, so recall must go deeper than for one text.
 # Names are cheap; of the rows named those are scored around which all parts are named.
 NAMED_SHARE, SCORED_SHARE = 20, 10
+WORTH_SHARE = 0.5  # of the best lexical score in a video; to read the captions of rows below it takes long
 MAX_MOMENTS = 1000  # of a part in one video, its best: they are compared pair by pair
 ROWS_AT_ONCE = 256  # of whole videos, whose captions are in memory
 
@@ -34,7 +35,8 @@ class OrderedSearch:
     part, each of its windows is a moment: what is seen may follow, too.
 
     - In mode `"full"` all segments are scored, and videos are looked at, best first by the mean of the best scores of
-      each part, until no further one can be among the hits: nothing is missed.
+      each part, until no further one can be among the hits. Of a video moments are looked for in those segments alone
+      whose lexical score is at least half of the best one's, as in other searches: nothing else is missed.
     - In mode `"two-stage"` either recall names `20 * recall_k` segments for each part. Of these, and of those that lie
       so near that they may hold what goes before or follows, up to `10 * recall_k` are scored and looked at in the same
       way; those first in whose reach all parts are named best. What lies outside of them is missed.
@@ -154,7 +156,7 @@ class OrderedSearch:
         hits, start = [], 0
         for own in rows_of_videos:
             places = np.arange(start, start := start + len(own))
-            parts = self._moments_of_parts(rows, scored, places, captions)
+            parts = self._moments_of_parts(rows, scored, places, captions, WORTH_SHARE)
             chains = find_chains(parts, self.within, limit=1 + self.searches[0].moments)
             if chains:
                 moments = [join_chain(chain) for chain in chains]
@@ -163,17 +165,22 @@ class OrderedSearch:
         return hits
 
     def _moments_of_parts(
-        self, rows: pa.Table, scored: Sequence[ScoredRows], places: np.ndarray, captions: Sequence[bytes]
+        self,
+        rows: pa.Table,
+        scored: Sequence[ScoredRows],
+        places: np.ndarray,
+        captions: Sequence[bytes],
+        least_share: float = 0.0,
     ) -> Iterator[list[Moment]]:
-        """For each part its best moments in one video, whose rows are at these places."""
+        """For each part its best moments in one video, whose rows are at these places; in those rows alone whose
+        lexical score is at least a share of that of the best."""
+        weight = self.retriever.lexical_weight
         for search, of_part, find_evidence in zip(self.searches, scored, self._finders, strict=True):
-            possible = places[np.isfinite(of_part.scores.score[:, places]).any(axis=0)]
-            if not len(possible):
-                yield []
-                continue
-            weight = self.retriever.lexical_weight
-            moments = moments_in(search, of_part, possible, captions, find_evidence, weight)
-            if not any(moment.evidence for moment in moments):
+            lexical = of_part.scores.lexical[:, places].max(axis=0)
+            possible = places[np.isfinite(lexical)]
+            worth = places[lexical >= lexical.max() * least_share] if len(possible) else possible
+            moments = moments_in(search, of_part, worth, captions, find_evidence, weight) if len(worth) else []
+            if len(possible) and not any(moment.evidence for moment in moments):
                 moments = _windows(search, of_part, possible, rows, weight)
             yield moments[:MAX_MOMENTS]
 
