@@ -47,6 +47,7 @@ async function fill(selector, parameters = {}) {
   place.asked = address.href;
   const content = await fetchHtml(address);
   if (place.asked !== address.href || !place.isConnected) return;
+  place.asked = undefined;
   place.innerHTML = content;
   follow();
   const list = place.querySelector(".cues");
@@ -95,7 +96,8 @@ function follow() {
     timeline.querySelector(".playhead").style.left = `${100 * share}%`;
   }
   const { start, end } = part(".cues")?.dataset ?? {}; // set if these are only some of all
-  if (start && !(Number(start) <= now && now < Number(end))) fill("#transcript", { around: time() });
+  const isElsewhere = start && !(Number(start) <= now && now < Number(end));
+  if (isElsewhere && !part("#transcript").asked) fill("#transcript", { around: time() });
 }
 
 // Arrow keys go from mark to mark; the one that was left last is where the Tab key comes back to.

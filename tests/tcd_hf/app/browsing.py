@@ -42,6 +42,8 @@ READ_CODE = """() => {
 
 try:
     from playwright.sync_api import expect
+
+    expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy
 except ImportError:
     CHROMIUM = None
 if CHROMIUM is None:

@@ -52,8 +52,10 @@ def test_a_frame_that_is_sought_is_the_one_that_is_read(tmp_path, sought, name, 
 
 def test_what_cannot_be_sought_is_read_whole(tmp_path, sought):
     stream = write_clip(tmp_path / "bare.h264", coded_frames(80), fps=10)
-    # A bare stream: 25 frames a second.
-    assert [read_code(frame) for frame in frames_at(clip_of(stream), [0.0, 2.5], 64)] == [0, 62]
+    assert [read_code(frame) for frame in frames_at(clip_of(stream), [0.0, 2.5], 64)] == [
+        0,
+        62,
+    ]  # a bare stream: 25 frames a second
     assert sought == [stream.as_posix()]
     with pytest.raises(VideoReadError, match="no such file"):
         list(frames_at(clip_of(tmp_path / "lost.mp4"), [1.0], 64))
