@@ -155,6 +155,8 @@ def search(
         raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
     if html is not None:
         _check_page(html)
+    if cut is not None:  # before the search, which may read videos for hours
+        cut.mkdir(parents=True, exist_ok=True)
     time_range = None if between is None else _read_range(between)
     parsed = _parse(all_queries)
     reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence)
@@ -246,7 +248,6 @@ def _cut_moments(answers: "Sequence[tuple[str, Sequence[Hit]]]", folder: Path) -
     from tcd_hf.reading.cutting import cut_out
     from tcd_hf.reading.video_reader import SkippedVideo
 
-    folder.mkdir(parents=True, exist_ok=True)
     for number, (_, hits) in enumerate(answers, start=1):
         query = f"query{number}-" if len(answers) > 1 else ""
         for rank, hit in enumerate(hits, start=1):
