@@ -42,6 +42,8 @@ IMAGE_LIST_FPS = 1.0
 LOOK_AHEAD_BYTES = 1 << 28
 # Containers whose index leads to a frame reliably; the others are read from the start on, by PyAV.
 SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
+# Decoders that can be told from packet to packet what to pass over; that of AV1 asks once, when it is opened.
+SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video")
 
 ALLOWED = (
     "a path (str or os.PathLike), bytes, a binary file object, a uint8 array of shape (frames, height, width, 3) "
@@ -355,9 +357,10 @@ class PyAVDecoder(Decoder):
         """Decodes on from where the container stands."""
         count = itertools.count()
         for packet in self._packets():
-            # What is shown before the wanted frame, and no other frame is made of, need not be decoded.
-            is_passed = packet.pts is not None and packet.pts < self._wanted_pts
-            self._stream.codec_context.skip_frame = "NONREF" if is_passed else "DEFAULT"
+            if self._stream.codec_context.name in SKIPPING:
+                # What is shown before the wanted frame, and no other frame is made of, need not be decoded.
+                is_passed = packet.pts is not None and packet.pts < self._wanted_pts
+                self._stream.codec_context.skip_frame = "NONREF" if is_passed else "DEFAULT"
             try:
                 frames = packet.decode()
             except self._errors as error:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tcd_hf.app.library import Clip
+from tcd_hf.processing.video_decoders import Source, open_container
 from tcd_hf.processing.video_reading import open_video
 
 __all__ = ["frames_at"]
@@ -48,9 +49,9 @@ def _seek(path: str, seconds: float) -> np.ndarray | None:
     except ImportError:
         return None
     try:
-        with av.open(path) as container:
-            stream = container.streams.best("video")
-            if stream is None or stream.start_time is None:
+        container, stream = open_container(Source.locate(path))
+        with container:
+            if stream.start_time is None:
                 return None
             wanted = stream.start_time + int((seconds + TOLERANCE) / stream.time_base)
             container.seek(wanted, stream=stream)

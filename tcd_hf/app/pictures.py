@@ -139,7 +139,7 @@ def draw_evidence(clip: Clip, captions: Sequence[WindowCaption], seconds: float,
     evidence = matching_in_windows(query, [[track.text for track in caption.tracks]])[0][:EVIDENCE_SHOWN]
     boxes = evidence_boxes(evidence, caption.tracks)
     shown_time = time_shown(seconds, seconds, boxes)
-    shown = [box for box in boxes if box["time"] == shown_time]
+    shown = [box for box in boxes if box["time"] == shown_time and box["source"] == "ocr"]
     try:
         with decoding:
             frame = Image.fromarray(next(iter(frames_at(clip, [shown_time], EVIDENCE_SIDE))))

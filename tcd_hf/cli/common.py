@@ -308,11 +308,19 @@ def open_index(
         makers = _load_model_of(storage, device) if model is None else load(model, device=device)
         for name in READING_OPTIONS:  # and nothing else that an index may name
             if name in storage.metadata.reading:
-                setattr(makers[1], name, storage.metadata.reading[name])
+                setattr(makers[1], name, _harmless(storage.metadata.reading[name]))
         reading.apply(makers[1])
     if create:
         return VideoIndex.create(uri, *makers, exist_ok=True, segment_seconds=segment_seconds, **options)
     return VideoIndex.open(uri, *makers, **options)
+
+
+def _harmless(value: Any) -> Any:
+    """An option of reading that an index names. Of those of an engine only numbers: others may lead to files, and
+    anybody may have made the index; they are for the user to give again."""
+    if not isinstance(value, dict):
+        return value
+    return {name: option for name, option in value.items() if isinstance(option, int | float)} or None
 
 
 def _load_model_of(storage: "IndexStorage", device: str | None) -> "tuple[TCDModel, TCDProcessor]":

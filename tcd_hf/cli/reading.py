@@ -90,7 +90,7 @@ def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bo
     if folder is None and not with_subtitles:
         return None
     from tcd_hf.reading.own_texts import OwnTexts, find_texts, side_cars
-    from tcd_hf.reading.text_files import read_cues
+    from tcd_hf.reading.text_files import Cue, read_cues
 
     paths = list(map(absolute_path, videos))
     files = {path: [] for path in paths}
@@ -99,15 +99,15 @@ def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bo
             files[path].append((file, "given"))
     texts = {}
     for path in paths:
-        if with_subtitles:
-            files[path] += [(file, "subtitle") for file in side_cars(path)]
-        cues = []
-        for file, source in files[path]:
-            try:
+        cues: list[Cue] = []
+        try:
+            if with_subtitles:
+                files[path] += [(file, "subtitle") for file in side_cars(path)]
+            for file, source in files[path]:
                 cues += read_cues(file, source)
-            except (OSError, ValueError) as error:
-                stderr.print(f"[yellow]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        texts[path] = OwnTexts(tuple(cues), with_subtitles)
+        except (OSError, ValueError) as error:
+            stderr.print(f"[yellow]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        texts[path] = OwnTexts(tuple(dict.fromkeys(cues)), with_subtitles)
     return texts
 
 

@@ -254,7 +254,7 @@ def _cut_moments(answers: "Sequence[tuple[str, Sequence[Hit]]]", folder: Path) -
             name = f"{query}{rank:02d}-{Path(hit.path).stem}-{clock(hit.start).replace(':', '.')}"
             try:
                 made = cut_out(hit.path, hit.start, hit.end, folder / name)
-            except VideoReadError as error:
+            except (VideoReadError, OSError) as error:
                 print_skipped([SkippedVideo(hit.path, str(error))])
                 continue
             stderr.print(

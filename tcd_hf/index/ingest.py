@@ -111,7 +111,7 @@ class Ingest:
         self.statistics = storage.load_statistics()
         self._read = read
         self._texts: Mapping[str, OwnTexts] | None = None
-        self._contents = {(row["content_hash"], row["texts_hash"]) for row in rows}
+        self._contents: set[str | tuple[str, str]] = set()
         self._copies: list[VideoFile] = []
         self._restamped: list[VideoFile] = []
         self._pending: list[tuple[str, pa.Table]] = []
@@ -127,6 +127,7 @@ class Ingest:
         """
         paths = list(dict.fromkeys(paths))
         self._texts = texts
+        self._contents = {self._content(row["content_hash"], row["texts_hash"]) for row in self.known.values()}
         self.rank = {path: rank for rank, path in enumerate(paths)}
         unsure = [path for path in paths if not self._looks_unchanged(path)]
         try:
@@ -180,7 +181,7 @@ class Ingest:
             if isinstance(file, SkippedVideo):
                 self.skip(file)
                 continue
-            row, content = self.known.get(file.path), (file.content_hash, file.texts.digest)
+            row, content = self.known.get(file.path), self._content(file.content_hash, file.texts.digest)
             if row is not None and row["content_hash"] == file.content_hash and self._has_texts(row, file.texts):
                 if row["modified"] != file.modified:
                     self._restamped.append(file)
@@ -190,6 +191,11 @@ class Ingest:
             else:
                 self._contents.add(content)
                 yield file
+
+    def _content(self, content_hash: str, texts_hash: str) -> str | tuple[str, str]:
+        """What files must have in common to have the same rows. If nothing is said of texts, those of a file that was
+        moved or copied go with it."""
+        return content_hash if self._texts is None else (content_hash, texts_hash)
 
     def _texts_of(self, path: str) -> OwnTexts:
         return (self._texts or {}).get(path, NO_TEXTS)
@@ -205,9 +211,10 @@ class Ingest:
             hashes = {file.content_hash for file in files}
             where = f"segment = 0 AND content_hash IN {sql_list(hashes)}"
             rows = self.storage.read(["path", "content_hash", "texts_hash"], where).to_pylist()
-            sources = {(row["content_hash"], row["texts_hash"]): row["path"] for row in reversed(rows)}
+            contents = (self._content(row["content_hash"], row["texts_hash"]) for row in reversed(rows))
+            sources = dict(zip(contents, (row["path"] for row in reversed(rows)), strict=True))
             for file in files:
-                source = sources.get((file.content_hash, file.texts.digest))
+                source = sources.get(self._content(file.content_hash, file.texts.digest))
                 if source is None:  # the other could not be read, or gave way
                     yield file
                     continue

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tcd_hf.index.lexical import fold
-from tcd_hf.index.moments import MAX_PAUSE, are_alike
+from tcd_hf.index.moments import MAX_PAUSE, ROUNDING, are_alike
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.text_files import Cue
@@ -17,7 +17,7 @@ def transcript(captions: Iterable[WindowCaption]) -> list[Cue]:
 
     Windows cut what is seen; here it is joined again, by the rule by which moments are: readings of one text, slips
     allowed, that follow on each other within `MAX_PAUSE` seconds. Of their spellings the one that is seen longest
-    stays.
+    stays. Texts that the video came with are joined where they were cut, and nowhere else.
 
     Args:
         captions (`Iterable[WindowCaption]`): of the windows of one video, in the order of time. One without tracks is a
@@ -54,8 +54,12 @@ class _Seen:
 
     def goes_on(self, track: TextTrack, folded: str) -> bool:
         """Whether a track of the same or the next window is the same text."""
-        near = track.start - self.end <= MAX_PAUSE and self.start - track.end <= MAX_PAUSE
-        return near and track.source == self.source and are_alike(self._folded, folded)
+        pause = max(track.start - self.end, self.start - track.end)
+        if track.source != self.source or pause > MAX_PAUSE:
+            return False
+        if track.source == "ocr" and folded:
+            return are_alike(self._folded, folded)
+        return track.text in self._seconds and (track.source == "ocr" or pause <= ROUNDING)
 
     def add(self, track: TextTrack) -> None:
         self.start, self.end = min(self.start, track.start), max(self.end, track.end)

@@ -43,14 +43,16 @@ def cut_out(video: str | os.PathLike, start: float, end: float, target: Path) ->
         file, part = target.with_name(target.name + ending), target.with_name(f".{target.name}{ending}")
         try:
             offset = _remux(video, start, end, part, container_format)
+        except VideoReadError:
+            part.unlink(missing_ok=True)
+            raise
         except (av.FFmpegError, ValueError) as error:  # the codec does not go into it
             part.unlink(missing_ok=True)
-            if isinstance(error, VideoReadError) or container_format == "matroska":
-                raise
+            cause = f"it cannot be cut ({error})"
             continue
         os.replace(part, file)
         return Cut(file, offset)
-    raise AssertionError("Matroska either takes a codec or says why not")
+    raise VideoReadError(os.fspath(video), cause, "Convert it to H.264, or play it where it is")
 
 
 def _remux(video: str | os.PathLike, start: float, end: float, file: Path, container_format: str) -> float:

@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from tcd_hf.processing.ocr_engines import normalize_text
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
-from tcd_hf.reading.files import absolute_path
+from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path
 from tcd_hf.reading.text_files import EXTENSIONS, Cue, check_cue, plain_text, read_cues
 
 __all__ = [
@@ -59,7 +60,8 @@ class OwnTexts:
 
     def all_of(self, path: str | os.PathLike) -> list[Cue]:
         """The texts of a file, those inside it included."""
-        return [*self.cues, *(embedded_subtitles(path) if self.with_embedded else ())]
+        inside = embedded_subtitles(path) if self.with_embedded else ()
+        return list(dict.fromkeys([*self.cues, *inside]))  # the same lines may lie beside a file and in it
 
 
 NO_TEXTS = OwnTexts()
@@ -83,8 +85,7 @@ def check_texts(texts: Mapping[str | os.PathLike, Iterable[Any]], paths: Iterabl
             raise ValueError(f"texts are given for {path}, which is not among the videos: name it as they are named.")
         if not isinstance(entries, OwnTexts):
             cues = (
-                entry if isinstance(entry, Cue) else check_cue(entry, "given", f"Text {number} of {path}")
-                for number, entry in enumerate(entries, start=1)
+                check_cue(entry, "given", f"Text {number} of {path}") for number, entry in enumerate(entries, start=1)
             )
             entries = OwnTexts(tuple(cues))
         checked[path] = entries
@@ -101,6 +102,8 @@ def add_texts(captions: Sequence[WindowCaption], cues: Sequence[Cue]) -> list[Wi
     if not cues:
         return list(captions)
     told = []
+    first, last = captions[0].start, captions[-1].end
+    cues = [cue for cue in cues if cue.start < last and first < cue.end]
     for caption in captions:
         tracks = [track for cue in cues if (track := _track(cue, caption)) is not None]
         text = " ".join(filter(None, (caption.text, *(track.text for track in tracks))))
@@ -112,7 +115,8 @@ def find_texts(folder: Path, videos: Sequence[str]) -> Iterator[tuple[str, Path]
     """The files of texts of videos: of the same stem, `.srt`, `.vtt` or `.json`, anywhere below a folder.
 
     Of several for one video, the one whose subfolders are those of the video counts (as [`tcd-hf export`] writes them);
-    then the first by name. A name with the ending of the video, `a.mp4.srt`, goes before `a.srt`.
+    then the first by name. A name with the ending of the video, `a.mp4.srt`, goes before `a.srt`. Of several videos of
+    one stem, a file is that of the one in whose subfolders it lies.
 
     Args:
         folder (`Path`): where to look.
@@ -127,21 +131,41 @@ def find_texts(folder: Path, videos: Sequence[str]) -> Iterator[tuple[str, Path]
     if not folder.is_dir():
         raise NotADirectoryError(f"There is no folder {folder} with texts.")
     files: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*")):
+    for file in sorted(folder.absolute().rglob("*")):
         if file.suffix.lower() in EXTENSIONS and file.is_file():
             files.setdefault(file.stem, []).append(file)
+    found: dict[Path, list[tuple[int, str]]] = {}
     for video in videos:
         path = Path(video)
-        found = files.get(path.name) or files.get(path.stem)
-        if found:
-            yield video, max(found, key=lambda file: _shared_folders(file, path))
+        fitting = files.get(path.name) or files.get(path.stem)
+        if fitting:
+            file = max(fitting, key=lambda file: _shared_folders(file, path))
+            found.setdefault(file, []).append((_shared_folders(file, path), video))
+    for file, videos_of in found.items():
+        most = max(shared for shared, _ in videos_of)
+        yield from ((video, file) for shared, video in videos_of if shared == most)
 
 
 def side_cars(video: str | os.PathLike) -> list[Path]:
-    """Files of subtitles beside a video: `a.srt`, `a.en.vtt` of `a.mp4`."""
+    """Files of subtitles beside a video: `a.srt`, `a.en.vtt` of `a.mp4`; not `a.b.srt` where `a.b.mp4` is.
+
+    Raises:
+        OSError: its folder cannot be read.
+    """
     path = Path(video)
-    beside = (file for file in path.parent.iterdir() if file.suffix.lower() in SIDE_CARS)
-    return sorted(file for file in beside if file.stem == path.stem or file.stem.startswith(f"{path.stem}."))
+    files = [file for file in path.parent.iterdir() if file.name.startswith(path.stem)]
+    others = [file.stem for file in files if file.suffix.lower() in VIDEO_EXTENSIONS and file.stem != path.stem]
+
+    def is_of(stem: str, name: str) -> bool:
+        return name == stem or name.startswith(f"{stem}.")
+
+    return sorted(
+        file
+        for file in files
+        if file.suffix.lower() in SIDE_CARS
+        and is_of(path.stem, file.stem)
+        and not any(is_of(other, file.stem) for other in others if len(other) > len(path.stem))
+    )
 
 
 def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
@@ -159,9 +183,7 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
     with container:
         streams = [stream for stream in container.streams.subtitles if stream.codec_context is not None]
         clock_zero = float((video.start_time or 0) * video.time_base)
-        for packet in container.demux(streams) if streams else ():
-            if packet.pts is None or not packet.duration:
-                continue
+        for packet in _whole_packets(container, streams):
             try:
                 texts = [getattr(part, "dialogue", b"") for part in packet.decode()]
             except av.FFmpegError:  # one broken line
@@ -172,14 +194,26 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
     return [cue for cue in dict.fromkeys(cues) if cue.text]
 
 
+def _whole_packets(container: Any, streams: list) -> Iterator[Any]:
+    """Packets that have a time and last, as far as a file can be read."""
+    import av
+
+    try:
+        for packet in container.demux(streams) if streams else ():
+            if packet.pts is not None and packet.duration:
+                yield packet
+    except av.FFmpegError:  # it breaks off: the pictures are read as far as they go, too
+        return
+
+
 def subtitles_beside(video: str | os.PathLike) -> list[Cue]:
     """The texts of all [`side_cars`]. Raises what [`read_cues`] does."""
     return [cue for file in side_cars(video) for cue in read_cues(file, "subtitle")]
 
 
 def _track(cue: Cue, caption: WindowCaption) -> TextTrack | None:
-    start, end, text = max(cue.start, caption.start), min(cue.end, caption.end), normalize_text(cue.text)
-    if not text or end <= start:
+    start, end = max(cue.start, caption.start), min(cue.end, caption.end)
+    if end <= start or not (text := normalize_text(cue.text)):
         return None
     return TextTrack(text, 1.0, start, end, WHOLE_FRAME, box_time=(start + end) / 2, source=cue.source)
 
@@ -187,4 +221,4 @@ def _track(cue: Cue, caption: WindowCaption) -> TextTrack | None:
 def _shared_folders(file: Path, video: Path) -> int:
     """How many folders, from the innermost on, have the same names."""
     pairs = zip(reversed(file.parent.parts), reversed(video.parent.parts), strict=False)
-    return next((count for count, (one, other) in enumerate(pairs) if one != other), 0)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -21,7 +21,7 @@ EXTENSIONS = (".srt", ".vtt", ".json")  # that are read
 
 # SubRip has no escapes: what players take for a mark, and this arrow, which ends a file for some of them.
 _MARKS = re.compile(r"</?(?:b|i|u|s|font)\b[^>]*>|\{\\[^}]*\}", re.IGNORECASE)
-_ARROW = "-->"
+_ARROW, NO_SPACE = "-->", "\u200b"  # the latter keeps a mark from being one
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,13 @@ def write_cues(cues: Sequence[Cue], file_format: str) -> str:
         writer.writerow(("start", "end", "text", "source"))
         writer.writerows((cue.start, cue.end, cue.text, cue.source) for cue in cues)
         return table.getvalue()
-    escape = _escape_srt if file_format == "srt" else _escape_vtt
-    subtitles = webvtt.WebVTT()
+    lasting = []  # players refuse cues that last no time
     for cue in cues:
         start, end = _milliseconds(cue.start), _milliseconds(cue.end)
-        text = escape("\n".join(line for line in cue.text.splitlines() if line.strip()))
-        if text and end > start:  # players refuse cues that last no time
-            subtitles.captions.append(webvtt.Caption(_timestamp(start), _timestamp(end), text))
-    written = io.StringIO()
-    subtitles.write(written, format=file_format)
-    content = written.getvalue().rstrip("\n")
-    return f"{content}\n" if content else ""
+        text = "\n".join(line for line in cue.text.splitlines() if line.strip())
+        if text and end > start:
+            lasting.append((_timestamp(start), _timestamp(end), text))
+    return _as_srt(lasting) if file_format == "srt" else _as_vtt(lasting)
 
 
 def read_cues(path: Path, source: str = "given") -> list[Cue]:
@@ -95,19 +91,20 @@ def read_cues(path: Path, source: str = "given") -> list[Cue]:
     path = Path(path)
     if path.suffix.lower() not in EXTENSIONS:
         raise ValueError(f"{path} does not end in {', '.join(EXTENSIONS)}: give texts in one of these formats.")
-    content = _decode(path.read_bytes())
+    content = _decode(path.read_bytes(), path)
     if path.suffix.lower() == ".json":
         return _read_json(content, path, source)
     if not content.strip():  # nothing was said
         return []
     try:
         if path.suffix.lower() == ".srt":
+            content = re.sub(r"^(\d+)[ \t]+$", r"\1", content.strip() + "\n", flags=re.MULTILINE)
             captions = webvtt.from_buffer(io.StringIO(content), format="srt")
             texts = [plain_text(caption.raw_text) for caption in captions]
         else:
             captions = webvtt.from_string(content)
             texts = [html.unescape(caption.text) for caption in captions]
-    except webvtt.errors.MalformedFileError as error:
+    except (webvtt.errors.MalformedFileError, webvtt.errors.MalformedCaptionError) as error:
         raise ValueError(f"{path} is no file of subtitles: {error}.") from error
     times = [(_seconds(caption.start), _seconds(caption.end)) for caption in captions]
     cues = [Cue(start, end, text.strip(), source) for (start, end), text in zip(times, texts, strict=True)]
@@ -118,7 +115,7 @@ def read_cues(path: Path, source: str = "given") -> list[Cue]:
 
 def plain_text(text: str) -> str:
     """A text of SubRip or ASS without its marks: `<i>`, `{\\an8}`."""
-    return _MARKS.sub("", text).strip()
+    return _MARKS.sub("", text).replace(NO_SPACE, "").strip()
 
 
 def check_cue(values: Any, source: str, where: str) -> Cue:
@@ -127,19 +124,21 @@ def check_cue(values: Any, source: str, where: str) -> Cue:
     Raises:
         ValueError: it is none; `where` says of which the message speaks.
     """
+    if isinstance(values, Cue):
+        values, source = (values.start, values.end, values.text), values.source
     if isinstance(values, dict):
         missing = [key for key in ("start", "end", "text") if key not in values]
         if missing:
             raise ValueError(f"{where} has no {missing[0]!r}: it needs start, end (seconds) and text, got {values!r}.")
-        source = values.get("source", source)
         values = (values["start"], values["end"], values["text"])
     try:
         start, end, text = values
         start, end = float(start), float(end)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{where} must be (start, end, text), times in seconds, got {values!r}.") from None
     if not (isinstance(text, str) and math.isfinite(start) and math.isfinite(end) and start <= end):
         raise ValueError(f"{where} must be (start, end, text) with start <= end, in seconds, got {values!r}.")
+    text = text.encode("utf-8", "replace").decode()  # a lone surrogate is no letter
     return Cue(start, end, text, source)
 
 
@@ -155,22 +154,32 @@ def _read_json(content: str, path: Path, source: str) -> list[Cue]:
     return [check_cue(entry, source, f"Text {number} of {path}") for number, entry in enumerate(entries, start=1)]
 
 
-def _decode(content: bytes) -> str:
-    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
-        if content.startswith(mark):
-            return content.decode(encoding)
+def _decode(content: bytes, path: Path) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return content.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} begins as UTF-16, and is none ({error}): save it as UTF-8.") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("cp1252", errors="replace")
 
 
-def _escape_vtt(text: str) -> str:
-    return html.escape(text, quote=False)
+def _as_vtt(cues: Sequence[tuple[str, str, str]]) -> str:
+    subtitles = webvtt.WebVTT()
+    for start, end, text in cues:
+        subtitles.captions.append(webvtt.Caption(start, end, html.escape(text, quote=False)))
+    return subtitles.content.rstrip("\n") + "\n"
 
 
-def _escape_srt(text: str) -> str:
-    return text.replace(_ARROW, "->")
+def _as_srt(cues: Sequence[tuple[str, str, str]]) -> str:
+    """Written here: it has no escapes, and the library leaves out all that stands between < and >, as text may."""
+    blocks = []
+    for number, (start, end, text) in enumerate(cues, start=1):
+        text = _MARKS.sub(lambda mark: f"{mark[0][0]}{NO_SPACE}{mark[0][1:]}", text).replace(_ARROW, "->")
+        blocks.append(f"{number}\n{start.replace('.', ',')} --> {end.replace('.', ',')}\n{text}\n")
+    return "\n".join(blocks)
 
 
 def _milliseconds(seconds: float) -> int:

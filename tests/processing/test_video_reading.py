@@ -282,6 +282,17 @@ def test_frames_that_no_other_is_made_of_are_passed_over(folder, monkeypatch):
     assert codes_at(path, [9.95, 1.65, 1.55, 1.45, 1.75], backend="pyav") == [99, 16, 15, 14, 17]
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("late.mp4", "libx264"), ("late_av1.mp4", "libsvtav1"), ("late.webm", "libvpx-vp9")]
+)
+def test_the_first_frame_wanted_is_a_late_one(folder, name, codec):
+    """Some decoders ask only once, when they are opened, what to pass over."""
+    options = {"preset": "12"} if codec == "libsvtav1" else {}
+    path = write_clip(folder / name, coded_frames(40), fps=10, codec=codec, options=options)
+    numbers = [23, 24, 25, 27, 30, 39]
+    assert codes_at(path, [number / 10 + 0.05 for number in numbers], backend="pyav") == numbers
+
+
 def counted_frames(monkeypatch):
     """The numbers of all frames that PyAV decodes from now on."""
     decoded, frames = [], video_decoders.PyAVDecoder._frames

@@ -66,6 +66,15 @@ def test_copies_of_a_file_have_texts_of_their_own(make_index, clips, tmp_path):
     assert len(index.transcript(sea)) == 2 and index.transcript(copy) == []
 
 
+def test_texts_go_with_a_file_that_is_moved(make_index, clips, tmp_path, code_reader):
+    index, sea, moved = make_index(), clips["sea.mp4"], tmp_path / "moved.mp4"
+    index.add([sea], workers=0, texts={sea: SPOKEN})
+    sea.rename(moved)
+    report = index.refresh([moved], workers=0)
+    assert (report.added, report.removed) == ([str(moved)], [str(sea)])
+    assert [cue.text for cue in index.transcript(moved)] == ["the harbour master", "a ferry to Oslo"]
+
+
 def test_without_an_engine_given_texts_are_all_there_is(make_index, clips):
     index = make_index(engine=None)
     index.add(clips.values(), workers=0, texts={clips["sea.mp4"]: SPOKEN})

@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+from pathlib import Path
 
 import av
 import pytest
@@ -62,6 +63,18 @@ def test_files_of_texts_are_found_by_their_stem(tmp_path):
         list(find_texts(tmp_path / "nowhere", videos))
 
 
+def test_files_of_texts_among_the_videos(tmp_path, monkeypatch):
+    """Whichever way the folder is named; of videos with the same name each has its own."""
+    for name in ("day/b.srt", "night/b.srt", "day/only.srt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    videos = [str(tmp_path / name) for name in ("night/b.mp4", "day/b.mp4", "day/only.mp4", "night/only.mp4")]
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, Path("."), tmp_path / "day" / ".."):
+        found = {video: file.parent.name for video, file in find_texts(folder, videos)}
+        assert found == {videos[0]: "night", videos[1]: "day", videos[2]: "day"}
+
+
 def test_files_beside_a_video(tmp_path):
     for name in ("a.srt", "a.en.vtt", "ab.srt", "a.json", "b.srt"):
         (tmp_path / name).write_text(write_cues([Cue(0.0, 1.0, name)], "vtt" if name.endswith("vtt") else "srt"))
@@ -71,6 +84,10 @@ def test_files_beside_a_video(tmp_path):
         Cue(0.0, 1.0, "a.srt", "subtitle"),
     ]
     assert side_cars(tmp_path / "c.mp4") == []
+    for name in ("d.mp4", "d.part2.mp4", "d.srt", "d.part2.srt", "d.part2.en.srt"):
+        (tmp_path / name).write_text("")
+    assert [file.name for file in side_cars(tmp_path / "d.mp4")] == ["d.srt"]
+    assert [file.name for file in side_cars(tmp_path / "d.part2.mp4")] == ["d.part2.en.srt", "d.part2.srt"]
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "srt"), ("b.mkv", "ass"), ("a.mp4", "mov_text")])
@@ -79,7 +96,8 @@ def test_files_beside_a_video(tmp_path):
 def test_text_streams_inside_a_file(tmp_path, name, codec, start):
     """Times are those from the first frame on, whatever the clock of the file shows."""
     clip = write_clip(tmp_path / f"clip-{name}", coded_frames(40), fps=10)
-    (tmp_path / "a.srt").write_text(write_cues(CUES, "srt"))
+    lines = "1\n00:00:00,500 --> 00:00:01,500\nHello <i>there</i>\n\n2\n00:00:02,000 --> 00:00:03,000\nTwo\nlines\n"
+    (tmp_path / "a.srt").write_text(lines)
     ffmpeg = ["ffmpeg", "-loglevel", "error", "-i", clip, "-i", tmp_path / "a.srt", "-c:v", "copy", "-c:s", codec]
     subprocess.run([*ffmpeg, "-output_ts_offset", str(start), tmp_path / name], check=True)
     cues = embedded_subtitles(tmp_path / name)

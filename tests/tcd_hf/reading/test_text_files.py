@@ -29,7 +29,7 @@ def test_what_is_written_is_read(tmp_path, file_format):
     assert [cue.text for cue in read] == [cue.text for cue in CUES]
     for cue, expected in zip(read, CUES, strict=True):
         assert (cue.start, cue.end) == pytest.approx((expected.start, expected.end), abs=5e-4)
-        assert cue.source == (expected.source if file_format == "json" else "given")
+        assert cue.source == "given"
 
 
 def test_subrip_is_as_players_want_it():
@@ -39,6 +39,12 @@ def test_subrip_is_as_players_want_it():
         assert re.fullmatch(r"\d{2,}:\d\d:\d\d,\d{3} --> \d{2,}:\d\d:\d\d,\d{3}", block.split("\n")[1])
     assert blocks[2].split("\n")[1] == "01:00:00,000 --> 01:00:01,250"
     assert write_cues([Cue(0.0, 1.0, "A --> B")], "srt").count("-->") == 1
+
+
+@pytest.mark.parametrize("text", ["if a <b and c> d", "vector<int>", "<b>bold</b>", "{\\an8} up", "<html>", "x & y"])
+@pytest.mark.parametrize("file_format", ["srt", "vtt"])
+def test_what_looks_like_a_mark_is_text(tmp_path, file_format, text):
+    assert [cue.text for cue in read_cues(written(tmp_path, file_format, [Cue(0.0, 1.0, text)]))] == [text]
 
 
 def test_webvtt_is_valid():
@@ -71,8 +77,8 @@ def test_times_and_marks_of_webvtt(tmp_path):
 
 def test_json_of_triples(tmp_path):
     path = tmp_path / "a.json"
-    path.write_text('[[0, 1.5, "A"], {"start": 2, "end": 3, "text": "B"}]')
-    assert read_cues(path) == [Cue(0.0, 1.5, "A"), Cue(2.0, 3.0, "B")]
+    path.write_text('[[0, 1.5, "A"], {"start": 2, "end": 3, "text": "B", "source": "ocr"}, [3, 4, "\\ud800"]]')
+    assert read_cues(path) == [Cue(0.0, 1.5, "A"), Cue(2.0, 3.0, "B"), Cue(3.0, 4.0, "?")]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,7 @@ def test_json_of_triples(tmp_path):
         ("a.json", "{}", r"a\.json must hold a list .* got dict"),
         ("a.json", '[[0, 1, "A"], [1, 2]]', r"Text 2 of .*a\.json must be \(start, end, text\).* got \[1, 2\]"),
         ("a.json", '[[2, 1, "A"]]', r"start <= end"),
+        ("a.json", f'[[1{"0" * 400}, 1, "A"]]', r"must be \(start, end, text\)"),
         ("a.json", '[{"start": 1, "text": "A"}]', r"Text 1 of .* has no 'end'"),
     ],
 )
