@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,11 +138,16 @@ def _written(cues: "Sequence[Cue]", file_format: Format) -> str:
 def _files_for(paths: Sequence[str], folder: Path, file_format: Format) -> dict[str, Path]:
     """A file of its own for each video: named as it is, in the subfolders in which the videos lie."""
     files: dict[str, Path] = {}
+    taken: set[str] = set()  # as disks see them that do not tell capitals from small letters
     for path, name in zip(paths, split_paths(paths)[1], strict=True):
         if os.path.isabs(name) or ".." in Path(name).parts:  # names come from an index, which anybody may have made
             raise ValueError(f"The index names a video {path!r}, whose file would be written outside of {folder}.")
         file = folder / Path(name).with_suffix(f".{file_format.value}")
-        if file in files.values():  # a.mp4 beside a.mkv
-            file = folder / f"{name}.{file_format.value}"
+        for number in count(1):
+            if str(file).casefold() not in taken:
+                break
+            more = f".{number}" if number > 1 else ""  # a.mp4 beside a.mkv
+            file = folder / f"{name}{more}.{file_format.value}"
+        taken.add(str(file).casefold())
         files[path] = file
     return files

@@ -13,6 +13,7 @@ from tcd_hf.clock import clock
 
 if TYPE_CHECKING:
     from tcd_hf.index.hits import Hit
+    from tcd_hf.index.moments import Moment
 
 __all__ = ["print_hits", "shorter_path"]
 
@@ -46,9 +47,9 @@ def print_hits(
     table.add_column("score", justify="right", no_wrap=True)
     for rank, (hit, name) in enumerate(zip(hits, names, strict=True), start=1):
         scores = "\n".join([f"{hit.score:.3f}", *(_parts(hit) if with_scores else ())])
-        table.add_row(str(rank), *_moment_cells(hit.start, hit.end, name, hit.evidence), scores)
+        table.add_row(str(rank), *_moment_cells(hit, name), scores)
         for moment in hit.moments:
-            table.add_row("", *_moment_cells(moment.start, moment.end, "", moment.evidence))
+            table.add_row("", *_moment_cells(moment, ""))
     stdout.print(table)
 
 
@@ -65,8 +66,11 @@ def _parts(hit: "Hit") -> list[str]:
     return [f"{name} {number:.3f}" for name, number in parts.items() if number is not None]
 
 
-def _moment_cells(start: float, end: float, name: str, evidence: Sequence[str]) -> tuple[str, str, str]:
-    return f"{clock(start)}-{clock(end)}", escape(_in_lines(name)), escape(" | ".join(evidence))
+def _moment_cells(moment: "Hit | Moment", name: str) -> tuple[str, str, str]:
+    """Its time, the video, and what matches; what was not read in the picture says where it comes from."""
+    sources = {box["text"]: box["source"] for box in moment.boxes}
+    texts = [text if sources.get(text, "ocr") == "ocr" else f"{text} ({sources[text]})" for text in moment.evidence]
+    return f"{clock(moment.start)}-{clock(moment.end)}", escape(_in_lines(name)), escape(" | ".join(texts))
 
 
 def _in_lines(path: str) -> str:

@@ -3,6 +3,7 @@ import io
 import json
 import os
 
+import numpy as np
 import pytest
 import webvtt
 
@@ -69,6 +70,9 @@ def test_files_do_not_overwrite_each_other_nor_leave_the_folder(tmp_path):
     files = _files_for(["/v/a.mp4", "/v/a.mkv", "/v/b/a.v2.mp4"], tmp_path, Format.SRT)
     names = [file.relative_to(tmp_path).as_posix() for file in files.values()]
     assert names == ["a.srt", "a.mkv.srt", "b/a.v2.srt"]
+    files = _files_for(["/v/a.mp4", "/v/a.mkv.mp4", "/v/a.mkv", "/v/A.avi"], tmp_path, Format.SRT)
+    names = [file.relative_to(tmp_path).as_posix() for file in files.values()]
+    assert names == ["a.srt", "a.mkv.srt", "a.mkv.2.srt", "A.avi.srt"]
     for path in ("/v/../../etc/x.mp4", "../x.mp4"):
         for file in _safe(["/v/a.mp4", path], tmp_path):
             assert os.path.realpath(file).startswith(os.path.realpath(tmp_path) + os.sep)
@@ -92,6 +96,25 @@ def test_show_and_list(run, index, clips, tmp_path):
     videos = json.loads(succeed(run("list", "--index", index, "--json")))["videos"]
     (long,) = (video for video in videos if video["path"].endswith("long.mp4"))
     assert (long["duration"], long["segments"], long["has_text"]) == (pytest.approx(6.0), 3, True)
+
+
+@pytest.mark.parametrize("file_format", ["srt", "vtt", "json"])
+def test_what_is_exported_and_given_back_is_found_alike(run, index, tmp_path, file_format):
+    folder, given = tmp_path / "out", tmp_path / "given.index"
+    succeed(run("export", "--index", index, "--to", folder, "--format", file_format))
+    options = ["--texts", folder, "--no-ocr", "--segment-seconds", 2]
+    succeed(run("index", tmp_path / "videos", "--index", given, *options))
+    for query in ("the store TESCO express", "gate b4", "star wars", "departures"):
+        first, second = (
+            json.loads(succeed(run("search", query, "--index", uri, "--json")))["queries"][0]["hits"]
+            for uri in (index, given)
+        )
+        assert [hit["path"] for hit in first] == [hit["path"] for hit in second]
+        assert [hit["evidence"] for hit in first] == [hit["evidence"] for hit in second]
+        times = [[(hit["start"], hit["end"]) for hit in hits if hit["evidence"]] for hits in (first, second)]
+        assert np.allclose(*times, atol=2e-3)
+    table = succeed(run("search", "gate b4", "--index", given, "--top-k", 1))
+    assert "Gate B4 (given)" in table
 
 
 @pytest.mark.parametrize("command", ["export", "show"])
