@@ -68,7 +68,7 @@ def _parts(hit: "Hit") -> list[str]:
 
 def _moment_cells(moment: "Hit | Moment", name: str) -> tuple[str, str, str]:
     """Its time, the video, and what matches; what was not read in the picture says where it comes from."""
-    sources = {box["text"]: box["source"] for box in moment.boxes}
+    sources = {box["text"]: box.get("source", "ocr") for box in moment.boxes}
     texts = [text if sources.get(text, "ocr") == "ocr" else f"{text} ({sources[text]})" for text in moment.evidence]
     return f"{clock(moment.start)}-{clock(moment.end)}", escape(_in_lines(name)), escape(" | ".join(texts))
 

@@ -116,7 +116,7 @@ class Hit:
         with opened_video(self.path) as video:
             frame = Image.fromarray(video.frames_at([self.shown_time], max_side=max_side)[0])
         # What is spoken or given has no place in the picture.
-        shown = [box for box in self.boxes if box["time"] == self.shown_time and box["source"] == "ocr"]
+        shown = [box for box in self.boxes if box["time"] == self.shown_time and box.get("source", "ocr") == "ocr"]
         return draw_boxes(frame, [box["box"] for box in shown], [box["text"] for box in shown])
 
 
