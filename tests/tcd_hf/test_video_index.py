@@ -253,7 +253,7 @@ def test_tables_of_others_and_of_other_versions_are_refused(tmp_path, code_reade
     newer = schema.with_metadata({b"tcd_hf": b'{"schema_version": 7}'})
     lancedb.connect(tmp_path / "newer").create_table("videos", schema=newer)
     with pytest.raises(
-        IndexMismatchError, match=r"version 7, and this release of tcd-hf reads version 2\. Make it anew"
+        IndexMismatchError, match=r"version 7, and this release of tcd-hf reads version 3\. Make it anew"
     ):
         VideoIndex.open(tmp_path / "newer", *makers)
 
