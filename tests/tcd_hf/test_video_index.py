@@ -343,7 +343,7 @@ def test_stats(filled, clips, tmp_path):
     stats = filled.stats()
     size = sum(file.stat().st_size for file in (tmp_path / "index").rglob("*") if file.is_file())
     fingerprint = model_fingerprint(make_tiny_model())
-    assert stats == IndexStats(4, 3, 4, 16.0, size, 16, 4, 30.0, "", fingerprint, 2)
+    assert stats == IndexStats(4, 3, 4, 16.0, size, 16, 4, 30.0, "", fingerprint, 3)
 
 
 def test_compacting_frees_old_versions_and_what_killed_runs_left(filled, clips, tmp_path):
