@@ -319,10 +319,10 @@ class TestAFileIsInOrIsNot:
         index.add([station, hall], workers=0, on_progress=lambda progress: seen.append(reader.stats().segments))
         assert seen == [0] * 5 + [5] * 2 and reader.stats().segments == 7
 
-    def test_segments_of_files_that_are_encoded_together(self, make_index, station, hall, monkeypatch):
+    def test_segments_of_files_that_are_encoded_together(self, make_index, station, hall):
         alone, together = make_index("alone"), make_index("together")
         alone.add([station, hall], workers=0)
-        monkeypatch.setattr(ingest_module, "batch_size", lambda model: 3)
+        together.batch_size = 3
         together.add([station, hall], workers=0)
         assert_same_contents(together, alone)
 
