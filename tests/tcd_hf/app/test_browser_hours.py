@@ -104,6 +104,9 @@ def test_five_moments_of_an_hour_are_marked_and_a_click_goes_there(hours, visit)
     expect(marks.nth(2)).to_have_attribute("aria-current", "true")
     expect(items.nth(2)).to_have_class("moment now")
     expect(page.locator("#clip figcaption").last).to_have_text("the frame with the matching text, outlined")
+    now = page.locator("#transcript .cue.now").first
+    expect(now.locator(".words")).to_have_text("DEPARTURES hall")
+    expect(now).to_be_in_viewport()  # the transcript goes along
     playhead = page.evaluate("parseFloat(document.querySelector('.playhead').style.left)")
     assert playhead == pytest.approx(100 * STARTS[2] / 3600, abs=0.1)
 
