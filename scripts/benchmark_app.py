@@ -209,7 +209,7 @@ def time_query(page, query: str) -> dict[str, float]:
     page.press("#query input", "Enter")
     page.wait_for_function("() => window.times?.thumbnails")
     times = page.evaluate("window.times")
-    page.wait_for_timeout(300)  # the clip beside the list is loaded meanwhile, as while a reader reads
+    page.wait_for_timeout(1000)  # the video beside the list is opened meanwhile, as while a reader looks at it
     return times
 
 
