@@ -36,7 +36,7 @@ ARGUMENTS += ["--disable-sync", "--no-first-run", "--disable-quic"]
 VIEWPORT = {"width": 1400, "height": 900}
 PAGE_LOADS = 5
 COLD_QUERIES = 5
-JUMPS = 20
+JUMPS = 10
 # From the key press on, looks once per painted frame. The list is a new one when its first hit is for another query.
 WATCH = """() => {
   const first = () => document.querySelector("#results .hit")?.dataset.clip;
@@ -60,8 +60,14 @@ WATCH = """() => {
 }"""
 
 
+# A hit is open, and so is all that is shown of it.
+IS_OPEN = """(place) => {
+  const hit = document.querySelector(`li:nth-child(${place}) > .hit`), clip = document.querySelector(".clip");
+  return clip?.dataset.clip === hit.dataset.clip && clip.querySelector(".mark") && clip.querySelector(".cue")
+    && clip.querySelector("video").readyState >= 2;
+}"""
 # From a click on, until the player shows the frame of that time. `before` is the player of the video that was open.
-JUMP = """([selector, start, isOther]) => new Promise((resolve) => {
+JUMP = """([selector, start, isOther]) => new Promise((resolve, reject) => {
   const player = () => document.querySelector("#clip video"), before = player();
   const begin = performance.now();
   document.querySelector(selector).click();
@@ -69,6 +75,10 @@ JUMP = """([selector, start, isOther]) => new Promise((resolve) => {
     const video = player();
     const isThere = video && (!isOther || video !== before) && video.readyState >= 2 && !video.seeking
       && Math.abs(video.currentTime - start) < 0.5;
+    if (performance.now() - begin > 30000) {
+      reject(new Error(`the player is at ${video?.currentTime} s, not ${start}: ready ${video?.readyState}, `
+        + `seeking ${video?.seeking}, the same ${video === before}`));
+    }
     requestAnimationFrame(isThere ? () => resolve(performance.now() - begin) : look);
   };
   look();
@@ -199,7 +209,7 @@ def time_query(page, query: str) -> dict[str, float]:
     page.press("#query input", "Enter")
     page.wait_for_function("() => window.times?.thumbnails")
     times = page.evaluate("window.times")
-    page.wait_for_timeout(300)  # the clip beside the list is loaded meanwhile, as while a reader reads
+    page.wait_for_timeout(1000)  # the video beside the list is opened meanwhile, as while a reader looks at it
     return times
 
 
@@ -215,9 +225,9 @@ def time_jumps(page, targets: list) -> dict[str, list[float]]:
             continue
         other = 2 if place == 0 else 1
         page.click(f"li:nth-child({other}) > .hit")
-        page.wait_for_timeout(500)
+        page.wait_for_function(IS_OPEN, arg=other)
         opened.append(page.evaluate(JUMP, [f"li:nth-child({place + 1}) > .hit", target.start, True]))
-        page.wait_for_selector("#transcript .cue:not(.now)")
+        page.wait_for_function(IS_OPEN, arg=place + 1)
         cue = page.locator("#transcript .cue:not(.now)").last
         cue.evaluate("(cue) => { cue.id = 'elsewhere'; }")
         jumped.append(page.evaluate(JUMP, ["#elsewhere", float(cue.get_attribute("data-start")), False]))

@@ -50,13 +50,18 @@ async function fill(selector, parameters = {}) {
   place.asked = undefined;
   place.innerHTML = content;
   follow();
-  const list = place.querySelector(".cues");
-  const row = list && (list.querySelector(".now") || nextCue(list));
-  if (row) list.scrollTop = row.offsetTop - list.offsetTop - 40;
+  reveal();
 }
 
 const time = () => part("video")?.currentTime ?? 0;
-const nextCue = (list) => [...list.querySelectorAll(".cue")].find((cue) => Number(cue.dataset.end) > time());
+
+// Scrolls both lists to where the player is, but for one that somebody is in.
+function reveal() {
+  element.querySelectorAll(".all-moments ol, .cues").forEach((list) => {
+    const row = [...list.querySelectorAll(".moment, .cue")].find((button) => Number(button.dataset.end) > time() + 0.001);
+    if (row && !list.contains(document.activeElement)) list.scrollTop = row.offsetTop - list.offsetTop - 40;
+  });
+}
 
 function jump(moment) {
   const video = part("video");
@@ -69,6 +74,7 @@ function jump(moment) {
   picture.src = moment.picture;
   picture.alt = picture.parentElement.querySelector("figcaption").textContent = moment.shown;
   follow();
+  reveal();
 }
 
 // A click on the timeline is a time: as far from its left as the moment is from the beginning.

@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.clips import coded_frame
 
-SIZE, LARGE = (160, 120), (640, 480)
+SIZE, LARGE = (160, 120), (800, 600)
 NOISE = 40  # grey levels around those of the code: pictures that compress badly make a large file
 STEPS = (
     20,
