@@ -29,6 +29,10 @@ MAX_HEIGHT_RATIO = 3.0  # texts of more different heights do not belong together
 Box = tuple[float, float, float, float]
 
 
+# The box of a text that was not read at a place: what is given, or heard.
+WHOLE_FRAME: Box = (0.0, 0.0, 1.0, 1.0)
+
+
 @dataclass
 class TextTrack:
     """One text of a window, merged from its readings.

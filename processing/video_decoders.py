@@ -25,9 +25,11 @@ __all__ = [
     "Source",
     "TooLongForDecord",
     "VideoReadError",
+    "clock_start",
     "has_pyav",
     "open_container",
     "open_decoder",
+    "upright_pixels",
 ]
 
 # A frame is on screen this early, in seconds: more than the times of decord err.
@@ -304,10 +306,10 @@ class PyAVDecoder(Decoder):
             raise DecodeError("none of its frames can be decoded")
         frame = found[1]
         try:
-            pixels = frame.to_ndarray(format="rgb24")
+            pixels = upright_pixels(frame)
         except self._errors as error:
             raise DecodeError(f"frame {index} cannot be decoded ({_first_line(error)})") from error
-        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+        return pixels
 
     def close(self):
         self._container.close()
@@ -453,10 +455,20 @@ def _frame_bytes(stream) -> int:
     return stream.codec_context.width * stream.codec_context.height * 3
 
 
+def upright_pixels(frame) -> np.ndarray:
+    """A frame of PyAV as it is to be seen, RGB uint8 `(height, width, 3)`."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4))
+
+
+def clock_start(stream) -> float:
+    """What the file's clock shows at the first frame, seconds."""
+    return float((stream.start_time or 0) * stream.time_base)
+
+
 def _late_time(container, stream) -> float:
     """Where the file's clock ends or, with a container that counts its duration from the first frame, starts (s)."""
     microseconds = max(abs(container.start_time or 0), container.duration or 0)
-    return max(microseconds / 1e6, float(abs(stream.start_time or 0) * stream.time_base))
+    return max(microseconds / 1e6, abs(clock_start(stream)))
 
 
 def _refuses(container, stream) -> str | None:
@@ -476,7 +488,7 @@ def _cut_off(stream, source: Source, timeline: Timeline) -> str | None:
     index = stream.index_entries
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
     hours, minutes, seconds = map(float, tag.groups()) if tag else (0, 0, 0)
-    promised = hours * 3600 + minutes * 60 + seconds - float((stream.start_time or 0) * stream.time_base)
+    promised = hours * 3600 + minutes * 60 + seconds - clock_start(stream)
     if (len(index) and index[-1].pos + index[-1].size > source.size) or promised > timeline.duration + 0.5:
         return f"it is cut off, after {timeline.duration:.1f} seconds"
     return None

@@ -21,7 +21,7 @@ import numpy as np
 from .caption_drawing import draw_captions
 from .frame_skipping import Stretch, split_into_stretches
 from .ocr_engines import OCREngine, TextReading, default_num_threads, get_engine, normalize_text
-from .text_tracks import Sighting, TextTrack, merge_sightings, spelling, split_columns
+from .text_tracks import WHOLE_FRAME, Sighting, TextTrack, merge_sightings, spelling, split_columns
 from .video_reading import Video, opened_video
 
 __all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
@@ -262,8 +262,7 @@ class WindowOCRCaptioner:
             for start, end, text in texts:
                 start, end = max(start, part_start), min(end, part_end)
                 if end > start and normalize_text(text):
-                    whole_frame = (0.0, 0.0, 1.0, 1.0)
-                    tracks.append(TextTrack(normalize_text(text), 1.0, start, end, whole_frame, source="given"))
+                    tracks.append(TextTrack(normalize_text(text), 1.0, start, end, WHOLE_FRAME, source="given"))
             tracks.sort(key=lambda track: track.start - track.end)
             captions.append(_as_caption(window, tracks))
         return captions

@@ -13,6 +13,7 @@ from tcd_hf.app.html_parts import (
     attributes,
     jump_attributes,
     link,
+    moment_attributes,
     render_message,
     render_thumbnail,
     render_when,
@@ -96,7 +97,7 @@ def _render_timeline(clip: Clip, moments: Sequence[Moment], cues: Iterable[Cue],
     Of the marks one is reached by the Tab key, the others from it by the arrow keys, as in any toolbar.
     """
     marks = "".join(
-        f'<button type="button" class="mark" tabindex="{-1 if number else 0}" {_jumps(clip, moment, query)} '
+        f'<button type="button" class="mark" tabindex="{-1 if number else 0}" {moment_attributes(clip, query, moment)} '
         f'aria-label="{escape(_tell(moment))}" title="{escape(_tell(moment))}" '
         f'style="{_place(clip, moment.start, moment.end)}"></button>'
         for number, moment in enumerate(moments)
@@ -139,13 +140,9 @@ def _place(clip: Clip, start: float, end: float) -> str:
 def _render_moment(clip: Clip, moment: Moment, query: str) -> str:
     words = render_when(moment) if moment.evidence else f"{render_when(moment)}what is seen or meant"
     return (
-        f'<button type="button" class="moment" {_jumps(clip, moment, query)}>'
+        f'<button type="button" class="moment" {moment_attributes(clip, query, moment)}>'
         f"{render_thumbnail(clip, moment.shown_time)}<span>{words}</span></button>"
     )
-
-
-def _jumps(clip: Clip, moment: Moment, query: str) -> str:
-    return jump_attributes(clip, query, moment.start, moment.end, moment.shown_time, bool(moment.evidence))
 
 
 def _tell(moment: Moment) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tcd_hf.app.library import Clip
-from tcd_hf.processing.video_decoders import Source, open_container
+from tcd_hf.processing.video_decoders import Source, open_container, upright_pixels
 from tcd_hf.processing.video_reading import open_video
 
 __all__ = ["frames_at"]
@@ -58,7 +58,7 @@ def _seek(path: str, seconds: float) -> np.ndarray | None:
             shown = _last_frame_before(container, stream, wanted)
             if shown is None:
                 return None
-            return np.ascontiguousarray(np.rot90(shown.to_ndarray(format="rgb24"), round(shown.rotation / 90) % 4))
+            return upright_pixels(shown)
     except (av.FFmpegError, OSError, ValueError):
         return None
 

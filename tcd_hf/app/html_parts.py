@@ -8,7 +8,15 @@ from tcd_hf.clock import clock
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
 
-__all__ = ["attributes", "jump_attributes", "link", "render_message", "render_thumbnail", "render_when"]
+__all__ = [
+    "attributes",
+    "jump_attributes",
+    "link",
+    "moment_attributes",
+    "render_message",
+    "render_thumbnail",
+    "render_when",
+]
 
 SHOWN_TEXTS = 6  # of the evidence of a moment, or of two that follow on one another
 WITH_MATCH, WITHOUT_MATCH = "the frame with the matching text, outlined", "a frame of this time"
@@ -43,6 +51,11 @@ def jump_attributes(clip: Clip, query: str, start: float, end: float, shown_time
         picture=link("evidence", clip, query=query, start=f"{shown_time:.3f}"),
         shown=WITH_MATCH if has_match else WITHOUT_MATCH,
     )
+
+
+def moment_attributes(clip: Clip, query: str, moment: Hit | Moment) -> str:
+    """[`jump_attributes`] of a moment."""
+    return jump_attributes(clip, query, moment.start, moment.end, moment.shown_time, bool(moment.evidence))
 
 
 def link(route: str, clip: Clip, **parameters: str) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tcd_hf.app.transcripts import Transcript, Transcripts
-from tcd_hf.index.schema import captions_from
-from tcd_hf.index.storage import IndexStorage, sql_list
+from tcd_hf.index.schema import captions_from, captions_in_order
+from tcd_hf.index.storage import IndexStorage, sql_list, sql_string
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import file_stamp, hash_file
@@ -207,8 +207,7 @@ class Library:
         return [Clip(**row, has_text=row["path"] in with_text) for row in rows.to_pylist()]
 
     def _read_captions(self, where: str) -> list[WindowCaption]:
-        rows = self._latest().read(["segment", "captions"], where).sort_by("segment")
-        return [caption for captions in captions_from(rows["captions"]) for caption in captions]
+        return captions_in_order(self._latest().read(["segment", "captions"], where))
 
     def _latest(self) -> IndexStorage:
         self._rows.videos.checkout_latest()
@@ -251,8 +250,9 @@ def sql_filter(
             raise ValueError(f"The part of the path must be a text, got {path_contains!r}.")
         if not path_contains.isprintable():
             raise ValueError("The part of the path holds a character that cannot be printed: leave it out.")
-        part = path_contains.lower().replace("'", "''")
-        conditions.append(f"contains(lower(path), '{part}')")  # not LIKE, in which % and _ mean something
+        conditions.append(
+            f"contains(lower(path), {sql_string(path_contains.lower())})"
+        )  # not LIKE, in which % and _ mean something
     return " AND ".join(conditions) or None
 
 

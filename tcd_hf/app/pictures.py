@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tcd_hf.app.frames import frames_at
 from tcd_hf.app.library import Clip, ClipError, Library
 from tcd_hf.app.matching import matching_in_windows
-from tcd_hf.index.hits import evidence_boxes, time_shown
+from tcd_hf.index.hits import boxes_at, evidence_boxes, time_shown
 from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import write_whole
@@ -139,7 +139,7 @@ def draw_evidence(clip: Clip, captions: Sequence[WindowCaption], seconds: float,
     evidence = matching_in_windows(query, [[track.text for track in caption.tracks]])[0][:EVIDENCE_SHOWN]
     boxes = evidence_boxes(evidence, caption.tracks)
     shown_time = time_shown(seconds, seconds, boxes)
-    shown = [box for box in boxes if box["time"] == shown_time and box["source"] == "ocr"]
+    shown = boxes_at(boxes, shown_time)
     try:
         with decoding:
             frame = Image.fromarray(next(iter(frames_at(clip, [shown_time], EVIDENCE_SIDE))))

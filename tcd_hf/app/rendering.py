@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from tcd_hf.app.html_parts import attributes, jump_attributes, link, render_thumbnail, render_when
+from tcd_hf.app.html_parts import attributes, link, moment_attributes, render_thumbnail, render_when
 from tcd_hf.app.library import Clip
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
@@ -70,8 +70,7 @@ def _render_moments(query: str, hit: Hit, clip: Clip) -> str:
 
 def _opens(clip: Clip, query: str, moment: Hit | Moment) -> str:
     """The attributes of a button that opens a clip at a moment."""
-    jump = jump_attributes(clip, query, moment.start, moment.end, moment.shown_time, bool(moment.evidence))
-    return f"{attributes(clip=link('clip', clip, query=query))} {jump}"
+    return f"{attributes(clip=link('clip', clip, query=query))} {moment_attributes(clip, query, moment)}"
 
 
 def _render_bar(name: str, meaning: str, value: float) -> str:

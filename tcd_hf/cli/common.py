@@ -30,6 +30,7 @@ __all__ = [
     "CacheDirOption",
     "DeviceOption",
     "Format",
+    "IndexOption",
     "JsonOption",
     "ModelOption",
     "OcrEngineOption",
@@ -68,6 +69,7 @@ OcrEngineOption = Annotated[
     typer.Option(help=r"OCR engine: rapidocr (offline) or doctr (pip install 'tcd-hf\[doctr]')."),
 ]
 
+IndexOption = Annotated[str, typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made.")]
 DeviceOption = Annotated[
     str | None, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, mps; the GPU where there is one.")
 ]

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tcd_hf.cli.common import Format, JsonOption, print_json, reports_errors, split_paths, stderr, stdout
+from tcd_hf.cli.common import Format, IndexOption, JsonOption, print_json, reports_errors, split_paths, stderr, stdout
 from tcd_hf.clock import clock
 from tcd_hf.reading.files import absolute_path, write_whole
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from tcd_hf import VideoIndex
     from tcd_hf.reading.text_files import Cue
 
-__all__ = ["IndexOption", "export", "list_videos", "print_cues", "show"]
-
-IndexOption = Annotated[str, typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made.")]
+__all__ = ["export", "list_videos", "print_cues", "show"]
 
 
 @reports_errors

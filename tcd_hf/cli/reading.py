@@ -89,22 +89,19 @@ def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bo
     """
     if folder is None and not with_subtitles:
         return None
-    from tcd_hf.reading.own_texts import OwnTexts, find_texts, side_cars
+    from tcd_hf.reading.own_texts import OwnTexts, find_texts, subtitles_beside
     from tcd_hf.reading.text_files import Cue, read_cues
 
     paths = list(map(absolute_path, videos))
-    files = {path: [] for path in paths}
-    if folder is not None:
-        for path, file in find_texts(folder, paths):
-            files[path].append((file, "given"))
+    files = {} if folder is None else dict(find_texts(folder, paths))
     texts = {}
     for path in paths:
         cues: list[Cue] = []
         try:
+            if path in files:
+                cues += read_cues(files[path])
             if with_subtitles:
-                files[path] += [(file, "subtitle") for file in side_cars(path)]
-            for file, source in files[path]:
-                cues += read_cues(file, source)
+                cues += subtitles_beside(path)
         except (OSError, ValueError) as error:
             stderr.print(f"[yellow]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         texts[path] = OwnTexts(tuple(dict.fromkeys(cues)), with_subtitles)

@@ -304,8 +304,10 @@ def _filter(where: str | None, folder: Path | None) -> str | None:
     """What rows must pass, in SQL."""
     if folder is None:
         return where
-    path = absolute_path(folder).rstrip("/").replace("'", "''")
-    below = f"(path = '{path}' OR starts_with(path, '{path}/'))"
+    from tcd_hf.index.storage import sql_string
+
+    path = absolute_path(folder).rstrip("/")
+    below = f"(path = {sql_string(path)} OR starts_with(path, {sql_string(path + '/')}))"
     return below if where is None else f"({where}) AND {below}"
 
 

@@ -7,7 +7,15 @@ import typer
 from rich.markup import escape
 
 from tcd_hf.app.server import DEFAULT_MAX_UPLOADS, DEFAULT_UPLOAD_MB
-from tcd_hf.cli.common import CacheDirOption, ModelOption, OcrEngineOption, open_index, reports_errors, stdout
+from tcd_hf.cli.common import (
+    CacheDirOption,
+    IndexOption,
+    ModelOption,
+    OcrEngineOption,
+    open_index,
+    reports_errors,
+    stdout,
+)
 from tcd_hf.cli.reading import Reading
 
 __all__ = ["serve"]
@@ -15,7 +23,7 @@ __all__ = ["serve"]
 
 @reports_errors
 def serve(
-    index_uri: Annotated[str, typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made.")],
+    index_uri: IndexOption,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
     uploads: Annotated[

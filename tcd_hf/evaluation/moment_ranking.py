@@ -13,13 +13,12 @@ from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, score_wind
 from tcd_hf.index.lexical import TEXT_SCHEMA, LexicalStatistics, SegmentTexts, text_columns
 from tcd_hf.index.moments import find_moments
 from tcd_hf.modeling.outputs import TCDVideoFeatures
-from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.text_tracks import WHOLE_FRAME, TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 
 __all__ = ["evaluate_moments", "rank_moments"]
 
 Times = tuple[float, float]  # start and end, seconds
-WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)
 
 
 def evaluate_moments(

@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULT_LEXICAL_WEIGHT",
     "EvidenceFinder",
     "Hit",
+    "boxes_at",
     "evidence_boxes",
     "fuse_scores",
     "matching_texts",
@@ -115,8 +116,7 @@ class Hit:
 
         with opened_video(self.path) as video:
             frame = Image.fromarray(video.frames_at([self.shown_time], max_side=max_side)[0])
-        # What is spoken or given has no place in the picture.
-        shown = [box for box in self.boxes if box["time"] == self.shown_time and box.get("source", "ocr") == "ocr"]
+        shown = boxes_at(self.boxes, self.shown_time)
         return draw_boxes(frame, [box["box"] for box in shown], [box["text"] for box in shown])
 
 
@@ -124,6 +124,11 @@ def time_shown(start: float, end: float, boxes: Sequence[dict[str, Any]]) -> flo
     """Seconds of the frame that most of these boxes belong to, see [`Hit`]; without any, the middle."""
     times = Counter(box["time"] for box in boxes)
     return times.most_common(1)[0][0] if times else (start + end) / 2
+
+
+def boxes_at(boxes: Sequence[dict[str, Any]], time: float) -> list[dict[str, Any]]:
+    """Those boxes of the frame at a time that stand in the picture: what is spoken or given has no place there."""
+    return [box for box in boxes if box["time"] == time and box.get("source", "ocr") == "ocr"]
 
 
 def fuse_scores(model_score: np.ndarray, lexical_score: np.ndarray, lexical_weight: float) -> np.ndarray:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "NonFiniteFeaturesError",
     "StoredWindow",
     "captions_from",
+    "captions_in_order",
     "checksums",
     "decode_captions",
     "feature_tensors",
@@ -357,6 +359,11 @@ def checksums(rows: pa.Table | dict[str, pa.Array]) -> list[bytes]:
 def captions_from(column: pa.ChunkedArray | pa.Array) -> list[list[WindowCaption]]:
     """The captions of rows, from the column `captions`."""
     return [[_caption(*json.loads(line)) for line in _unpack(packed)] for packed in column.to_pylist()]
+
+
+def captions_in_order(rows: pa.Table) -> list[WindowCaption]:
+    """The captions of one video in the order of time, from the columns `segment` and `captions` of its rows."""
+    return list(chain.from_iterable(captions_from(rows.sort_by("segment")[CAPTIONS_COLUMN])))
 
 
 class StoredWindow:

@@ -277,9 +277,14 @@ class IndexStorage:
         return self.videos.index_stats(names[0]).num_unindexed_rows / num_rows
 
 
+def sql_string(value: str) -> str:
+    """A string in a filter."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 def sql_list(values: Iterable[str]) -> str:
     """Strings as a list in a filter."""
-    return "(" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + ")"
+    return "(" + ", ".join(map(sql_string, values)) + ")"
 
 
 def _count_terms(videos: Any) -> LexicalStatistics:

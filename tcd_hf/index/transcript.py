@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tcd_hf.index.lexical import fold
 from tcd_hf.index.moments import MAX_PAUSE, ROUNDING, are_alike
-from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.text_tracks import WHOLE_FRAME, TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.text_files import Cue
 
@@ -30,7 +30,7 @@ def transcript(captions: Iterable[WindowCaption]) -> list[Cue]:
     open_cues: list[_Seen] = []
     for caption in captions:
         open_cues = [cue for cue in open_cues if caption.start - cue.end <= MAX_PAUSE]
-        tracks = caption.tracks or [TextTrack(caption.text, 1.0, caption.start, caption.end, (0.0, 0.0, 1.0, 1.0))]
+        tracks = caption.tracks or [TextTrack(caption.text, 1.0, caption.start, caption.end, WHOLE_FRAME)]
         for track in tracks:
             if not track.text:
                 continue

@@ -15,7 +15,14 @@ from tcd_hf.index.moments import DEFAULT_MOMENTS
 from tcd_hf.index.ordered import DEFAULT_WITHIN
 from tcd_hf.index.progress import progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
-from tcd_hf.index.schema import IndexMetadata, IndexMismatchError, captions_from, decode_captions, table_schema
+from tcd_hf.index.schema import (
+    IndexMetadata,
+    IndexMismatchError,
+    captions_from,
+    captions_in_order,
+    decode_captions,
+    table_schema,
+)
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -469,8 +476,7 @@ class VideoIndex:
         rows = self._latest().read(["segment", "captions"], f"path IN {sql_list([absolute_path(path)])}")
         if not len(rows):
             raise ValueError(f"The index {self.uri} has no video {absolute_path(path)!r}: see its `paths`.")
-        rows = rows.sort_by("segment")
-        return transcript(caption for captions in captions_from(rows["captions"]) for caption in captions)
+        return transcript(captions_in_order(rows))
 
     def score(self, queries: Sequence[str]) -> "IndexScores":
         """Scores every query with every video, in the order of [`~VideoIndex.paths`]."""

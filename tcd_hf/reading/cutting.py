@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tcd_hf.processing.video_decoders import SEEKABLE, Source, VideoReadError, open_container
+from tcd_hf.processing.video_decoders import SEEKABLE, Source, VideoReadError, clock_start, open_container
 
 __all__ = ["Cut", "cut_out"]
 
@@ -63,7 +63,7 @@ def _remux(video: str | os.PathLike, start: float, end: float, file: Path, conta
     with container, av.open(str(file), "w", format=container_format) as output:
         streams = [stream, *container.streams.audio[:1]]
         copies = {each.index: output.add_stream_from_template(each) for each in streams}
-        clock_zero = float((stream.start_time or 0) * stream.time_base)
+        clock_zero = clock_start(stream)
         begin = None
         for packet in _packets(container, stream, streams, clock_zero + start, clock_zero + end):
             if begin is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tcd_hf.processing.ocr_engines import normalize_text
-from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.text_tracks import WHOLE_FRAME, TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path
 from tcd_hf.reading.text_files import EXTENSIONS, Cue, check_cue, plain_text, read_cues
@@ -27,7 +27,6 @@ __all__ = [
     "subtitles_beside",
 ]
 
-WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)  # what is heard has no place in the picture
 SIDE_CARS = (".srt", ".vtt")
 
 
@@ -176,13 +175,13 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
     """
     import av
 
-    from tcd_hf.processing.video_decoders import Source, open_container
+    from tcd_hf.processing.video_decoders import Source, clock_start, open_container
 
     cues = []
     container, video = open_container(Source.locate(path))
     with container:
         streams = [stream for stream in container.streams.subtitles if stream.codec_context is not None]
-        clock_zero = float((video.start_time or 0) * video.time_base)
+        clock_zero = clock_start(video)
         for packet in _whole_packets(container, streams):
             try:
                 texts = [getattr(part, "dialogue", b"") for part in packet.decode()]

@@ -14,6 +14,8 @@ from typing import Any
 
 import webvtt
 
+from tcd_hf.clock import read_clock
+
 __all__ = ["EXTENSIONS", "FORMATS", "Cue", "check_cue", "plain_text", "read_cues", "write_cues"]
 
 FORMATS = ("srt", "vtt", "csv", "json")
@@ -106,7 +108,7 @@ def read_cues(path: Path, source: str = "given") -> list[Cue]:
             texts = [html.unescape(caption.text) for caption in captions]
     except (webvtt.errors.MalformedFileError, webvtt.errors.MalformedCaptionError) as error:
         raise ValueError(f"{path} is no file of subtitles: {error}.") from error
-    times = [(_seconds(caption.start), _seconds(caption.end)) for caption in captions]
+    times = [(read_clock(caption.start), read_clock(caption.end)) for caption in captions]
     cues = [Cue(start, end, text.strip(), source) for (start, end), text in zip(times, texts, strict=True)]
     if not cues and not content.lstrip().startswith("WEBVTT"):
         raise ValueError(f"{path} is no file of subtitles: it holds no line such as 00:00:01,000 --> 00:00:02,500.")
@@ -191,8 +193,3 @@ def _timestamp(milliseconds: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}"
-
-
-def _seconds(timestamp: str) -> float:
-    *hours, minutes, seconds = map(float, timestamp.split(":"))
-    return 3600 * sum(hours) + 60 * minutes + seconds

@@ -11,6 +11,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTokenizer
 from typer.testing import CliRunner
 
+from tcd_hf.cli import common
 from tcd_hf.cli.main import app
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
@@ -98,6 +99,14 @@ def clips(tmp_path):
         name: write_clip(folder / name, [coded_frame(code) for code in codes for _ in range(5)], fps=5)
         for name, codes in schedule.items()
     }
+
+
+@pytest.fixture
+def wide_terminal(monkeypatch):
+    """Lines are as long as they like, whatever terminal the suite was started from, or none."""
+    for console in (common.stdout, common.stderr):
+        monkeypatch.setattr(console, "_width", 200)
+        monkeypatch.setattr(console, "_height", 50)
 
 
 @pytest.fixture

@@ -32,12 +32,7 @@ HIT_FIELDS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch):
-    """Lines are as long as they like, whatever terminal the suite was started from, or none."""
-    for console in (common.stdout, common.stderr):
-        monkeypatch.setattr(console, "_width", 200)
-        monkeypatch.setattr(console, "_height", 50)
+pytestmark = pytest.mark.usefixtures("wide_terminal")
 
 
 def test_search_prints_the_json_of_the_documentation(run, clips, tmp_path):

@@ -7,17 +7,12 @@ import numpy as np
 import pytest
 import webvtt
 
-from tcd_hf.cli import common
 from tcd_hf.cli.common import Format
 from tcd_hf.cli.export import _files_for
 from tcd_hf.reading.text_files import FORMATS
 from tests.clips import coded_frame, write_clip
 
-
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch):
-    for console in (common.stdout, common.stderr):
-        monkeypatch.setattr(console, "_width", 200)
+pytestmark = pytest.mark.usefixtures("wide_terminal")
 
 
 @pytest.fixture

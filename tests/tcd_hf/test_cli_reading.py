@@ -8,7 +8,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tcd_hf.cli import common
 from tcd_hf.cli.common import load
 from tcd_hf.cli.main import app
 from tcd_hf.cli.reading import Reading, parse_options
@@ -19,10 +18,7 @@ from tests.tcd_hf.conftest import make_tiny_processor
 SPOKEN = [Cue(0.5, 1.5, "the harbour master"), Cue(2.2, 3.0, "a ferry to Oslo")]
 
 
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch):
-    for console in (common.stdout, common.stderr):
-        monkeypatch.setattr(console, "_width", 200)
+pytestmark = pytest.mark.usefixtures("wide_terminal")
 
 
 def succeed(result):
