@@ -16,7 +16,7 @@ import numpy as np
 
 from .ocr_engines import TextReading
 
-__all__ = ["Sighting", "TextTrack", "merge_sightings", "spelling", "split_columns"]
+__all__ = ["SOURCES", "WHOLE_FRAME", "Sighting", "TextTrack", "merge_sightings", "spelling", "split_columns"]
 
 SAME_PLACE = 0.2  # intersection over union of the boxes
 SIMILAR_SPELLING = 70.0  # rapidfuzz ratio, 0-100: "PETROBRA" and "PETROBRAS" have 94, "MEDIA" and "MEDA" 89
@@ -28,9 +28,8 @@ MAX_HEIGHT_RATIO = 3.0  # texts of more different heights do not belong together
 
 Box = tuple[float, float, float, float]
 
-
-# The box of a text that was not read at a place: what is given, or heard.
-WHOLE_FRAME: Box = (0.0, 0.0, 1.0, 1.0)
+WHOLE_FRAME: Box = (0.0, 0.0, 1.0, 1.0)  # of a text that was not read at a place: what is given, or heard
+SOURCES = ("ocr", "subtitle", "given")
 
 
 @dataclass

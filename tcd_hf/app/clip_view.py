@@ -10,11 +10,13 @@ import numpy as np
 
 from tcd_hf.app.html_parts import (
     WITHOUT_MATCH,
+    asking,
     attributes,
     jump_attributes,
     link,
     moment_attributes,
     render_message,
+    render_source,
     render_thumbnail,
     render_when,
 )
@@ -22,6 +24,7 @@ from tcd_hf.app.library import Clip
 from tcd_hf.app.matching import matching_in_windows
 from tcd_hf.clock import clock
 from tcd_hf.index.moments import Moment
+from tcd_hf.index.ordered import DEFAULT_WITHIN
 from tcd_hf.reading.text_files import Cue
 
 __all__ = ["render_clip", "render_moments", "render_transcript"]
@@ -30,26 +33,27 @@ MAX_MOMENTS = 200  # shown of a clip, the best
 MAX_CUES = 300  # rows of the transcript at once
 TIMELINE_CELLS = 720  # into which a timeline is cut: about a pixel each
 SCALE = 4  # parts into which the times below a timeline divide it
-SOURCES = {"subtitle": "subtitle", "given": "given text"}  # of texts that were not read in the picture
 LEGEND = (
     '<p class="legend" aria-hidden="true"><span class="match">moment</span> <span class="text">other text</span> '
     "<span>no text</span></p>"
 )
 
 
-def render_clip(clip: Clip, query: str, problem: str | None = None) -> str:
+def render_clip(clip: Clip, query: str, problem: str | None = None, within: float = DEFAULT_WITHIN) -> str:
     """One clip: player and picture, still without a time, and places for its moments and its transcript.
 
     Args:
         clip ([`Clip`]): the clip.
         query (`str`): what was searched for.
         problem (`str`, *optional*): why the file cannot be shown. What was read in it still is.
+        within (`float`, *optional*, defaults to 60.0): as of [`VideoIndex.search`].
     """
     media = _render_media(clip) if problem is None else render_message("This clip is not at hand", problem)
-    moments = attributes(part=link("moments", clip, query=query))
+    asked = asking(query, within)
+    moments = attributes(part=link("moments", clip, **asked))
     transcript = attributes(part=link("transcript", clip, query=query))
     return (
-        f'<article class="clip" aria-label="{escape(clip.title)}" {attributes(clip=link("clip", clip, query=query))}>'
+        f'<article class="clip" aria-label="{escape(clip.title)}" {attributes(clip=link("clip", clip, **asked))}>'
         '<button type="button" class="back">Back to the results</button><header>'
         f'<h2 title="{escape(clip.path)}">{escape(clip.title)}</h2><p>{clock(clip.duration)} long</p></header>'
         f'{media}<section class="timeline-part" {moments}></section>'
@@ -181,9 +185,8 @@ def render_transcript(clip: Clip, cues: Sequence[Cue], query: str, around: float
 
 def _render_cue(clip: Clip, cue: Cue, is_match: bool, query: str) -> str:
     text = f"<mark>{escape(cue.text)}</mark>" if is_match else escape(cue.text)
-    source = f'<span class="source">{SOURCES[cue.source]}</span>' if cue.source in SOURCES else ""
     jump = jump_attributes(clip, query, cue.start, cue.end, (cue.start + cue.end) / 2, is_match)
     return (
         f'<li><button type="button" class="cue" {jump}><span class="time">{clock(cue.start)}–{clock(cue.end)}</span>'
-        f'<span class="words">{text}</span>{source}</button></li>'
+        f'<span class="words">{text}</span>{render_source(cue.source)}</button></li>'
     )

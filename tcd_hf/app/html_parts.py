@@ -7,17 +7,21 @@ from tcd_hf.app.library import Clip
 from tcd_hf.clock import clock
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
+from tcd_hf.index.ordered import DEFAULT_WITHIN
 
 __all__ = [
+    "asking",
     "attributes",
     "jump_attributes",
     "link",
     "moment_attributes",
     "render_message",
+    "render_source",
     "render_thumbnail",
     "render_when",
 ]
 
+SOURCES = {"subtitle": "subtitle", "given": "given text"}  # of texts that were not read in the picture
 SHOWN_TEXTS = 6  # of the evidence of a moment, or of two that follow on one another
 WITH_MATCH, WITHOUT_MATCH = "the frame with the matching text, outlined", "a frame of this time"
 
@@ -28,9 +32,17 @@ def render_message(title: str, advice: str, kind: str = "calm") -> str:
 
 
 def render_when(moment: Hit | Moment) -> str:
-    """When a moment is, and the texts that speak for it."""
-    words = "".join(f"<mark>{escape(text)}</mark>" for text in moment.evidence[:SHOWN_TEXTS])
+    """When a moment is, the texts that speak for it, and where these come from, if not from the picture."""
+    sources = {box["text"]: box.get("source", "") for box in moment.boxes}
+    words = "".join(
+        f"<mark>{escape(text)}</mark>{render_source(sources.get(text, ''))}" for text in moment.evidence[:SHOWN_TEXTS]
+    )
     return f'<span class="time">{clock(moment.start)}–{clock(moment.end)}</span> {words}'
+
+
+def render_source(source: str) -> str:
+    """Where a text comes from; nothing if from the picture."""
+    return f'<span class="source">{SOURCES[source]}</span>' if source in SOURCES else ""
 
 
 def render_thumbnail(clip: Clip, seconds: float) -> str:
@@ -56,6 +68,11 @@ def jump_attributes(clip: Clip, query: str, start: float, end: float, shown_time
 def moment_attributes(clip: Clip, query: str, moment: Hit | Moment) -> str:
     """[`jump_attributes`] of a moment."""
     return jump_attributes(clip, query, moment.start, moment.end, moment.shown_time, bool(moment.evidence))
+
+
+def asking(query: str, within: float) -> dict[str, str]:
+    """What was asked for, as parameters of a [`link`]."""
+    return {"query": query} | ({} if within == DEFAULT_WITHIN else {"within": f"{within:g}"})
 
 
 def link(route: str, clip: Clip, **parameters: str) -> str:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tcd_hf.app.transcripts import Transcript, Transcripts
+from tcd_hf.index.ordered import DEFAULT_WITHIN
 from tcd_hf.index.schema import captions_from, captions_in_order
 from tcd_hf.index.storage import IndexStorage, sql_list, sql_string
-from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.text_tracks import SOURCES, TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import file_stamp, hash_file
 
@@ -89,21 +90,23 @@ class Library:
         self._same: dict[tuple[str, str], tuple[int, int]] = {}
         self._transcripts = Transcripts(lambda path: self._read_captions(f"path IN {sql_list([path])}"))
 
-    def search(self, query: str, mode: str, top_k: int, where: str | None) -> "list[Hit]":
+    def search(
+        self, query: str, mode: str, top_k: int, where: str | None, within: float = DEFAULT_WITHIN
+    ) -> "list[Hit]":
         """See [`VideoIndex.search`]; reads quotes, exclusions, `OR` and `>>`. An empty index has no hits."""
         with self._searching:
             try:
                 if not len(self.index):
                     return []
-                return self.index.search(query, top_k=top_k, mode=mode, where=where, syntax="query")
+                return self.index.search(query, top_k=top_k, mode=mode, where=where, syntax="query", within=within)
             finally:
                 self._last_search = time.monotonic()
 
-    def moments(self, query: str, clip: Clip) -> "list[Moment]":
+    def moments(self, query: str, clip: Clip, within: float = DEFAULT_WITHIN) -> "list[Moment]":
         """See [`VideoIndex.moments`]; none for a query that cannot be searched for, or a clip that was just removed."""
         with self._searching:
             try:
-                return self.index.moments(query, clip.path, syntax="query")
+                return self.index.moments(query, clip.path, syntax="query", within=within)
             except ValueError:  # told where one searches
                 return []
             finally:
@@ -219,6 +222,7 @@ def sql_filter(
     max_seconds: float | None = None,
     only_with_text: bool = False,
     path_contains: str = "",
+    text_from: str = "",
 ) -> str | None:
     """The filter of a search, as SQL in which nothing that a user typed is code.
 
@@ -226,13 +230,15 @@ def sql_filter(
         min_seconds, max_seconds (`float`, *optional*): bounds of the duration, both allowed values; 0 is none.
         only_with_text (`bool`, *optional*, defaults to `False`): only videos in which text was read.
         path_contains (`str`, *optional*, defaults to `""`): part of the path, in upper or lower case.
+        text_from (`str`, *optional*, defaults to `""`): only where there is text that was read in the
+            pictures, `"ocr"`, or is of a `"subtitle"`, or was `"given"`; `""` is any.
 
     Returns:
         `str`, *optional*: `None` when every video passes.
 
     Raises:
         ValueError: a duration that is no number from 0 on, bounds the wrong way round, a part of a path that is no text
-            or cannot be printed. Values may be of any type: they come from outside.
+            or cannot be printed, a source that there is none of. Values may be of any type: they come from outside.
     """
     conditions = []
     for name, sign, seconds in (("shortest", ">=", min_seconds), ("longest", "<=", max_seconds)):
@@ -253,6 +259,10 @@ def sql_filter(
         conditions.append(
             f"contains(lower(path), {sql_string(path_contains.lower())})"
         )  # not LIKE, in which % and _ mean something
+    if text_from:
+        if text_from not in SOURCES:
+            raise ValueError(f"text_from must be one of {', '.join(SOURCES)}, got {text_from!r}.")
+        conditions.append(f"contains(sources, {sql_string(text_from)})")
     return " AND ".join(conditions) or None
 
 

@@ -10,6 +10,7 @@ from tcd_hf.app.adding import FILES_AT_ONCE, Adder
 from tcd_hf.app.html_parts import render_message
 from tcd_hf.app.library import MAX_QUERY_LENGTH, Library, sql_filter
 from tcd_hf.app.rendering import render_examples, render_hits
+from tcd_hf.index.ordered import DEFAULT_WITHIN
 from tcd_hf.index.retrieval import MODES
 from tcd_hf.index.schema import video_id
 
@@ -32,6 +33,7 @@ MODE_NAMES = {
     "coarse": "quick (coarse)",
     "lexical": "spelling only (lexical)",
 }
+SOURCE_NAMES = {"": "anywhere", "ocr": "pictures", "subtitle": "subtitles", "given": "given texts"}
 EMPTY_INDEX = ("The index is empty", "Add videos in the next tab, or with `tcd-hf index VIDEOS... --index DIR`.")
 NO_QUERY = (
     "What are you looking for?",
@@ -83,6 +85,9 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
         longest = gr.Textbox(label="Longest (s)", placeholder="any", max_length=12, min_width=110)
         path = gr.Textbox(label="Path contains", placeholder="anything", max_length=200, min_width=150)
         with_text = gr.Checkbox(label="Only videos with text", min_width=150)
+        choices = [(name, source) for source, name in SOURCE_NAMES.items()]
+        text_from = gr.Dropdown(choices, value="", label="Text from", min_width=130)
+        within = gr.Textbox(label="a >> b within (s)", placeholder=f"{DEFAULT_WITHIN:g}", max_length=12, min_width=130)
     with gr.Row(elem_id="found"):
         with gr.Column(scale=4, min_width=320):
             results = _html(render_message(*NO_QUERY), elem_id="results", script="results")
@@ -96,7 +101,7 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
         query = getattr(event, "query", None)
         return query, _answer(library, query, *options)
 
-    options = [mode, top_k, shortest, longest, with_text, path]
+    options = [mode, top_k, within, shortest, longest, with_text, path, text_from]
     quick = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     gr.on([query.submit, button.click], answer, [query, *options], results, **quick)
     examples.select(answer_example, options, [query, results], **quick)
@@ -145,10 +150,12 @@ def _greet(library: Library) -> tuple[str, str]:
     return render_examples(library.example_queries()), render_message(*(NO_QUERY if len(library) else EMPTY_INDEX))
 
 
-def _answer(library: Library, query: str, mode: str, top_k: int, *filters: Any) -> str:
-    """The results of a query, or a message, as HTML. The filters are those of `sql_filter`, durations as typed."""
+def _answer(library: Library, query: str, mode: str, top_k: int, within: str | None, *filters: Any) -> str:
+    """The results of a query, or a message, as HTML. The filters are those of `sql_filter`, seconds as typed."""
     try:
-        hits = _find(library, query, mode, top_k, *map(_typed_seconds, filters[:2]), *filters[2:])
+        seconds = _typed_seconds(within)
+        seconds = DEFAULT_WITHIN if seconds is None else seconds
+        hits = _find(library, query, mode, top_k, seconds, *map(_typed_seconds, filters[:2]), *filters[2:])
     except ValueError as error:
         return render_message("That cannot be searched for", str(error))
     if hits is None:
@@ -156,10 +163,10 @@ def _answer(library: Library, query: str, mode: str, top_k: int, *filters: Any) 
     num_videos = len(library)
     if not hits:
         return render_message(*(NO_HIT if num_videos else EMPTY_INDEX))
-    return render_hits(query.strip(), hits, library.clips(video_id(hit.path) for hit in hits), num_videos)
+    return render_hits(query.strip(), hits, library.clips(video_id(hit.path) for hit in hits), num_videos, seconds)
 
 
-def _find(library: Library, query: str, mode: str, top_k: int, *filters: Any) -> "list[Hit] | None":
+def _find(library: Library, query: str, mode: str, top_k: int, within: float, *filters: Any) -> "list[Hit] | None":
     if not isinstance(query, str | None):
         raise ValueError(f"The query must be a text, got {query!r}.")
     query = (query or "").strip()
@@ -171,7 +178,9 @@ def _find(library: Library, query: str, mode: str, top_k: int, *filters: Any) ->
         raise ValueError("The query holds half a character (a lone surrogate): leave it out.")
     if not isinstance(top_k, int | float) or not 1 <= top_k <= MAX_RESULTS:
         raise ValueError(f"The number of results must lie in 1 to {MAX_RESULTS}, got {top_k}.")
-    return library.search(query, mode, int(top_k), sql_filter(*filters))
+    if not isinstance(within, int | float):
+        raise ValueError(f"within must be a number of seconds from 0 on, got {within!r}.")
+    return library.search(query, mode, int(top_k), sql_filter(*filters), within)
 
 
 def _typed_seconds(text: str | None) -> float | str | None:
@@ -191,10 +200,13 @@ def _make_search_api(library: Library):
         max_seconds: float | None = None,
         only_with_text: bool = False,
         path_contains: str = "",
+        text_from: str = "",
+        within: float = DEFAULT_WITHIN,
     ) -> list[dict]:
         """The best videos for a query, best first: the fields of a hit, its path as `video`."""
         try:
-            hits = _find(library, query, mode, top_k, min_seconds, max_seconds, only_with_text, path_contains)
+            filters = min_seconds, max_seconds, only_with_text, path_contains, text_from
+            hits = _find(library, query, mode, top_k, within, *filters)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
         if hits is None:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from tcd_hf.app.html_parts import attributes, link, moment_attributes, render_thumbnail, render_when
+from tcd_hf.app.html_parts import asking, attributes, link, moment_attributes, render_thumbnail, render_when
 from tcd_hf.app.library import Clip
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
+from tcd_hf.index.ordered import DEFAULT_WITHIN
 from tcd_hf.index.schema import video_id
 from tcd_hf.visualization.html_report import WORDS
 
@@ -30,10 +31,12 @@ def render_examples(queries: Sequence[str]) -> str:
     return f'<div class="examples"><span>Read in these videos:</span>{buttons}</div>'
 
 
-def render_hits(query: str, hits: Sequence[Hit], clips: Mapping[str, Clip], num_videos: int) -> str:
+def render_hits(
+    query: str, hits: Sequence[Hit], clips: Mapping[str, Clip], num_videos: int, within: float = DEFAULT_WITHIN
+) -> str:
     """The ranked list: every hit is a button that opens its clip at the best moment, with others for other moments."""
     items = "".join(
-        _render_hit(rank, query, hit, clips[clip_id])
+        _render_hit(rank, query, hit, clips[clip_id], within)
         for rank, hit in enumerate(hits, start=1)
         if (clip_id := video_id(hit.path)) in clips  # it may have been removed a moment ago
     )
@@ -41,7 +44,7 @@ def render_hits(query: str, hits: Sequence[Hit], clips: Mapping[str, Clip], num_
     return f'<p class="count" role="status">{count}</p><ol class="hits">{items}</ol>'
 
 
-def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
+def _render_hit(rank: int, query: str, hit: Hit, clip: Clip, within: float) -> str:
     bars = "".join(
         _render_no_text(name) if name == "text_ocr" and not clip.has_text else _render_bar(name, meaning, value)
         for name, meaning in MEANINGS.items()
@@ -49,28 +52,28 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip) -> str:
     )
     otherwise = "matched by what is seen or meant" if clip.has_text else NO_TEXT
     return (
-        f'<li><button type="button" class="hit" {_opens(clip, query, hit)} aria-pressed="false">'
+        f'<li><button type="button" class="hit" {_opens(clip, query, hit, within)} aria-pressed="false">'
         f"{render_thumbnail(clip, hit.shown_time)}"
         f'<span class="about"><span class="heading"><span class="rank">{rank}</span>'
         f'<span class="title" title="{escape(clip.path)}">{escape(clip.title)}</span>'
         f'<span class="score" title="what hits are ranked by">{hit.score:.3f}</span></span>'
         f'<span class="words">{render_when(hit)}{"" if hit.evidence else otherwise}</span>'
-        f'<span class="bars">{bars}</span></span></button>{_render_moments(query, hit, clip)}</li>'
+        f'<span class="bars">{bars}</span></span></button>{_render_moments(query, hit, clip, within)}</li>'
     )
 
 
-def _render_moments(query: str, hit: Hit, clip: Clip) -> str:
+def _render_moments(query: str, hit: Hit, clip: Clip, within: float) -> str:
     """The other moments of a hit, as buttons that open its clip there."""
     buttons = "".join(
-        f'<button type="button" class="moment" {_opens(clip, query, moment)}>{render_when(moment)}</button>'
+        f'<button type="button" class="moment" {_opens(clip, query, moment, within)}>{render_when(moment)}</button>'
         for moment in hit.moments[:SHOWN_MOMENTS]
     )
     return f'<div class="moments" role="group" aria-label="Other moments">{buttons}</div>' if buttons else ""
 
 
-def _opens(clip: Clip, query: str, moment: Hit | Moment) -> str:
+def _opens(clip: Clip, query: str, moment: Hit | Moment, within: float) -> str:
     """The attributes of a button that opens a clip at a moment."""
-    return f"{attributes(clip=link('clip', clip, query=query))} {moment_attributes(clip, query, moment)}"
+    return f"{attributes(clip=link('clip', clip, **asking(query, within)))} {moment_attributes(clip, query, moment)}"
 
 
 def _render_bar(name: str, meaning: str, value: float) -> str:

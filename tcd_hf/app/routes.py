@@ -11,6 +11,7 @@ from tcd_hf.app.clip_view import render_clip, render_moments, render_transcript
 from tcd_hf.app.library import MAX_QUERY_LENGTH, ClipError, Library
 from tcd_hf.app.pictures import Thumbnails, draw_evidence
 from tcd_hf.app.uploads import UploadError
+from tcd_hf.index.ordered import DEFAULT_WITHIN
 
 if TYPE_CHECKING:
     from tcd_hf.app.uploads import UploadFolder
@@ -32,6 +33,7 @@ MEDIA_TYPES = {
 KEEP = {"cache-control": "private, max-age=3600"}
 ASK_AGAIN = {"cache-control": "no-store"}
 Question = Annotated[str, Query(max_length=MAX_QUERY_LENGTH)]
+Within = Annotated[float, Query(ge=0)]
 Filter = Annotated[str, Query(alias="filter", max_length=MAX_QUERY_LENGTH)]
 
 
@@ -41,8 +43,8 @@ def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
     * `/video/ID`: the file, whole or the bytes that are asked for.
     * `/thumbnail/ID?t=`: a small picture.
     * `/evidence/ID?query=&start=`: a frame with the texts outlined that match.
-    * `/clip/ID?query=`: the player and what is around it.
-    * `/moments/ID?query=`: its timeline, and all moments that match.
+    * `/clip/ID?query=&within=`: the player and what is around it.
+    * `/moments/ID?query=&within=`: its timeline, and all moments that match.
     * `/transcript/ID?query=&around=&filter=`: what was read in it, around a time, or all that holds a text.
 
     Errors are plain text for the reader.
@@ -70,18 +72,18 @@ def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
         return _picture(lambda: draw_evidence(clip, captions, start, query))
 
     @router.get("/clip/{clip_id}")
-    def show(clip_id: str, query: Question = "") -> Response:
+    def show(clip_id: str, query: Question = "", within: Within = DEFAULT_WITHIN) -> Response:
         clip, problem = library.clip(clip_id), None
         try:
             library.check(clip)
         except ClipError as error:
             problem = str(error)
-        return HTMLResponse(render_clip(clip, query, problem), headers=ASK_AGAIN)
+        return HTMLResponse(render_clip(clip, query, problem, within), headers=ASK_AGAIN)
 
     @router.get("/moments/{clip_id}")
-    def moments(clip_id: str, query: Question = "") -> Response:
+    def moments(clip_id: str, query: Question = "", within: Within = DEFAULT_WITHIN) -> Response:
         clip = library.clip(clip_id)
-        found = library.moments(query, clip)
+        found = library.moments(query, clip, within)
         return HTMLResponse(render_moments(clip, found, library.transcript(clip).cues, query), headers=ASK_AGAIN)
 
     @router.get("/transcript/{clip_id}")

@@ -80,7 +80,9 @@ class Reading(NamedTuple):
 
 
 def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bool) -> "dict[str, OwnTexts] | None":
-    """What videos come with, by absolute path; `None` if nothing was asked for. A file that is none is named on stderr.
+    """What videos come with, by absolute path; `None` if nothing was asked for.
+
+    A file that is none is named on stderr, and its video left out: it keeps the texts that it has.
 
     Args:
         videos (`Sequence[str]`): their paths.
@@ -89,22 +91,21 @@ def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bo
     """
     if folder is None and not with_subtitles:
         return None
-    from tcd_hf.reading.own_texts import OwnTexts, find_texts, subtitles_beside
-    from tcd_hf.reading.text_files import Cue, read_cues
+    from tcd_hf.reading.own_texts import OwnTexts, find_texts, has_subtitles, subtitles_beside
+    from tcd_hf.reading.text_files import read_cues
 
     paths = list(map(absolute_path, videos))
     files = {} if folder is None else dict(find_texts(folder, paths))
     texts = {}
     for path in paths:
-        cues: list[Cue] = []
         try:
-            if path in files:
-                cues += read_cues(files[path])
+            cues = read_cues(files[path]) if path in files else []
             if with_subtitles:
                 cues += subtitles_beside(path)
         except (OSError, ValueError) as error:
             stderr.print(f"[yellow]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        texts[path] = OwnTexts(tuple(dict.fromkeys(cues)), with_subtitles)
+            continue
+        texts[path] = OwnTexts(tuple(dict.fromkeys(cues)), with_subtitles and has_subtitles(path))
     return texts
 
 

@@ -153,13 +153,19 @@ def search(
         raise typer.BadParameter("Say where to search: --videos my_clips/ or --index DIR", param_hint="--videos")
     if videos and index_uri:
         raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
+    reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence)
+    if index_uri and reading != Reading():
+        raise typer.BadParameter(
+            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-fps and --min-confidence go "
+            "with --videos, or with `tcd-hf index`.",
+            param_hint="--index",
+        )
     if html is not None:
         _check_page(html)
     if cut is not None:  # before the search, which may read videos for hours
         cut.mkdir(parents=True, exist_ok=True)
     time_range = None if between is None else _read_range(between)
     parsed = _parse(all_queries)
-    reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence)
     names = {}  # of videos, as the user gave them
     if index_uri:
         index = open_index(index_uri, model, reading, cache_dir, device=device)

@@ -65,6 +65,9 @@ class ReadingProgress(NamedTuple):
     size: int
 
 
+# What files must have in common to have the same rows: hashes of the file and of its texts, `None` for any texts.
+Content = tuple[str, str | None]
+
 # What reads and encodes files, at most so many, and gives all that becomes of them to an ingest.
 ReadingStep = Callable[["Ingest", Iterable[VideoFile], int], None]
 
@@ -111,7 +114,7 @@ class Ingest:
         self.statistics = storage.load_statistics()
         self._read = read
         self._texts: Mapping[str, OwnTexts] | None = None
-        self._contents: set[str | tuple[str, str]] = set()
+        self._contents: set[Content] = set()
         self._copies: list[VideoFile] = []
         self._restamped: list[VideoFile] = []
         self._pending: list[tuple[str, pa.Table]] = []
@@ -122,12 +125,14 @@ class Ingest:
 
         Args:
             paths (`Iterable[str]`): absolute.
-            texts (`Mapping[str, OwnTexts]`, *optional*): what they come with, by path. If not given, a video that is
-                in the index keeps what it has.
+            texts (`Mapping[str, OwnTexts]`, *optional*): what they come with, by path. A video of the index that is not
+                named keeps what it has, as long as its content is the same. If not given, a copy has what the other
+                has.
         """
         paths = list(dict.fromkeys(paths))
         self._texts = texts
-        self._contents = {self._content(row["content_hash"], row["texts_hash"]) for row in self.known.values()}
+        for row in self.known.values():
+            self._contents.update(_contents(row))
         self.rank = {path: rank for rank, path in enumerate(paths)}
         unsure = [path for path in paths if not self._looks_unchanged(path)]
         try:
@@ -168,7 +173,7 @@ class Ingest:
         row = self.known.get(path)
         try:
             unchanged = row is not None and (row["size"], row["modified"]) == file_stamp(path)
-            unchanged = unchanged and self._has_texts(row, self._texts_of(path))
+            unchanged = unchanged and ((texts := self._texts_of(path)) is None or texts.digest == row["texts_hash"])
         except (OSError, ValueError):  # told when it is opened
             return False
         if unchanged:
@@ -177,12 +182,12 @@ class Ingest:
 
     def _new_contents(self, paths: list[str]) -> Iterator[VideoFile]:
         """Files to be read: neither unchanged nor of the same content as others."""
-        for file in _hashed(paths, self._texts_of):
+        for file in _hashed(paths, lambda path: self._texts_of(path) or NO_TEXTS):
             if isinstance(file, SkippedVideo):
                 self.skip(file)
                 continue
-            row, content = self.known.get(file.path), self._content(file.content_hash, file.texts.digest)
-            if row is not None and row["content_hash"] == file.content_hash and self._has_texts(row, file.texts):
+            row, content = self.known.get(file.path), self._content_of(file)
+            if row is not None and content in _contents(row):
                 if row["modified"] != file.modified:
                     self._restamped.append(file)
                 self._done(self.report.unchanged, file.path)
@@ -192,17 +197,15 @@ class Ingest:
                 self._contents.add(content)
                 yield file
 
-    def _content(self, content_hash: str, texts_hash: str) -> str | tuple[str, str]:
-        """What files must have in common to have the same rows. If nothing is said of texts, those of a file that was
-        moved or copied go with it."""
-        return content_hash if self._texts is None else (content_hash, texts_hash)
+    def _content_of(self, file: VideoFile) -> "Content":
+        texts = self._texts_of(file.path)
+        return file.content_hash, None if texts is None else texts.digest
 
-    def _texts_of(self, path: str) -> OwnTexts:
-        return (self._texts or {}).get(path, NO_TEXTS)
-
-    def _has_texts(self, row: dict, texts: OwnTexts) -> bool:
-        """Whether a video in the index has the texts that it is to have."""
-        return self._texts is None or row["texts_hash"] == texts.digest
+    def _texts_of(self, path: str) -> OwnTexts | None:
+        """What a video is to have; `None` if that is left as it is."""
+        if self._texts is None:
+            return None
+        return self._texts.get(path, None if path in self.known else NO_TEXTS)
 
     def _copy_rows(self) -> Iterator[VideoFile]:
         """Gives files the rows of another with the same content; yields those for which there is none."""
@@ -211,10 +214,9 @@ class Ingest:
             hashes = {file.content_hash for file in files}
             where = f"segment = 0 AND content_hash IN {sql_list(hashes)}"
             rows = self.storage.read(["path", "content_hash", "texts_hash"], where).to_pylist()
-            contents = (self._content(row["content_hash"], row["texts_hash"]) for row in reversed(rows))
-            sources = dict(zip(contents, (row["path"] for row in reversed(rows)), strict=True))
+            sources = {content: row["path"] for row in reversed(rows) for content in _contents(row)}
             for file in files:
-                source = sources.get(self._content(file.content_hash, file.texts.digest))
+                source = sources.get(self._content_of(file))
                 if source is None:  # the other could not be read, or gave way
                     yield file
                     continue
@@ -345,6 +347,11 @@ class _BegunVideos:
         if video.path not in self._skipped:
             self._skipped.add(video.path)
             self.ingest.skip(video)
+
+
+def _contents(row: dict) -> tuple["Content", "Content"]:
+    """The content of a video of the index, with its texts and whatever these are."""
+    return (row["content_hash"], row["texts_hash"]), (row["content_hash"], None)
 
 
 def _hashed(paths: list[str], texts_of: Callable[[str], OwnTexts]) -> Iterator[VideoFile | SkippedVideo]:

@@ -289,8 +289,8 @@ class VideoIndex:
                 time, and the time left.
             texts (`Mapping`, *optional*): what videos come with beside what is read in them, such as subtitles: for
                 each path its texts, `(start, end, text)` in seconds. They are searched like those that are read, and
-                marked by their source. Other texts than before count as a changed file; `{}` takes all away. If not
-                given, a video that is in the index keeps what it has.
+                marked by their source. Other texts than before count as a changed file; `[]` takes all away. A video
+                that is not named keeps what it has, as long as its content is the same.
 
         Raises:
             IndexMismatchError: the processor reads text or frames otherwise than the one that made the index.

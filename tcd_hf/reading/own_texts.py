@@ -23,6 +23,7 @@ __all__ = [
     "check_texts",
     "embedded_subtitles",
     "find_texts",
+    "has_subtitles",
     "side_cars",
     "subtitles_beside",
 ]
@@ -165,6 +166,19 @@ def side_cars(video: str | os.PathLike) -> list[Path]:
         and is_of(path.stem, file.stem)
         and not any(is_of(other, file.stem) for other in others if len(other) > len(path.stem))
     )
+
+
+def has_subtitles(path: str | os.PathLike) -> bool:
+    """Whether there is a stream of subtitles inside a file; none where it cannot be opened, which its reader tells."""
+    from tcd_hf.processing.video_decoders import Source, open_container
+    from tcd_hf.processing.video_reading import VideoReadError
+
+    try:
+        container, _ = open_container(Source.locate(path))
+    except (VideoReadError, OSError):
+        return False
+    with container:
+        return len(container.streams.subtitles) > 0
 
 
 def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:

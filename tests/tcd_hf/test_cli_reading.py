@@ -54,6 +54,13 @@ def test_texts_of_a_folder(run, clips, texts, tmp_path):
     (texts / "videos" / "sea.srt").write_text(write_cues(SPOKEN[:1], "srt"))
     assert "1 replaced" in run("index", tmp_path / "videos", *place, "--texts", texts).stdout
     assert "(given)" in run("show", clips["sea.mp4"], *place).stdout
+    (texts / "videos" / "sea.srt").write_text("no subtitles")
+    result = run("index", tmp_path / "videos", *place, "--texts", texts)
+    assert "sea.srt" in result.stderr and "4 unchanged" in result.stdout  # it keeps what it has
+    assert "(given)" in run("show", clips["sea.mp4"], *place).stdout
+    (texts / "videos" / "sea.srt").unlink()
+    assert "1 replaced" in run("index", tmp_path / "videos", *place, "--texts", texts).stdout
+    assert "(given)" not in run("show", clips["sea.mp4"], *place).stdout
     result = run("index", tmp_path / "videos", *place, "--texts", tmp_path / "nowhere")
     assert result.exit_code == 1 and "nowhere" in result.stderr
 
@@ -68,7 +75,8 @@ def test_subtitles_beside_a_video_and_inside(run, clips, tmp_path):
     subprocess.run([*ffmpeg, "-c:v", "copy", "-c:s", "srt", inside], check=True)
     succeed(run("index", tmp_path / "videos", *place))
     assert first(run, "welcome aboard", *place)["evidence"] == []
-    assert "5 replaced" in succeed(run("index", tmp_path / "videos", *place, "--subtitles")).stdout
+    result = succeed(run("index", tmp_path / "videos", *place, "--subtitles"))
+    assert "3 unchanged, 2 replaced" in result.stdout  # those without subtitles are as they were
     for query, path in (("welcome aboard", inside), ("harbour master", clips["sea.mp4"])):
         hit = first(run, query, *place)
         assert (hit["path"], hit["boxes"][0]["source"]) == (str(path), "subtitle")
@@ -127,6 +135,12 @@ def test_reading_options_of_a_search(run, clips, tmp_path):
     assert entry["hits"][0]["evidence"] == []  # everything is read with 0.9
     (entry,) = json.loads(succeed(run(*search, "--ocr-fps", 3)).stdout)["queries"]
     assert entry["hits"][0]["evidence"] == ["Gate B4"]
+
+
+@pytest.mark.parametrize("option", [["--ocr-engine", "rapidocr"], ["--ocr-option", "a=1"], ["--ocr-fps", 1]])
+def test_an_index_is_searched_as_it_was_read(run, tmp_path, option):
+    result = run("search", "gate b4", "--index", tmp_path / "my.index", *option)
+    assert result.exit_code == 2 and "An index keeps how its videos are read" in " ".join(result.stderr.split())
 
 
 def test_device_and_batch_size(run, clips, tmp_path):

@@ -1,5 +1,7 @@
 """Texts that videos come with, in an index."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -54,9 +56,27 @@ def test_other_texts_count_as_a_changed_file(make_index, clips, code_reader):
     assert index.search("ferry to oslo")[0].evidence == ["a ferry to Oslo"]
     assert index.add([sea], workers=0, texts={sea: SPOKEN[:1]}).replaced == [str(sea)]
     assert index.search("ferry to oslo")[0].evidence == []
-    assert index.add([sea], workers=0, texts={}).replaced == [str(sea)]
+    assert index.add([sea], workers=0, texts={sea: []}).replaced == [str(sea)]
     assert index.transcript(sea) == []
     assert code_reader.images_read == read  # pictures are read once
+
+
+def test_a_video_that_is_not_named_keeps_its_texts(make_index, clips):
+    index, sea, shop = make_index(), clips["sea.mp4"], clips["shop.mp4"]
+    index.add([sea, shop], workers=0, texts={sea: SPOKEN})
+    report = index.add([sea, shop], workers=0, texts={shop: [(0.0, 1.0, "bread and milk")]})
+    assert (report.unchanged, report.replaced) == ([str(sea)], [str(shop)])
+    os.utime(sea, (1, 1))  # its content is still the same
+    assert index.refresh([sea, shop], workers=0, texts={}).unchanged == [str(sea), str(shop)]
+    assert [cue.text for cue in index.transcript(sea)] == ["the harbour master", "a ferry to Oslo"]
+
+
+def test_other_content_has_none_of_the_texts_from_before(make_index, clips):
+    index, sea = make_index(), clips["sea.mp4"]
+    index.add([sea], workers=0, texts={sea: SPOKEN})
+    sea.write_bytes(clips["shop.mp4"].read_bytes())
+    assert index.add([sea], workers=0, texts={}).replaced == [str(sea)]
+    assert {cue.source for cue in index.transcript(sea)} == {"ocr"}
 
 
 def test_copies_of_a_file_have_texts_of_their_own(make_index, clips, tmp_path):

@@ -43,6 +43,21 @@ def test_filters_let_the_right_videos_through(library):
     assert found(library, path_contains="SHO") == {"shop.mp4", "short.mp4"}
 
 
+def test_texts_of_one_source_alone_are_searched(tmp_path):
+    library = Library(make_index(tmp_path, {"shop.mp4": [8, 8, 1, 1], "sea.mp4": [64] * 3}))
+    sea = tmp_path / "videos" / "sea.mp4"
+    library.index.add([sea], workers=0, texts={sea: [(0.0, 1.0, "a kiosk by the sea")]})
+    assert found(library, text_from="given") == {"sea.mp4"}
+    assert found(library, text_from="ocr") == {"shop.mp4"}
+    assert found(library, text_from="subtitle") == set()
+
+
+def test_time_between_what_follows(long):
+    query, clip = '"tesco express" >> "departures hall"', long.first_clips(1)[0]  # at 30-33 and 62-65 seconds
+    assert len(long.search(query, "full", 10, None, within=30)) == len(long.moments(query, clip, within=30)) == 1
+    assert long.search(query, "full", 10, None, within=20) == long.moments(query, clip, within=20) == []
+
+
 @pytest.mark.parametrize("part", ["it's", "%", "_\\", "100%_\\.mp4", "'"])
 def test_what_is_syntax_elsewhere_is_text_in_a_filter(library, part):
     assert "it's 100%_\\.mp4" in found(library, path_contains=part) <= {"it's 100%_\\.mp4", HOSTILE_NAME}
@@ -66,6 +81,8 @@ def test_no_path_breaks_out_of_a_filter(library, part):
         ({"path_contains": "a\0b"}, "cannot be printed"),
         ({"path_contains": "\ud800"}, "cannot be printed"),
         ({"path_contains": ["p"]}, "must be a text"),
+        ({"text_from": "' OR '1'='1"}, "one of ocr, subtitle, given"),
+        ({"text_from": ["ocr"]}, "one of ocr, subtitle, given"),
     ],
 )
 def test_filters_that_mean_nothing_are_refused(options, message):

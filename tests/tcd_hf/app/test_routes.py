@@ -102,6 +102,23 @@ def test_an_opened_clip_asks_for_its_parts(site):
         assert f'data-part="{part}/{id_of(site, "shop.mp4")}?query=a%26b&amp;v=' in page
 
 
+def test_the_time_between_two_parts_of_a_query_goes_along(site):
+    query = {"query": '"over kiosk" >> "1.30 only"', "within": "2.5"}
+    page = get_part(site, "clip", "shop.mp4", query)
+    assert page.count("&amp;within=2.5&amp;v=") == 2  # to open it again, and its moments
+    assert "within" not in get_part(site, "clip", "shop.mp4", {**query, "within": "60"})
+    assert site.get(f"/moments/{id_of(site, 'shop.mp4')}?query=x&within=-1").status == 422
+    (hit,) = site.index.search("tesco", top_k=1)
+    clip = Clip(video_id(hit.path), hit.path, "hash", 1, 1, 4.0, True)
+    assert "query=tesco&amp;within=5&amp;v=" in render_hits("tesco", [hit], {clip.id: clip}, 1, within=5.0)
+
+
+def test_texts_that_were_not_read_in_the_picture_say_so():
+    boxes = [{"text": text, "time": 1.0, "source": source} for text, source in (("a", "ocr"), ("b", "subtitle"))]
+    page = render_moments(HOUR, [Moment(0.0, 2.0, 1.0, ["a", "b"], boxes)], [], "x")
+    assert '<mark>a</mark><mark>b</mark><span class="source">subtitle</span>' in page
+
+
 def test_the_moments_of_a_clip_on_its_timeline_and_as_a_list(site):
     page = get_part(site, "moments", "shop.mp4", {"query": "Tesco store"})
     assert "<h3>1 moment in this video</h3>" in page

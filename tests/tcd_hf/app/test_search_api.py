@@ -35,6 +35,7 @@ def test_the_api_takes_mode_number_and_filters(site, client):
     )
     assert {hit["video"].rsplit("/")[-1] for hit in hits} == {"shop.mp4", "airport.mp4", "toys.mp4", HOSTILE_NAME}
     assert client.predict("anything", path_contains="' OR '1'='1", api_name="/search") == []
+    assert client.predict("anything", text_from="given", api_name="/search") == []
 
 
 def test_the_api_reads_the_syntax_of_queries(site, client):
@@ -48,7 +49,8 @@ def test_the_api_is_the_only_one_and_described(client):
     described = client.view_api(return_format="dict")
     assert set(described["named_endpoints"]) == {"/search"}
     names = [parameter["parameter_name"] for parameter in described["named_endpoints"]["/search"]["parameters"]]
-    assert names == ["query", "mode", "top_k", "min_seconds", "max_seconds", "only_with_text", "path_contains"]
+    filters = ["min_seconds", "max_seconds", "only_with_text", "path_contains", "text_from"]
+    assert names == ["query", "mode", "top_k", *filters, "within"]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,9 @@ def test_the_api_is_the_only_one_and_described(client):
         ({"query": "x", "mode": ["full"]}, "mode must be one of"),
         ({"query": "x", "path_contains": ["p"]}, "must be a text"),
         ({"query": ["x"]}, "must be a text"),
+        ({"query": "x", "text_from": "hearsay"}, "one of ocr, subtitle, given, got 'hearsay'"),
+        ({"query": "x", "within": -1}, "from 0 on, got -1"),
+        ({"query": "x", "within": "abc"}, "from 0 on, got 'abc'"),
     ],
 )
 def test_the_api_says_what_is_wrong(client, options, message):
@@ -75,7 +80,7 @@ def test_the_api_says_what_is_wrong(client, options, message):
 
 def test_half_a_character_is_no_query(site):
     """It cannot be sent as UTF-8, but as JSON."""
-    assert "half a character" in _answer(Library(site.index), "a \ud800 b", "full", 5)
+    assert "half a character" in _answer(Library(site.index), "a \ud800 b", "full", 5, None)
 
 
 def test_several_people_at_once_get_their_own_answers(site):
