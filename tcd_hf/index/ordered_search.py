@@ -42,7 +42,7 @@ class OrderedSearch:
       way; those first in whose reach all parts are named best. What lies outside of them is missed.
 
     Args:
-        retriever ([`Retriever`]): recalls and scores rows.
+        retriever (`Retriever`): recalls and scores rows.
         searches (`Sequence[Search]`): of the parts, in order.
         within (`float`, defaults to 60.0): see [`find_chains`].
         where (`str`, *optional*): what the rows of every part must pass.

@@ -64,7 +64,7 @@ def test_search_click_and_see_the_text_at_its_second(site, visit):
     assert outlined > 100  # most of the outline of a box of 102 x 14 pixels
 
     rows = page.locator("#clip .cue")
-    assert rows.locator(".words").all_text_contents() == ["TESCO express", "1.30 only"]
+    expect(rows.locator(".words")).to_have_text(["TESCO express", "1.30 only"])
     expect(rows.nth(0).locator(".time")).to_have_text("0:00:02.0–0:00:04.0")
     expect(rows.nth(0)).to_have_class("cue now")
     expect(page.locator("#clip .mark")).to_have_attribute("aria-current", "true")
