@@ -1,6 +1,7 @@
 """Texts that videos come with, in an index."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.reading.text_files import read_cues, write_cues
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
+ROOT = Path(__file__).parents[2]
 SPOKEN = [(0.5, 1.5, "the harbour master"), (2.2, 3.0, "a ferry to Oslo")]
 
 
@@ -21,8 +23,9 @@ def make_index(tmp_path, code_reader):
     return make
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_given_texts_are_found_with_their_times_and_marked(make_index, clips, workers):
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_given_texts_are_found_with_their_times_and_marked(make_index, clips, workers, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)  # the process imports the OCR engine of the tests
     index, sea = make_index(), clips["sea.mp4"]
     report = index.add(clips.values(), workers=workers, texts={sea: SPOKEN})
     assert len(report.added) == 4
