@@ -1,6 +1,6 @@
 """What each part of TCD brings on the synthetic world: one model trained per row and seed, all on the same budget.
 
-    python scripts/ablation.py --model build/mini-image --output ablation --processes 2
+    python -m scripts.ablation --model build/mini-image --output ablation --processes 2
 
 The towers are those of one checkpoint and stay as they are: their pooled outputs, before the projections, are computed
 once per frame, query and text, and kept on disk. **What a row trains is both projections (of frames, and of queries and
@@ -23,12 +23,12 @@ import logging
 import os
 from pathlib import Path
 
-from ablation_costs import measure_costs
-from ablation_features import BLOCK, SPLITS, WORLD, Features, encode_split, fingerprint
-from ablation_report import summarise, to_markdown
-from ablation_rows import FULL, ROWS, readings_of
-from ablation_training import BLOCKS, Recipe, train_and_evaluate
-from ablation_workers import workers
+from scripts.ablation_costs import measure_costs
+from scripts.ablation_features import BLOCK, SPLITS, WORLD, Features, encode_split, fingerprint
+from scripts.ablation_report import summarise, to_markdown
+from scripts.ablation_rows import FULL, ROWS, readings_of
+from scripts.ablation_training import BLOCKS, Recipe, train_and_evaluate
+from scripts.ablation_workers import workers
 
 # Candidates: of the projections, and of what comes after them.
 LEARNING_RATES = [

@@ -7,11 +7,11 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from ablation_rows import Reading
-from ablation_workers import workers
 from safetensors.torch import load_file, save_file
-from tower_features import Towers, texts_by_length
 
+from scripts.ablation_rows import Reading
+from scripts.ablation_workers import workers
+from scripts.tower_features import Towers, texts_by_length
 from tcd_hf.data.synthetic import GROUPS, SyntheticClip, make_clip
 
 __all__ = ["BLOCK", "MAX_TOKENS", "SPLITS", "Features", "encode_split", "fingerprint", "tokens_of"]

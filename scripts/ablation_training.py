@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ablation_features import BLOCK, Features
-from ablation_isolated import IsolatedTokenModel
-from ablation_rows import BASE, FULL, ROWS, Row
-from tower_features import embed as embed_pooled
 
+from scripts.ablation_features import BLOCK, Features
+from scripts.ablation_isolated import IsolatedTokenModel
+from scripts.ablation_rows import BASE, FULL, ROWS, Row
+from scripts.tower_features import embed as embed_pooled
 from tcd_hf import TCDModel
 from tcd_hf.data.synthetic import GROUPS
 from tcd_hf.evaluation.metrics import retrieval_ranks

@@ -1,7 +1,7 @@
 """Times the search page in a browser: until it is ready, from a query to painted results, and jumps in hours.
 
-    python scripts/benchmark_app.py --index my.index
-    python scripts/benchmark_app.py --hours 20 --json times.json
+    python -m scripts.benchmark_app --index my.index
+    python -m scripts.benchmark_app --hours 20 --json times.json
 
 `--hours` makes an index of so many videos of an hour and one of three, see `page_videos.py`, and also times jumps in
 the long one: from a click, with another video open, until its frame is painted, and within the open video from the
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def make_hours(folder: Path, args: argparse.Namespace) -> tuple[str, list[str], list]:
     """An index of videos of hours; texts of the shorter ones, and those of the long one with their times."""
-    from page_videos import make_index  # beside this script
+    from scripts.page_videos import make_index
 
     index, targets = make_index(folder, args.hours, 2 * args.queries)
     short = [target.query for target in targets if target.video < args.hours]

@@ -1,6 +1,6 @@
 """Measures indexing on a folder of clips: files per second, where the time goes, and what a kill costs.
 
-    python scripts/benchmark_index.py --data ../shared/data/realvid --json index.json
+    python -m scripts.benchmark_index --data ../shared/data/realvid --json index.json
 
 1. All clips in one process, step by step: where the time goes.
 2. All clips by `VideoIndex.add` with `--workers` processes, in a process of its own.
@@ -19,7 +19,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -29,6 +28,8 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+
+from scripts.benchmark_processes import start_module
 
 MAX_DIFFERENCE = 1e-3  # of a feature: float16 rounds at 5e-4
 
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.child:
         run_child(args)
         return 0
-    from benchmark_realvid import describe_machine  # beside this script
+    from scripts.benchmark_realvid import describe_machine
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -170,12 +171,11 @@ def wait_for(child: subprocess.Popen, num_files: int) -> None:
 @contextmanager
 def start_child(args: argparse.Namespace, folder: Path):
     """A process of this script that indexes into `folder`; it is about to begin with the first video."""
-    command = [sys.executable, __file__, "--child", folder, "--data", args.data, "--workers", args.workers]
-    command += ["--commit-every", args.commit_every]
+    options = ["--child", folder, "--data", args.data, "--workers", args.workers, "--commit-every", args.commit_every]
     for option in ("model", "readings"):
         if value := getattr(args, option):
-            command += [f"--{option}", value]
-    child = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+            options += [f"--{option}", value]
+    child = start_module("scripts.benchmark_index", *options)
     try:
         if child.stdout.readline() != "ready\n":
             raise RuntimeError(f"Indexing did not begin (status {child.wait()}).")
@@ -199,8 +199,7 @@ def run_child(args: argparse.Namespace) -> None:
 
 def make_index(args: argparse.Namespace, folder: Path):
     """An index in a folder, or the one that is there, with a cache of its own; and its OCR engine."""
-    from benchmark_ocr import TimedEngine
-
+    from scripts.benchmark_ocr import TimedEngine
     from tcd_hf import VideoIndex
     from tcd_hf.cli.common import load
     from tcd_hf.processing.ocr_engines import get_engine

@@ -1,6 +1,6 @@
 """Measures `first >> then`, on videos that all show both texts, in the right order within a minute in only one.
 
-    python scripts/benchmark_ordered.py --hours 20 --folder /tmp/ordered
+    python -m scripts.benchmark_ordered --hours 20 --folder /tmp/ordered
 
 Videos are the hours of `benchmark_retrieval.py`, 120 segments of 30 s with 55 texts each. Every one also shows, for
 each query, two texts of three words that nothing else says, 5 s each, at random times: in one video the second begins 0
@@ -25,10 +25,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from benchmark_retrieval import open_index
-from synthetic_rows import WINDOW_SECONDS, WINDOWS_PER_HOUR, Shown, SyntheticHours, hour_path, misread, unit
 from transformers import BatchEncoding
 
+from scripts.benchmark_retrieval import open_index
+from scripts.synthetic_rows import WINDOW_SECONDS, WINDOWS_PER_HOUR, Shown, SyntheticHours, hour_path, misread, unit
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.retrieval import Retriever
 

@@ -1,6 +1,6 @@
 """Times search in an index and counts what recall loses, on synthetic videos.
 
-    python scripts/benchmark_retrieval.py --sizes 1000 10000 100000 1000000 --folder /tmp/retrieval
+    python -m scripts.benchmark_retrieval --sizes 1000 10000 100000 1000000 --folder /tmp/retrieval
 
 Videos. One centre per 20 videos, a random unit vector. A video is `n(centre + 0.7 e)`, where `n` divides by the length
 and `e` is a Gaussian vector of length 1, anew at each use; its frames and its windows are `n(video + e)` each. Four
@@ -43,7 +43,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 import transformers
-from synthetic_rows import (
+from transformers import BatchEncoding, CLIPTextConfig, CLIPTextModelWithProjection
+
+from scripts.synthetic_rows import (
     NUM_FRAMES,
     QUERY_KINDS,
     SEGMENT_SECONDS,
@@ -53,8 +55,6 @@ from synthetic_rows import (
     SyntheticVideos,
     video_path,
 )
-from transformers import BatchEncoding, CLIPTextConfig, CLIPTextModelWithProjection
-
 from tcd_hf import TCDModel
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.query_syntax import parse_query

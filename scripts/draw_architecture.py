@@ -1,6 +1,6 @@
 """Draws how a video and a query become a score, for the documentation.
 
-    python scripts/draw_architecture.py --out docs/pictures/architecture.svg
+    python -m scripts.draw_architecture --out docs/pictures/architecture.svg
 
 Needs the extra `[plot]`.
 """

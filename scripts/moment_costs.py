@@ -30,8 +30,9 @@ from types import FunctionType
 from unittest import mock
 
 import numpy as np
-from moment_videos import Collection, Texts, arrange, read_clips
 
+from scripts.benchmark_processes import start_module
+from scripts.moment_videos import Collection, Texts, arrange, read_clips
 from tcd_hf.processing.video_decoders import LOOK_AHEAD_BYTES
 from tcd_hf.processing.video_reading import Video
 from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS, cut_into_segments
@@ -417,7 +418,7 @@ class CountingReader:
 
 
 def measure_kills(args: argparse.Namespace, folder: Path) -> dict:
-    from benchmark_index import compare_tables
+    from scripts.benchmark_index import compare_tables
 
     collection = cards_of(args.hour, args.seed).moving()
     (path,) = collection.write(folder / "videos")
@@ -500,10 +501,9 @@ def make_index(args: argparse.Namespace, folder: Path, engine, exist_ok: bool = 
 @contextmanager
 def start_child(task: str, args: argparse.Namespace, **options) -> Iterator[subprocess.Popen]:
     """A process of this script that does a task; it is given one thread where time is counted."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if task in ("cpu", "decoding") else None
+    variables = {"OMP_NUM_THREADS": "1"} if task in ("cpu", "decoding") else {}
     request = json.dumps({"task": task, "model": args.model, "options": options})
-    command = [sys.executable, __file__, request]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    child = start_module("scripts.moment_costs", request, **variables)
     try:
         yield child
     finally:

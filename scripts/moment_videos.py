@@ -437,8 +437,7 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
 
 def read_clips(folder: Path, store: Path | None, model: str | None) -> dict[str, Card]:
     """Real clips as cards, by the engine and settings of a model's processor; readings are kept in `store`."""
-    from benchmark_ocr import TimedEngine  # beside this script
-
+    from scripts.benchmark_ocr import TimedEngine
     from tcd_hf.cli.common import load
     from tcd_hf.processing.ocr_engines import get_engine
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from moment_videos import Card, Target, string_collection
 
+from scripts.moment_videos import Card, Target, string_collection
 from tcd_hf import VideoIndex, load_mini
 from tcd_hf.index.schema import rows_from
 from tcd_hf.index.storage import IndexStorage

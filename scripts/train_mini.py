@@ -1,4 +1,4 @@
-"""First step of the checkpoint in the package: `python scripts/train_mini.py` (20 minutes on a CPU core, no network).
+"""First step of the checkpoint in the package: `python -m scripts.train_mini` (20 minutes on a CPU core, no network).
 
 The text tower learns to match a sentence with the OCR caption that contains the texts it mentions, from generated pairs
 only (`tcd_hf.data.text_pairs`). Two phases, both symmetric InfoNCE with siblings as hard negatives:
@@ -23,7 +23,10 @@ from pathlib import Path
 
 import torch
 import yaml
-from mini_backbone import (
+from torch.nn.functional import embedding_bag, normalize
+from transformers import CLIPModel, CLIPTokenizer
+
+from scripts.mini_backbone import (
     CONTENT_DIMS,
     CONTEXT_DIMS,
     WEIGHT_DIM,
@@ -36,9 +39,6 @@ from mini_backbone import (
     tokenizer_variants,
     train_tokenizer,
 )
-from torch.nn.functional import embedding_bag, normalize
-from transformers import CLIPModel, CLIPTokenizer
-
 from tcd_hf.data.text_pairs import TextPair, TextPairGenerator
 
 BETAS = (0.9, 0.98)

@@ -1,6 +1,6 @@
 """Third step of the checkpoint inside the package: it learns to read frames and texts together.
 
-    python scripts/train_mini_fusion.py --model build/mini-image      # 25 minutes on a CPU core, no network
+    python -m scripts.train_mini_fusion --model build/mini-image      # 25 minutes on a CPU core, no network
 
 The towers, of `scripts/train_mini_image.py`, stay as they are and run over everything once, and so does the projection
 of texts, which would forget spelling; what is trained is the projection of frames, the logit scale and all that comes
@@ -28,15 +28,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import yaml
-from ablation_features import BLOCK, Features, encode_split, fingerprint
-from ablation_rows import BASE, USUAL
-from ablation_training import Recipe, batches, kinds_of, report
-from mini_backbone import save_mini
 from safetensors.torch import load_file, save_file
-from tower_features import Towers, embed
-from train_mini import Log, copy_logs
-from unknown_frames import noise_picture, photograph, wandering_video
 
+from scripts.ablation_features import BLOCK, Features, encode_split, fingerprint
+from scripts.ablation_rows import BASE, USUAL
+from scripts.ablation_training import Recipe, batches, kinds_of, report
+from scripts.mini_backbone import save_mini
+from scripts.tower_features import Towers, embed
+from scripts.train_mini import Log, copy_logs
+from scripts.unknown_frames import noise_picture, photograph, wandering_video
 from tcd_hf import TCDModel, compute_retrieval_metrics
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.evaluation.metrics import retrieval_ranks

@@ -1,6 +1,6 @@
 """Second step of the checkpoint inside the package: its image tower learns what the synthetic world's things look like.
 
-    python scripts/train_mini_image.py --model build/mini-text      # 30 minutes on a CPU core, no network
+    python -m scripts.train_mini_image --model build/mini-text      # 30 minutes on a CPU core, no network
 
 `scripts/train_mini.py` made the text tower. Here (ours):
 
@@ -24,10 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from mini_backbone import build_mini, save_mini
 from torch import nn
 from torch.nn.functional import cross_entropy, log_softmax, normalize
-from train_mini import Log, copy_logs
 from transformers import (
     CLIPTokenizer,
     ConvNextConfig,
@@ -37,6 +35,8 @@ from transformers import (
 )
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from scripts.mini_backbone import build_mini, save_mini
+from scripts.train_mini import Log, copy_logs
 from tcd_hf import TCDModel, TCDProcessor
 from tcd_hf.data.synthetic import DURATION, make_clip
 from tcd_hf.data.synthetic_queries import SHAPE_WORDS, spell_thing

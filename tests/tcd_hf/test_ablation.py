@@ -22,7 +22,6 @@ from tcd_hf.modeling.distillation import ClueDistilling, CrossAttentionClue
 from tests.conftest import assert_computed_alike
 from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CLIPS = {"train": 60, "validation": 20, "test": 40}
 
 
@@ -32,14 +31,6 @@ def flat(results: dict, prefix: str = "") -> dict[str, float]:
     for name, value in results.items():
         numbers |= flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
     return numbers
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts_are_importable():
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(SCRIPTS))
-    yield
-    patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +44,8 @@ def checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def encoded(checkpoint, tmp_path_factory) -> Path:
     """Folder of what the towers make of all clips."""
-    from ablation_features import encode_split
-    from ablation_rows import ROWS, readings_of
+    from scripts.ablation_features import encode_split
+    from scripts.ablation_rows import ROWS, readings_of
 
     folder = tmp_path_factory.mktemp("encoded")
     for split, count in CLIPS.items():
@@ -64,14 +55,14 @@ def encoded(checkpoint, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def features(encoded) -> dict:
-    from ablation_features import Features
+    from scripts.ablation_features import Features
 
     return {split: Features.load(encoded / f"{split}.safetensors") for split in CLIPS}
 
 
 @pytest.fixture
 def recipe():
-    from ablation_training import Recipe
+    from scripts.ablation_training import Recipe
 
     return Recipe(steps=2, backbone_learning_rate=1e-3, learning_rate=1e-2)
 
@@ -99,9 +90,9 @@ class TestRows:
     def test_models_are_what_their_rows_name(
         self, checkpoint, name, co_attention, clue, calibration, condition, temperature, reads_ocr
     ):
-        from ablation_isolated import IsolatedTokenModel
-        from ablation_rows import ROWS
-        from ablation_training import build_model
+        from scripts.ablation_isolated import IsolatedTokenModel
+        from scripts.ablation_rows import ROWS
+        from scripts.ablation_training import build_model
 
         model = build_model(ROWS[name], checkpoint, seed=0)
         assert (model.co_attention is not None) == co_attention
@@ -116,13 +107,13 @@ class TestRows:
         assert (type(model) is IsolatedTokenModel) == (name == "isolated")
 
     def test_every_row_is_named_above(self):
-        from ablation_rows import ROWS
+        from scripts.ablation_rows import ROWS
 
         (cases,) = (mark.args[1] for mark in self.test_models_are_what_their_rows_name.pytestmark)
         assert [case[0] for case in cases] == list(ROWS)
 
     def test_readings(self):
-        from ablation_rows import ROWS, USUAL
+        from scripts.ablation_rows import ROWS, USUAL
 
         others = {name: tuple(row.reading) for name, row in ROWS.items() if row.reading != USUAL}
         assert others == {"scale-0.4": (0.4, 8.0), "scale-1": (1.0, 8.0)} and tuple(USUAL) == (1.0, 2.0)
@@ -138,8 +129,8 @@ class TestRows:
         assert read(0.8, 8.0) == read(1.0, 8.0) != read(0.6, 8.0)
 
     def test_start_is_the_checkpoint_and_towers_stay(self, checkpoint, features, recipe):
-        from ablation_rows import ROWS
-        from ablation_training import build_model, train
+        from scripts.ablation_rows import ROWS
+        from scripts.ablation_training import build_model, train
 
         trained = TCDModel.from_pretrained(checkpoint)
         for name in ("tcd", "isolated"):
@@ -158,8 +149,8 @@ class TestFeatures:
     @pytest.mark.parametrize("name", ["tcd", "scale-1", "no-ocr", "eercf"])
     def test_embeddings_are_those_of_the_model(self, checkpoint, features, name):
         """The towers run once, projections later: together what the model and its processor make of the clips."""
-        from ablation_rows import ROWS
-        from ablation_training import build_model, embed
+        from scripts.ablation_rows import ROWS
+        from scripts.ablation_training import build_model, embed
 
         model, processor = build_model(ROWS[name], checkpoint, seed=0), TCDProcessor.from_pretrained(checkpoint)
         numbers = [0, 4, 8, 13, 39]
@@ -184,7 +175,7 @@ class TestFeatures:
             assert 0 < videos.ocr_mask.float().mean() < 1
 
     def test_tokens_are_the_different_readings(self, checkpoint, features, monkeypatch):
-        import ablation_features
+        from scripts import ablation_features
 
         model, processor = TCDModel.from_pretrained(checkpoint), TCDProcessor.from_pretrained(checkpoint)
         clip = make_clip(0, "test", 13)
@@ -201,8 +192,8 @@ class TestFeatures:
 
     @pytest.mark.slow
     def test_two_processes_encode_the_same(self, checkpoint, features, tmp_path):
-        from ablation_features import Features, encode_split
-        from ablation_rows import ROWS, readings_of
+        from scripts.ablation_features import Features, encode_split
+        from scripts.ablation_rows import ROWS, readings_of
 
         encode_split(
             checkpoint, "validation", 20, tmp_path / "again.safetensors", processes=2, readings=readings_of(ROWS)
@@ -218,8 +209,8 @@ class TestFeatures:
 class TestIsolatedTokens:
     @pytest.fixture
     def model(self, checkpoint):
-        from ablation_rows import ROWS
-        from ablation_training import build_model
+        from scripts.ablation_rows import ROWS
+        from scripts.ablation_training import build_model
 
         model = build_model(ROWS["isolated"], checkpoint, seed=0)
         torch.nn.init.normal_(model.video_attention.out_proj.weight)
@@ -274,7 +265,7 @@ class TestIsolatedTokens:
 
     @torch.inference_mode()
     def test_blocks_do_not_matter(self, model, inputs, monkeypatch):
-        import ablation_isolated
+        from scripts import ablation_isolated
 
         texts, videos = inputs[0], model.fuse(*inputs[1:])
         whole = model.score(texts, videos).similarity
@@ -284,8 +275,8 @@ class TestIsolatedTokens:
     @torch.inference_mode()
     def test_untrained_it_is_the_gate_alone(self, checkpoint, inputs):
         """With a token for each frame there is a model of windows that should score the same."""
-        from ablation_rows import ROWS
-        from ablation_training import build_model
+        from scripts.ablation_rows import ROWS
+        from scripts.ablation_training import build_model
 
         texts, frames, tokens, mask = inputs
         isolated, windows = (build_model(ROWS[name], checkpoint, seed=0) for name in ("isolated", "gate-5"))
@@ -298,7 +289,7 @@ class TestIsolatedTokens:
 
 class TestTraining:
     def test_batches_hold_whole_blocks(self, recipe):
-        from ablation_training import batches
+        from scripts.ablation_training import batches
 
         drawn = [clips.view(2, 20) for clips in batches(5, recipe._replace(steps=6), seed=0)]
         assert all((each[:, :1] % 20 == 0).all() and (each - each[:, :1] == torch.arange(20)).all() for each in drawn)
@@ -308,7 +299,7 @@ class TestTraining:
         assert torch.equal(again, torch.stack(drawn).flatten(1)) and not torch.equal(again, other)
 
     def test_runs_repeat(self, checkpoint, features, recipe):
-        from ablation_training import train_and_evaluate
+        from scripts.ablation_training import train_and_evaluate
 
         def run(seed):
             result = train_and_evaluate("tcd", seed, recipe, checkpoint, features, "test")
@@ -320,7 +311,7 @@ class TestTraining:
         assert first[0] != pytest.approx(other[0], rel=1e-3)
 
     def test_training_lowers_the_loss(self, checkpoint, features, recipe):
-        from ablation_training import train_and_evaluate
+        from scripts.ablation_training import train_and_evaluate
 
         losses = [
             train_and_evaluate("tcd", 0, recipe._replace(steps=steps), checkpoint, features, "train")["training"][
@@ -331,8 +322,8 @@ class TestTraining:
         assert losses[1] < losses[0]
 
     def test_ways_of_ranking(self, checkpoint, features):
-        from ablation_rows import ROWS
-        from ablation_training import build_model, evaluate
+        from scripts.ablation_rows import ROWS
+        from scripts.ablation_training import build_model, evaluate
 
         with torch.inference_mode():
             results = {name: evaluate(build_model(ROWS[name], checkpoint, 0), ROWS[name], features["test"])
@@ -349,8 +340,7 @@ class TestTraining:
         ]
 
     def test_binding_compares_with_the_swapped_clip(self):
-        from ablation_training import kinds_of, report
-
+        from scripts.ablation_training import kinds_of, report
         from tcd_hf.evaluation.metrics import retrieval_ranks
 
         numbers = np.flatnonzero(kinds_of(20) == "temporal")
@@ -378,7 +368,7 @@ class TestSummary:
                 "logit_scale": 4.6}  # fmt: skip
 
     def test_arithmetic(self):
-        from ablation_report import summarise
+        from scripts.ablation_report import summarise
 
         runs = [self.result("gate-5", 0, 0.5), self.result("tcd", 1, 0.8), self.result("tcd", 0, 0.6, 1.0)]
         rows = summarise(runs)["rows"]
@@ -391,7 +381,7 @@ class TestSummary:
         assert rows["gate-5"]["recall"]["text"]["R@1"] == {"mean": 0.5, "std": None, "seeds": [0.5]}
 
     def test_what_is_required(self):
-        from ablation_report import summarise
+        from scripts.ablation_report import summarise
 
         runs = [self.result("tcd", 0, 0.6), self.result("tcd", 1, 0.7)]
         runs += [self.result("no-ocr", seed, 0.4) for seed in (0, 1)]
@@ -411,7 +401,7 @@ class TestSummary:
         assert ten["holds"]
 
     def test_shares_are_printed_in_per_cent(self):
-        from ablation_report import results_table, summarise
+        from scripts.ablation_report import results_table, summarise
 
         table = results_table(summarise([self.result("tcd", 0, 0.6), self.result("tcd", 1, 0.8)])["rows"])
         assert "| all of TCD | 70.0 ± 14.1 / 100.0 |" in table
@@ -419,7 +409,7 @@ class TestSummary:
 
 class TestCosts:
     def test_texts_are_counted_once_where_they_are_encoded_once(self, checkpoint):
-        from ablation_costs import encoding_cost
+        from scripts.ablation_costs import encoding_cost
 
         model, processor = TCDModel.from_pretrained(checkpoint).eval(), TCDProcessor.from_pretrained(checkpoint)
         videos = [["ab", "cd"], ["ab", "ab"]]
@@ -431,8 +421,8 @@ class TestCosts:
         assert once["flops"] >= 2 * 4 * linear
 
     def test_report(self, checkpoint, features, recipe, monkeypatch):
-        import ablation_costs
-        from ablation_report import costs_text
+        from scripts import ablation_costs
+        from scripts.ablation_report import costs_text
 
         monkeypatch.setattr(ablation_costs, "BATCHES", 1)
         monkeypatch.setattr(ablation_costs, "STEPS", 1)
@@ -452,8 +442,7 @@ class TestScript:
                 "--steps", "2", "--clips", *map(str, CLIPS.values())]  # fmt: skip
 
     def test_what_is_there_is_not_run_again(self, checkpoint, encoded, tmp_path, monkeypatch):
-        import ablation
-        import ablation_costs
+        from scripts import ablation, ablation_costs
 
         monkeypatch.setattr(ablation_costs, "BATCHES", 1)
         monkeypatch.setattr(ablation_costs, "STEPS", 1)
@@ -499,7 +488,7 @@ class TestScript:
         ],
     )
     def test_refusals(self, tmp_path, capsys, arguments, message):
-        import ablation
+        from scripts import ablation
 
         with pytest.raises(SystemExit):
             ablation.main(["--model", str(MINI), "--output", str(tmp_path / "new"), *arguments])

@@ -1,19 +1,13 @@
 """The benchmark of ordered queries: what it shows is in the order that it says, and is found by it."""
 
 import json
-from pathlib import Path
 
 import pytest
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_ordered
-    import benchmark_retrieval
-    import synthetic_rows
+    from scripts import benchmark_ordered, benchmark_retrieval, synthetic_rows
 
     monkeypatch.setattr(synthetic_rows, "VOCABULARY", 1000)
     benchmark_retrieval.generator.cache_clear()

@@ -6,14 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_retrieval
-    import synthetic_rows
+    from scripts import benchmark_retrieval, synthetic_rows
 
     monkeypatch.setattr(benchmark_retrieval, "time_text_tower", lambda: {"p50": 1.0, "p95": 2.0, "work": 1.0})
     monkeypatch.setattr(synthetic_rows, "VOCABULARY", 500)

@@ -1,7 +1,6 @@
 """The second step of the package's checkpoint: its labels by hand, its words, and a run in small."""
 
 import random
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,12 +32,9 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def script():
-    """Scripts import each other as neighbours, so their folder must be importable."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    import train_mini_image
+    from scripts import train_mini_image
 
-    yield train_mini_image
-    sys.path.remove(str(ROOT / "scripts"))
+    return train_mini_image
 
 
 def thing(color: str, shape: str, start: float, end: float, center: tuple[float, float]) -> Thing:

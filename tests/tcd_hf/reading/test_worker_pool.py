@@ -82,8 +82,7 @@ class TestTasks:
 
 
 @pytest.mark.slow
-def test_two_processes_read_what_this_one_reads_and_a_death_costs_one_file(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT)  # the processes import the OCR engine of the tests
+def test_two_processes_read_what_this_one_reads_and_a_death_costs_one_file(tmp_path):
     engine = DeadlyReader({**TEXTS, DEADLY: ["death"]})
     paths = [
         write_codes(tmp_path / "long.mp4", *((code, 4) for code in TEXTS)),

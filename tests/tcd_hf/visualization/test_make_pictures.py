@@ -4,11 +4,10 @@ import shutil
 import pytest
 from PIL import Image
 
-from tests.tcd_hf.conftest import load_script
-
 
 def test_a_page_is_cut_below_its_last_line(tmp_path):
-    script = load_script("make_pictures")
+    from scripts import make_pictures as script
+
     page = Image.new("RGB", (90, 200), "white")
     page.putpixel((40, 99), (0, 0, 0))
     page.save(tmp_path / "page.png")
@@ -20,7 +19,8 @@ def test_a_page_is_cut_below_its_last_line(tmp_path):
 def test_makes_the_pictures_of_the_documentation(tmp_path, monkeypatch):
     for module, extra in (("matplotlib", "plot"), ("font_lato", "synthetic"), ("faker", "train-mini")):
         pytest.importorskip(module, reason=f"needs the extra tcd-hf[{extra}]")
-    script = load_script("make_pictures")
+    from scripts import make_pictures as script
+
     monkeypatch.setattr(script, "CLIPS", script.CLIPS[:2])  # reading one takes seconds
     monkeypatch.chdir(tmp_path)
     assert script.main(["--out", "pictures"]) == 0
