@@ -1,7 +1,6 @@
 """The third step of the package's checkpoint: examples by hand, unknown frames, the mean of weights, a small run."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ pytest.importorskip("font_amatic_sc")
 
 from tcd_hf.checkpoints import MINI
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
     "seed": 0,
     "threads": 1,

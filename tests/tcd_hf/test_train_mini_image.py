@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from tcd_hf.checkpoints import MINI
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.data.synthetic_scene import COLORS, SHAPES, Lettering, Scene, Thing
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
     "seed": 0,
     "threads": 1,

@@ -14,7 +14,6 @@ from tcd_hf.reading.worker_pool import TASKS_PER_WORKER, _Result, _Tasks, read_v
 from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader
 from tests.tcd_hf.long_clips import write_codes
 
-ROOT = Path(__file__).parents[3]
 TEXTS = {code: [f"text {code}"] for code in (3, 5, 9, 17, 33)}
 DEADLY = 128
 
