@@ -37,7 +37,7 @@ NOT_RUN = {
     r"accelerate launch .*--multi_gpu": "starts processes: tests/tcd_hf/test_train_script.py",
     r"python scripts/evaluate.py .*--data prepared/textvr": "needs the data set: tests/tcd_hf/test_evaluate_script.py",
     r"python scripts/push_to_hub.py (?!.*--dry-run)": "publishes: tests/tcd_hf/test_push_to_hub.py",
-    r"python -m scripts\.benchmark_": "takes minutes: tests/tcd_hf/test_benchmark*.py",
+    r"python -m scripts\.benchmarks\.": "takes minutes: tests/tcd_hf/test_benchmark*.py",
     r"python -m scripts\.train_mini": "takes minutes: tests/tcd_hf/test_train_mini*.py",
     r"python -m scripts\.ablation": "takes hours: tests/tcd_hf/test_ablation.py",
     r"python -m scripts\.make_pictures": "tests/tcd_hf/visualization/test_make_pictures.py",

@@ -1,4 +1,4 @@
-"""`benchmark_moments`: its videos, its bar to beat, its metrics, and small runs of its parts."""
+"""`scripts.benchmarks.moments`: its videos, its bar to beat, its metrics, and small runs of its parts."""
 
 import json
 import pickle
@@ -15,7 +15,7 @@ from tests.clips import coded_frames, text_clip, write_clip
 
 # videos --------------------------------------------------------------------------------------------------------------
 def test_codes_survive_encoding(tmp_path):
-    from scripts import moment_videos as mv
+    from scripts.benchmarks import moment_videos as mv
 
     cards = [mv.Card.still(["A"], seconds=2), mv.Card.still(["B", "C"], seconds=3).moving()]
     first = 65_535  # the code's first row of blocks is full
@@ -29,7 +29,7 @@ def test_codes_survive_encoding(tmp_path):
 
 
 def test_a_picture_that_is_no_card_has_no_code():
-    from scripts import moment_videos as mv
+    from scripts.benchmarks import moment_videos as mv
 
     assert mv.read_code(np.zeros((mv.HEIGHT, mv.WIDTH, 3), np.uint8)) is None
     assert mv.read_code(np.zeros((mv.HEIGHT, 2 * mv.WIDTH, 3), np.uint8)) is None
@@ -38,7 +38,7 @@ def test_a_picture_that_is_no_card_has_no_code():
 
 
 def test_the_engine_reads_what_cards_show(tmp_path):
-    from scripts import moment_videos as mv
+    from scripts.benchmarks import moment_videos as mv
 
     collection = mv.Collection([[mv.Card.still(["Gate B4", "17:45"], 1)], [mv.Card.still(["SALE"], 1)]], [])
     paths = collection.write(tmp_path)
@@ -53,7 +53,7 @@ def test_the_engine_reads_what_cards_show(tmp_path):
 
 
 def test_slips_differ_from_picture_to_picture_and_stay_the_same_for_one(tmp_path):
-    from scripts import moment_videos as mv
+    from scripts.benchmarks import moment_videos as mv
 
     collection = mv.Collection([[mv.Card.still(["professional photography equipment"])]], []).moving()
     (path,) = collection.write(tmp_path)
@@ -64,7 +64,7 @@ def test_slips_differ_from_picture_to_picture_and_stay_the_same_for_one(tmp_path
 
 
 def test_cards_stand_where_they_are_said_to():
-    from scripts import moment_videos as mv
+    from scripts.benchmarks import moment_videos as mv
 
     placed = [mv.Card.still([str(number)], 8) for number in range(5)]
     for seed in range(20):
@@ -79,7 +79,7 @@ def test_cards_stand_where_they_are_said_to():
 
 
 def test_strings_stand_once_and_nobody_else_shows_them():
-    from scripts import moment_videos as mv
+    from scripts.benchmarks import moment_videos as mv
 
     collection = mv.string_collection([(1, 10), (3, 1)], count=15, seed=0)
     assert [sum(card.seconds for card in cards) for cards in collection.videos] == [600, 60, 60, 60]
@@ -96,7 +96,7 @@ def test_strings_stand_once_and_nobody_else_shows_them():
 
 
 def test_sentences_name_what_their_cards_show():
-    from scripts import moment_videos as mv
+    from scripts.benchmarks import moment_videos as mv
 
     annotations = [
         {"has_text": True, "visible_text": ["TESCO express", "£1.30"], "captions": ["a Tesco", "for £1.30", "a shop"]},
@@ -110,7 +110,7 @@ def test_sentences_name_what_their_cards_show():
 
 
 def test_each_annotated_clip_stands_exactly_once():
-    from scripts import moment_videos as mv
+    from scripts.benchmarks import moment_videos as mv
 
     clips = {name: mv.Card(((("text of " + name, 0.9, (0, 0, 1, 1)),),), (0,) * 6) for name in "abc"}
     annotations = [
@@ -125,7 +125,7 @@ def test_each_annotated_clip_stands_exactly_once():
 
 
 def test_clips_are_read_once_for_each_stretch_of_frames(tmp_path):
-    from scripts import moment_videos as mv
+    from scripts.benchmarks import moment_videos as mv
 
     (tmp_path / "clips").mkdir()
     frames = text_clip([("OPEN", 0, 2), ("CLOSED", 2, 4)], duration=4, fps=10)
@@ -152,7 +152,7 @@ ROWS = [
 
 @pytest.mark.parametrize("way", ["words", "trigrams, whole words", "trigrams, any"])
 def test_sqlite_finds_the_row_that_says_it(way):
-    from scripts.sqlite_search import SQLiteSearch
+    from scripts.benchmarks.sqlite_search import SQLiteSearch
 
     database = SQLiteSearch(ROWS)
     assert database.search("Spencer Brown", way)[0] == ("a.mp4", 1.0, 2.0)
@@ -162,7 +162,7 @@ def test_sqlite_finds_the_row_that_says_it(way):
 
 
 def test_sqlite_compares_words_or_letters():
-    from scripts.sqlite_search import SQLiteSearch
+    from scripts.benchmarks.sqlite_search import SQLiteSearch
 
     database = SQLiteSearch(ROWS)
     assert database.search("cafe", "words") == [("b.mp4", 24.0, 8.0)]
@@ -175,7 +175,7 @@ def test_sqlite_compares_words_or_letters():
 
 
 def test_rows_are_what_was_read():
-    from scripts.sqlite_search import rows_of_texts, rows_of_windows
+    from scripts.benchmarks.sqlite_search import rows_of_texts, rows_of_windows
 
     tracks = [TextTrack("ONE", 0.9, 1.0, 2.0, (0, 0, 1, 1)), TextTrack("TWO", 0.9, 1.5, 2.5, (0, 0, 1, 1))]
     captions = [[WindowCaption(0, 2.5, "ONE TWO", tracks), WindowCaption(2.5, 5)]]
@@ -185,9 +185,9 @@ def test_rows_are_what_was_read():
 
 # metrics ------------------------------------------------------------------------------------------------------------
 def test_a_moment_is_right_near_its_text_and_in_a_short_range():
-    from scripts.benchmark_moments import is_moment
-    from scripts.moment_videos import Target
-    from scripts.sqlite_search import Found
+    from scripts.benchmarks.moment_videos import Target
+    from scripts.benchmarks.moments import is_moment
+    from scripts.benchmarks.sqlite_search import Found
 
     target = Target("query", 0, 100.0, 108.0)
     right = {98.0: True, 97.9: False, 104.0: True, 110.0: True, 110.1: False}
@@ -196,9 +196,9 @@ def test_a_moment_is_right_near_its_text_and_in_a_short_range():
 
 
 def test_hits_are_judged():
-    from scripts.benchmark_moments import judge, mistakes
-    from scripts.moment_videos import Target
-    from scripts.sqlite_search import Found
+    from scripts.benchmarks.moment_videos import Target
+    from scripts.benchmarks.moments import judge, mistakes
+    from scripts.benchmarks.sqlite_search import Found
 
     targets = [Target(query, 0, 10.0, 18.0) for query in "abcd"]
     right = ["a.mp4"] * 4
@@ -216,7 +216,7 @@ def test_hits_are_judged():
 
 
 def test_the_better_way_of_sqlite_counts_and_falling_below_it_is_said():
-    from scripts.benchmark_moments import OURS, SQL, SQL_WINDOWS, best_of_sql, search_table, verdict
+    from scripts.benchmarks.moments import OURS, SQL, SQL_WINDOWS, best_of_sql, search_table, verdict
 
     def scores(r1, second):
         return {"R@1": r1, "R@10": 1.0, "moment": None, "right_second": second, "wrong": 1}
@@ -239,7 +239,7 @@ def test_the_better_way_of_sqlite_counts_and_falling_below_it_is_said():
 
 
 def test_processor_time_inside_functions_is_counted_once(monkeypatch):
-    from scripts import moment_costs
+    from scripts.benchmarks import moment_costs
 
     now = iter([0, 1, 10, 12, 20, 23, 30, 34, 40, 45])
     monkeypatch.setattr(moment_costs.time, "process_time", lambda: next(now))
@@ -255,7 +255,7 @@ def test_processor_time_inside_functions_is_counted_once(monkeypatch):
 
 
 def test_a_video_is_repeated_by_copying_packets(tmp_path):
-    from scripts import moment_costs
+    from scripts.benchmarks import moment_costs
 
     piece = write_clip(tmp_path / "piece.mp4", coded_frames(20), fps=10)
     moment_costs.repeat_video(piece, tmp_path / "long.mp4", 3)
@@ -271,7 +271,7 @@ def test_a_video_is_repeated_by_copying_packets(tmp_path):
 
 # parts --------------------------------------------------------------------------------------------------------------
 def run(tmp_path, *options) -> dict:
-    from scripts import benchmark_moments
+    from scripts.benchmarks import moments as benchmark_moments
 
     numbers = tmp_path / "numbers.json"
     assert benchmark_moments.main([*map(str, options), "--folder", str(tmp_path), "--json", str(numbers)]) == 0
@@ -305,7 +305,7 @@ def test_real_clips_are_left_out_without_their_folder(tmp_path, capsys):
     "options", [["--videos", "0"], ["--noise", "2"], ["--parts", "else"], ["--string-videos", "x"]]
 )
 def test_options_out_of_range_are_refused(options, capsys):
-    from scripts import benchmark_moments
+    from scripts.benchmarks import moments as benchmark_moments
 
     with pytest.raises(SystemExit):
         benchmark_moments.main(options)
@@ -314,7 +314,7 @@ def test_options_out_of_range_are_refused(options, capsys):
 
 @pytest.mark.slow
 def test_costs_are_measured(tmp_path, capsys):
-    from scripts import moment_costs
+    from scripts.benchmarks import moment_costs
 
     sizes = ["--size", "160x96", "--piece", 2, "--memory-minutes", 0.1, 0.2, "--long", 1, "--cpu-videos", 1]
     sizes += ["--cpu-minutes", 1, "--decoding-minutes", 0.2, "--hour", 1, "--width", 32]

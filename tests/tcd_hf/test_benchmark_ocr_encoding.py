@@ -14,9 +14,9 @@ NEAR = 0.01  # what a release of torch may count besides; a part that is left ou
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    from scripts import benchmark_ocr_encoding
+    from scripts.benchmarks import ocr_encoding
 
-    return benchmark_ocr_encoding
+    return ocr_encoding
 
 
 @pytest.fixture(scope="module")

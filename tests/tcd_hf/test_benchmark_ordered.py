@@ -7,12 +7,12 @@ import pytest
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    from scripts import benchmark_ordered, benchmark_retrieval, synthetic_rows
+    from scripts.benchmarks import ordered, retrieval, synthetic_rows
 
     monkeypatch.setattr(synthetic_rows, "VOCABULARY", 1000)
-    benchmark_retrieval.generator.cache_clear()
-    yield benchmark_ordered
-    benchmark_retrieval.generator.cache_clear()
+    retrieval.generator.cache_clear()
+    yield ordered
+    retrieval.generator.cache_clear()
 
 
 def test_each_pair_is_in_order_within_a_minute_in_one_video(benchmark):

@@ -18,14 +18,14 @@ from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_process
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    from scripts import benchmark_training
+    from scripts.benchmarks import training
 
-    return benchmark_training
+    return training
 
 
 def test_is_imported_where_there_is_no_resource_module(benchmark, monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)  # Windows
-    spec = importlib.util.find_spec("scripts.benchmark_training")
+    spec = importlib.util.find_spec("scripts.benchmarks.training")
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
@@ -86,7 +86,7 @@ class Delay(torch.autograd.Function):
 def test_time_belongs_to_its_part(benchmark, monkeypatch, part, forward, chunk_size):
     """Only what is slowed takes any time, so that each part must have exactly its own."""
     now = [0]
-    monkeypatch.setattr("scripts.benchmark_index.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("scripts.benchmarks.index.time", SimpleNamespace(perf_counter=lambda: now[0]))
     model, hours = make_model(), 1
 
     def slow(function, field=None):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from scripts import benchmark_app
+from scripts.benchmarks import app as benchmark_app
 from tcd_hf.app import server
 from tcd_hf.app.library import Library
 from tcd_hf.app.pictures import Thumbnails

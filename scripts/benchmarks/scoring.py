@@ -1,6 +1,6 @@
 """What a (text, video) pair costs: the method as written, the factorised scorer, and the dot products none can avoid.
 
-    python -m scripts.benchmark_scoring [--texts 64] [--videos 1000] [--json numbers.json]
+    python -m scripts.benchmarks.scoring [--texts 64] [--videos 1000] [--json numbers.json]
 
 All read the same random features in one run, with one thread and with all cores. They take turns, and each keeps its
 fastest turn, so that other work on the machine hits all of them alike. The dot products are those of each text with the

@@ -1,6 +1,6 @@
 """How much of the text in real clips does the captioner find, and what does it cost?
 
-    python -m scripts.benchmark_ocr --data FOLDER [--json result.json]
+    python -m scripts.benchmarks.ocr --data FOLDER [--json result.json]
 
 FOLDER holds `annotations.json`, a list of `{"video": path, "visible_text": [str, ...]}`, and the clips. Each sampled
 frame is read once and timed; what the captioner skips is then counted out, so that "captioner" and "every sampled

@@ -1,6 +1,6 @@
 """Measures training: pairs per second, peak memory, and where the time of a step goes.
 
-    python -m scripts.benchmark_training --batch-size 42 --chunk-size 6
+    python -m scripts.benchmarks.training --batch-size 42 --chunk-size 6
 
 Runs the real step (`tcd_hf.training`) of a TCD model of ViT-B/32 shape with random weights on made-up pairs of 12 JPEG
 frames and 12 captions, on the GPU where there is one, in one process. The parts of a step:
@@ -32,8 +32,8 @@ from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as PILImage
 from transformers import CLIPConfig, CLIPImageProcessor
 
-from scripts.benchmark_index import Clock
-from scripts.benchmark_scoring import describe_machine, table, verdict
+from scripts.benchmarks.index import Clock
+from scripts.benchmarks.scoring import describe_machine, table, verdict
 from tcd_hf import TCDConfig, TCDModel, TCDProcessor
 from tcd_hf.checkpoints import MINI
 from tcd_hf.training.batching import BatchPlan, chunk_loader

@@ -4,7 +4,7 @@ The gallery is every clip of the folder, the queries those of the annotated clip
 has_text, visible_text: [...], captions: [3], duration_s}`: of a clip with text, captions 1 and 2 name it and are the
 text queries; caption 3 of every clip is the visual query.
 
-    python -m scripts.benchmark_realvid --data ../shared/data/realvid --json realvid.json
+    python -m scripts.benchmarks.realvid --data ../shared/data/realvid --json realvid.json
 
 The fused search was looked at on these same queries for every `w`, the weight of the lexical score: its numbers are not
 those of a held-out set. The tables by weight show how much hangs on it.
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     annotations = json.loads((args.data / "annotations.json").read_text(encoding="utf-8"))
 
-    from scripts.benchmark_ocr import TimedEngine, measure
+    from scripts.benchmarks.ocr import TimedEngine, measure
     from tcd_hf.cli.common import load
     from tcd_hf.index.video_index import VideoIndex
     from tcd_hf.processing.ocr_engines import get_engine
@@ -196,7 +196,7 @@ def to_markdown(report: dict) -> str:
             "| R@1 | " + " | ".join(f"{value:.3f}" for value in weights.values()) + " |",
         ]
     if "ocr" in report:
-        from scripts.benchmark_ocr import to_markdown as ocr_table
+        from scripts.benchmarks.ocr import to_markdown as ocr_table
 
         lines += [
             "",
@@ -210,7 +210,7 @@ def to_markdown(report: dict) -> str:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    from scripts.benchmark_ocr import add_reference_option
+    from scripts.benchmarks.ocr import add_reference_option
 
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter

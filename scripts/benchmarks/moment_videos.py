@@ -1,4 +1,4 @@
-"""Videos of generated cards whose texts are known: what `benchmark_moments.py` searches in.
+"""Videos of generated cards whose texts are known: what `moments.py` searches in.
 
 A *card* is a small picture that carries its own number in blocks of pixels, which survive compression. What can be read
 on it is kept in a table, so that `CardReader` reads it as an OCR engine without error would, or with the slips of
@@ -416,7 +416,7 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
 
     Args:
         folder: with `clips/`.
-        engine: an OCR engine that keeps its readings, such as `benchmark_ocr.TimedEngine`.
+        engine: an OCR engine that keeps its readings, such as `scripts.benchmarks.ocr.TimedEngine`.
         reading_interval: of the captioner.
     """
     from tcd_hf.processing.frame_skipping import split_into_stretches
@@ -437,7 +437,7 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
 
 def read_clips(folder: Path, store: Path | None, model: str | None) -> dict[str, Card]:
     """Real clips as cards, by the engine and settings of a model's processor; readings are kept in `store`."""
-    from scripts.benchmark_ocr import TimedEngine
+    from scripts.benchmarks.ocr import TimedEngine
     from tcd_hf.cli.common import load
     from tcd_hf.processing.ocr_engines import get_engine
 

@@ -1,6 +1,6 @@
 """Measures the search score over its weight on generated pairs, whose words the package's checkpoint never saw.
 
-    python -m scripts.benchmark_fusion
+    python -m scripts.benchmarks.fusion
 
 Every caption is a video of one window with text and no picture; a query looks for its own among all, siblings that
 differ in one text included. The default weight of the search score rests on this, not on the real clips it is shown on.

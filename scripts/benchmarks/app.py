@@ -1,9 +1,9 @@
 """Times the search page in a browser: until it is ready, from a query to painted results, and jumps in hours.
 
-    python -m scripts.benchmark_app --index my.index
-    python -m scripts.benchmark_app --hours 20 --json times.json
+    python -m scripts.benchmarks.app --index my.index
+    python -m scripts.benchmarks.app --hours 20 --json times.json
 
-`--hours` makes an index of so many videos of an hour and one of three, see `page_videos.py`, and also times jumps in
+`--hours` makes an index of so many videos of an hour and one of three, see `app_index.py`, and also times jumps in
 the long one: from a click, with another video open, until its frame is painted, and within the open video from the
 click on a text of the transcript.
 
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def make_hours(folder: Path, args: argparse.Namespace) -> tuple[str, list[str], list]:
     """An index of videos of hours; texts of the shorter ones, and those of the long one with their times."""
-    from scripts.page_videos import make_index
+    from scripts.benchmarks.app_index import make_index
 
     index, targets = make_index(folder, args.hours, 2 * args.queries)
     short = [target.query for target in targets if target.video < args.hours]

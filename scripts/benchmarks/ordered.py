@@ -1,8 +1,8 @@
 """Measures `first >> then`, on videos that all show both texts, in the right order within a minute in only one.
 
-    python -m scripts.benchmark_ordered --hours 20 --folder /tmp/ordered
+    python -m scripts.benchmarks.ordered --hours 20 --folder /tmp/ordered
 
-Videos are the hours of `benchmark_retrieval.py`, 120 segments of 30 s with 55 texts each. Every one also shows, for
+Videos are the hours of `retrieval.py`, 120 segments of 30 s with 55 texts each. Every one also shows, for
 each query, two texts of three words that nothing else says, 5 s each, at random times: in one video the second begins 0
 to 55 s after the end of the first; in half of the others it is the other way round; in the rest it is later by 1 to 15
 minutes. Queries are asked for in order, as they are shown, with a slip in every word of more than three letters and as
@@ -27,8 +27,16 @@ import numpy as np
 import torch
 from transformers import BatchEncoding
 
-from scripts.benchmark_retrieval import open_index
-from scripts.synthetic_rows import WINDOW_SECONDS, WINDOWS_PER_HOUR, Shown, SyntheticHours, hour_path, misread, unit
+from scripts.benchmarks.retrieval import open_index
+from scripts.benchmarks.synthetic_rows import (
+    WINDOW_SECONDS,
+    WINDOWS_PER_HOUR,
+    Shown,
+    SyntheticHours,
+    hour_path,
+    misread,
+    unit,
+)
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.retrieval import Retriever
 

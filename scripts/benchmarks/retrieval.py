@@ -1,6 +1,6 @@
 """Times search in an index and counts what recall loses, on synthetic videos.
 
-    python -m scripts.benchmark_retrieval --sizes 1000 10000 100000 1000000 --folder /tmp/retrieval
+    python -m scripts.benchmarks.retrieval --sizes 1000 10000 100000 1000000 --folder /tmp/retrieval
 
 Videos. One centre per 20 videos, a random unit vector. A video is `n(centre + 0.7 e)`, where `n` divides by the length
 and `e` is a Gaussian vector of length 1, anew at each use; its frames and its windows are `n(video + e)` each. Four
@@ -45,7 +45,7 @@ import torch
 import transformers
 from transformers import BatchEncoding, CLIPTextConfig, CLIPTextModelWithProjection
 
-from scripts.synthetic_rows import (
+from scripts.benchmarks.synthetic_rows import (
     NUM_FRAMES,
     QUERY_KINDS,
     SEGMENT_SECONDS,

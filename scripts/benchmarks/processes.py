@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ["start_module"]
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def start_module(module: str, *arguments, **variables: str) -> subprocess.Popen:

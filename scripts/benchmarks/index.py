@@ -1,6 +1,6 @@
 """Measures indexing on a folder of clips: files per second, where the time goes, and what a kill costs.
 
-    python -m scripts.benchmark_index --data ../shared/data/realvid --json index.json
+    python -m scripts.benchmarks.index --data ../shared/data/realvid --json index.json
 
 1. All clips in one process, step by step: where the time goes.
 2. All clips by `VideoIndex.add` with `--workers` processes, in a process of its own.
@@ -29,7 +29,7 @@ from unittest import mock
 
 import numpy as np
 
-from scripts.benchmark_processes import start_module
+from scripts.benchmarks.processes import start_module
 
 MAX_DIFFERENCE = 1e-3  # of a feature: float16 rounds at 5e-4
 
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.child:
         run_child(args)
         return 0
-    from scripts.benchmark_realvid import describe_machine
+    from scripts.benchmarks.realvid import describe_machine
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -175,7 +175,7 @@ def start_child(args: argparse.Namespace, folder: Path):
     for option in ("model", "readings"):
         if value := getattr(args, option):
             options += [f"--{option}", value]
-    child = start_module("scripts.benchmark_index", *options)
+    child = start_module("scripts.benchmarks.index", *options)
     try:
         if child.stdout.readline() != "ready\n":
             raise RuntimeError(f"Indexing did not begin (status {child.wait()}).")
@@ -199,7 +199,7 @@ def run_child(args: argparse.Namespace) -> None:
 
 def make_index(args: argparse.Namespace, folder: Path):
     """An index in a folder, or the one that is there, with a cache of its own; and its OCR engine."""
-    from scripts.benchmark_ocr import TimedEngine
+    from scripts.benchmarks.ocr import TimedEngine
     from tcd_hf import VideoIndex
     from tcd_hf.cli.common import load
     from tcd_hf.processing.ocr_engines import get_engine

@@ -1,7 +1,7 @@
 """Measures search for moments in long videos, beside SQLite FTS5 on the same readings, and what long videos cost.
 
-    python -m scripts.benchmark_moments --data ../shared/data/realvid --readings readings.jsonl --json moments.json
-    python -m scripts.benchmark_moments --parts strings memory
+    python -m scripts.benchmarks.moments --data ../shared/data/realvid --readings readings.jsonl --json moments.json
+    python -m scripts.benchmarks.moments --parts strings memory
 
 Parts, each a table of its own (`--parts`; all by default):
 
@@ -34,8 +34,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts import moment_costs
-from scripts.moment_videos import (
+from scripts.benchmarks import moment_costs
+from scripts.benchmarks.moment_videos import (
     Collection,
     Target,
     clip_collection,
@@ -44,7 +44,7 @@ from scripts.moment_videos import (
     short_text_collection,
     string_collection,
 )
-from scripts.sqlite_search import WAYS, Found, SQLiteSearch, rows_of_texts, rows_of_windows
+from scripts.benchmarks.sqlite_search import WAYS, Found, SQLiteSearch, rows_of_texts, rows_of_windows
 
 TOLERANCE, LONGEST_RANGE = 2.0, 15.0  # seconds
 TOP_K = 10
@@ -57,7 +57,7 @@ PARTS = (*SEARCH_PARTS, *moment_costs.PARTS)
 def main(argv: list[str] | None = None) -> int:
     """Runs the benchmark; returns the exit status."""
     args = _parse(argv)
-    from scripts.benchmark_realvid import describe_machine
+    from scripts.benchmarks.realvid import describe_machine
 
     report = {"machine": describe_machine(), "options": {name: str(value) for name, value in vars(args).items()}}
     if args.folder is not None:

@@ -1,7 +1,7 @@
 """Rows for an index out of a stated generator, and queries whose answer is known: what search is measured by at scale.
 
 [`SyntheticVideos`] are short clips, a row each; [`SyntheticHours`] are videos of an hour, of 120 rows each. What both
-are made of says `benchmark_retrieval.py`. Every block of rows has a seed of its own, so that any can be made alone.
+are made of says `retrieval.py`. Every block of rows has a seed of its own, so that any can be made alone.
 """
 
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What long videos cost: memory, processor time, disk, decoding, what a kill loses. Parts of `benchmark_moments.py`.
+"""What long videos cost: memory, processor time, disk, decoding, what a kill loses. Parts of `moments.py`.
 
 * `memory`: peak of a process that indexes a video of 1280x720 at 25 fps with an OCR engine that takes 0.2 s a batch,
   over that for a video of one minute. All repeat a short piece, copied as packets.
@@ -31,8 +31,8 @@ from unittest import mock
 
 import numpy as np
 
-from scripts.benchmark_processes import start_module
-from scripts.moment_videos import Collection, Texts, arrange, read_clips
+from scripts.benchmarks.moment_videos import Collection, Texts, arrange, read_clips
+from scripts.benchmarks.processes import start_module
 from tcd_hf.processing.video_decoders import LOOK_AHEAD_BYTES
 from tcd_hf.processing.video_reading import Video
 from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS, cut_into_segments
@@ -418,7 +418,7 @@ class CountingReader:
 
 
 def measure_kills(args: argparse.Namespace, folder: Path) -> dict:
-    from scripts.benchmark_index import compare_tables
+    from scripts.benchmarks.index import compare_tables
 
     collection = cards_of(args.hour, args.seed).moving()
     (path,) = collection.write(folder / "videos")
@@ -503,7 +503,7 @@ def start_child(task: str, args: argparse.Namespace, **options) -> Iterator[subp
     """A process of this script that does a task; it is given one thread where time is counted."""
     variables = {"OMP_NUM_THREADS": "1"} if task in ("cpu", "decoding") else {}
     request = json.dumps({"task": task, "model": args.model, "options": options})
-    child = start_module("scripts.moment_costs", request, **variables)
+    child = start_module("scripts.benchmarks.moment_costs", request, **variables)
     try:
         yield child
     finally:
@@ -636,6 +636,8 @@ def _size(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    import moment_costs  # by its name: an index knows an engine by its class, whose name is then the same everywhere
+    from scripts.benchmarks import (
+        moment_costs,  # by its name: an index knows an engine by its class, whose name is then the same everywhere
+    )
 
     moment_costs.run_child(sys.argv[1])

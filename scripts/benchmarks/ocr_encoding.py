@@ -1,6 +1,6 @@
 """Counts what it costs to encode the scene text of a video: TCD's window captions against isolated text instances.
 
-    python -m scripts.benchmark_ocr_encoding
+    python -m scripts.benchmarks.ocr_encoding
 
 TCD encodes one caption for each of 12 windows; StarVR, before it, about 200 text instances a video, each apart. Both go
 through the same text tower here, that of CLIP ViT-B/32, and the operations of that module are counted, in two ways: all
@@ -26,7 +26,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection
 
-from scripts.benchmark_scoring import describe_machine, table, verdict
+from scripts.benchmarks.scoring import describe_machine, table, verdict
 from tcd_hf import TCDConfig, TCDModel, TCDProcessor
 from tcd_hf.checkpoints import MINI
 from tcd_hf.data.synthetic import make_clip
