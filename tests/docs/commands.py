@@ -40,7 +40,7 @@ NOT_RUN = {
     r"python -m scripts\.benchmarks\.": "takes minutes: tests/tcd_hf/test_benchmark*.py",
     r"python -m scripts\.train_mini": "takes minutes: tests/tcd_hf/test_train_mini*.py",
     r"python -m scripts\.ablation": "takes hours: tests/tcd_hf/test_ablation.py",
-    r"python -m scripts\.make_pictures": "tests/tcd_hf/visualization/test_make_pictures.py",
+    r"python -m scripts\.pictures\.clips": "tests/tcd_hf/visualization/test_pictures_of_clips.py",
 }
 
 

@@ -1,6 +1,6 @@
 """Makes the pictures of the documentation again, all of generated clips.
 
-    python -m scripts.make_pictures --out docs/pictures
+    python -m scripts.pictures.clips --out docs/pictures
 
 Writes hit.png, report.png (a photograph of the page that `tcd-hf search --html` writes; only where a Chromium is
 installed), calibration.png and windows.png. Needs the extras `[plot]`, `[synthetic]` and `[train-mini]`.

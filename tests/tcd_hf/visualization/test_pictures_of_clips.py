@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def test_a_page_is_cut_below_its_last_line(tmp_path):
-    from scripts import make_pictures as script
+    from scripts.pictures import clips as script
 
     page = Image.new("RGB", (90, 200), "white")
     page.putpixel((40, 99), (0, 0, 0))
@@ -19,7 +19,7 @@ def test_a_page_is_cut_below_its_last_line(tmp_path):
 def test_makes_the_pictures_of_the_documentation(tmp_path, monkeypatch):
     for module, extra in (("matplotlib", "plot"), ("font_lato", "synthetic"), ("faker", "train-mini")):
         pytest.importorskip(module, reason=f"needs the extra tcd-hf[{extra}]")
-    from scripts import make_pictures as script
+    from scripts.pictures import clips as script
 
     monkeypatch.setattr(script, "CLIPS", script.CLIPS[:2])  # reading one takes seconds
     monkeypatch.chdir(tmp_path)

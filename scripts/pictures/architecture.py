@@ -1,6 +1,6 @@
 """Draws how a video and a query become a score, for the documentation.
 
-    python -m scripts.draw_architecture --out docs/pictures/architecture.svg
+    python -m scripts.pictures.architecture --out docs/pictures/architecture.svg
 
 Needs the extra `[plot]`.
 """
