@@ -24,11 +24,12 @@ import os
 from pathlib import Path
 
 from scripts.ablation_costs import measure_costs
-from scripts.ablation_features import BLOCK, SPLITS, WORLD, Features, encode_split, fingerprint
 from scripts.ablation_report import summarise, to_markdown
 from scripts.ablation_rows import FULL, ROWS, readings_of
-from scripts.ablation_training import BLOCKS, Recipe, train_and_evaluate
-from scripts.ablation_workers import workers
+from scripts.ablation_training import train_and_evaluate
+from scripts.frozen_towers.batches import BLOCKS, Recipe
+from scripts.frozen_towers.features import BLOCK, SPLITS, WORLD, Features, encode_split, fingerprint
+from scripts.frozen_towers.workers import workers
 
 # Candidates: of the projections, and of what comes after them.
 LEARNING_RATES = [

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.ablation_features import BLOCK, MAX_TOKENS, WORLD, Features, tokens_of
 from scripts.ablation_rows import FULL, ROWS
-from scripts.ablation_training import Recipe, build_model, embed
+from scripts.ablation_training import build_model, embed
+from scripts.frozen_towers.batches import Recipe
+from scripts.frozen_towers.features import BLOCK, MAX_TOKENS, WORLD, Features, tokens_of
 from tcd_hf import TCDModel, TCDProcessor
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.modeling.backbones import encode_captions, encode_text

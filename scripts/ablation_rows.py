@@ -1,19 +1,10 @@
 """The rows of the ablation: which model each trains, and what it reads."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-__all__ = ["BASE", "FULL", "ROWS", "USUAL", "Reading", "Row", "readings_of"]
+from scripts.frozen_towers.features import USUAL, Reading
 
-
-class Reading(NamedTuple):
-    """How windows are looked at, see `WindowOCRCaptioner`."""
-
-    window_scale: float
-    ocr_fps: float
-
-
-USUAL = Reading(1.0, 2.0)
+__all__ = ["BASE", "FULL", "ROWS", "Row", "readings_of"]
 
 
 @dataclass(frozen=True)

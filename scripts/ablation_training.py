@@ -1,41 +1,24 @@
 """One model of the ablation: built for its row, trained on encoded clips, ranked on a split."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from scripts.ablation_features import BLOCK, Features
 from scripts.ablation_isolated import IsolatedTokenModel
 from scripts.ablation_rows import BASE, FULL, ROWS, Row
-from scripts.tower_features import embed as embed_pooled
+from scripts.frozen_towers.batches import Recipe, batches, report
+from scripts.frozen_towers.features import BLOCK, Features
+from scripts.frozen_towers.towers import embed as embed_pooled
 from tcd_hf import TCDModel
-from tcd_hf.data.synthetic import GROUPS
 from tcd_hf.evaluation.metrics import retrieval_ranks
-from tcd_hf.evaluation.report import summarise_by_query_type
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler
 
-__all__ = ["BLOCKS", "Recipe", "build_model", "embed", "evaluate", "kinds_of", "train", "train_and_evaluate"]
+__all__ = ["build_model", "embed", "evaluate", "train", "train_and_evaluate"]
 
-BLOCKS = 2
 TOP_K = 50  # candidates of the second stage
-KINDS = [kind for kind, members in GROUPS.items() for _ in range(members)]  # of the clips of a block
-
-
-class Recipe(NamedTuple):
-    """The same for every row. Of the backbone the two projections and the logit scale are trained."""
-
-    steps: int
-    backbone_learning_rate: float
-    learning_rate: float
-    blocks: int = BLOCKS  # of clips, in a batch
-    warmup_share: float = 0.1
-    weight_decay: float = 0.2
-    max_norm: float = 1.0
 
 
 def build_model(row: Row, folder: Path, seed: int) -> TCDModel:
@@ -80,22 +63,6 @@ def train(model: TCDModel, row: Row, features: Features, recipe: Recipe, seed: i
     }
 
 
-def batches(num_blocks: int, recipe: Recipe, seed: int) -> Iterator[torch.Tensor]:
-    """Clips of each step: whole blocks, which hold whole groups of hard negatives; every epoch in another order."""
-    rng = np.random.default_rng(seed)
-    order = np.empty(0, dtype=int)
-    for _ in range(recipe.steps):
-        if len(order) < recipe.blocks:
-            order = rng.permutation(num_blocks)
-        taken, order = np.split(order, [recipe.blocks])
-        yield torch.from_numpy((taken[:, None] * BLOCK + np.arange(BLOCK)).ravel())
-
-
-def kinds_of(num_clips: int) -> np.ndarray:
-    """Of the clips' queries."""
-    return np.array([KINDS[number % BLOCK] for number in range(num_clips)])
-
-
 @torch.inference_mode()
 def evaluate(model: TCDModel, row: Row, features: Features) -> dict[str, dict]:
     """Every query of a split against all its clips.
@@ -116,14 +83,6 @@ def evaluate(model: TCDModel, row: Row, features: Features) -> dict[str, dict]:
         scorer = pair_scorer(model, texts, model.precompute(videos))
         results["two-stage"] = report(two_stage_ranks(coarse, own, scorer, TOP_K), similarity)
     return results
-
-
-def report(ranks: dict[str, np.ndarray], similarity: np.ndarray) -> dict:
-    kinds = kinds_of(len(similarity))
-    own = np.flatnonzero(kinds == "temporal")
-    differences = similarity[own, own] - similarity[own, own ^ 1]  # neighbours show the same at other times
-    binding = float(np.mean((differences > 0) + (differences == 0) / 2))
-    return {"metrics": summarise_by_query_type(ranks, kinds), "binding": binding}
 
 
 def train_and_evaluate(name: str, seed: int, recipe: Recipe, folder: Path, features: dict[str, Features], split: str):

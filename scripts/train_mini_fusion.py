@@ -30,11 +30,11 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from scripts.ablation_features import BLOCK, Features, encode_split, fingerprint
-from scripts.ablation_rows import BASE, USUAL
-from scripts.ablation_training import Recipe, batches, kinds_of, report
+from scripts.ablation_rows import BASE
+from scripts.frozen_towers.batches import Recipe, batches, kinds_of, report
+from scripts.frozen_towers.features import BLOCK, USUAL, Features, encode_split, fingerprint
+from scripts.frozen_towers.towers import Towers, embed
 from scripts.mini_backbone import save_mini
-from scripts.tower_features import Towers, embed
 from scripts.train_mini import Log, copy_logs
 from scripts.unknown_frames import noise_picture, photograph, wandering_video
 from tcd_hf import TCDModel, compute_retrieval_metrics

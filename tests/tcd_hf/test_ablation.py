@@ -44,8 +44,8 @@ def checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def encoded(checkpoint, tmp_path_factory) -> Path:
     """Folder of what the towers make of all clips."""
-    from scripts.ablation_features import encode_split
     from scripts.ablation_rows import ROWS, readings_of
+    from scripts.frozen_towers.features import encode_split
 
     folder = tmp_path_factory.mktemp("encoded")
     for split, count in CLIPS.items():
@@ -55,14 +55,14 @@ def encoded(checkpoint, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def features(encoded) -> dict:
-    from scripts.ablation_features import Features
+    from scripts.frozen_towers.features import Features
 
     return {split: Features.load(encoded / f"{split}.safetensors") for split in CLIPS}
 
 
 @pytest.fixture
 def recipe():
-    from scripts.ablation_training import Recipe
+    from scripts.frozen_towers.batches import Recipe
 
     return Recipe(steps=2, backbone_learning_rate=1e-3, learning_rate=1e-2)
 
@@ -113,7 +113,8 @@ class TestRows:
         assert [case[0] for case in cases] == list(ROWS)
 
     def test_readings(self):
-        from scripts.ablation_rows import ROWS, USUAL
+        from scripts.ablation_rows import ROWS
+        from scripts.frozen_towers.features import USUAL
 
         others = {name: tuple(row.reading) for name, row in ROWS.items() if row.reading != USUAL}
         assert others == {"scale-0.4": (0.4, 8.0), "scale-1": (1.0, 8.0)} and tuple(USUAL) == (1.0, 2.0)
@@ -175,7 +176,7 @@ class TestFeatures:
             assert 0 < videos.ocr_mask.float().mean() < 1
 
     def test_tokens_are_the_different_readings(self, checkpoint, features, monkeypatch):
-        from scripts import ablation_features
+        from scripts.frozen_towers import features as ablation_features
 
         model, processor = TCDModel.from_pretrained(checkpoint), TCDProcessor.from_pretrained(checkpoint)
         clip = make_clip(0, "test", 13)
@@ -192,8 +193,8 @@ class TestFeatures:
 
     @pytest.mark.slow
     def test_two_processes_encode_the_same(self, checkpoint, features, tmp_path):
-        from scripts.ablation_features import Features, encode_split
         from scripts.ablation_rows import ROWS, readings_of
+        from scripts.frozen_towers.features import Features, encode_split
 
         encode_split(
             checkpoint, "validation", 20, tmp_path / "again.safetensors", processes=2, readings=readings_of(ROWS)
@@ -289,7 +290,7 @@ class TestIsolatedTokens:
 
 class TestTraining:
     def test_batches_hold_whole_blocks(self, recipe):
-        from scripts.ablation_training import batches
+        from scripts.frozen_towers.batches import batches
 
         drawn = [clips.view(2, 20) for clips in batches(5, recipe._replace(steps=6), seed=0)]
         assert all((each[:, :1] % 20 == 0).all() and (each - each[:, :1] == torch.arange(20)).all() for each in drawn)
@@ -340,7 +341,7 @@ class TestTraining:
         ]
 
     def test_binding_compares_with_the_swapped_clip(self):
-        from scripts.ablation_training import kinds_of, report
+        from scripts.frozen_towers.batches import kinds_of, report
         from tcd_hf.evaluation.metrics import retrieval_ranks
 
         numbers = np.flatnonzero(kinds_of(20) == "temporal")

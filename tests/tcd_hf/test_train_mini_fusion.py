@@ -42,8 +42,7 @@ def script():
 @pytest.fixture
 def material(script):
     """Two clips and two text pairs of numbers that say what they are; two windows."""
-    from scripts.ablation_features import Features
-    from scripts.ablation_rows import USUAL
+    from scripts.frozen_towers.features import USUAL, Features
 
     world = Features(
         frames=torch.tensor([10.0, 20.0])[:, None, None].expand(2, 2, 1),

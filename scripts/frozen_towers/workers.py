@@ -1,4 +1,4 @@
-"""Worker processes of the ablation, one thread each."""
+"""Worker processes, one thread each."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor

@@ -5,21 +5,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from scripts.ablation_rows import Reading
-from scripts.ablation_workers import workers
-from scripts.tower_features import Towers, texts_by_length
+from scripts.frozen_towers.towers import Towers, texts_by_length
+from scripts.frozen_towers.workers import workers
 from tcd_hf.data.synthetic import GROUPS, SyntheticClip, make_clip
 
-__all__ = ["BLOCK", "MAX_TOKENS", "SPLITS", "Features", "encode_split", "fingerprint", "tokens_of"]
+__all__ = [
+    "BLOCK",
+    "MAX_TOKENS",
+    "SPLITS",
+    "USUAL",
+    "WORLD",
+    "Features",
+    "Reading",
+    "encode_split",
+    "fingerprint",
+    "tokens_of",
+]
 
 SPLITS = ("train", "validation", "test")
 BLOCK = sum(GROUPS.values())  # consecutive clips that hold whole groups of hard negatives
 MAX_TOKENS = 200  # of a clip, as in StarVR
 WORLD = 0  # seed of the clips
+
+
+class Reading(NamedTuple):
+    """How windows are looked at, see `WindowOCRCaptioner`."""
+
+    window_scale: float
+    ocr_fps: float
+
+
+USUAL = Reading(1.0, 2.0)
 
 
 @dataclass
