@@ -30,7 +30,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from scripts.ablation_rows import BASE
+from scripts.ablation.rows import BASE
 from scripts.frozen_towers.batches import Recipe, batches, kinds_of, report
 from scripts.frozen_towers.features import BLOCK, USUAL, Features, encode_split, fingerprint
 from scripts.frozen_towers.towers import Towers, embed

@@ -18,17 +18,15 @@ A row and seed that has its file in the output folder is not run again. The fold
 """
 
 import argparse
-import json
 import logging
-import os
 from pathlib import Path
 
-from scripts.ablation_costs import measure_costs
-from scripts.ablation_report import summarise, to_markdown
-from scripts.ablation_rows import FULL, ROWS, readings_of
-from scripts.ablation_training import train_and_evaluate
+from scripts.ablation.costs import measure_costs
+from scripts.ablation.jobs import features, prepare, read, run_job, write
+from scripts.ablation.report import summarise, to_markdown
+from scripts.ablation.rows import FULL, ROWS, readings_of
 from scripts.frozen_towers.batches import BLOCKS, Recipe
-from scripts.frozen_towers.features import BLOCK, SPLITS, WORLD, Features, encode_split, fingerprint
+from scripts.frozen_towers.features import BLOCK, SPLITS, WORLD, encode_split, fingerprint
 from scripts.frozen_towers.workers import workers
 
 # Candidates: of the projections, and of what comes after them.
@@ -47,7 +45,9 @@ logger = logging.getLogger("ablation")
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="python -m scripts.ablation",
+        description=__doc__.split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--model", type=Path, required=True, help="folder of a TCD checkpoint with untrained fusion: build/mini-image"
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace, clips: dict[str, int]) -> None:
     costs = args.output / "costs.json"
     if not costs.exists():
         with workers(1, prepare, args.model, encoded):
-            write(costs, measure_costs(args.model, _features["train"], recipe))
+            write(costs, measure_costs(args.model, features["train"], recipe))
     summary = summarise([read(path) for path in sorted((args.output / "runs").glob("*.json"))])
     summary = {"settings": read(args.output / "settings.json"), **summary, "choice": choice, "costs": read(costs)}
     write(args.output / "ablation.json", summary)
@@ -132,41 +132,6 @@ def choose_learning_rates(folder: Path, steps: int, map_runs) -> dict:
 def run_missing(jobs: list[tuple], map_runs) -> None:
     for line in map_runs(run_job, [job for job in jobs if not job[0].exists()]):
         logger.info(line)
-
-
-def write(path: Path, content: dict) -> None:
-    """JSON that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-# in the workers ------------------------------------------------------------------------------------------------------
-_folder: Path | None = None
-_features: dict[str, Features] = {}
-
-
-def prepare(folder: Path, encoded: dict[str, Path]) -> None:
-    """What all runs of a process share."""
-    global _folder
-    _folder = folder
-    _features.update({split: Features.load(path) for split, path in encoded.items()})
-
-
-def run_job(job: tuple) -> str:
-    path, name, seed, recipe, split = job
-    result = train_and_evaluate(name, seed, recipe, _folder, _features, split)
-    write(path, result)
-    recall, rates = result["results"]["full"]["metrics"]["all queries"]["t2v"]["R@1"], recipe[1:3]
-    return (
-        f"{name}, seed {seed}, {split}, rates {rates[0]:g} and {rates[1]:g}: R@1 {recall:.3f}; "
-        f"{result['training']['seconds']:.0f} s to train, {result['evaluation_seconds']:.0f} s to rank"
-    )
 
 
 if __name__ == "__main__":

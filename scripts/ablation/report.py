@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from scripts.ablation_rows import FULL, ROWS
+from scripts.ablation.rows import FULL, ROWS
 from tcd_hf.data.synthetic import GROUPS
 from tcd_hf.evaluation.report import ALL_QUERIES
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.ablation_rows import FULL, ROWS
-from scripts.ablation_training import build_model, embed
+from scripts.ablation.rows import FULL, ROWS
+from scripts.ablation.training import build_model, embed
 from scripts.frozen_towers.batches import Recipe
 from scripts.frozen_towers.features import BLOCK, MAX_TOKENS, WORLD, Features, tokens_of
 from tcd_hf import TCDModel, TCDProcessor

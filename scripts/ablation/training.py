@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scripts.ablation_isolated import IsolatedTokenModel
-from scripts.ablation_rows import BASE, FULL, ROWS, Row
+from scripts.ablation.isolated import IsolatedTokenModel
+from scripts.ablation.rows import BASE, FULL, ROWS, Row
 from scripts.frozen_towers.batches import Recipe, batches, report
 from scripts.frozen_towers.features import BLOCK, Features
 from scripts.frozen_towers.towers import embed as embed_pooled
