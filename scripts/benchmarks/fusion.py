@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--pairs", type=int, default=1000, help="queries, and captions to find")
-    parser.add_argument("--seed", type=int, default=1, help="1 is the validation set of scripts/train_mini.py")
+    parser.add_argument("--seed", type=int, default=1, help="1 is the validation set of scripts/train_mini/text.py")
     args = parser.parse_args(argv)
     logging.set_verbosity_error()
     pairs = TextPairGenerator(args.seed, held_out=True, no_text_share=0.0).take(args.pairs)

@@ -34,9 +34,9 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def script():
-    from scripts import train_mini_fusion
+    from scripts.train_mini import fusion
 
-    return train_mini_fusion
+    return fusion
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ class TestExamples:
 
 class TestUnknownFrames:
     def test_videos_repeat_and_wander(self):
-        from scripts.unknown_frames import noise_picture, photograph, wandering_video
+        from scripts.train_mini.unknown_frames import noise_picture, photograph, wandering_video
 
         for picture in (noise_picture, photograph):
             videos = [wandering_video(np.random.default_rng(seed), picture, 12, 32) for seed in (0, 0, 1)]
@@ -115,7 +115,7 @@ class TestUnknownFrames:
             assert (first[1:] != first[:-1]).any(axis=(1, 2, 3)).all() and first.std() > 5
 
     def test_dead_leaves_cover_and_spectra_fall(self):
-        from scripts.unknown_frames import PICTURE_SIZE, _dead_leaves, _spectrum
+        from scripts.train_mini.unknown_frames import PICTURE_SIZE, _dead_leaves, _spectrum
 
         rng = np.random.default_rng(0)
         leaves = [_dead_leaves(rng) for _ in range(5)]

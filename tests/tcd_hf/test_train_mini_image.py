@@ -30,9 +30,9 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def script():
-    from scripts import train_mini_image
+    from scripts.train_mini import image
 
-    return train_mini_image
+    return image
 
 
 def thing(color: str, shape: str, start: float, end: float, center: tuple[float, float]) -> Thing:

@@ -1,4 +1,6 @@
-"""First step of the checkpoint in the package: `python -m scripts.train_mini` (20 minutes on a CPU core, no network).
+"""First step of the checkpoint inside the package: its text tower learns to match sentences with what is read.
+
+    python -m scripts.train_mini.text --output build/mini-text      # 20 minutes on a CPU core, no network
 
 The text tower learns to match a sentence with the OCR caption that contains the texts it mentions, from generated pairs
 only (`tcd_hf.data.text_pairs`). Two phases, both symmetric InfoNCE with siblings as hard negatives:
@@ -6,17 +8,14 @@ only (`tcd_hf.data.text_pairs`). Two phases, both symmetric InfoNCE with sibling
 1. warm-up: only the token embeddings, pooled as a weighted bag, which is what the tower computes at its start (cheap);
 2. training: the whole text tower.
 
-The vision tower stays as initialised: `scripts/train_mini_image.py` puts another in its place. Needs the extra
+The vision tower stays as initialised: `scripts/train_mini/image.py` puts another in its place. Needs the extra
 `[train-mini]`.
 """
 
 import argparse
 import copy
-import json
 import logging
 import random
-import shutil
-import time
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +25,7 @@ import yaml
 from torch.nn.functional import embedding_bag, normalize
 from transformers import CLIPModel, CLIPTokenizer
 
-from scripts.mini_backbone import (
+from scripts.train_mini.backbone import (
     CONTENT_DIMS,
     CONTEXT_DIMS,
     WEIGHT_DIM,
@@ -39,34 +38,11 @@ from scripts.mini_backbone import (
     tokenizer_variants,
     train_tokenizer,
 )
+from scripts.train_mini.log import Log
 from tcd_hf.data.text_pairs import TextPair, TextPairGenerator
 
 BETAS = (0.9, 0.98)
-ROOT = Path(__file__).resolve().parent.parent
-logger = logging.getLogger("train_mini")
-
-
-class Log:
-    """JSON lines, on the screen as well."""
-
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("w", encoding="utf-8")
-        self.start = time.monotonic()
-
-    def __call__(self, **entry) -> None:
-        line = json.dumps({**entry, "seconds": round(time.monotonic() - self.start)})
-        self.file.write(line + "\n")
-        self.file.flush()
-        logger.info(line)
-
-
-def copy_logs(source: Path, output: Path, *steps: str) -> None:
-    """Copies the logs of the steps before, where `source` has them: they belong to the checkpoint as its own log."""
-    for step in steps:
-        log = source / f"training_log_{step}.jsonl"
-        if log.exists() and not output.samefile(source):
-            shutil.copy(log, output)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # loss and validation -------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Second step of the checkpoint inside the package: its image tower learns what the synthetic world's things look like.
 
-    python -m scripts.train_mini_image --model build/mini-text      # 30 minutes on a CPU core, no network
+    python -m scripts.train_mini.image --model build/mini-text      # 30 minutes on a CPU core, no network
 
-`scripts/train_mini.py` made the text tower. Here (ours):
+`scripts/train_mini/text.py` made the text tower. Here (ours):
 
 1. the words for what can be seen are told apart and their synonyms brought together, on the queries of the world; of
    this only the embeddings of the tokens that spell those words are kept, so that the tower spells all else as before;
@@ -10,7 +10,7 @@
    in it. Where nothing is, a direction of its own which texts hardly take, so that frames without any of these things,
    as all real ones, disturb no score.
 
-The fusion stays neutral: `scripts/train_mini_fusion.py` trains it.
+The fusion stays neutral: `scripts/train_mini/fusion.py` trains it.
 Needs the extras `[train-mini]` and `[synthetic]`.
 """
 
@@ -35,14 +35,14 @@ from transformers import (
 )
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from scripts.mini_backbone import build_mini, save_mini
-from scripts.train_mini import Log, copy_logs
+from scripts.train_mini.backbone import build_mini, save_mini
+from scripts.train_mini.log import Log, copy_logs
 from tcd_hf import TCDModel, TCDProcessor
 from tcd_hf.data.synthetic import DURATION, make_clip
 from tcd_hf.data.synthetic_queries import SHAPE_WORDS, spell_thing
 from tcd_hf.data.synthetic_scene import COLORS, MOTIONS, SHAPES, SIZES, Painter, Scene, Thing
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CLASSES = [(color, shape) for color in COLORS for shape in SHAPES]
 SPELLINGS = [f"{color} {word}" for color, shape in CLASSES for word in SHAPE_WORDS[shape]]
 NOTHING = len(CLASSES)  # class of patches, and frames, without a thing
@@ -232,7 +232,7 @@ def learn_frames(model: nn.Module, targets: Targets, config: dict, rng: random.R
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini_image.yaml")
-    parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini.py wrote")
+    parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini/text.py wrote")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-image")
     options = parser.parse_args(arguments)
     if not (options.model / "model.safetensors").is_file():

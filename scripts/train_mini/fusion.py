@@ -1,8 +1,8 @@
 """Third step of the checkpoint inside the package: it learns to read frames and texts together.
 
-    python -m scripts.train_mini_fusion --model build/mini-image      # 25 minutes on a CPU core, no network
+    python -m scripts.train_mini.fusion --model build/mini-image      # 25 minutes on a CPU core, no network
 
-The towers, of `scripts/train_mini_image.py`, stay as they are and run over everything once, and so does the projection
+The towers, of `scripts/train_mini/image.py`, stay as they are and run over everything once, and so does the projection
 of texts, which would forget spelling; what is trained is the projection of frames, the logit scale and all that comes
 after. A batch holds (ours):
 
@@ -34,16 +34,16 @@ from scripts.ablation.rows import BASE
 from scripts.frozen_towers.batches import Recipe, batches, kinds_of, report
 from scripts.frozen_towers.features import BLOCK, USUAL, Features, encode_split, fingerprint
 from scripts.frozen_towers.towers import Towers, embed
-from scripts.mini_backbone import save_mini
-from scripts.train_mini import Log, copy_logs
-from scripts.unknown_frames import noise_picture, photograph, wandering_video
+from scripts.train_mini.backbone import save_mini
+from scripts.train_mini.log import Log, copy_logs
+from scripts.train_mini.unknown_frames import noise_picture, photograph, wandering_video
 from tcd_hf import TCDModel, compute_retrieval_metrics
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.evaluation.metrics import retrieval_ranks
 from tcd_hf.reading.fingerprints import fingerprint as settings_fingerprint
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "validation")
 SIBLINGS = 4  # text pairs that differ in what is mentioned alone
 MAX_STRAYS = 3  # captions of others, in the windows of a text pair
@@ -220,7 +220,7 @@ def weighted_mean(
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini_fusion.yaml")
-    parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini_image.py wrote")
+    parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini/image.py wrote")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini")
     parser.add_argument(
         "--cache", type=Path, default=ROOT / "build" / "mini-fusion", help="folder of what the towers said"
