@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from scripts.ablation.rows import FULL, ROWS
+from scripts.benchmarks.machine import table
 from tcd_hf.data.synthetic import GROUPS
 from tcd_hf.evaluation.report import ALL_QUERIES
 
@@ -175,9 +176,3 @@ def costs_text(costs: dict) -> str:
 def both(spread: dict) -> str:
     mean = f"{100 * spread['mean']:.1f}"
     return mean if spread["std"] is None else f"{mean} ± {100 * spread['std']:.1f}"
-
-
-def table(rows: list[list[str]]) -> str:
-    """A Markdown table, its head in the first row."""
-    lines = [f"| {' | '.join(cells)} |" for cells in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

@@ -30,6 +30,8 @@ from urllib.request import urlopen
 
 import numpy as np
 
+from scripts.benchmarks.machine import table
+
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 ARGUMENTS += ["--disable-sync", "--no-first-run", "--disable-quic"]
@@ -132,11 +134,12 @@ def main(argv: list[str] | None = None) -> int:
     times.update(jumps)
     print(
         f"{os.cpu_count()} cores, load {load:.1f} before and {os.getloadavg()[0]:.1f} after; server up in "
-        f"{seconds_to_start:.1f} s\n\n| milliseconds | n | min | p50 | p95 | max |\n|---|--:|--:|--:|--:|--:|"
+        f"{seconds_to_start:.1f} s\n"
     )
+    rows = [["milliseconds", "n", "min", "p50", "p95", "max"]]
     for name, values in times.items():
-        low, middle, high, most = np.percentile(values, [0, 50, 95, 100])
-        print(f"| {name} | {len(values)} | {low:.0f} | {middle:.0f} | {high:.0f} | {most:.0f} |")
+        rows.append([name, len(values), *(f"{each:.0f}" for each in np.percentile(values, [0, 50, 95, 100]))])
+    print(table(rows, align="lrrrrr"))
     if args.json:
         args.json.write_text(json.dumps({"load": load, **times}, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import normalize
 from transformers.utils import logging
 
+from scripts.benchmarks.machine import table
 from tcd_hf import compute_retrieval_metrics, load_mini
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.index.hits import fuse_scores
@@ -35,11 +36,12 @@ def main(argv: list[str] | None = None) -> int:
     queries, captions = [pair.query for pair in pairs], [pair.caption for pair in pairs]
     model = model_scores(queries, captions)
     lexical = LexicalScorer([[caption] for caption in captions]).score(queries)
-    print("| w | R@1 | R@5 | R@10 | MRR |\n|---|---|---|---|---|")
+    cutoffs = ["R@1", "R@5", "R@10", "MRR"]
+    rows = [["w", *cutoffs]]
     for weight in np.arange(11) / 10:
         metrics = compute_retrieval_metrics(fuse_scores(model, lexical, weight), np.arange(len(pairs)))
-        row = [f"{metrics[f't2v_{name}']:.3f}" for name in ("R@1", "R@5", "R@10", "MRR")]
-        print(f"| {weight:.1f} | {' | '.join(row)} |")
+        rows.append([f"{weight:.1f}", *(f"{metrics[f't2v_{name}']:.3f}" for name in cutoffs)])
+    print(table(rows))
     return 0
 
 

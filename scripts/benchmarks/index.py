@@ -21,14 +21,14 @@ import random
 import subprocess
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 
+from scripts.benchmarks.machine import READERS, Clock, describe_machine, in_words, table
 from scripts.benchmarks.processes import start_module
 
 MAX_DIFFERENCE = 1e-3  # of a feature: float16 rounds at 5e-4
@@ -43,12 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.child:
         run_child(args)
         return 0
-    from scripts.benchmarks.realvid import describe_machine
-
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         report = {
-            "machine": describe_machine(),
+            "machine": describe_machine(*READERS),
             "workers": args.workers,
             "commit_every": args.commit_every,
             "recorded_readings": args.readings is not None,
@@ -82,33 +80,6 @@ def measure_steps(args: argparse.Namespace, folder: Path) -> dict:
         "files_per_second": round(len(paths) / total, 4),
         "by_step": {name: round(clock.seconds[name], 2) for name in ("decode", "OCR", "encode", "write", "other")},
     }
-
-
-class Clock:
-    """Adds up seconds by step; time belongs to one step only, the innermost."""
-
-    def __init__(self):
-        self.seconds = defaultdict(float)
-        self._step, self._since = "other", time.perf_counter()
-
-    def switch(self, step: str) -> str:
-        """Begins a step; returns the one before."""
-        before, now = self._step, time.perf_counter()
-        self.seconds[before] += now - self._since
-        self._step, self._since = step, now
-        return before
-
-    def timed(self, step: str, function: Callable) -> Callable:
-        """A function whose time is that of a step."""
-
-        def call(*args, **kwargs):
-            before = self.switch(step)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.switch(before)
-
-        return call
 
 
 @contextmanager
@@ -264,13 +235,16 @@ def _difference(expected, found) -> float:
 
 def to_markdown(report: dict) -> str:
     """The report as Markdown."""
-    machine, steps, whole = report["machine"], report["steps"], report["uninterrupted"]
+    steps, whole = report["steps"], report["uninterrupted"]
     killed, comparison = report["killed"], report["comparison"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     recorded = report["recorded_readings"]
-    lines = [
-        f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, {versions}.",
-        "",
+    rows = [["step", "s", "s per file", "share"]]
+    for name, seconds in steps["by_step"].items():
+        rows.append([name, f"{seconds:.1f}", f"{seconds / steps['files']:.3f}", f"{seconds / steps['seconds']:.1%}"])
+    moments = ", ".join(f"{run['files_done']} ({run['committed']})" for run in killed["runs"])
+    difference = comparison["largest_difference_of_features"]
+    blocks = [
+        f"{in_words(report['machine'])}.",
         f"{steps['files']} clips ({steps['seconds_of_video']} s of video), {steps['skipped']} skipped, "
         f"{steps['bytes_per_video']} bytes per video. In one process: {steps['seconds']} s, "
         f"{steps['files_per_second']:.3f} files/s"
@@ -279,19 +253,9 @@ def to_markdown(report: dict) -> str:
             if recorded
             else f", {steps['frames_read']} frames read."
         ),
-        "",
-        "| step | s | s per file | share |",
-        "|---|---|---|---|",
-    ]
-    for name, seconds in steps["by_step"].items():
-        lines.append(f"| {name} | {seconds:.1f} | {seconds / steps['files']:.3f} | {seconds / steps['seconds']:.1%} |")
-    moments = ", ".join(f"{run['files_done']} ({run['committed']})" for run in killed["runs"])
-    difference = comparison["largest_difference_of_features"]
-    lines += [
-        "",
+        table(rows),
         f"With {report['workers']} worker processes{' and without the seconds of OCR' if recorded else ''}: "
         f"{whole['seconds']} s, {whole['files_per_second']:.2f} files/s.",
-        "",
         f"Killed {killed['kills']} times when so many files were done (committed: {report['commit_every']} at a "
         f"time): {moments}; and resumed each time: {comparison['rows'][1]} rows of {comparison['rows'][0]}, "
         f"{comparison['doubled']} doubled; "
@@ -303,7 +267,7 @@ def to_markdown(report: dict) -> str:
         )
         + f"Tables are {'equal' if comparison['equal'] else 'NOT EQUAL'}.",
     ]
-    return "\n".join(lines)
+    return "\n\n".join(blocks)
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

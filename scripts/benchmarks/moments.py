@@ -35,6 +35,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.benchmarks import moment_costs
+from scripts.benchmarks.machine import READERS, describe_machine, in_words, table
 from scripts.benchmarks.moment_videos import (
     Collection,
     Target,
@@ -57,9 +58,10 @@ PARTS = (*SEARCH_PARTS, *moment_costs.PARTS)
 def main(argv: list[str] | None = None) -> int:
     """Runs the benchmark; returns the exit status."""
     args = _parse(argv)
-    from scripts.benchmarks.realvid import describe_machine
-
-    report = {"machine": describe_machine(), "options": {name: str(value) for name, value in vars(args).items()}}
+    report = {
+        "machine": describe_machine(*READERS),
+        "options": {name: str(value) for name, value in vars(args).items()},
+    }
     if args.folder is not None:
         args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -209,9 +211,7 @@ TITLES = {
 
 def to_markdown(report: dict) -> str:
     """The report as Markdown."""
-    machine = report["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    blocks = [f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, {versions}."]
+    blocks = [f"{in_words(report['machine'])}."]
     for part in (part for part in PARTS if report.get(part)):
         is_search = part in SEARCH_PARTS
         blocks.append(
@@ -222,13 +222,8 @@ def to_markdown(report: dict) -> str:
 
 def search_table(title: str, results: list[dict]) -> str:
     """A row for each way to search in each collection; of FTS5 the way that counts is marked."""
-    lines = [
-        f"{title}. R@1 and R@10 of videos; the moment is right where the shown time lies within the text ±2 s and the "
-        "range is at most 15 s.",
-        "",
-        "| videos | reader | ranked by | R@1 | R@10 | wrong | moment right, of right videos | right second, of all |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = [["videos", "reader", "ranked by", "R@1", "R@10", "wrong", "moment right, of right videos"]]
+    rows[0].append("right second, of all")
     notes = []
     for result in results:
         reader = f"slips, level {result['noise']:g}" if result["noise"] else "no slips added"
@@ -236,15 +231,18 @@ def search_table(title: str, results: list[dict]) -> str:
         for name, scores in result["recall"].items():
             shown = f"**{name}**" if name in (OURS, best) else name
             moment = "–" if scores["moment"] is None else f"{scores['moment']:.3f}"
-            lines.append(
-                f"| {result['videos']} | {reader} | {shown} | {scores['R@1']:.3f} | {scores['R@10']:.3f} | "
-                f"{scores['wrong']} of {result['queries']} | {moment} | {scores['right_second']:.3f} |"
-            )
+            recalls, wrong = [f"{scores[cutoff]:.3f}" for cutoff in ("R@1", "R@10")], scores["wrong"]
+            numbers = [*recalls, f"{wrong} of {result['queries']}", moment, f"{scores['right_second']:.3f}"]
+            rows.append([result["videos"], reader, shown, *numbers])
         notes.append(
             f"* {result['videos']} ({reader}): {result['hours']} h indexed in {result['seconds_of_indexing']} s, "
             f"{result['milliseconds_per_query']} ms a query; {verdict(result['recall'][OURS], result['recall'][best])}"
         )
-    return "\n".join([*lines, "", *notes])
+    about = (
+        f"{title}. R@1 and R@10 of videos; the moment is right where the shown time lies within the text ±2 s and the "
+        "range is at most 15 s."
+    )
+    return "\n\n".join([about, table(rows), "\n".join(notes)])
 
 
 def verdict(ours: dict, sql: dict) -> str:

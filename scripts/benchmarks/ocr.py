@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.benchmarks.machine import table
 from tcd_hf.processing.ocr_engines import get_engine, normalize_text
 from tcd_hf.processing.text_tracks import spelling
 from tcd_hf.processing.video_reading import open_video
@@ -141,17 +142,12 @@ def add_reference_option(parser: argparse.ArgumentParser) -> None:
 
 def to_markdown(result: dict) -> str:
     """The rows of `measure` as a Markdown table."""
-    lines = [
-        "| read | clips | strings found | s of OCR per s of video | frames per s of video |",
-        "|---|---|---|---|---|",
-    ]
+    rows = [["read", "clips", "strings found", "s of OCR per s of video", "frames per s of video"]]
     for name, row in result.items():
         if name not in ("strings", "missed"):
-            lines.append(
-                f"| {name} | {row['clips']} | {row['found']:.3f} of {row['strings']} | "
-                f"{row['ocr_seconds_per_video_second']:.3f} | {row['frames_per_video_second']:.2f} |"
-            )
-    return "\n".join(lines)
+            costs = f"{row['ocr_seconds_per_video_second']:.3f}", f"{row['frames_per_video_second']:.2f}"
+            rows.append([name, row["clips"], f"{row['found']:.3f} of {row['strings']}", *costs])
+    return table(rows)
 
 
 def main(argv=None) -> int:

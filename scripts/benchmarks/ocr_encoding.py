@@ -26,7 +26,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection
 
-from scripts.benchmarks.scoring import describe_machine, table, verdict
+from scripts.benchmarks.machine import describe_machine, table, verdict
 from tcd_hf import TCDConfig, TCDModel, TCDProcessor
 from tcd_hf.checkpoints import MINI
 from tcd_hf.data.synthetic import make_clip
@@ -247,8 +247,8 @@ def to_markdown(report: dict) -> str:
             f"{WAYS['windows']} window captions against {WAYS['instances']} text instances.",
             table(rows),
             f"Texts of {report['clips']} clips of the synthetic world, tokenizer of {report['vocabulary']:,} tokens; "
-            f"times of {report['timed_clips']} of them, {machine['processor']}, {torch.get_num_threads()} thread(s), "
-            f"torch {machine['torch']}.",
+            f"times of {report['timed_clips']} of them, {machine['processor']}, {machine['vectors']}, "
+            f"{torch.get_num_threads()} thread(s), torch {machine['versions']['torch']}.",
             table(times),
             f"At these lengths windows cost {REQUIRED} times less from {enough_instances(all_there, REQUIRED):.0f} "
             f"instances a video on, and less at all from {enough_instances(all_there, 1):.0f} on; "

@@ -18,7 +18,6 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 from transformers import BatchEncoding
 
+from scripts.benchmarks.machine import table
 from scripts.benchmarks.retrieval import open_index
 from scripts.benchmarks.synthetic_rows import (
     WINDOW_SECONDS,
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         report = {"hours": args.hours, "dim": args.dim, "pairs": PAIRS, "chance": 1 / args.hours, "results": results}
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print("\n".join(to_markdown(results)))
+    print(to_markdown(results))
     return 0
 
 
@@ -152,11 +152,11 @@ def spellings(pair: Pair, number: int) -> dict[str, str]:
     return {"first": pair.first, "then": pair.then, "first_misread": slips[0], "then_misread": slips[1]}
 
 
-def to_markdown(results: dict[str, dict[str, float]]) -> Iterator[str]:
-    yield "| asked for | R@1 | right moment, of all | ms a query |"
-    yield "|---|---|---|---|"
+def to_markdown(results: dict[str, dict[str, float]]) -> str:
+    rows = [["asked for", "R@1", "right moment, of all", "ms a query"]]
     for name, result in results.items():
-        yield f"| {name} | {result['R@1']:.3f} | {result['moments']:.3f} | {result['ms']:.0f} |"
+        rows.append([name, f"{result['R@1']:.3f}", f"{result['moments']:.3f}", f"{result['ms']:.0f}"])
+    return table(rows)
 
 
 if __name__ == "__main__":

@@ -14,15 +14,14 @@ Prints Markdown tables. Without the folder it says so and ends with status 0.
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+
+from scripts.benchmarks.machine import READERS, describe_machine, in_words, table
 
 CUTOFFS = (1, 5, 10)
 WEIGHTS = np.arange(11) / 10
@@ -30,7 +29,6 @@ REQUIRED = {  # of text queries
     "search: model and lexical score fused": "R@1 0.94, R@10 0.97",
     "model: text-OCR part": "R@1 0.80",
 }
-PACKAGES = ("torch", "transformers", "rapidocr", "onnxruntime", "scikit-learn", "bm25s", "decord2", "av")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         seconds = time.perf_counter() - start
         captions = index.captions
         report = {
-            "machine": describe_machine(),
+            "machine": describe_machine(*READERS),
             "lexical_weight": index.lexical_weight,
             "gallery": {
                 "videos": len(index),
@@ -139,74 +137,37 @@ def bm25_scores(captions: list[list[str]], queries: list[str], stopwords: str | 
     return np.stack([ranker.get_scores(words) for words in tokens])
 
 
-def describe_machine() -> dict:
-    """Processor, cores, Python and the versions that matter."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "processor": _processor_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": versions,
-    }
-
-
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def to_markdown(report: dict) -> str:
     """The report as Markdown."""
-    machine, gallery = report["machine"], report["gallery"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    lines = [
-        f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, {versions}.",
-        "",
+    gallery = report["gallery"]
+    blocks = [
+        f"{in_words(report['machine'])}.",
         f"Gallery: {gallery['videos']} clips, {gallery['seconds_of_video']} s of video, read and encoded in "
         f"{gallery['seconds']} s, OCR {gallery['seconds_of_ocr']} s. w = {report['lexical_weight']}.",
     ]
     for name, title in (("text_queries", "Queries that name a text"), ("visual_queries", "Visual queries")):
         part = report[name]
-        lines += [
-            "",
-            f"{title} ({part['count']}; {part['milliseconds_per_query']} ms each):",
-            "",
-            "| ranked by | R@1 | R@5 | R@10 | MdR | required |",
-            "|---|---|---|---|---|---|",
-        ]
+        rows = [["ranked by", *(f"R@{k}" for k in CUTOFFS), "MdR", "required"]]
         for ranker, scores in part["recall"].items():
-            numbers = " | ".join(f"{scores[f'R@{k}']:.3f}" for k in CUTOFFS)
             required = REQUIRED.get(ranker, "") if name == "text_queries" else ""
-            lines.append(f"| {ranker} | {numbers} | {scores['MdR']:g} | {required} |")
+            rows.append([ranker, *(f"{scores[f'R@{k}']:.3f}" for k in CUTOFFS), f"{scores['MdR']:g}", required])
         weights = part["recall_at_1_by_weight"]
-        lines += [
-            "",
+        blocks += [
+            f"{title} ({part['count']}; {part['milliseconds_per_query']} ms each):",
+            table(rows),
             "R@1 by w, on these same queries (no held-out set chose it):",
-            "",
-            "| w | " + " | ".join(weights) + " |",
-            "|---|" + "---|" * len(weights),
-            "| R@1 | " + " | ".join(f"{value:.3f}" for value in weights.values()) + " |",
+            table([["w", *weights], ["R@1", *(f"{value:.3f}" for value in weights.values())]]),
         ]
     if "ocr" in report:
         from scripts.benchmarks.ocr import to_markdown as ocr_table
 
-        lines += [
-            "",
+        blocks += [
             f"Text found in the annotated clips ({report['ocr']['strings']} strings, counted inside longer ones too; "
             "seconds are the engine's, without decoding). Required of the captioner: 0.82 of the strings, at most half "
             "the seconds of every sampled frame.",
-            "",
             ocr_table(report["ocr"]),
         ]
-    return "\n".join(lines)
+    return "\n\n".join(blocks)
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

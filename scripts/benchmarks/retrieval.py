@@ -25,7 +25,6 @@ run was interrupted; above `--largest` videos only what recall reads is written,
 import argparse
 import json
 import os
-import platform
 import resource
 import time
 from collections import deque
@@ -42,9 +41,9 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import torch
-import transformers
 from transformers import BatchEncoding, CLIPTextConfig, CLIPTextModelWithProjection
 
+from scripts.benchmarks.machine import describe_machine, in_words, table
 from scripts.benchmarks.synthetic_rows import (
     NUM_FRAMES,
     QUERY_KINDS,
@@ -91,13 +90,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    load, _, _ = os.getloadavg()
     report = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {args.threads} threads, load {load:.1f}",
-        "versions": {
-            "Python": platform.python_version(),
-            **{each.__name__: each.__version__ for each in (torch, transformers, lancedb, np)},
-        },
+        "machine": describe_machine("lancedb"),
+        "threads": args.threads,
         "dim": args.dim,
         "queries": args.queries,
         "text_tower_ms": time_text_tower(),
@@ -430,36 +425,19 @@ def is_right(hits: list, query: Query) -> bool:
 
 
 def to_markdown(report: dict) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    """The report as Markdown."""
     tower = report["text_tower_ms"]
-    lines = [
-        f"{report['machine']}; {versions}; D = {report['dim']}, {report['queries']} queries, top_k 10, recall_k 50.",
-        "",
-        f"Milliseconds per query, without its embedding (text tower of CLIP ViT-B/32: p50 {tower['p50']:.1f}).",
-        "",
-        "| videos | search | p50 | p95 | work of all threads, p50 |",
-        "| ---: | --- | ---: | ---: | ---: |",
-    ]
+    times = [["videos", "search", "p50", "p95", "work of all threads, p50"]]
+    found = [["videos", "search", "R@1", "R@10", "same first hit as full", "moment"]]
+    builds = [["videos", "bytes a row", "of which text index", "writing, ms a row", "text index, s", "statistics, s"]]
+    builds[0] += ["first search, s", "peak RSS so far, GiB"]
+    steps = []
     for size, result in report["sizes"].items():
-        for name, times in result["latency"].items():
-            lines.append(f"| {size} | {name} | {times['p50']:.1f} | {times['p95']:.1f} | {times['work']:.1f} |")
-    lines += [
-        "",
-        "| videos | search | R@1 | R@10 | same first hit as full | moment |",
-        "| ---: | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for size, result in report["sizes"].items():
-        for name, values in result["recall"].items():
-            same = f"{values['same first hit']:.3f}" if "same first hit" in values else ""
-            moment = f"{values['moment']:.3f}" if "moment" in values else ""
-            lines.append(f"| {size} | {name} | {values['R@1']:.3f} | {values['R@10']:.3f} | {same} | {moment} |")
-    lines += [
-        "",
-        "| videos | bytes a row | of which text index | writing, ms a row | text index, s | statistics, s | first "
-        "search, s | peak RSS so far, GiB |",
-        "| ---: " * 8 + "|",
-    ]
-    for size, result in report["sizes"].items():
+        for name, each in result["latency"].items():
+            times.append([size, name, *(f"{each[key]:.1f}" for key in ("p50", "p95", "work"))])
+        for name, each in result["recall"].items():
+            shares = [f"{each[key]:.3f}" if key in each else "" for key in ("R@1", "R@10", "same first hit", "moment")]
+            found.append([size, name, *shares])
         build = result["build"]
         numbers = [
             f"{build['row_bytes'] + build['text_index_bytes']:,.0f}",
@@ -470,12 +448,21 @@ def to_markdown(report: dict) -> str:
             f"{build['first_search_s']:.2f}",
             f"{result['peak_rss_gib']:.2f}",
         ]
-        lines.append(f"| {size} | " + " | ".join(numbers) + " |")
-    for size, result in report["sizes"].items():
+        builds.append([size, *numbers])
         if "stages" in result:
-            steps = ", ".join(f"{name} {value:.1f}" for name, value in result["stages"].items())
-            lines += ["", f"Steps of a two-stage search in {size} videos, median ms: {steps}."]
-    return "\n".join(lines)
+            medians = ", ".join(f"{name} {value:.1f}" for name, value in result["stages"].items())
+            steps.append(f"Steps of a two-stage search in {size} videos, median ms: {medians}.")
+    return "\n\n".join(
+        [
+            f"{in_words(report['machine'])}; {report['threads']} threads, D = {report['dim']}, {report['queries']} "
+            "queries, top_k 10, recall_k 50.",
+            f"Milliseconds per query, without its embedding (text tower of CLIP ViT-B/32: p50 {tower['p50']:.1f}).",
+            table(times, align="rlrrr"),
+            table(found, align="rlrrrr"),
+            table(builds, align="r" * 8),
+            *steps,
+        ]
+    )
 
 
 if __name__ == "__main__":

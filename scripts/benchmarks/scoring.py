@@ -14,7 +14,6 @@ and the finer scores of the `k` best of `N` videos with `F` frames of `P` patche
 import argparse
 import json
 import os
-import platform
 import time
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPConfig
 
+from scripts.benchmarks.machine import describe_machine, in_words, table, verdict
 from tcd_hf import TCDConfig, TCDModel
 
 REFERENCE_VIDEOS = 50  # the reference is slow: it is timed on so many videos, or all if there are fewer
@@ -138,20 +138,9 @@ def published_multiply_adds(num_videos: int, num_frames: int, width: int, factor
     }
 
 
-def describe_machine() -> dict:
-    return {
-        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 def to_markdown(report: dict) -> str:
     """The report as Markdown."""
-    machine, times, counts = report["machine"], report["microseconds"], report["multiply_adds"]
-    load = "" if machine["load"] is None else f" (load {machine['load']:.1f})"
+    times, counts = report["microseconds"], report["multiply_adds"]
     threads = [f"{each} thread{'s' * (each != '1')}" for each in times]
     stages = f"N = {report['videos']}, k = {min(RECALL_K, report['videos'])}"
     rows = [["", *(f"µs a pair, {each}" for each in threads), "multiply-adds a pair"]]
@@ -168,20 +157,13 @@ def to_markdown(report: dict) -> str:
     return "\n\n".join(
         [
             f"{report['texts']} texts x {report['videos']} videos, F = {report['frames']} frames, "
-            f"D = {report['width']}, fusion heads: {report['heads']}; {machine['processor']}, {machine['cores']} cores"
-            f"{load}, torch {machine['torch']}, Python {machine['python']}.",
+            f"D = {report['width']}, fusion heads: {report['heads']}; {in_words(report['machine'])}.",
             table(rows),
             table(verdicts),
             f"Largest difference of a score {report['difference']:.1e}. Tables: {report['table_bytes'] / 1024:.1f} KiB "
             f"and {report['table_milliseconds']:.2f} ms a video.",
         ]
     )
-
-
-def table(rows: list[list[str]]) -> str:
-    """A Markdown table, its head in the first row."""
-    lines = [f"| {' | '.join(cells)} |" for cells in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
 def requirements(times: dict[str, dict[str, float]]) -> list[list[str]]:
@@ -192,10 +174,6 @@ def requirements(times: dict[str, dict[str, float]]) -> list[list[str]]:
         ["times as fast as written", "at least 100", *(f"{x:.0f}, {verdict(x >= 100)}" for x in faster)],
         ["times the bare dot products", "at most 8", *(f"{x:.1f}, {verdict(x <= 8)}" for x in slower)],
     ]
-
-
-def verdict(holds: bool) -> str:
-    return "holds" if holds else "FAILS"
 
 
 if __name__ == "__main__":

@@ -32,8 +32,7 @@ from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as PILImage
 from transformers import CLIPConfig, CLIPImageProcessor
 
-from scripts.benchmarks.index import Clock
-from scripts.benchmarks.scoring import describe_machine, table, verdict
+from scripts.benchmarks.machine import Clock, describe_machine, table, verdict
 from tcd_hf import TCDConfig, TCDModel, TCDProcessor
 from tcd_hf.checkpoints import MINI
 from tcd_hf.training.batching import BatchPlan, chunk_loader
@@ -225,12 +224,13 @@ def to_markdown(report: dict) -> str:
     checkpointing = ", gradient checkpointing" if report["gradient_checkpointing"] else ""
     place = report["device"]
     if place == "CPU":
-        place = f"{machine['processor']}, {report['threads']} of {machine['cores']} cores (load {machine['load']:.1f})"
+        place = f"{machine['processor']}, {machine['vectors']}, {report['threads']} of {machine['cores']} cores"
+        place += f" (load {machine['load']:.1f})"
     return "\n\n".join(
         [
             f"{report['parameters']:,} parameters, {report['frames']} frames, {report['batch_size']} pairs a step"
             f"{chunks}, precision {report['precision'].replace('no', 'float32')}{checkpointing}, {report['workers']} "
-            f"loading processes; {place}, torch {machine['torch']}. Mean of {report['steps']} steps.",
+            f"loading processes; {place}, torch {machine['versions']['torch']}. Mean of {report['steps']} steps.",
             table(rows),
             f"{report['pairs_per_second']:.2f} pairs/s, peak memory {report['peak_bytes'] / 2**30:.2f} GiB "
             f"({'of the process' if report['device'] == 'CPU' else 'of tensors on the device'}). Fusion and loss: "

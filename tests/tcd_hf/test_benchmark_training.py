@@ -86,7 +86,7 @@ class Delay(torch.autograd.Function):
 def test_time_belongs_to_its_part(benchmark, monkeypatch, part, forward, chunk_size):
     """Only what is slowed takes any time, so that each part must have exactly its own."""
     now = [0]
-    monkeypatch.setattr("scripts.benchmarks.index.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("scripts.benchmarks.machine.time", SimpleNamespace(perf_counter=lambda: now[0]))
     model, hours = make_model(), 1
 
     def slow(function, field=None):

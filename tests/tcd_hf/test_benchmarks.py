@@ -103,11 +103,11 @@ def test_ocr_of_a_folder_is_measured(tmp_path):
 
 
 def test_time_of_indexing_belongs_to_the_innermost_step(monkeypatch):
-    from scripts.benchmarks import index as benchmark_index
+    from scripts.benchmarks import machine
 
     now = iter([0, 1, 3, 6, 10, 15])
-    monkeypatch.setattr(benchmark_index.time, "perf_counter", lambda: next(now))
-    clock = benchmark_index.Clock()
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(now))
+    clock = machine.Clock()
     read = clock.timed("OCR", lambda image: image)
     assert clock.timed("decode", read)("frame") == "frame"
     clock.switch("other")
@@ -166,15 +166,35 @@ def test_indexing_of_a_folder_that_is_not_there_is_skipped(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("Skipped")
 
 
+def test_a_machine_in_words():
+    from scripts.benchmarks.machine import describe_machine, in_words
+
+    machine = describe_machine("pytest", "no-such-package")
+    assert machine["cores"] >= 1 and machine["versions"]["no-such-package"] is None
+    text = in_words({**machine, "processor": "x", "vectors": "AVX2", "cores": 2, "load": 0.26, "python": "3.11"})
+    assert text.startswith("x, AVX2, 2 cores (load 0.3); Python 3.11, torch ") and "no-such-package" not in text
+    assert f", transformers {machine['versions']['transformers']}, numpy " in text
+    assert text.endswith(f", pytest {pytest.__version__}")
+    assert "2 cores; Python" in in_words({**machine, "cores": 2, "load": None})
+
+
+def test_a_table_has_its_numbers_where_it_is_told():
+    from scripts.benchmarks.machine import table
+
+    assert table([["a", "b"], ["c", 1]]) == "| a | b |\n|---|---|\n| c | 1 |"
+    assert table([["a", "b"]], align="lr") == "| a | b |\n|---|---:|"
+
+
 def test_the_report_names_what_is_required_and_what_the_numbers_are():
     from scripts.benchmarks import realvid as benchmark_realvid
+    from scripts.benchmarks.machine import describe_machine
 
     scores = {"R@1": 0.9, "R@5": 0.95, "R@10": 1.0, "MdR": 1.0}
     recall = dict.fromkeys(("model: total", *benchmark_realvid.REQUIRED), scores)
     part = {"count": 2, "milliseconds_per_query": 1.0, "recall": recall, "recall_at_1_by_weight": {"0.5": 0.9}}
     row = {"found": 0.83, "ocr_seconds_per_video_second": 0.1, "frames_per_video_second": 0.5, "clips": 1, "strings": 2}
     report = {
-        "machine": {"processor": "x", "cores": 2, "python": "3.11", "versions": {"torch": "2", "av": None}},
+        "machine": describe_machine(),
         "lexical_weight": 0.5,
         "gallery": {"videos": 1, "seconds_of_video": 1.0, "seconds": 1.0, "seconds_of_ocr": 0.5},
         "text_queries": part,
