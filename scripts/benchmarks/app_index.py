@@ -1,6 +1,6 @@
 """An index of videos of hours for `app.py`, made without reading them.
 
-The videos are cards of `moment_videos.py`, as files that play. What is shown in them is known, so that their captions
+The videos are cards of `videos/cards.py`, as files that play. What is shown in them is known, so that their captions
 are written down, not read; embeddings are random unit vectors. All else is the product's: rows, text index, statistics.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scripts.benchmarks.moment_videos import Card, Target, string_collection
+from scripts.benchmarks.videos.cards import Card, Target, string_collection
 from tcd_hf import VideoIndex, load_mini
 from tcd_hf.index.schema import rows_from
 from tcd_hf.index.storage import IndexStorage

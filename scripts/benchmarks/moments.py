@@ -13,7 +13,7 @@ Parts, each a table of its own (`--parts`; all by default):
   `--minutes` from 20 on. They are read once (kept in `--readings`), and a card stands for each frame that was read: the
   index then sees videos, and its text comes from the real engine; the pictures themselves are not in them.
 * `short`: texts that stand 3 s, each once in a video of three hours.
-* `memory`, `cpu`, `disk`, `decoding`, `kills`: see `moment_costs.py`.
+* `memory`, `cpu`, `disk`, `decoding`, `kills`: see `costs.py`.
 
 The first two are read without error, and again with slips (`--noise`, a level of `tcd_hf.data.ocr_noise`) that differ
 from frame to frame.
@@ -34,9 +34,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.benchmarks import moment_costs
+from scripts.benchmarks import costs
 from scripts.benchmarks.machine import READERS, describe_machine, in_words, table
-from scripts.benchmarks.moment_videos import (
+from scripts.benchmarks.sqlite_search import WAYS, Found, SQLiteSearch, rows_of_texts, rows_of_windows
+from scripts.benchmarks.videos.cards import (
     Collection,
     Target,
     clip_collection,
@@ -45,14 +46,13 @@ from scripts.benchmarks.moment_videos import (
     short_text_collection,
     string_collection,
 )
-from scripts.benchmarks.sqlite_search import WAYS, Found, SQLiteSearch, rows_of_texts, rows_of_windows
 
 TOLERANCE, LONGEST_RANGE = 2.0, 15.0  # seconds
 TOP_K = 10
 SQL_IS_WEAK = 0.97  # R@1 below which being as good is not enough
 OURS, SQL, SQL_WINDOWS = "this package", "FTS5, a row per text", "FTS5, a row per window"
 SEARCH_PARTS = ("sentences", "strings", "clips", "short")
-PARTS = (*SEARCH_PARTS, *moment_costs.PARTS)
+PARTS = (*SEARCH_PARTS, *costs.PARTS)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         for part in args.parts:
             start = time.perf_counter()
-            measure = measure_search_part if part in SEARCH_PARTS else moment_costs.measure
+            measure = measure_search_part if part in SEARCH_PARTS else costs.measure
             report[part] = measure(part, args, Path(folder) / part)
             print(f"{part}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
             if args.json:  # after each part: a full run takes hours
@@ -214,9 +214,7 @@ def to_markdown(report: dict) -> str:
     blocks = [f"{in_words(report['machine'])}."]
     for part in (part for part in PARTS if report.get(part)):
         is_search = part in SEARCH_PARTS
-        blocks.append(
-            search_table(TITLES[part], report[part]) if is_search else moment_costs.to_markdown(part, report[part])
-        )
+        blocks.append(search_table(TITLES[part], report[part]) if is_search else costs.to_markdown(part, report[part]))
     return "\n\n".join(blocks)
 
 
@@ -283,7 +281,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--short-texts", type=int, default=5, help="texts of 3 s in the long video")
     parser.add_argument("--workers", type=int, help="processes that read videos; as the index chooses if not given")
     parser.add_argument("--seed", type=int, default=0, help="of texts and moments")
-    moment_costs.add_options(parser)
+    costs.add_options(parser)
     parser.add_argument("--folder", type=Path, help="where to make a folder for videos and indexes, removed at the end")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)

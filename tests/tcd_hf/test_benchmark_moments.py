@@ -15,7 +15,7 @@ from tests.clips import coded_frames, text_clip, write_clip
 
 # videos --------------------------------------------------------------------------------------------------------------
 def test_codes_survive_encoding(tmp_path):
-    from scripts.benchmarks import moment_videos as mv
+    from scripts.benchmarks.videos import cards as mv
 
     cards = [mv.Card.still(["A"], seconds=2), mv.Card.still(["B", "C"], seconds=3).moving()]
     first = 65_535  # the code's first row of blocks is full
@@ -29,7 +29,7 @@ def test_codes_survive_encoding(tmp_path):
 
 
 def test_a_picture_that_is_no_card_has_no_code():
-    from scripts.benchmarks import moment_videos as mv
+    from scripts.benchmarks.videos import cards as mv
 
     assert mv.read_code(np.zeros((mv.HEIGHT, mv.WIDTH, 3), np.uint8)) is None
     assert mv.read_code(np.zeros((mv.HEIGHT, 2 * mv.WIDTH, 3), np.uint8)) is None
@@ -38,7 +38,7 @@ def test_a_picture_that_is_no_card_has_no_code():
 
 
 def test_the_engine_reads_what_cards_show(tmp_path):
-    from scripts.benchmarks import moment_videos as mv
+    from scripts.benchmarks.videos import cards as mv
 
     collection = mv.Collection([[mv.Card.still(["Gate B4", "17:45"], 1)], [mv.Card.still(["SALE"], 1)]], [])
     paths = collection.write(tmp_path)
@@ -53,7 +53,7 @@ def test_the_engine_reads_what_cards_show(tmp_path):
 
 
 def test_slips_differ_from_picture_to_picture_and_stay_the_same_for_one(tmp_path):
-    from scripts.benchmarks import moment_videos as mv
+    from scripts.benchmarks.videos import cards as mv
 
     collection = mv.Collection([[mv.Card.still(["professional photography equipment"])]], []).moving()
     (path,) = collection.write(tmp_path)
@@ -64,7 +64,7 @@ def test_slips_differ_from_picture_to_picture_and_stay_the_same_for_one(tmp_path
 
 
 def test_cards_stand_where_they_are_said_to():
-    from scripts.benchmarks import moment_videos as mv
+    from scripts.benchmarks.videos import cards as mv
 
     placed = [mv.Card.still([str(number)], 8) for number in range(5)]
     for seed in range(20):
@@ -79,7 +79,7 @@ def test_cards_stand_where_they_are_said_to():
 
 
 def test_strings_stand_once_and_nobody_else_shows_them():
-    from scripts.benchmarks import moment_videos as mv
+    from scripts.benchmarks.videos import cards as mv
 
     collection = mv.string_collection([(1, 10), (3, 1)], count=15, seed=0)
     assert [sum(card.seconds for card in cards) for cards in collection.videos] == [600, 60, 60, 60]
@@ -96,7 +96,7 @@ def test_strings_stand_once_and_nobody_else_shows_them():
 
 
 def test_sentences_name_what_their_cards_show():
-    from scripts.benchmarks import moment_videos as mv
+    from scripts.benchmarks.videos import cards as mv
 
     annotations = [
         {"has_text": True, "visible_text": ["TESCO express", "£1.30"], "captions": ["a Tesco", "for £1.30", "a shop"]},
@@ -110,7 +110,7 @@ def test_sentences_name_what_their_cards_show():
 
 
 def test_each_annotated_clip_stands_exactly_once():
-    from scripts.benchmarks import moment_videos as mv
+    from scripts.benchmarks.videos import cards as mv
 
     clips = {name: mv.Card(((("text of " + name, 0.9, (0, 0, 1, 1)),),), (0,) * 6) for name in "abc"}
     annotations = [
@@ -125,7 +125,7 @@ def test_each_annotated_clip_stands_exactly_once():
 
 
 def test_clips_are_read_once_for_each_stretch_of_frames(tmp_path):
-    from scripts.benchmarks import moment_videos as mv
+    from scripts.benchmarks.videos import cards as mv
 
     (tmp_path / "clips").mkdir()
     frames = text_clip([("OPEN", 0, 2), ("CLOSED", 2, 4)], duration=4, fps=10)
@@ -185,9 +185,9 @@ def test_rows_are_what_was_read():
 
 # metrics ------------------------------------------------------------------------------------------------------------
 def test_a_moment_is_right_near_its_text_and_in_a_short_range():
-    from scripts.benchmarks.moment_videos import Target
     from scripts.benchmarks.moments import is_moment
     from scripts.benchmarks.sqlite_search import Found
+    from scripts.benchmarks.videos.cards import Target
 
     target = Target("query", 0, 100.0, 108.0)
     right = {98.0: True, 97.9: False, 104.0: True, 110.0: True, 110.1: False}
@@ -196,9 +196,9 @@ def test_a_moment_is_right_near_its_text_and_in_a_short_range():
 
 
 def test_hits_are_judged():
-    from scripts.benchmarks.moment_videos import Target
     from scripts.benchmarks.moments import judge, mistakes
     from scripts.benchmarks.sqlite_search import Found
+    from scripts.benchmarks.videos.cards import Target
 
     targets = [Target(query, 0, 10.0, 18.0) for query in "abcd"]
     right = ["a.mp4"] * 4
@@ -239,11 +239,11 @@ def test_the_better_way_of_sqlite_counts_and_falling_below_it_is_said():
 
 
 def test_processor_time_inside_functions_is_counted_once(monkeypatch):
-    from scripts.benchmarks import moment_costs
+    from scripts.benchmarks import costs
 
     now = iter([0, 1, 10, 12, 20, 23, 30, 34, 40, 45])
-    monkeypatch.setattr(moment_costs.time, "process_time", lambda: next(now))
-    meter = moment_costs.CpuMeter()
+    monkeypatch.setattr(costs.time, "process_time", lambda: next(now))
+    meter = costs.CpuMeter()
     inner = meter.counted(lambda: "inner")
     assert meter.counted(inner)() == "inner" and meter.seconds == 1
 
@@ -255,10 +255,10 @@ def test_processor_time_inside_functions_is_counted_once(monkeypatch):
 
 
 def test_a_video_is_repeated_by_copying_packets(tmp_path):
-    from scripts.benchmarks import moment_costs
+    from scripts.benchmarks import costs
 
     piece = write_clip(tmp_path / "piece.mp4", coded_frames(20), fps=10)
-    moment_costs.repeat_video(piece, tmp_path / "long.mp4", 3)
+    costs.repeat_video(piece, tmp_path / "long.mp4", 3)
     times = (np.arange(20) + 0.5) / 10
     with open_video(piece) as video:
         expected = video.frames_at(times)
@@ -314,7 +314,7 @@ def test_options_out_of_range_are_refused(options, capsys):
 
 @pytest.mark.slow
 def test_costs_are_measured(tmp_path, capsys):
-    from scripts.benchmarks import moment_costs
+    from scripts.benchmarks import costs
 
     sizes = ["--size", "160x96", "--piece", 2, "--memory-minutes", 0.1, 0.2, "--long", 1, "--cpu-videos", 1]
     sizes += ["--cpu-minutes", 1, "--decoding-minutes", 0.2, "--hour", 1, "--width", 32]
@@ -325,7 +325,7 @@ def test_costs_are_measured(tmp_path, capsys):
     (disk,) = report["disk"]
     assert all(size > 0 for size in disk["shares_megabytes_per_hour"].values())
     wanted = {reader: run["frames_wanted"] for reader, run in report["decoding"]["readers"].items()}
-    assert wanted["pyav"] == 24 and wanted["decord"] > 0 and wanted["decord"] % moment_costs.SHORT_FILES == 0
+    assert wanted["pyav"] == 24 and wanted["decord"] > 0 and wanted["decord"] % costs.SHORT_FILES == 0
     tables = [block.splitlines() for block in capsys.readouterr().out.split("\n\n") if block.startswith("|")]
     assert len(tables) == 4
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)

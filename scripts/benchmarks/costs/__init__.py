@@ -31,8 +31,8 @@ from unittest import mock
 
 import numpy as np
 
-from scripts.benchmarks.moment_videos import Collection, Texts, arrange, read_clips
 from scripts.benchmarks.processes import start_module
+from scripts.benchmarks.videos.cards import Collection, Texts, arrange, read_clips
 from tcd_hf.processing.video_decoders import LOOK_AHEAD_BYTES
 from tcd_hf.processing.video_reading import Video
 from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS, cut_into_segments
@@ -503,7 +503,7 @@ def start_child(task: str, args: argparse.Namespace, **options) -> Iterator[subp
     """A process of this script that does a task; it is given one thread where time is counted."""
     variables = {"OMP_NUM_THREADS": "1"} if task in ("cpu", "decoding") else {}
     request = json.dumps({"task": task, "model": args.model, "options": options})
-    child = start_module("scripts.benchmarks.moment_costs", request, **variables)
+    child = start_module("scripts.benchmarks.costs", request, **variables)
     try:
         yield child
     finally:
@@ -633,11 +633,3 @@ def _pixels(result: dict) -> str:
 def _size(text: str) -> tuple[int, int]:
     width, height = text.split("x")
     return int(width), int(height)
-
-
-if __name__ == "__main__":
-    from scripts.benchmarks import (
-        moment_costs,  # by its name: an index knows an engine by its class, whose name is then the same everywhere
-    )
-
-    moment_costs.run_child(sys.argv[1])
