@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scripts.benchmarks.videos.cards import Card, Target, string_collection
+from scripts.benchmarks.videos.cards import Card
+from scripts.benchmarks.videos.collection import Target, string_collection
 from tcd_hf import VideoIndex, load_mini
 from tcd_hf.index.schema import rows_from
 from tcd_hf.index.storage import IndexStorage

@@ -13,7 +13,7 @@ Parts, each a table of its own (`--parts`; all by default):
   `--minutes` from 20 on. They are read once (kept in `--readings`), and a card stands for each frame that was read: the
   index then sees videos, and its text comes from the real engine; the pictures themselves are not in them.
 * `short`: texts that stand 3 s, each once in a video of three hours.
-* `memory`, `cpu`, `disk`, `decoding`, `kills`: see `costs.py`.
+* `memory`, `cpu`, `disk`, `decoding`, `kills`: see `costs/`.
 
 The first two are read without error, and again with slips (`--noise`, a level of `tcd_hf.data.ocr_noise`) that differ
 from frame to frame.
@@ -37,15 +37,15 @@ from pathlib import Path
 from scripts.benchmarks import costs
 from scripts.benchmarks.machine import READERS, describe_machine, in_words, table
 from scripts.benchmarks.sqlite_search import WAYS, Found, SQLiteSearch, rows_of_texts, rows_of_windows
-from scripts.benchmarks.videos.cards import (
+from scripts.benchmarks.videos.collection import (
     Collection,
     Target,
     clip_collection,
-    read_clips,
     sentence_collection,
     short_text_collection,
     string_collection,
 )
+from scripts.benchmarks.videos.real_clips import read_clips
 
 TOLERANCE, LONGEST_RANGE = 2.0, 15.0  # seconds
 TOP_K = 10

@@ -15,32 +15,33 @@ from tests.clips import coded_frames, text_clip, write_clip
 
 # videos --------------------------------------------------------------------------------------------------------------
 def test_codes_survive_encoding(tmp_path):
-    from scripts.benchmarks.videos import cards as mv
+    from scripts.benchmarks.videos.cards import TICK, Card, read_code, write_cards
 
-    cards = [mv.Card.still(["A"], seconds=2), mv.Card.still(["B", "C"], seconds=3).moving()]
+    cards = [Card.still(["A"], seconds=2), Card.still(["B", "C"], seconds=3).moving()]
     first = 65_535  # the code's first row of blocks is full
-    mv.write_cards(tmp_path / "a.mp4", cards, first)
+    write_cards(tmp_path / "a.mp4", cards, first)
     for backend in ("pyav", "decord"):
         with open_video(tmp_path / "a.mp4", backend=backend) as video:
             assert video.duration == pytest.approx(5)
-            times = (np.arange(10) + 0.5) * mv.TICK
-            codes = [mv.read_code(frame) for frame in video.iter_frames_at(times)]
+            times = (np.arange(10) + 0.5) * TICK
+            codes = [read_code(frame) for frame in video.iter_frames_at(times)]
         assert codes == [(first, 0)] * 4 + [(first + 1, picture) for picture in range(6)]
 
 
 def test_a_picture_that_is_no_card_has_no_code():
-    from scripts.benchmarks.videos import cards as mv
+    from scripts.benchmarks.videos.cards import HEIGHT, WIDTH, read_code
 
-    assert mv.read_code(np.zeros((mv.HEIGHT, mv.WIDTH, 3), np.uint8)) is None
-    assert mv.read_code(np.zeros((mv.HEIGHT, 2 * mv.WIDTH, 3), np.uint8)) is None
-    noise = np.random.default_rng(0).integers(0, 256, (mv.HEIGHT, mv.WIDTH, 3), np.uint8)
-    assert mv.read_code(noise) is None
+    assert read_code(np.zeros((HEIGHT, WIDTH, 3), np.uint8)) is None
+    assert read_code(np.zeros((HEIGHT, 2 * WIDTH, 3), np.uint8)) is None
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    assert read_code(noise) is None
 
 
 def test_the_engine_reads_what_cards_show(tmp_path):
-    from scripts.benchmarks.videos import cards as mv
+    from scripts.benchmarks.videos.cards import HEIGHT, WIDTH, Card
+    from scripts.benchmarks.videos.collection import Collection
 
-    collection = mv.Collection([[mv.Card.still(["Gate B4", "17:45"], 1)], [mv.Card.still(["SALE"], 1)]], [])
+    collection = Collection([[Card.still(["Gate B4", "17:45"], 1)], [Card.still(["SALE"], 1)]], [])
     paths = collection.write(tmp_path)
     engine = pickle.loads(pickle.dumps(collection.reader()))
     texts = []
@@ -49,75 +50,79 @@ def test_the_engine_reads_what_cards_show(tmp_path):
             (readings,) = engine(video.frames_at([0.2]))
         texts.append([text for text, _, _ in readings])
     assert texts == [["Gate B4", "17:45"], ["SALE"]]
-    assert engine([np.zeros((mv.HEIGHT, mv.WIDTH, 3), np.uint8)]) == [[]]
+    assert engine([np.zeros((HEIGHT, WIDTH, 3), np.uint8)]) == [[]]
 
 
 def test_slips_differ_from_picture_to_picture_and_stay_the_same_for_one(tmp_path):
-    from scripts.benchmarks.videos import cards as mv
+    from scripts.benchmarks.videos.cards import TICK, Card
+    from scripts.benchmarks.videos.collection import Collection
 
-    collection = mv.Collection([[mv.Card.still(["professional photography equipment"])]], []).moving()
+    collection = Collection([[Card.still(["professional photography equipment"])]], []).moving()
     (path,) = collection.write(tmp_path)
     with open_video(path) as video:
-        frames = video.frames_at((np.arange(16) + 0.5) * mv.TICK)
+        frames = video.frames_at((np.arange(16) + 0.5) * TICK)
     runs = [[readings[0][0] if readings else "" for readings in collection.reader(0.5)(frames)] for _ in range(2)]
     assert runs[0] == runs[1] and len(set(runs[0])) > 4
 
 
 def test_cards_stand_where_they_are_said_to():
-    from scripts.benchmarks.videos import cards as mv
+    from scripts.benchmarks.videos.cards import Card
+    from scripts.benchmarks.videos.collection import arrange
 
-    placed = [mv.Card.still([str(number)], 8) for number in range(5)]
+    placed = [Card.still([str(number)], 8) for number in range(5)]
     for seed in range(20):
-        cards, starts = mv.arrange(1, placed, lambda: mv.Card.still(["other"]), random.Random(seed))
+        cards, starts = arrange(1, placed, lambda: Card.still(["other"]), random.Random(seed))
         assert sum(card.seconds for card in cards) == 60
         begins = np.cumsum([0, *(card.seconds for card in cards)])
         assert [begins[next(i for i, each in enumerate(cards) if each is card)] for card in placed] == starts
-    cards, starts = mv.arrange(2 / 3, placed, lambda: mv.Card.still(["other"]), random.Random(0))
+    cards, starts = arrange(2 / 3, placed, lambda: Card.still(["other"]), random.Random(0))
     assert cards == placed and starts == [0, 8, 16, 24, 32]  # they just fit
     with pytest.raises(ValueError, match="too short for 5 cards"):
-        mv.arrange(0.5, placed, lambda: mv.Card.still(["other"]), random.Random(0))
+        arrange(0.5, placed, lambda: Card.still(["other"]), random.Random(0))
 
 
 def test_strings_stand_once_and_nobody_else_shows_them():
-    from scripts.benchmarks.videos import cards as mv
+    from scripts.benchmarks.videos.collection import string_collection
+    from scripts.benchmarks.videos.texts import MAX_TEXTS, _spelled
 
-    collection = mv.string_collection([(1, 10), (3, 1)], count=15, seed=0)
+    collection = string_collection([(1, 10), (3, 1)], count=15, seed=0)
     assert [sum(card.seconds for card in cards) for cards in collection.videos] == [600, 60, 60, 60]
     assert [sum(target.video == video for target in collection.targets) for video in range(4)] == [8, 3, 2, 2]
     texts = [text for cards in collection.videos for card in cards for text, *_ in card.readings[0]]
     for target in collection.targets:
-        assert sum(mv._spelled(target.query) in mv._spelled(text) for text in texts) == 1
+        assert sum(_spelled(target.query) in _spelled(text) for text in texts) == 1
         begins = np.cumsum([0, *(card.seconds for card in collection.videos[target.video])])
         card = collection.videos[target.video][begins.tolist().index(target.start)]
         assert target.query in [text for text, *_ in card.readings[0]] and target.end - target.start == 8
     shown = [len(card.readings[0]) for cards in collection.videos for card in cards]
-    assert min(shown) == 1 and max(shown) == mv.MAX_TEXTS
-    assert mv.string_collection([(1, 10), (3, 1)], count=15, seed=0) == collection
+    assert min(shown) == 1 and max(shown) == MAX_TEXTS
+    assert string_collection([(1, 10), (3, 1)], count=15, seed=0) == collection
 
 
 def test_sentences_name_what_their_cards_show():
-    from scripts.benchmarks.videos import cards as mv
+    from scripts.benchmarks.videos.collection import sentence_collection
 
     annotations = [
         {"has_text": True, "visible_text": ["TESCO express", "£1.30"], "captions": ["a Tesco", "for £1.30", "a shop"]},
         {"has_text": False, "visible_text": [], "captions": ["sea", "waves", "water"]},
     ]
-    collection = mv.sentence_collection(2, 0.5, seed=0, annotations=annotations)
+    collection = sentence_collection(2, 0.5, seed=0, annotations=annotations)
     assert [target.query for target in collection.targets] == ["a Tesco", "for £1.30"]
     assert len({(target.video, target.start) for target in collection.targets}) == 1
-    generated = mv.sentence_collection(2, 1, seed=0, num_cards=3)
+    generated = sentence_collection(2, 1, seed=0, num_cards=3)
     assert len(generated.targets) == 6
 
 
 def test_each_annotated_clip_stands_exactly_once():
-    from scripts.benchmarks.videos import cards as mv
+    from scripts.benchmarks.videos.cards import Card
+    from scripts.benchmarks.videos.collection import clip_collection
 
-    clips = {name: mv.Card(((("text of " + name, 0.9, (0, 0, 1, 1)),),), (0,) * 6) for name in "abc"}
+    clips = {name: Card(((("text of " + name, 0.9, (0, 0, 1, 1)),),), (0,) * 6) for name in "abc"}
     annotations = [
         {"video": "a", "has_text": True, "visible_text": ["text of a"], "captions": ["one", "two", "three"]},
         {"video": "b", "has_text": False, "visible_text": [], "captions": ["four", "five", "six"]},
     ]
-    collection = mv.clip_collection(2, 3, annotations, clips, seed=0)
+    collection = clip_collection(2, 3, annotations, clips, seed=0)
     texts = [card.readings[0][0][0] for cards in collection.videos for card in cards]
     assert texts.count("text of a") == texts.count("text of b") == 1 and texts.count("text of c") > 2
     assert [target.query for target in collection.targets] == ["one", "two"]
@@ -125,7 +130,7 @@ def test_each_annotated_clip_stands_exactly_once():
 
 
 def test_clips_are_read_once_for_each_stretch_of_frames(tmp_path):
-    from scripts.benchmarks.videos import cards as mv
+    from scripts.benchmarks.videos.real_clips import record_clips
 
     (tmp_path / "clips").mkdir()
     frames = text_clip([("OPEN", 0, 2), ("CLOSED", 2, 4)], duration=4, fps=10)
@@ -136,7 +141,7 @@ def test_clips_are_read_once_for_each_stretch_of_frames(tmp_path):
         seen.append(images)
         return [[(f"read {len(seen)}", 0.9, [0.1, 0.1, 0.9, 0.4])] for _ in images]
 
-    (card,) = mv.record_clips(tmp_path, engine, reading_interval=0.75).values()
+    (card,) = record_clips(tmp_path, engine, reading_interval=0.75).values()
     assert card.ticks == (0,) * 4 + (1,) * 4
     assert [readings[0][0] for readings in card.readings] == ["read 1", "read 2"]
 
@@ -187,7 +192,7 @@ def test_rows_are_what_was_read():
 def test_a_moment_is_right_near_its_text_and_in_a_short_range():
     from scripts.benchmarks.moments import is_moment
     from scripts.benchmarks.sqlite_search import Found
-    from scripts.benchmarks.videos.cards import Target
+    from scripts.benchmarks.videos.collection import Target
 
     target = Target("query", 0, 100.0, 108.0)
     right = {98.0: True, 97.9: False, 104.0: True, 110.0: True, 110.1: False}
@@ -198,7 +203,7 @@ def test_a_moment_is_right_near_its_text_and_in_a_short_range():
 def test_hits_are_judged():
     from scripts.benchmarks.moments import judge, mistakes
     from scripts.benchmarks.sqlite_search import Found
-    from scripts.benchmarks.videos.cards import Target
+    from scripts.benchmarks.videos.collection import Target
 
     targets = [Target(query, 0, 10.0, 18.0) for query in "abcd"]
     right = ["a.mp4"] * 4

@@ -32,7 +32,8 @@ from unittest import mock
 import numpy as np
 
 from scripts.benchmarks.processes import start_module
-from scripts.benchmarks.videos.cards import Collection, Texts, arrange, read_clips
+from scripts.benchmarks.videos.collection import Collection, arrange, cards_of
+from scripts.benchmarks.videos.real_clips import read_clips
 from tcd_hf.processing.video_decoders import LOOK_AHEAD_BYTES
 from tcd_hf.processing.video_reading import Video
 from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS, cut_into_segments
@@ -73,12 +74,6 @@ def measure(part: str, args: argparse.Namespace, folder: Path) -> dict:
 
 
 # videos -------------------------------------------------------------------------------------------------------------
-def cards_of(minutes: float, seed: int) -> Collection:
-    """One video of cards with one to eight texts each."""
-    cards, _ = arrange(minutes, [], Texts(seed).filler, random.Random(seed))
-    return Collection([cards], [])
-
-
 def write_scene(path: Path, size: tuple[int, int], seconds: float) -> None:
     """A video with a moving camera, grain and moving text, H.264 (libx264, veryfast), 25 fps, 2.5 Mbit/s at 720p."""
     import av
