@@ -244,11 +244,11 @@ def test_the_better_way_of_sqlite_counts_and_falling_below_it_is_said():
 
 
 def test_processor_time_inside_functions_is_counted_once(monkeypatch):
-    from scripts.benchmarks import costs
+    from scripts.benchmarks.costs import cpu
 
     now = iter([0, 1, 10, 12, 20, 23, 30, 34, 40, 45])
-    monkeypatch.setattr(costs.time, "process_time", lambda: next(now))
-    meter = costs.CpuMeter()
+    monkeypatch.setattr(cpu.time, "process_time", lambda: next(now))
+    meter = cpu.CpuMeter()
     inner = meter.counted(lambda: "inner")
     assert meter.counted(inner)() == "inner" and meter.seconds == 1
 
@@ -260,10 +260,10 @@ def test_processor_time_inside_functions_is_counted_once(monkeypatch):
 
 
 def test_a_video_is_repeated_by_copying_packets(tmp_path):
-    from scripts.benchmarks import costs
+    from scripts.benchmarks.videos.scenes import repeat_video
 
     piece = write_clip(tmp_path / "piece.mp4", coded_frames(20), fps=10)
-    costs.repeat_video(piece, tmp_path / "long.mp4", 3)
+    repeat_video(piece, tmp_path / "long.mp4", 3)
     times = (np.arange(20) + 0.5) / 10
     with open_video(piece) as video:
         expected = video.frames_at(times)
@@ -319,7 +319,7 @@ def test_options_out_of_range_are_refused(options, capsys):
 
 @pytest.mark.slow
 def test_costs_are_measured(tmp_path, capsys):
-    from scripts.benchmarks import costs
+    from scripts.benchmarks.costs import decoding
 
     sizes = ["--size", "160x96", "--piece", 2, "--memory-minutes", 0.1, 0.2, "--long", 1, "--cpu-videos", 1]
     sizes += ["--cpu-minutes", 1, "--decoding-minutes", 0.2, "--hour", 1, "--width", 32]
@@ -330,7 +330,7 @@ def test_costs_are_measured(tmp_path, capsys):
     (disk,) = report["disk"]
     assert all(size > 0 for size in disk["shares_megabytes_per_hour"].values())
     wanted = {reader: run["frames_wanted"] for reader, run in report["decoding"]["readers"].items()}
-    assert wanted["pyav"] == 24 and wanted["decord"] > 0 and wanted["decord"] % costs.SHORT_FILES == 0
+    assert wanted["pyav"] == 24 and wanted["decord"] > 0 and wanted["decord"] % decoding.SHORT_FILES == 0
     tables = [block.splitlines() for block in capsys.readouterr().out.split("\n\n") if block.startswith("|")]
     assert len(tables) == 4
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)
