@@ -18,6 +18,7 @@ OPENING = ("__init__", "_open", "_scan", "_packets")  # of a decoder: no decodin
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict:
+    """Indexes a long video and shorter ones, each group in a process of its own."""
     result = {}
     groups = {"shorter": [args.cpu_minutes] * args.cpu_videos, "long": [args.long]}
     for name, lengths in groups.items():
@@ -37,6 +38,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def child(args: argparse.Namespace, folder: str, paths: list[str], reader: str) -> dict:
+    """Indexes videos, the first one without counting it: processor seconds of OCR and decoding, and of the rest."""
     import torch
 
     torch.set_num_threads(1)

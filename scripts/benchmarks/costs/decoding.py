@@ -16,6 +16,7 @@ SHORT_FILES = 20  # that decord decodes
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict:
+    """Decodes a long file by PyAV and short ones by decord, each in a process of its own."""
     piece, path = folder / "piece.mp4", folder / "long.mp4"
     write_scene(piece, args.size, args.piece)
     repeat_video(piece, path, max(1, round(60 * args.decoding_minutes / args.piece)))
@@ -31,6 +32,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def child(args: argparse.Namespace, path: str, times: int, reader: str) -> dict:
+    """Decodes a file so many times on one core."""
     from tcd_hf.processing.video_reading import open_video
 
     if hasattr(os, "sched_setaffinity"):

@@ -13,6 +13,7 @@ from scripts.benchmarks.videos.real_clips import read_clips
 
 
 def measure(args: argparse.Namespace, folder: Path) -> list[dict]:
+    """Weighs an index of cards and, where there is data, one of real clips."""
     collections = {"cards": cards_of(args.hour, args.seed)}
     if args.data:
         clips, rng = list(read_clips(args.data, args.readings, args.model).values()), random.Random(args.seed)

@@ -31,6 +31,7 @@ class CountingReader:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict:
+    """Indexes a video in one go and, into another index, killed and resumed; compares the two."""
     collection = cards_of(args.hour, args.seed).moving()
     (path,) = collection.write(folder / "videos")
     reader = folder / "reader.pickle"
@@ -83,6 +84,7 @@ def read_progress(child: subprocess.Popen) -> Iterator[tuple[float, int]]:
 
 
 def child(args: argparse.Namespace, folder: str, path: str, reader: str) -> dict:
+    """Indexes a video, or goes on with it, and tells of its progress."""
     calls = Path(folder) / "calls"
     calls.parent.mkdir(parents=True, exist_ok=True)
     calls.touch()

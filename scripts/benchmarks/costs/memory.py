@@ -25,6 +25,7 @@ class SlowReader:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict:
+    """Indexes a video of each length, each in a process of its own."""
     piece = folder / "piece.mp4"
     write_scene(piece, args.size, args.piece)
     runs = []
@@ -40,6 +41,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def child(args: argparse.Namespace, path: str, folder: str) -> dict:
+    """Indexes a video: what it held at most, and how long it took."""
     index = make_index(args, Path(folder), SlowReader(BATCH_SECONDS))
     start = time.perf_counter()
     report = index.add([path], workers=0, on_video=lambda path: None)
