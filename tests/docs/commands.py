@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from unittest import mock
 
 from typer.core import TyperCommand
@@ -17,7 +16,6 @@ from typer.testing import CliRunner
 
 from tcd_hf.cli.main import app
 from tests.docs.pages import ROOT, Command
-from tests.tcd_hf.conftest import load_script
 
 # What stands on a page, and what is run in its place.
 SMALLER = {
@@ -39,10 +37,10 @@ NOT_RUN = {
     r"accelerate launch .*--multi_gpu": "starts processes: tests/tcd_hf/test_train_script.py",
     r"python scripts/evaluate.py .*--data prepared/textvr": "needs the data set: tests/tcd_hf/test_evaluate_script.py",
     r"python scripts/push_to_hub.py (?!.*--dry-run)": "publishes: tests/tcd_hf/test_push_to_hub.py",
-    r"python scripts/benchmark_\w+.py": "takes minutes: tests/tcd_hf/test_benchmark*.py",
-    r"python scripts/train_mini\w*.py": "takes minutes: tests/tcd_hf/test_train_mini*.py",
-    r"python scripts/ablation.py": "takes hours: tests/tcd_hf/test_ablation.py",
-    r"python scripts/make_pictures.py": "tests/tcd_hf/visualization/test_make_pictures.py",
+    r"python -m scripts\.benchmarks\.": "takes minutes: tests/tcd_hf/test_benchmark*.py",
+    r"python -m scripts\.train_mini": "takes minutes: tests/tcd_hf/test_train_mini*.py",
+    r"python -m scripts\.ablation": "takes hours: tests/tcd_hf/test_ablation.py",
+    r"python -m scripts\.pictures\.clips": "tests/tcd_hf/visualization/test_pictures_of_clips.py",
 }
 
 
@@ -116,14 +114,25 @@ def _script(words: list[str]) -> tuple[Callable, list[str]]:
     if words[:2] == ["accelerate", "launch"]:
         parser = importlib.import_module("accelerate.commands.launch").launch_command_parser()
         args = parser.parse_args(words[2:])
-        script, arguments = args.training_script, args.training_script_args
+        name, arguments = _module_of(args.training_script), args.training_script_args
+    elif words[:2] == ["python", "-m"] and len(words) > 2:
+        name, *arguments = words[2:]
     elif words[0] == "python" and len(words) > 1:
-        script, *arguments = words[1:]
+        name, arguments = _module_of(words[1]), words[2:]
     else:
         raise AssertionError(f"No test knows how to run {words[0]!r}: teach tests/docs/commands.py.")
-    path = Path(script)
-    assert path.parent == Path("scripts") and (ROOT / path).is_file(), f"There is no script {script}."
-    return load_script(path.stem).main, arguments
+    path = ROOT.joinpath(*name.split("."))
+    name = f"{name}.__main__" if path.is_dir() else name
+    assert name.startswith("scripts.") and ROOT.joinpath(*name.split(".")).with_suffix(".py").is_file(), (
+        f"There is no script {name}."
+    )
+    return importlib.import_module(name).main, arguments
+
+
+def _module_of(path: str) -> str:
+    """The name of a file right in `scripts/`: those below import one another, and are run by their names."""
+    assert re.fullmatch(r"scripts/\w+\.py", path), f"{path} is not run by its path."
+    return path.removesuffix(".py").replace("/", ".")
 
 
 def _check_extras(words: list[str]) -> None:

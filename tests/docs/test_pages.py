@@ -71,6 +71,10 @@ def test_refresh_changes_only_what_is_not_printed():
         "python scripts/evaluate.py --data d --out o.json --no-such-option",
         "python scripts/evaluate.py --data d --out o.json --mode none",
         "python scripts/no_such_script.py",
+        "python scripts/benchmarks/scoring.py",  # by its name, or it does not find the others
+        "python -m scripts.benchmarks.scoring --no-such-option",
+        "python -m scripts.no_such_package.scoring",
+        "python -m scripts.benchmarks.no_such_benchmark",
         "accelerate launch scripts/train.py --model m --data d --output o --no_such_field 1",
         "accelerate launch --no_such_option scripts/train.py --model m --data d --output o",
         "pip install 'tcd-hf[no-such-extra]'",

@@ -51,12 +51,6 @@ NEEDS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def scripts_beside_one_another(monkeypatch):
-    """As `python scripts/NAME.py` finds them."""
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-
-
 def of_pages(*languages):
     return [
         pytest.param(page, block, id=f"{page.name}:{block.line}")

@@ -1,9 +1,5 @@
 """A tiny model and processor, and an OCR engine that reads what coded frames stand for."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 import torch
@@ -125,12 +121,3 @@ def run(monkeypatch, tmp_path, code_reader):
     for module in ("common", "search"):
         monkeypatch.setattr(f"tcd_hf.cli.{module}.load", load)
     return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def load_script(name: str) -> ModuleType:
-    """A file of `scripts/` as a module of its own, by its path: one is called as a library is."""
-    path = Path(__file__).parents[2] / "scripts" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"{name}_script", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script

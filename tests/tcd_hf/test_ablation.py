@@ -1,6 +1,8 @@
 """The ablation: rows are what they say, runs depend on nothing else, the summary adds up."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from tcd_hf.modeling.distillation import ClueDistilling, CrossAttentionClue
 from tests.conftest import assert_computed_alike
 from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+ROOT = Path(__file__).resolve().parents[2]
 CLIPS = {"train": 60, "validation": 20, "test": 40}
 
 
@@ -32,14 +34,6 @@ def flat(results: dict, prefix: str = "") -> dict[str, float]:
     for name, value in results.items():
         numbers |= flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
     return numbers
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts_are_importable():
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(SCRIPTS))
-    yield
-    patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +47,8 @@ def checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def encoded(checkpoint, tmp_path_factory) -> Path:
     """Folder of what the towers make of all clips."""
-    from ablation_features import encode_split
-    from ablation_rows import ROWS, readings_of
+    from scripts.ablation.rows import ROWS, readings_of
+    from scripts.frozen_towers.features import encode_split
 
     folder = tmp_path_factory.mktemp("encoded")
     for split, count in CLIPS.items():
@@ -64,14 +58,14 @@ def encoded(checkpoint, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def features(encoded) -> dict:
-    from ablation_features import Features
+    from scripts.frozen_towers.features import Features
 
     return {split: Features.load(encoded / f"{split}.safetensors") for split in CLIPS}
 
 
 @pytest.fixture
 def recipe():
-    from ablation_training import Recipe
+    from scripts.frozen_towers.batches import Recipe
 
     return Recipe(steps=2, backbone_learning_rate=1e-3, learning_rate=1e-2)
 
@@ -99,9 +93,9 @@ class TestRows:
     def test_models_are_what_their_rows_name(
         self, checkpoint, name, co_attention, clue, calibration, condition, temperature, reads_ocr
     ):
-        from ablation_isolated import IsolatedTokenModel
-        from ablation_rows import ROWS
-        from ablation_training import build_model
+        from scripts.ablation.isolated import IsolatedTokenModel
+        from scripts.ablation.rows import ROWS
+        from scripts.ablation.training import build_model
 
         model = build_model(ROWS[name], checkpoint, seed=0)
         assert (model.co_attention is not None) == co_attention
@@ -116,13 +110,14 @@ class TestRows:
         assert (type(model) is IsolatedTokenModel) == (name == "isolated")
 
     def test_every_row_is_named_above(self):
-        from ablation_rows import ROWS
+        from scripts.ablation.rows import ROWS
 
         (cases,) = (mark.args[1] for mark in self.test_models_are_what_their_rows_name.pytestmark)
         assert [case[0] for case in cases] == list(ROWS)
 
     def test_readings(self):
-        from ablation_rows import ROWS, USUAL
+        from scripts.ablation.rows import ROWS
+        from scripts.frozen_towers.features import USUAL
 
         others = {name: tuple(row.reading) for name, row in ROWS.items() if row.reading != USUAL}
         assert others == {"scale-0.4": (0.4, 8.0), "scale-1": (1.0, 8.0)} and tuple(USUAL) == (1.0, 2.0)
@@ -138,8 +133,8 @@ class TestRows:
         assert read(0.8, 8.0) == read(1.0, 8.0) != read(0.6, 8.0)
 
     def test_start_is_the_checkpoint_and_towers_stay(self, checkpoint, features, recipe):
-        from ablation_rows import ROWS
-        from ablation_training import build_model, train
+        from scripts.ablation.rows import ROWS
+        from scripts.ablation.training import build_model, train
 
         trained = TCDModel.from_pretrained(checkpoint)
         for name in ("tcd", "isolated"):
@@ -158,8 +153,8 @@ class TestFeatures:
     @pytest.mark.parametrize("name", ["tcd", "scale-1", "no-ocr", "eercf"])
     def test_embeddings_are_those_of_the_model(self, checkpoint, features, name):
         """The towers run once, projections later: together what the model and its processor make of the clips."""
-        from ablation_rows import ROWS
-        from ablation_training import build_model, embed
+        from scripts.ablation.rows import ROWS
+        from scripts.ablation.training import build_model, embed
 
         model, processor = build_model(ROWS[name], checkpoint, seed=0), TCDProcessor.from_pretrained(checkpoint)
         numbers = [0, 4, 8, 13, 39]
@@ -184,7 +179,7 @@ class TestFeatures:
             assert 0 < videos.ocr_mask.float().mean() < 1
 
     def test_tokens_are_the_different_readings(self, checkpoint, features, monkeypatch):
-        import ablation_features
+        from scripts.frozen_towers import features as ablation_features
 
         model, processor = TCDModel.from_pretrained(checkpoint), TCDProcessor.from_pretrained(checkpoint)
         clip = make_clip(0, "test", 13)
@@ -201,8 +196,8 @@ class TestFeatures:
 
     @pytest.mark.slow
     def test_two_processes_encode_the_same(self, checkpoint, features, tmp_path):
-        from ablation_features import Features, encode_split
-        from ablation_rows import ROWS, readings_of
+        from scripts.ablation.rows import ROWS, readings_of
+        from scripts.frozen_towers.features import Features, encode_split
 
         encode_split(
             checkpoint, "validation", 20, tmp_path / "again.safetensors", processes=2, readings=readings_of(ROWS)
@@ -218,8 +213,8 @@ class TestFeatures:
 class TestIsolatedTokens:
     @pytest.fixture
     def model(self, checkpoint):
-        from ablation_rows import ROWS
-        from ablation_training import build_model
+        from scripts.ablation.rows import ROWS
+        from scripts.ablation.training import build_model
 
         model = build_model(ROWS["isolated"], checkpoint, seed=0)
         torch.nn.init.normal_(model.video_attention.out_proj.weight)
@@ -274,7 +269,7 @@ class TestIsolatedTokens:
 
     @torch.inference_mode()
     def test_blocks_do_not_matter(self, model, inputs, monkeypatch):
-        import ablation_isolated
+        from scripts.ablation import isolated as ablation_isolated
 
         texts, videos = inputs[0], model.fuse(*inputs[1:])
         whole = model.score(texts, videos).similarity
@@ -284,8 +279,8 @@ class TestIsolatedTokens:
     @torch.inference_mode()
     def test_untrained_it_is_the_gate_alone(self, checkpoint, inputs):
         """With a token for each frame there is a model of windows that should score the same."""
-        from ablation_rows import ROWS
-        from ablation_training import build_model
+        from scripts.ablation.rows import ROWS
+        from scripts.ablation.training import build_model
 
         texts, frames, tokens, mask = inputs
         isolated, windows = (build_model(ROWS[name], checkpoint, seed=0) for name in ("isolated", "gate-5"))
@@ -298,7 +293,7 @@ class TestIsolatedTokens:
 
 class TestTraining:
     def test_batches_hold_whole_blocks(self, recipe):
-        from ablation_training import batches
+        from scripts.frozen_towers.batches import batches
 
         drawn = [clips.view(2, 20) for clips in batches(5, recipe._replace(steps=6), seed=0)]
         assert all((each[:, :1] % 20 == 0).all() and (each - each[:, :1] == torch.arange(20)).all() for each in drawn)
@@ -308,7 +303,7 @@ class TestTraining:
         assert torch.equal(again, torch.stack(drawn).flatten(1)) and not torch.equal(again, other)
 
     def test_runs_repeat(self, checkpoint, features, recipe):
-        from ablation_training import train_and_evaluate
+        from scripts.ablation.training import train_and_evaluate
 
         def run(seed):
             result = train_and_evaluate("tcd", seed, recipe, checkpoint, features, "test")
@@ -320,7 +315,7 @@ class TestTraining:
         assert first[0] != pytest.approx(other[0], rel=1e-3)
 
     def test_training_lowers_the_loss(self, checkpoint, features, recipe):
-        from ablation_training import train_and_evaluate
+        from scripts.ablation.training import train_and_evaluate
 
         losses = [
             train_and_evaluate("tcd", 0, recipe._replace(steps=steps), checkpoint, features, "train")["training"][
@@ -331,8 +326,8 @@ class TestTraining:
         assert losses[1] < losses[0]
 
     def test_ways_of_ranking(self, checkpoint, features):
-        from ablation_rows import ROWS
-        from ablation_training import build_model, evaluate
+        from scripts.ablation.rows import ROWS
+        from scripts.ablation.training import build_model, evaluate
 
         with torch.inference_mode():
             results = {name: evaluate(build_model(ROWS[name], checkpoint, 0), ROWS[name], features["test"])
@@ -349,8 +344,7 @@ class TestTraining:
         ]
 
     def test_binding_compares_with_the_swapped_clip(self):
-        from ablation_training import kinds_of, report
-
+        from scripts.frozen_towers.batches import kinds_of, report
         from tcd_hf.evaluation.metrics import retrieval_ranks
 
         numbers = np.flatnonzero(kinds_of(20) == "temporal")
@@ -378,7 +372,7 @@ class TestSummary:
                 "logit_scale": 4.6}  # fmt: skip
 
     def test_arithmetic(self):
-        from ablation_report import summarise
+        from scripts.ablation.report import summarise
 
         runs = [self.result("gate-5", 0, 0.5), self.result("tcd", 1, 0.8), self.result("tcd", 0, 0.6, 1.0)]
         rows = summarise(runs)["rows"]
@@ -391,7 +385,7 @@ class TestSummary:
         assert rows["gate-5"]["recall"]["text"]["R@1"] == {"mean": 0.5, "std": None, "seeds": [0.5]}
 
     def test_what_is_required(self):
-        from ablation_report import summarise
+        from scripts.ablation.report import summarise
 
         runs = [self.result("tcd", 0, 0.6), self.result("tcd", 1, 0.7)]
         runs += [self.result("no-ocr", seed, 0.4) for seed in (0, 1)]
@@ -411,7 +405,7 @@ class TestSummary:
         assert ten["holds"]
 
     def test_shares_are_printed_in_per_cent(self):
-        from ablation_report import results_table, summarise
+        from scripts.ablation.report import results_table, summarise
 
         table = results_table(summarise([self.result("tcd", 0, 0.6), self.result("tcd", 1, 0.8)])["rows"])
         assert "| all of TCD | 70.0 ± 14.1 / 100.0 |" in table
@@ -419,7 +413,7 @@ class TestSummary:
 
 class TestCosts:
     def test_texts_are_counted_once_where_they_are_encoded_once(self, checkpoint):
-        from ablation_costs import encoding_cost
+        from scripts.ablation.costs import encoding_cost
 
         model, processor = TCDModel.from_pretrained(checkpoint).eval(), TCDProcessor.from_pretrained(checkpoint)
         videos = [["ab", "cd"], ["ab", "ab"]]
@@ -431,8 +425,8 @@ class TestCosts:
         assert once["flops"] >= 2 * 4 * linear
 
     def test_report(self, checkpoint, features, recipe, monkeypatch):
-        import ablation_costs
-        from ablation_report import costs_text
+        from scripts.ablation import costs as ablation_costs
+        from scripts.ablation.report import costs_text
 
         monkeypatch.setattr(ablation_costs, "BATCHES", 1)
         monkeypatch.setattr(ablation_costs, "STEPS", 1)
@@ -452,8 +446,9 @@ class TestScript:
                 "--steps", "2", "--clips", *map(str, CLIPS.values())]  # fmt: skip
 
     def test_what_is_there_is_not_run_again(self, checkpoint, encoded, tmp_path, monkeypatch):
-        import ablation
-        import ablation_costs
+        from scripts.ablation import __main__ as ablation
+        from scripts.ablation import costs as ablation_costs
+        from scripts.ablation import jobs
 
         monkeypatch.setattr(ablation_costs, "BATCHES", 1)
         monkeypatch.setattr(ablation_costs, "STEPS", 1)
@@ -475,8 +470,8 @@ class TestScript:
         lost = tmp_path / "runs" / "tcd-1.json"
         lost.unlink()
         made = []
-        original = ablation.train_and_evaluate
-        monkeypatch.setattr(ablation, "train_and_evaluate", lambda *job: made.append(job[:2]) or original(*job))
+        original = jobs.train_and_evaluate
+        monkeypatch.setattr(jobs, "train_and_evaluate", lambda *job: made.append(job[:2]) or original(*job))
         assert ablation.main(arguments) == 0
         assert made == [("tcd", 1)]
         assert all(path.read_text() == text for path, text in runs.items() if path != lost)
@@ -486,6 +481,21 @@ class TestScript:
         with pytest.raises(SystemExit):
             ablation.main([*arguments, "--steps", "3"])
         assert made == [("tcd", 1)]
+
+    @pytest.mark.slow
+    def test_two_processes_run_what_one_runs(self, checkpoint, encoded, tmp_path):
+        arguments = ["--model", checkpoint, "--rows", "gate-5", "--seeds", "0", "1", "--steps", "2", "--clips"]
+        arguments += [*CLIPS.values(), "--learning-rates", "1e-3", "1e-2"]
+        results = {}
+        for processes in (1, 2):
+            output = tmp_path / str(processes)
+            output.mkdir()
+            (output / "encoded").symlink_to(encoded)
+            options = ["--output", output, "--processes", processes]
+            command = [sys.executable, "-m", "scripts.ablation", *arguments, *options]
+            subprocess.run(list(map(str, command)), cwd=ROOT, check=True)
+            results[processes] = [json.loads(path.read_text())["results"] for path in sorted(output.glob("runs/*"))]
+        assert len(results[2]) == 2 and results[1] == results[2]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -499,7 +509,7 @@ class TestScript:
         ],
     )
     def test_refusals(self, tmp_path, capsys, arguments, message):
-        import ablation
+        from scripts.ablation import __main__ as ablation
 
         with pytest.raises(SystemExit):
             ablation.main(["--model", str(MINI), "--output", str(tmp_path / "new"), *arguments])

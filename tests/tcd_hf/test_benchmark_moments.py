@@ -1,9 +1,8 @@
-"""`benchmark_moments`: its videos, its bar to beat, its metrics, and small runs of its parts."""
+"""`scripts.benchmarks.moments`: its videos, its bar to beat, its metrics, and small runs of its parts."""
 
 import json
 import pickle
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,42 +12,36 @@ from tcd_hf.processing.video_reading import open_video
 from tcd_hf.processing.window_ocr import WindowCaption
 from tests.clips import coded_frames, text_clip, write_clip
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
-
-@pytest.fixture(autouse=True)
-def scripts_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
 
 # videos --------------------------------------------------------------------------------------------------------------
 def test_codes_survive_encoding(tmp_path):
-    import moment_videos as mv
+    from scripts.benchmarks.videos.cards import TICK, Card, read_code, write_cards
 
-    cards = [mv.Card.still(["A"], seconds=2), mv.Card.still(["B", "C"], seconds=3).moving()]
+    cards = [Card.still(["A"], seconds=2), Card.still(["B", "C"], seconds=3).moving()]
     first = 65_535  # the code's first row of blocks is full
-    mv.write_cards(tmp_path / "a.mp4", cards, first)
+    write_cards(tmp_path / "a.mp4", cards, first)
     for backend in ("pyav", "decord"):
         with open_video(tmp_path / "a.mp4", backend=backend) as video:
             assert video.duration == pytest.approx(5)
-            times = (np.arange(10) + 0.5) * mv.TICK
-            codes = [mv.read_code(frame) for frame in video.iter_frames_at(times)]
+            times = (np.arange(10) + 0.5) * TICK
+            codes = [read_code(frame) for frame in video.iter_frames_at(times)]
         assert codes == [(first, 0)] * 4 + [(first + 1, picture) for picture in range(6)]
 
 
 def test_a_picture_that_is_no_card_has_no_code():
-    import moment_videos as mv
+    from scripts.benchmarks.videos.cards import HEIGHT, WIDTH, read_code
 
-    assert mv.read_code(np.zeros((mv.HEIGHT, mv.WIDTH, 3), np.uint8)) is None
-    assert mv.read_code(np.zeros((mv.HEIGHT, 2 * mv.WIDTH, 3), np.uint8)) is None
-    noise = np.random.default_rng(0).integers(0, 256, (mv.HEIGHT, mv.WIDTH, 3), np.uint8)
-    assert mv.read_code(noise) is None
+    assert read_code(np.zeros((HEIGHT, WIDTH, 3), np.uint8)) is None
+    assert read_code(np.zeros((HEIGHT, 2 * WIDTH, 3), np.uint8)) is None
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    assert read_code(noise) is None
 
 
 def test_the_engine_reads_what_cards_show(tmp_path):
-    import moment_videos as mv
+    from scripts.benchmarks.videos.cards import HEIGHT, WIDTH, Card
+    from scripts.benchmarks.videos.collection import Collection
 
-    collection = mv.Collection([[mv.Card.still(["Gate B4", "17:45"], 1)], [mv.Card.still(["SALE"], 1)]], [])
+    collection = Collection([[Card.still(["Gate B4", "17:45"], 1)], [Card.still(["SALE"], 1)]], [])
     paths = collection.write(tmp_path)
     engine = pickle.loads(pickle.dumps(collection.reader()))
     texts = []
@@ -57,75 +50,79 @@ def test_the_engine_reads_what_cards_show(tmp_path):
             (readings,) = engine(video.frames_at([0.2]))
         texts.append([text for text, _, _ in readings])
     assert texts == [["Gate B4", "17:45"], ["SALE"]]
-    assert engine([np.zeros((mv.HEIGHT, mv.WIDTH, 3), np.uint8)]) == [[]]
+    assert engine([np.zeros((HEIGHT, WIDTH, 3), np.uint8)]) == [[]]
 
 
 def test_slips_differ_from_picture_to_picture_and_stay_the_same_for_one(tmp_path):
-    import moment_videos as mv
+    from scripts.benchmarks.videos.cards import TICK, Card
+    from scripts.benchmarks.videos.collection import Collection
 
-    collection = mv.Collection([[mv.Card.still(["professional photography equipment"])]], []).moving()
+    collection = Collection([[Card.still(["professional photography equipment"])]], []).moving()
     (path,) = collection.write(tmp_path)
     with open_video(path) as video:
-        frames = video.frames_at((np.arange(16) + 0.5) * mv.TICK)
+        frames = video.frames_at((np.arange(16) + 0.5) * TICK)
     runs = [[readings[0][0] if readings else "" for readings in collection.reader(0.5)(frames)] for _ in range(2)]
     assert runs[0] == runs[1] and len(set(runs[0])) > 4
 
 
 def test_cards_stand_where_they_are_said_to():
-    import moment_videos as mv
+    from scripts.benchmarks.videos.cards import Card
+    from scripts.benchmarks.videos.collection import arrange
 
-    placed = [mv.Card.still([str(number)], 8) for number in range(5)]
+    placed = [Card.still([str(number)], 8) for number in range(5)]
     for seed in range(20):
-        cards, starts = mv.arrange(1, placed, lambda: mv.Card.still(["other"]), random.Random(seed))
+        cards, starts = arrange(1, placed, lambda: Card.still(["other"]), random.Random(seed))
         assert sum(card.seconds for card in cards) == 60
         begins = np.cumsum([0, *(card.seconds for card in cards)])
         assert [begins[next(i for i, each in enumerate(cards) if each is card)] for card in placed] == starts
-    cards, starts = mv.arrange(2 / 3, placed, lambda: mv.Card.still(["other"]), random.Random(0))
+    cards, starts = arrange(2 / 3, placed, lambda: Card.still(["other"]), random.Random(0))
     assert cards == placed and starts == [0, 8, 16, 24, 32]  # they just fit
     with pytest.raises(ValueError, match="too short for 5 cards"):
-        mv.arrange(0.5, placed, lambda: mv.Card.still(["other"]), random.Random(0))
+        arrange(0.5, placed, lambda: Card.still(["other"]), random.Random(0))
 
 
 def test_strings_stand_once_and_nobody_else_shows_them():
-    import moment_videos as mv
+    from scripts.benchmarks.videos.collection import string_collection
+    from scripts.benchmarks.videos.texts import MAX_TEXTS, _spelled
 
-    collection = mv.string_collection([(1, 10), (3, 1)], count=15, seed=0)
+    collection = string_collection([(1, 10), (3, 1)], count=15, seed=0)
     assert [sum(card.seconds for card in cards) for cards in collection.videos] == [600, 60, 60, 60]
     assert [sum(target.video == video for target in collection.targets) for video in range(4)] == [8, 3, 2, 2]
     texts = [text for cards in collection.videos for card in cards for text, *_ in card.readings[0]]
     for target in collection.targets:
-        assert sum(mv._spelled(target.query) in mv._spelled(text) for text in texts) == 1
+        assert sum(_spelled(target.query) in _spelled(text) for text in texts) == 1
         begins = np.cumsum([0, *(card.seconds for card in collection.videos[target.video])])
         card = collection.videos[target.video][begins.tolist().index(target.start)]
         assert target.query in [text for text, *_ in card.readings[0]] and target.end - target.start == 8
     shown = [len(card.readings[0]) for cards in collection.videos for card in cards]
-    assert min(shown) == 1 and max(shown) == mv.MAX_TEXTS
-    assert mv.string_collection([(1, 10), (3, 1)], count=15, seed=0) == collection
+    assert min(shown) == 1 and max(shown) == MAX_TEXTS
+    assert string_collection([(1, 10), (3, 1)], count=15, seed=0) == collection
 
 
 def test_sentences_name_what_their_cards_show():
-    import moment_videos as mv
+    from scripts.benchmarks.videos.collection import sentence_collection
 
     annotations = [
         {"has_text": True, "visible_text": ["TESCO express", "£1.30"], "captions": ["a Tesco", "for £1.30", "a shop"]},
         {"has_text": False, "visible_text": [], "captions": ["sea", "waves", "water"]},
     ]
-    collection = mv.sentence_collection(2, 0.5, seed=0, annotations=annotations)
+    collection = sentence_collection(2, 0.5, seed=0, annotations=annotations)
     assert [target.query for target in collection.targets] == ["a Tesco", "for £1.30"]
     assert len({(target.video, target.start) for target in collection.targets}) == 1
-    generated = mv.sentence_collection(2, 1, seed=0, num_cards=3)
+    generated = sentence_collection(2, 1, seed=0, num_cards=3)
     assert len(generated.targets) == 6
 
 
 def test_each_annotated_clip_stands_exactly_once():
-    import moment_videos as mv
+    from scripts.benchmarks.videos.cards import Card
+    from scripts.benchmarks.videos.collection import clip_collection
 
-    clips = {name: mv.Card(((("text of " + name, 0.9, (0, 0, 1, 1)),),), (0,) * 6) for name in "abc"}
+    clips = {name: Card(((("text of " + name, 0.9, (0, 0, 1, 1)),),), (0,) * 6) for name in "abc"}
     annotations = [
         {"video": "a", "has_text": True, "visible_text": ["text of a"], "captions": ["one", "two", "three"]},
         {"video": "b", "has_text": False, "visible_text": [], "captions": ["four", "five", "six"]},
     ]
-    collection = mv.clip_collection(2, 3, annotations, clips, seed=0)
+    collection = clip_collection(2, 3, annotations, clips, seed=0)
     texts = [card.readings[0][0][0] for cards in collection.videos for card in cards]
     assert texts.count("text of a") == texts.count("text of b") == 1 and texts.count("text of c") > 2
     assert [target.query for target in collection.targets] == ["one", "two"]
@@ -133,7 +130,7 @@ def test_each_annotated_clip_stands_exactly_once():
 
 
 def test_clips_are_read_once_for_each_stretch_of_frames(tmp_path):
-    import moment_videos as mv
+    from scripts.benchmarks.videos.real_clips import record_clips
 
     (tmp_path / "clips").mkdir()
     frames = text_clip([("OPEN", 0, 2), ("CLOSED", 2, 4)], duration=4, fps=10)
@@ -144,7 +141,7 @@ def test_clips_are_read_once_for_each_stretch_of_frames(tmp_path):
         seen.append(images)
         return [[(f"read {len(seen)}", 0.9, [0.1, 0.1, 0.9, 0.4])] for _ in images]
 
-    (card,) = mv.record_clips(tmp_path, engine, reading_interval=0.75).values()
+    (card,) = record_clips(tmp_path, engine, reading_interval=0.75).values()
     assert card.ticks == (0,) * 4 + (1,) * 4
     assert [readings[0][0] for readings in card.readings] == ["read 1", "read 2"]
 
@@ -160,7 +157,7 @@ ROWS = [
 
 @pytest.mark.parametrize("way", ["words", "trigrams, whole words", "trigrams, any"])
 def test_sqlite_finds_the_row_that_says_it(way):
-    from sqlite_search import SQLiteSearch
+    from scripts.benchmarks.sqlite_search import SQLiteSearch
 
     database = SQLiteSearch(ROWS)
     assert database.search("Spencer Brown", way)[0] == ("a.mp4", 1.0, 2.0)
@@ -170,7 +167,7 @@ def test_sqlite_finds_the_row_that_says_it(way):
 
 
 def test_sqlite_compares_words_or_letters():
-    from sqlite_search import SQLiteSearch
+    from scripts.benchmarks.sqlite_search import SQLiteSearch
 
     database = SQLiteSearch(ROWS)
     assert database.search("cafe", "words") == [("b.mp4", 24.0, 8.0)]
@@ -183,7 +180,7 @@ def test_sqlite_compares_words_or_letters():
 
 
 def test_rows_are_what_was_read():
-    from sqlite_search import rows_of_texts, rows_of_windows
+    from scripts.benchmarks.sqlite_search import rows_of_texts, rows_of_windows
 
     tracks = [TextTrack("ONE", 0.9, 1.0, 2.0, (0, 0, 1, 1)), TextTrack("TWO", 0.9, 1.5, 2.5, (0, 0, 1, 1))]
     captions = [[WindowCaption(0, 2.5, "ONE TWO", tracks), WindowCaption(2.5, 5)]]
@@ -193,9 +190,9 @@ def test_rows_are_what_was_read():
 
 # metrics ------------------------------------------------------------------------------------------------------------
 def test_a_moment_is_right_near_its_text_and_in_a_short_range():
-    from benchmark_moments import is_moment
-    from moment_videos import Target
-    from sqlite_search import Found
+    from scripts.benchmarks.moments import is_moment
+    from scripts.benchmarks.sqlite_search import Found
+    from scripts.benchmarks.videos.collection import Target
 
     target = Target("query", 0, 100.0, 108.0)
     right = {98.0: True, 97.9: False, 104.0: True, 110.0: True, 110.1: False}
@@ -204,9 +201,9 @@ def test_a_moment_is_right_near_its_text_and_in_a_short_range():
 
 
 def test_hits_are_judged():
-    from benchmark_moments import judge, mistakes
-    from moment_videos import Target
-    from sqlite_search import Found
+    from scripts.benchmarks.moments import judge, mistakes
+    from scripts.benchmarks.sqlite_search import Found
+    from scripts.benchmarks.videos.collection import Target
 
     targets = [Target(query, 0, 10.0, 18.0) for query in "abcd"]
     right = ["a.mp4"] * 4
@@ -224,7 +221,7 @@ def test_hits_are_judged():
 
 
 def test_the_better_way_of_sqlite_counts_and_falling_below_it_is_said():
-    from benchmark_moments import OURS, SQL, SQL_WINDOWS, best_of_sql, search_table, verdict
+    from scripts.benchmarks.moments import OURS, SQL, SQL_WINDOWS, best_of_sql, search_table, verdict
 
     def scores(r1, second):
         return {"R@1": r1, "R@10": 1.0, "moment": None, "right_second": second, "wrong": 1}
@@ -247,11 +244,11 @@ def test_the_better_way_of_sqlite_counts_and_falling_below_it_is_said():
 
 
 def test_processor_time_inside_functions_is_counted_once(monkeypatch):
-    import moment_costs
+    from scripts.benchmarks.costs import cpu
 
     now = iter([0, 1, 10, 12, 20, 23, 30, 34, 40, 45])
-    monkeypatch.setattr(moment_costs.time, "process_time", lambda: next(now))
-    meter = moment_costs.CpuMeter()
+    monkeypatch.setattr(cpu.time, "process_time", lambda: next(now))
+    meter = cpu.CpuMeter()
     inner = meter.counted(lambda: "inner")
     assert meter.counted(inner)() == "inner" and meter.seconds == 1
 
@@ -263,10 +260,10 @@ def test_processor_time_inside_functions_is_counted_once(monkeypatch):
 
 
 def test_a_video_is_repeated_by_copying_packets(tmp_path):
-    import moment_costs
+    from scripts.benchmarks.videos.scenes import repeat_video
 
     piece = write_clip(tmp_path / "piece.mp4", coded_frames(20), fps=10)
-    moment_costs.repeat_video(piece, tmp_path / "long.mp4", 3)
+    repeat_video(piece, tmp_path / "long.mp4", 3)
     times = (np.arange(20) + 0.5) / 10
     with open_video(piece) as video:
         expected = video.frames_at(times)
@@ -279,7 +276,7 @@ def test_a_video_is_repeated_by_copying_packets(tmp_path):
 
 # parts --------------------------------------------------------------------------------------------------------------
 def run(tmp_path, *options) -> dict:
-    import benchmark_moments
+    from scripts.benchmarks import moments as benchmark_moments
 
     numbers = tmp_path / "numbers.json"
     assert benchmark_moments.main([*map(str, options), "--folder", str(tmp_path), "--json", str(numbers)]) == 0
@@ -313,7 +310,7 @@ def test_real_clips_are_left_out_without_their_folder(tmp_path, capsys):
     "options", [["--videos", "0"], ["--noise", "2"], ["--parts", "else"], ["--string-videos", "x"]]
 )
 def test_options_out_of_range_are_refused(options, capsys):
-    import benchmark_moments
+    from scripts.benchmarks import moments as benchmark_moments
 
     with pytest.raises(SystemExit):
         benchmark_moments.main(options)
@@ -322,7 +319,7 @@ def test_options_out_of_range_are_refused(options, capsys):
 
 @pytest.mark.slow
 def test_costs_are_measured(tmp_path, capsys):
-    import moment_costs
+    from scripts.benchmarks.costs import decoding
 
     sizes = ["--size", "160x96", "--piece", 2, "--memory-minutes", 0.1, 0.2, "--long", 1, "--cpu-videos", 1]
     sizes += ["--cpu-minutes", 1, "--decoding-minutes", 0.2, "--hour", 1, "--width", 32]
@@ -333,7 +330,7 @@ def test_costs_are_measured(tmp_path, capsys):
     (disk,) = report["disk"]
     assert all(size > 0 for size in disk["shares_megabytes_per_hour"].values())
     wanted = {reader: run["frames_wanted"] for reader, run in report["decoding"]["readers"].items()}
-    assert wanted["pyav"] == 24 and wanted["decord"] > 0 and wanted["decord"] % moment_costs.SHORT_FILES == 0
+    assert wanted["pyav"] == 24 and wanted["decord"] > 0 and wanted["decord"] % decoding.SHORT_FILES == 0
     tables = [block.splitlines() for block in capsys.readouterr().out.split("\n\n") if block.startswith("|")]
     assert len(tables) == 4
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)

@@ -1,7 +1,6 @@
 """What the text in a video costs to encode: counts against those worked out by hand."""
 
 import json
-from pathlib import Path
 
 import pytest
 from transformers import CLIPConfig
@@ -9,17 +8,15 @@ from transformers import CLIPConfig
 for package in ("faker", "english_words", "font_lato", "font_caladea", "font_fredoka_one", "font_amatic_sc"):
     pytest.importorskip(package)
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 LAYERS, WIDTH, MLP, JOINT = 2, 32, 48, 16
 NEAR = 0.01  # what a release of torch may count besides; a part that is left out, or counted twice, is more
 
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_ocr_encoding
+    from scripts.benchmarks import ocr_encoding
 
-    return benchmark_ocr_encoding
+    return ocr_encoding
 
 
 @pytest.fixture(scope="module")

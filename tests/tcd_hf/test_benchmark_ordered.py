@@ -1,24 +1,18 @@
 """The benchmark of ordered queries: what it shows is in the order that it says, and is found by it."""
 
 import json
-from pathlib import Path
 
 import pytest
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_ordered
-    import benchmark_retrieval
-    import synthetic_rows
+    from scripts.benchmarks import ordered, retrieval, synthetic_rows
 
     monkeypatch.setattr(synthetic_rows, "VOCABULARY", 1000)
-    benchmark_retrieval.generator.cache_clear()
-    yield benchmark_ordered
-    benchmark_retrieval.generator.cache_clear()
+    retrieval.generator.cache_clear()
+    yield ordered
+    retrieval.generator.cache_clear()
 
 
 def test_each_pair_is_in_order_within_a_minute_in_one_video(benchmark):

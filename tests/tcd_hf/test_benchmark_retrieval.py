@@ -6,22 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_retrieval
-    import synthetic_rows
+    from scripts.benchmarks import retrieval, synthetic_rows
 
-    monkeypatch.setattr(benchmark_retrieval, "time_text_tower", lambda: {"p50": 1.0, "p95": 2.0, "work": 1.0})
+    monkeypatch.setattr(retrieval, "time_text_tower", lambda: {"p50": 1.0, "p95": 2.0, "work": 1.0})
     monkeypatch.setattr(synthetic_rows, "VOCABULARY", 500)
     monkeypatch.setattr(synthetic_rows, "ROWS_PER_BATCH", 20)
-    monkeypatch.setattr(benchmark_retrieval, "BATCHES_PER_COMMIT", 2)
-    benchmark_retrieval.generator.cache_clear()
-    yield benchmark_retrieval
-    benchmark_retrieval.generator.cache_clear()
+    monkeypatch.setattr(retrieval, "BATCHES_PER_COMMIT", 2)
+    retrieval.generator.cache_clear()
+    yield retrieval
+    retrieval.generator.cache_clear()
 
 
 def test_queries_are_near_their_videos_and_blocks_repeat(benchmark):

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,20 +15,17 @@ from tcd_hf.training.recipe import TrainingRecipe
 from tests.conftest import randomise_fusion
 from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_training
+    from scripts.benchmarks import training
 
-    return benchmark_training
+    return training
 
 
 def test_is_imported_where_there_is_no_resource_module(benchmark, monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)  # Windows
-    spec = importlib.util.spec_from_file_location("benchmark_training_again", SCRIPTS / "benchmark_training.py")
+    spec = importlib.util.find_spec("scripts.benchmarks.training")
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
@@ -90,7 +86,7 @@ class Delay(torch.autograd.Function):
 def test_time_belongs_to_its_part(benchmark, monkeypatch, part, forward, chunk_size):
     """Only what is slowed takes any time, so that each part must have exactly its own."""
     now = [0]
-    monkeypatch.setattr("benchmark_index.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("scripts.benchmarks.machine.time", SimpleNamespace(perf_counter=lambda: now[0]))
     model, hours = make_model(), 1
 
     def slow(function, field=None):

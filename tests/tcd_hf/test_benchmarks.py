@@ -1,7 +1,6 @@
 """The benchmark scripts: what they count and what they print."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,17 +9,10 @@ from tcd_hf.processing.ocr_engines import TextReading
 from tcd_hf.processing.window_ocr import WindowCaption
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
-
-@pytest.fixture(autouse=True)
-def scripts_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
 
 @pytest.mark.parametrize("num_videos", [3, 60])
 def test_time_of_the_reference_is_divided_by_the_videos_it_scored(monkeypatch, num_videos):
-    import benchmark_scoring
+    from scripts.benchmarks import scoring as benchmark_scoring
 
     monkeypatch.setattr(benchmark_scoring, "fastest", lambda ways, threads, repeats: dict.fromkeys(ways, threads))
     monkeypatch.setattr(benchmark_scoring.os, "cpu_count", lambda: 3)
@@ -33,7 +25,7 @@ def test_time_of_the_reference_is_divided_by_the_videos_it_scored(monkeypatch, n
 
 
 def test_each_way_keeps_its_fastest_turn_but_the_first(monkeypatch):
-    import benchmark_scoring
+    from scripts.benchmarks import scoring as benchmark_scoring
 
     seconds = iter([0.1, 0.2, 5, 4, 3, 6])
     monkeypatch.setattr(benchmark_scoring, "seconds_of", lambda way: next(seconds))
@@ -41,7 +33,7 @@ def test_each_way_keeps_its_fastest_turn_but_the_first(monkeypatch):
 
 
 def test_multiply_adds_of_scoring():
-    from benchmark_scoring import measure, published_multiply_adds
+    from scripts.benchmarks.scoring import measure, published_multiply_adds
 
     # EERCF gives .8k and 15.9k for 1,000 videos, 50 candidates, 12 frames of 49 patches, 512 wide.
     published = published_multiply_adds(1000, 12, 512, factorized=40_000)
@@ -56,7 +48,7 @@ def test_multiply_adds_of_scoring():
 
 
 def test_the_report_on_scoring_says_what_is_required():
-    import benchmark_scoring
+    from scripts.benchmarks import scoring as benchmark_scoring
 
     report = benchmark_scoring.measure(num_texts=2, num_videos=60, width=16, heads=1, repeats=1)
     report["microseconds"] = {
@@ -73,7 +65,7 @@ def test_the_report_on_scoring_says_what_is_required():
 
 
 def test_the_numbers_of_scoring_are_written(tmp_path, capsys):
-    import benchmark_scoring
+    from scripts.benchmarks import scoring as benchmark_scoring
 
     sizes = ["--texts", "2", "--videos", "3", "--width", "16", "--repeats", "1"]
     assert benchmark_scoring.main([*sizes, "--json", str(tmp_path / "numbers.json")]) == 0
@@ -84,7 +76,7 @@ def test_the_numbers_of_scoring_are_written(tmp_path, capsys):
 
 
 def test_a_string_is_found_without_case_punctuation_and_spaces_in_one_caption():
-    from benchmark_ocr import is_found
+    from scripts.benchmarks.ocr import is_found
 
     captions = [WindowCaption(0, 1, "Tesco  EXPRESS!", []), WindowCaption(1, 2, "\uff12\uff10\uff11\uff19", [])]
     assert is_found("tesco-express", captions) and is_found("2019", captions) and is_found("2", captions)
@@ -92,8 +84,7 @@ def test_a_string_is_found_without_case_punctuation_and_spaces_in_one_caption():
 
 
 def test_ocr_of_a_folder_is_measured(tmp_path):
-    import benchmark_ocr
-
+    from scripts.benchmarks import ocr as benchmark_ocr
     from tests.clips import write_clip
 
     write_clip(tmp_path / "a.mp4", [np.full((48, 64, 3), 40 * i, np.uint8) for i in range(5)], fps=5)
@@ -112,11 +103,11 @@ def test_ocr_of_a_folder_is_measured(tmp_path):
 
 
 def test_time_of_indexing_belongs_to_the_innermost_step(monkeypatch):
-    import benchmark_index
+    from scripts.benchmarks import machine
 
     now = iter([0, 1, 3, 6, 10, 15])
-    monkeypatch.setattr(benchmark_index.time, "perf_counter", lambda: next(now))
-    clock = benchmark_index.Clock()
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(now))
+    clock = machine.Clock()
     read = clock.timed("OCR", lambda image: image)
     assert clock.timed("decode", read)("frame") == "frame"
     clock.switch("other")
@@ -124,8 +115,7 @@ def test_time_of_indexing_belongs_to_the_innermost_step(monkeypatch):
 
 
 def test_tables_of_two_indexes_are_compared(tmp_path, clips, code_reader):
-    import benchmark_index
-
+    from scripts.benchmarks import index as benchmark_index
     from tcd_hf import VideoIndex
 
     def make(name, paths, seed=0):
@@ -152,7 +142,7 @@ def test_tables_of_two_indexes_are_compared(tmp_path, clips, code_reader):
 
 @pytest.mark.slow
 def test_killed_indexing_makes_the_table_of_the_uninterrupted_one(tmp_path, clips, capsys):
-    import benchmark_index
+    from scripts.benchmarks import index as benchmark_index
 
     model, processor = make_tiny_model(), make_tiny_processor("rapidocr")
     processor.ocr_options = {"limit_side_len": 64}  # the clips' own size: quick
@@ -170,21 +160,41 @@ def test_killed_indexing_makes_the_table_of_the_uninterrupted_one(tmp_path, clip
 
 
 def test_indexing_of_a_folder_that_is_not_there_is_skipped(tmp_path, capsys):
-    import benchmark_index
+    from scripts.benchmarks import index as benchmark_index
 
     assert benchmark_index.main(["--data", str(tmp_path / "nowhere")]) == 0
     assert capsys.readouterr().out.startswith("Skipped")
 
 
+def test_a_machine_in_words():
+    from scripts.benchmarks.machine import describe_machine, in_words
+
+    machine = describe_machine("pytest", "no-such-package")
+    assert machine["cores"] >= 1 and machine["versions"]["no-such-package"] is None
+    text = in_words({**machine, "processor": "x", "vectors": "AVX2", "cores": 2, "load": 0.26, "python": "3.11"})
+    assert text.startswith("x, AVX2, 2 cores (load 0.3); Python 3.11, torch ") and "no-such-package" not in text
+    assert f", transformers {machine['versions']['transformers']}, numpy " in text
+    assert text.endswith(f", pytest {pytest.__version__}")
+    assert "2 cores; Python" in in_words({**machine, "cores": 2, "load": None})
+
+
+def test_a_table_has_its_numbers_where_it_is_told():
+    from scripts.benchmarks.machine import table
+
+    assert table([["a", "b"], ["c", 1]]) == "| a | b |\n|---|---|\n| c | 1 |"
+    assert table([["a", "b"]], align="lr") == "| a | b |\n|---|---:|"
+
+
 def test_the_report_names_what_is_required_and_what_the_numbers_are():
-    import benchmark_realvid
+    from scripts.benchmarks import realvid as benchmark_realvid
+    from scripts.benchmarks.machine import describe_machine
 
     scores = {"R@1": 0.9, "R@5": 0.95, "R@10": 1.0, "MdR": 1.0}
     recall = dict.fromkeys(("model: total", *benchmark_realvid.REQUIRED), scores)
     part = {"count": 2, "milliseconds_per_query": 1.0, "recall": recall, "recall_at_1_by_weight": {"0.5": 0.9}}
     row = {"found": 0.83, "ocr_seconds_per_video_second": 0.1, "frames_per_video_second": 0.5, "clips": 1, "strings": 2}
     report = {
-        "machine": {"processor": "x", "cores": 2, "python": "3.11", "versions": {"torch": "2", "av": None}},
+        "machine": describe_machine(),
         "lexical_weight": 0.5,
         "gallery": {"videos": 1, "seconds_of_video": 1.0, "seconds": 1.0, "seconds_of_ocr": 0.5},
         "text_queries": part,

@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from PIL import Image as PILImage
 
+from scripts import evaluate
 from tcd_hf.data.prepared_data import PREPARED_FEATURES
 from tcd_hf.data.retrieval_datasets import MOMENTS
 from tcd_hf.evaluation import evaluate_model as evaluation
@@ -21,7 +22,7 @@ from tcd_hf.evaluation.report import ALL_QUERIES, moments_to_markdown
 from tcd_hf.model_card import read_results
 from tcd_hf.reading.fingerprints import model_fingerprint
 from tests.conftest import randomise_fusion
-from tests.tcd_hf.conftest import NUM_FRAMES, load_script, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "evaluate.py"
 WORDS = ["tesco", "exit", "gate b4", "24", "sushi", "open", "hotel lux", "bus 9", "sale"]
@@ -76,7 +77,7 @@ def dataset() -> Dataset:
 
 @pytest.fixture(scope="module")
 def evaluate_script():
-    return load_script("evaluate")
+    return evaluate
 
 
 class TestEmbedding:

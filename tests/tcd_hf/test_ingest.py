@@ -462,9 +462,8 @@ class DeadlyReader(CodeReader):
 
 @pytest.mark.slow
 def test_processes_read_the_same_and_one_that_dies_takes_no_other_video_with_it(
-    make_index, clips, tmp_path, code_reader, monkeypatch
+    make_index, clips, tmp_path, code_reader
 ):
-    monkeypatch.syspath_prepend(ROOT)  # the processes import the OCR engine of the tests
     extra = {
         f"{name}.mp4": write_clip(tmp_path / "videos" / f"{name}.mp4", [coded_frame(code)] * 20, fps=5)
         for name, code in {"more": 5, "deadly": 128, "failing": 256, "last": 1}.items()

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
+from scripts import make_synthetic, prepare
 from tcd_hf.evaluation.evaluate_model import evaluate_model
-from tests.tcd_hf.conftest import NUM_FRAMES, load_script, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-prepare, make_synthetic = load_script("prepare"), load_script("make_synthetic")
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
+from scripts import push_to_hub
 from tcd_hf.evaluation.report import ALL_QUERIES, write_results
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -47,9 +48,6 @@ save_file(outputs, "outputs.safetensors")
 
 @pytest.fixture
 def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import push_to_hub
-
     def no_network(*args, **kwargs):
         raise AssertionError("the Hub was asked")
 

@@ -33,7 +33,6 @@ from tcd_hf.data.synthetic_reading import (
 from tcd_hf.data.synthetic_scene import COLORS, FACES, MOTIONS, SHAPES, SIZES, Painter, load_font
 from tcd_hf.processing.video_reading import open_video
 from tcd_hf.processing.window_ocr import WindowCaption
-from tests.tcd_hf.conftest import load_script
 
 CENTERS = (np.arange(12) + 0.5) * DURATION / 12
 
@@ -379,7 +378,8 @@ class TestReading:
 
 class TestScript:
     def test_folder(self, tmp_path, gallery):
-        script = load_script("make_synthetic")
+        from scripts import make_synthetic as script
+
         assert script.main(["--out", str(tmp_path), "--clips", "3", "--size", "64"]) == 0
         rows = [json.loads(line) for line in (tmp_path / "test" / "metadata.jsonl").read_text("utf-8").splitlines()]
         assert [row["caption"] for row in rows] == [clip.query for clip in gallery[:3]]

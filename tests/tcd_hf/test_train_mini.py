@@ -3,8 +3,6 @@
 import copy
 import json
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +16,6 @@ from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tests.conftest import assert_computed_alike
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
     "seed": 0,
     "threads": 1,
@@ -44,31 +41,23 @@ CONFIG = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def scripts():
-    """Scripts import each other as neighbours, so their folder must be importable."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    yield
-    sys.path.remove(str(ROOT / "scripts"))
-
-
 @pytest.fixture(scope="module")
-def texts(scripts) -> list[str]:
+def texts() -> list[str]:
     return [text for pair in TextPairGenerator(0).take(300) for text in (pair.query, pair.caption)]
 
 
 @pytest.fixture(scope="module")
 def tokenizer(texts):
-    import mini_backbone
+    from scripts.train_mini import backbone
 
-    return mini_backbone.train_tokenizer(texts, 900)
+    return backbone.train_tokenizer(texts, 900)
 
 
 @pytest.fixture(scope="module")
 def model(texts, tokenizer):
-    import mini_backbone
+    from scripts.train_mini import backbone
 
-    return mini_backbone.build_model(tokenizer, texts, CONFIG["model"], seed=0).eval()
+    return backbone.build_model(tokenizer, texts, CONFIG["model"], seed=0).eval()
 
 
 class TestTokenizer:
@@ -88,13 +77,13 @@ class TestTokenizer:
         assert tokenizer("TESCO Express")["input_ids"] == tokenizer("tesco express")["input_ids"]
 
     def test_spellings_join_to_the_text(self, tokenizer):
-        from mini_backbone import token_spellings
+        from scripts.train_mini.backbone import token_spellings
 
         spellings = token_spellings(tokenizer)
         assert "".join(spellings[i] for i in tokenizer("The Store, 7 am")["input_ids"]) == "the store , 7 am "
 
     def test_variants_cut_words_differently_and_lose_nothing(self, tokenizer):
-        from mini_backbone import token_spellings, tokenizer_variants
+        from scripts.train_mini.backbone import token_spellings, tokenizer_variants
 
         text, spellings = "a sign that says welcome to the store", token_spellings(tokenizer)
         variants = tokenizer_variants(tokenizer, share=0.3, count=3, seed=0)
@@ -107,8 +96,8 @@ class TestTokenizer:
 
 class TestStart:
     def test_tower_starts_as_the_weighted_bag(self, model, tokenizer, texts):
-        from mini_backbone import CONTENT_DIMS, WEIGHT_DIM, set_token_embeddings
-        from train_mini import encode_bag, encode_tower
+        from scripts.train_mini.backbone import CONTENT_DIMS, WEIGHT_DIM, set_token_embeddings
+        from scripts.train_mini.text import encode_bag, encode_tower
 
         model = copy.deepcopy(model)
         table = model.text_model.embeddings.token_embedding.weight.detach()
@@ -124,7 +113,7 @@ class TestStart:
         assert error < 0.3 * difference
 
     def test_like_spelling_is_near(self, model, tokenizer):
-        from train_mini import encode_tower
+        from scripts.train_mini.text import encode_tower
 
         with torch.no_grad():
             word, misread, other = encode_tower(model, tokenizer, ["gronvalia", "gronva1ia", "besktum"])
@@ -141,8 +130,8 @@ class TestStart:
             assert looked_at.tolist() == list(range(len(looked_at)))
 
     def test_untrained_frames_are_turned_away_from_texts(self, texts, tokenizer):
-        from mini_backbone import build_model, quieten_vision
-        from train_mini import encode_tower
+        from scripts.train_mini.backbone import build_model, quieten_vision
+        from scripts.train_mini.text import encode_tower
 
         model = build_model(tokenizer, texts, CONFIG["model"], seed=0).eval()
         frames = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -156,7 +145,7 @@ class TestStart:
 
 def test_loss_by_hand():
     """Two of three captions are equal: for their queries both are right, and for them both queries."""
-    from train_mini import contrastive_loss
+    from scripts.train_mini.text import contrastive_loss
 
     pairs = [TextPair("q", caption, "none", 0) for caption in ("", "", "TESCO")]
     cosines = torch.tensor([[0.5, 0.1, 0.2], [0.3, 0.4, 0.0], [0.1, 0.0, 0.6]])
@@ -169,7 +158,7 @@ def test_loss_by_hand():
 
 
 def test_stray_caption_is_wrong_for_every_query():
-    from train_mini import contrastive_loss
+    from scripts.train_mini.text import contrastive_loss
 
     pairs = [TextPair("q", "a", "words", 0)]
     query, captions = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -178,7 +167,7 @@ def test_stray_caption_is_wrong_for_every_query():
 
 
 def test_encoding_does_not_depend_on_order_or_chunks(model, tokenizer, texts):
-    from train_mini import encode_tower
+    from scripts.train_mini.text import encode_tower
 
     with torch.no_grad():
         whole = encode_tower(model, tokenizer, texts[:20], chunk_size=20)
@@ -188,12 +177,12 @@ def test_encoding_does_not_depend_on_order_or_chunks(model, tokenizer, texts):
 
 def test_run_in_small(tmp_path, monkeypatch):
     """One command makes a checkpoint that loads; the same command makes the same checkpoint; the warm-up learns."""
-    import train_mini
+    from scripts.train_mini import text
 
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     (tmp_path / "mini.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     for name in ("first", "second"):
-        train_mini.main(["--config", str(tmp_path / "mini.yaml"), "--output", str(tmp_path / name)])
+        text.main(["--config", str(tmp_path / "mini.yaml"), "--output", str(tmp_path / name)])
 
     first, second = (TCDModel.from_pretrained(tmp_path / name) for name in ("first", "second"))
     assert {weight.dtype for weight in first.state_dict().values()} == {torch.float16}

@@ -1,8 +1,6 @@
 """The third step of the package's checkpoint: examples by hand, unknown frames, the mean of weights, a small run."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ pytest.importorskip("font_amatic_sc")
 
 from tcd_hf.checkpoints import MINI
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
     "seed": 0,
     "threads": 1,
@@ -35,28 +32,17 @@ CONFIG = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def scripts_on_path():
-    """Scripts import each other as neighbours."""
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(ROOT / "scripts"))
-    yield
-    patch.undo()
-
-
 @pytest.fixture(scope="module")
 def script():
-    import train_mini_fusion
+    from scripts.train_mini import fusion
 
-    yield train_mini_fusion
-    sys.modules.pop("train_mini_fusion")
+    return fusion
 
 
 @pytest.fixture
 def material(script):
     """Two clips and two text pairs of numbers that say what they are; two windows."""
-    from ablation_features import Features
-    from ablation_rows import USUAL
+    from scripts.frozen_towers.features import USUAL, Features
 
     world = Features(
         frames=torch.tensor([10.0, 20.0])[:, None, None].expand(2, 2, 1),
@@ -118,7 +104,7 @@ class TestExamples:
 
 class TestUnknownFrames:
     def test_videos_repeat_and_wander(self):
-        from unknown_frames import noise_picture, photograph, wandering_video
+        from scripts.train_mini.unknown_frames import noise_picture, photograph, wandering_video
 
         for picture in (noise_picture, photograph):
             videos = [wandering_video(np.random.default_rng(seed), picture, 12, 32) for seed in (0, 0, 1)]
@@ -129,7 +115,7 @@ class TestUnknownFrames:
             assert (first[1:] != first[:-1]).any(axis=(1, 2, 3)).all() and first.std() > 5
 
     def test_dead_leaves_cover_and_spectra_fall(self):
-        from unknown_frames import PICTURE_SIZE, _dead_leaves, _spectrum
+        from scripts.train_mini.unknown_frames import PICTURE_SIZE, _dead_leaves, _spectrum
 
         rng = np.random.default_rng(0)
         leaves = [_dead_leaves(rng) for _ in range(5)]

@@ -1,9 +1,7 @@
 """The second step of the package's checkpoint: its labels by hand, its words, and a run in small."""
 
 import random
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +18,6 @@ from tcd_hf.checkpoints import MINI
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.data.synthetic_scene import COLORS, SHAPES, Lettering, Scene, Thing
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
     "seed": 0,
     "threads": 1,
@@ -33,12 +30,9 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def script():
-    """Scripts import each other as neighbours, so their folder must be importable."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    import train_mini_image
+    from scripts.train_mini import image
 
-    yield train_mini_image
-    sys.path.remove(str(ROOT / "scripts"))
+    return image
 
 
 def thing(color: str, shape: str, start: float, end: float, center: tuple[float, float]) -> Thing:

@@ -12,9 +12,10 @@ import pytest
 from accelerate.state import AcceleratorState
 from transformers import CLIPModel
 
+from scripts import make_synthetic, train
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
-from tests.tcd_hf.conftest import load_script, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 from tests.tcd_hf.training_data import make_world, save_start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ OPTIONS = ["--batch_size", "4", "--epochs", "8", "--learning_rate", "1e-3", "--b
 
 @pytest.fixture(scope="module")
 def script():
-    return load_script("train")
+    return train
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def synthetic_world(folder):
     for name in ("faker", "english_words", "font_lato", "font_caladea", "font_fredoka_one", "font_amatic_sc"):
         pytest.importorskip(name)
     arguments = ["--prepared", "--model", str(folder / "start"), "--splits", "train", "validation", "--clips", "12"]
-    assert load_script("make_synthetic").main([*arguments, "--out", str(folder / "world")]) == 0
+    assert make_synthetic.main([*arguments, "--out", str(folder / "world")]) == 0
     return folder / "world"
 
 

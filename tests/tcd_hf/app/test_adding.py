@@ -1,7 +1,6 @@
 import asyncio
 import os
 import re
-from pathlib import Path
 
 import pytest
 
@@ -139,8 +138,7 @@ def test_an_error_ends_in_a_message(tmp_path, index, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own_reads(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[3])  # the process imports the OCR engine of the tests
+def test_a_process_of_its_own_reads(tmp_path):
     index = make_index(tmp_path, {})
     clip = make_clip(tmp_path / "a.mp4", [1])
     assert adding.WORKERS == 1

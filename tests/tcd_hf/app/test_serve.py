@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from scripts.benchmarks import app as benchmark_app
 from tcd_hf.app import server
 from tcd_hf.app.library import Library
 from tcd_hf.app.pictures import Thumbnails
@@ -17,7 +18,6 @@ from tcd_hf.app.server import build_app, listen, own_names
 from tcd_hf.cli.main import app
 from tcd_hf.cli.serve import serve as serve_command
 from tests.tcd_hf.app.conftest import make_index, serving
-from tests.tcd_hf.conftest import load_script
 
 with listen("127.0.0.1", 0) as free:
     FREE_PORT = free.getsockname()[1]
@@ -144,6 +144,6 @@ def test_without_gradio_it_says_what_to_install(tmp_path, monkeypatch):
 def test_the_benchmark_refuses_what_it_cannot_do(options, capsys):
     index = ["--index", "my.index"] if options else []
     with pytest.raises(SystemExit) as status:
-        load_script("benchmark_app").main([*index, *options])
+        benchmark_app.main([*index, *options])
     assert status.value.code == 2
     assert (options[0] if options else "--index") in capsys.readouterr().err

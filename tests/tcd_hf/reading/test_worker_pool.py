@@ -14,7 +14,6 @@ from tcd_hf.reading.worker_pool import TASKS_PER_WORKER, _Result, _Tasks, read_v
 from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader
 from tests.tcd_hf.long_clips import write_codes
 
-ROOT = Path(__file__).parents[3]
 TEXTS = {code: [f"text {code}"] for code in (3, 5, 9, 17, 33)}
 DEADLY = 128
 
@@ -82,8 +81,7 @@ class TestTasks:
 
 
 @pytest.mark.slow
-def test_two_processes_read_what_this_one_reads_and_a_death_costs_one_file(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT)  # the processes import the OCR engine of the tests
+def test_two_processes_read_what_this_one_reads_and_a_death_costs_one_file(tmp_path):
     engine = DeadlyReader({**TEXTS, DEADLY: ["death"]})
     paths = [
         write_codes(tmp_path / "long.mp4", *((code, 4) for code in TEXTS)),

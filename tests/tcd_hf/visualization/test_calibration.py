@@ -7,7 +7,7 @@ from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.visualization import plot_calibration_cycle
 from tcd_hf.visualization.calibration import Cycle, calibration_cycle
 from tcd_hf.visualization.style import GREEN
-from tests.tcd_hf.conftest import NUM_FRAMES, load_script, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 
 
 def random_clip(seed=0, frames=6, dim=8):
@@ -129,7 +129,8 @@ class TestScript:
     @pytest.fixture
     def script(self, monkeypatch, code_reader):
         pytest.importorskip("matplotlib", reason="needs the extra tcd-hf[plot]")
-        script = load_script("plot_calibration")
+        from scripts import plot_calibration as script
+
         monkeypatch.setattr(script, "load", lambda model: (make_tiny_model(), make_tiny_processor(code_reader)))
         return script
 

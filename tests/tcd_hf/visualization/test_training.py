@@ -5,7 +5,6 @@ import pytest
 
 from tcd_hf.visualization import plot_training
 from tcd_hf.visualization.training import _smooth, read_training_log
-from tests.tcd_hf.conftest import load_script
 
 
 def write_log(path, steps=40, validation=True):
@@ -80,7 +79,8 @@ class TestPlot:
             plot_training(tmp_path / "log.jsonl")
 
     def test_script(self, tmp_path, capsys):
-        script = load_script("plot_training")
+        from scripts import plot_training as script
+
         write_log(tmp_path / "training_log.jsonl")
         assert script.main([str(tmp_path), "--out", str(tmp_path / "run.png"), "--title", "mine"]) == 0
         assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,1 @@
+"""What is run from a checkout, from its root: `python -m scripts.benchmarks.scoring`. It is not installed."""

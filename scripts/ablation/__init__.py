@@ -1,0 +1,1 @@
+"""What each part of TCD brings on the synthetic world: `python -m scripts.ablation`."""

@@ -1,0 +1,1 @@
+"""What the package does, and what it costs, in numbers. Each module is run by its name, and prints Markdown."""

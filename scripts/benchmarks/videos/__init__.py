@@ -1,0 +1,1 @@
+"""Videos that benchmarks make, of which all is known that they show."""

@@ -1,0 +1,1 @@
+"""The three steps that made the checkpoint inside the package: text, image, fusion."""
