@@ -12,7 +12,7 @@ from ablation_isolated import IsolatedTokenModel
 from ablation_rows import BASE, FULL, ROWS, Row
 from tower_features import embed as embed_pooled
 
-from tcd_hf import TCDModel
+from tcd_hf import TCDModel, load
 from tcd_hf.data.synthetic import GROUPS
 from tcd_hf.evaluation.metrics import retrieval_ranks
 from tcd_hf.evaluation.report import summarise_by_query_type
@@ -40,7 +40,7 @@ class Recipe(NamedTuple):
 
 def build_model(row: Row, folder: Path, seed: int) -> TCDModel:
     """A checkpoint's towers and projections under the row's own modules at their neutral start. Towers are frozen."""
-    trained = TCDModel.from_pretrained(folder, dtype=torch.float32)
+    trained, _ = load(folder, dtype=torch.float32)
     overrides = {**BASE, "num_frames": trained.config.num_frames, **row.overrides}
     torch.manual_seed(seed)
     model = (IsolatedTokenModel if row.isolated else TCDModel).from_backbone(trained.backbone, **overrides)

@@ -329,9 +329,9 @@ def wide_model(args: argparse.Namespace):
     from transformers import CLIPConfig
 
     from tcd_hf import TCDConfig, TCDModel
-    from tcd_hf.cli.common import load
+    from tcd_hf.loading import load_processor
 
-    _, processor = load(args.model)
+    processor = load_processor(args.model)
     tower = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
     tokenizer = processor.tokenizer
     text = {
@@ -489,10 +489,9 @@ def child_kills(args: argparse.Namespace, folder: str, path: str, reader: str) -
 # children -----------------------------------------------------------------------------------------------------------
 def make_index(args: argparse.Namespace, folder: Path, engine, exist_ok: bool = False, make=None):
     """An index in a folder with a cache of its own."""
-    from tcd_hf import VideoIndex
-    from tcd_hf.cli.common import load
+    from tcd_hf import VideoIndex, load
 
-    model, processor = make() if make else load(args.model)
+    model, processor = make() if make else load(args.model, device="auto")
     processor.ocr_engine, processor.ocr_options = engine, None
     return VideoIndex.create(folder / "index", model, processor, exist_ok=exist_ok, cache_dir=folder / "cache")
 

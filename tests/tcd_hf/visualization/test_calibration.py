@@ -130,7 +130,7 @@ class TestScript:
     def script(self, monkeypatch, code_reader):
         pytest.importorskip("matplotlib", reason="needs the extra tcd-hf[plot]")
         script = load_script("plot_calibration")
-        monkeypatch.setattr(script, "load", lambda model: (make_tiny_model(), make_tiny_processor(code_reader)))
+        monkeypatch.setattr(script, "load", lambda model, device: (make_tiny_model(), make_tiny_processor(code_reader)))
         return script
 
     def test_draws_either_picture(self, script, clips, tmp_path):
