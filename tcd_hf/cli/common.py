@@ -216,9 +216,9 @@ def load(
     Raises:
         ValueError: when there is nothing that can be loaded, or no such device.
     """
-    import tcd_hf
+    from tcd_hf import loading
 
-    loaded, processor = tcd_hf.load(model or "tcd-mini", device=device or "auto")
+    loaded, processor = loading.load(model or "tcd-mini", device=device or "auto")
     if reading is not None:
         reading.apply(processor)
     return loaded, processor
