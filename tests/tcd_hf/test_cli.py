@@ -331,7 +331,7 @@ def test_an_index_knows_its_model(saved_models, clips, tmp_path, monkeypatch):
     result = run("index", clips["sea.mp4"], clips["shop.mp4"], *place, "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["videos"] == 2
-    for options in ([], ["--ocr-engine", "doctr"], ["--model", tmp_path / "one"]):
+    for options in ([], ["--model", tmp_path / "one"]):
         result = run("search", "x", *place, *options, "--json")
         assert result.exit_code == 0, result.stderr
         assert len(json.loads(result.stdout)["queries"][0]["hits"]) == 2
