@@ -65,7 +65,7 @@ class TCDModel(TCDPreTrainedModel):
     def __init__(self, config: TCDConfig):
         super().__init__(config)
         reads_ocr = config.reads_ocr
-        self.backbone = AutoModel.from_config(config.backbone_config)
+        self.backbone = AutoModel.from_config(config.backbone_config, trust_remote_code=False)
         if not hasattr(self.backbone, "get_text_features") or not hasattr(self.backbone, "get_image_features"):
             raise ValueError(
                 f"The backbone {type(self.backbone).__name__} is no dual encoder: it must have `get_text_features` and "
@@ -77,7 +77,7 @@ class TCDModel(TCDPreTrainedModel):
                 f"{list(PATCH_BACKBONES)}, got {config.backbone_config.model_type!r}. Use `use_patch_features=False`."
             )
         if reads_ocr and not config.share_ocr_encoder:
-            self.ocr_backbone = text_tower(AutoModel.from_config(config.backbone_config))
+            self.ocr_backbone = text_tower(AutoModel.from_config(config.backbone_config, trust_remote_code=False))
         self.co_attention = VideoOCRCoAttention(config) if reads_ocr and config.use_co_attention else None
         self.distillation = None
         if reads_ocr and config.use_distillation:

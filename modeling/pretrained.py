@@ -9,7 +9,7 @@ from .coarse_to_fine import TemporalEncoder
 from .configuration_tcd import TCDConfig
 from .distillation import ClueDistilling
 
-__all__ = ["LOGIT_SCALE_INIT", "TCDPreTrainedModel"]
+__all__ = ["LOGIT_SCALE_INIT", "TCDPreTrainedModel", "check_overrides"]
 
 LOGIT_SCALE_INIT = 2.6592  # CLIP's: a temperature of 0.07
 
@@ -77,14 +77,9 @@ class TCDPreTrainedModel(PreTrainedModel):
             ValueError: an override that is no field of [`TCDConfig`].
             TypeError: `backbone_kwargs` beside a backbone that is loaded already.
         """
-        known = set(TCDConfig.__dataclass_fields__) - {"backbone_config"}
-        unknown = sorted(set(config_overrides) - known)
-        if unknown:
-            raise ValueError(
-                f"{unknown} are no fields of TCDConfig that could be set here; fields are {sorted(known)}."
-            )
+        check_overrides(config_overrides)
         if not isinstance(backbone, PreTrainedModel):
-            backbone = AutoModel.from_pretrained(backbone, **(backbone_kwargs or {}))
+            backbone = AutoModel.from_pretrained(backbone, **{"trust_remote_code": False, **(backbone_kwargs or {})})
         elif backbone_kwargs:
             raise TypeError("`backbone_kwargs` say how to load a backbone, but a loaded model was given.")
 
@@ -113,3 +108,16 @@ class TCDPreTrainedModel(PreTrainedModel):
             model.ocr_encoder.load_state_dict(own, strict=False)
             info["missing_keys"] = set(info["missing_keys"]) - missing
         return (model, info) if output_loading_info else model
+
+
+def check_overrides(overrides: dict) -> None:
+    """
+    Refuses what transformers would keep as attributes that mean nothing.
+
+    Raises:
+        ValueError: names that are no fields of [`TCDConfig`] besides `backbone_config`.
+    """
+    known = set(TCDConfig.__dataclass_fields__) - {"backbone_config"}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise ValueError(f"{unknown} are no fields of TCDConfig that could be set here; fields are {sorted(known)}.")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from datasets import Dataset, load_from_disk
 
-from tcd_hf.cli.common import load
+from tcd_hf import load
 from tcd_hf.evaluation.evaluate_model import MODES, curves_by_query_type, evaluate_model, query_types_of
 from tcd_hf.evaluation.rank_plot import plot_ranks
 from tcd_hf.evaluation.report import moments_to_markdown, to_markdown, write_results
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parse(argv)
     try:
         dataset = _load_split(args.data, args.split)
-        model, processor = load(args.model)
+        model, processor = load(args.model, device="auto")
         results, ranks, moments = evaluate_model(model, processor, dataset, args.mode, args.top_k, args.batch_size)
         about = {
             "dataset": args.data.resolve().name,
@@ -64,7 +64,7 @@ def _load_split(folder: Path, split: str) -> Dataset:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", metavar="MODEL", help="folder or Hub id; by default the package's small one")
+    parser.add_argument("--model", default="tcd-mini", help="folder or Hub id; by default the package's small one")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="prepared by scripts/prepare.py")
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--mode", choices=MODES, default="full", help="what ranks (default: full)")

@@ -121,16 +121,11 @@ def prepare_splits(args: argparse.Namespace, mapper: Callable) -> None:
     from datasets import Dataset, Features, Value
     from datasets.arrow_writer import ArrowWriter
 
-    from tcd_hf.data.prepared_data import (
-        PREPARED_FEATURES,
-        describe_preparation,
-        image_size,
-        load_processor,
-        save_split,
-    )
+    from tcd_hf.data.prepared_data import PREPARED_FEATURES, describe_preparation, image_size, save_split
     from tcd_hf.data.retrieval_datasets import MOMENTS
+    from tcd_hf.loading import load_processor
 
-    processor = load_processor(args.model)
+    processor = load_processor(args.model or "tcd-mini")
     side = max(image_size(processor))
     args.out.mkdir(parents=True, exist_ok=True)
     for split in args.splits:

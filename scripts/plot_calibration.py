@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tcd_hf.cli.common import load
+from tcd_hf import load
 from tcd_hf.visualization import plot_calibration_cycle, plot_window_similarity
 
 
@@ -19,13 +19,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path, metavar="VIDEO", help="file to draw")
     parser.add_argument("--query", help="draw the similarity of each window with it, in place of the cycle")
-    parser.add_argument("--model", metavar="MODEL", help="folder or Hub id; by default the package's small one")
+    parser.add_argument("--model", default="tcd-mini", help="folder or Hub id; by default the package's small one")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="picture: .png, .svg or .pdf")
     args = parser.parse_args(argv)
     if args.query is not None and not args.query.strip():
         parser.error("--query is empty: say what to look for")
     try:
-        model, processor = load(args.model)
+        model, processor = load(args.model, device="auto")
         if args.query is None:
             plot_calibration_cycle(model, processor, args.video, args.out)
         else:

@@ -50,9 +50,9 @@ def main(argv: list[str] | None = None) -> int:
 def prepare(args: argparse.Namespace) -> "dict[str, PreparationReport]":
     """Prepares all splits, or this machine's share of them."""
     from tcd_hf.data.preparation import prepare_dataset, shard_folder
-    from tcd_hf.data.prepared_data import load_processor
+    from tcd_hf.loading import load_processor
 
-    processor = load_processor(args.model, args.num_frames)
+    processor = load_processor(args.model, num_frames=args.num_frames)
     if args.no_ocr:
         processor.ocr_engine = None
     sharded = args.num_shards > 1
@@ -107,7 +107,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--validation-size", type=int, default=0, help="videos of train to set apart (default: 0)")
     parser.add_argument("--skip-missing", action="store_true", help="leave out videos that are not there")
     parser.add_argument("--splits", nargs="+", help="default: all")
-    parser.add_argument("--model", metavar="NAME", help="whose processor (default: of the package's checkpoint)")
+    parser.add_argument("--model", metavar="NAME", default="tcd-mini", help="whose processor (default: tcd-mini's)")
     parser.add_argument("--num-frames", type=int, help="frames and windows a video (default: the processor's)")
     parser.add_argument("--no-ocr", action="store_true", help="read no text")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the prepared data set")

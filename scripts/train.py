@@ -15,9 +15,11 @@ import logging
 import sys
 
 import datasets
+import torch
 from transformers import HfArgumentParser
 
-from tcd_hf.training import TrainingRecipe, load_starting_point, train
+from tcd_hf import load
+from tcd_hf.training import TrainingRecipe, train
 from tcd_hf.training.processes import end_process, make_accelerator
 from tcd_hf.training.recipe import parse_recipe
 
@@ -36,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         accelerator = make_accelerator(recipe)
         prepared = datasets.load_from_disk(recipe.data)
-        model, processor = load_starting_point(recipe.model, recipe.model_overrides, recipe.seed, recipe.max_length)
+        options = {"overrides": recipe.model_overrides, "seed": recipe.seed, "max_length": recipe.max_length}
+        model, processor = load(recipe.model, **options, dtype=torch.float32)
         metrics = train(model, processor, prepared, recipe, accelerator)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "index.ingest": ["AddReport"],
         "index.schema": ["IndexMismatchError"],
         "index.video_index": ["VideoIndex"],
+        "loading": ["load"],
         "checkpoints": ["load_mini"],
         "evaluation.metrics": ["compute_retrieval_metrics"],
         "evaluation.moment_metrics": ["compute_moment_metrics"],

@@ -11,7 +11,7 @@ from scripts.ablation.rows import FULL, ROWS
 from scripts.ablation.training import build_model, embed
 from scripts.frozen_towers.batches import Recipe
 from scripts.frozen_towers.features import BLOCK, MAX_TOKENS, WORLD, Features, tokens_of
-from tcd_hf import TCDModel, TCDProcessor
+from tcd_hf import load
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.modeling.backbones import encode_captions, encode_text
 from tcd_hf.training.optimisation import make_optimizer
@@ -26,8 +26,7 @@ def measure_costs(folder: Path, features: Features, recipe: Recipe) -> dict:
     """FLOPs and seconds of encoding a video's OCR with a checkpoint's tower, as torch counts the matrix products of
     test clips; parameters and seconds of a training step of both models.
     """
-    model = TCDModel.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = TCDProcessor.from_pretrained(folder)
+    model, processor = load(folder, dtype=torch.float32)
     clips = [make_clip(WORLD, "test", number) for number in range(BATCH_SIZE * BATCHES)]
     captions = [clip.captions(model.config.num_frames) for clip in clips]
     tokens = [tokens_of(clip, model.config.num_frames) for clip in clips]

@@ -11,7 +11,7 @@ from scripts.ablation.rows import BASE, FULL, ROWS, Row
 from scripts.frozen_towers.batches import Recipe, batches, report
 from scripts.frozen_towers.features import BLOCK, Features
 from scripts.frozen_towers.towers import embed as embed_pooled
-from tcd_hf import TCDModel
+from tcd_hf import TCDModel, load
 from tcd_hf.evaluation.metrics import retrieval_ranks
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler
@@ -23,7 +23,7 @@ TOP_K = 50  # candidates of the second stage
 
 def build_model(row: Row, folder: Path, seed: int) -> TCDModel:
     """A checkpoint's towers and projections under the row's own modules at their neutral start. Towers are frozen."""
-    trained = TCDModel.from_pretrained(folder, dtype=torch.float32)
+    trained, _ = load(folder, dtype=torch.float32)
     overrides = {**BASE, "num_frames": trained.config.num_frames, **row.overrides}
     torch.manual_seed(seed)
     model = (IsolatedTokenModel if row.isolated else TCDModel).from_backbone(trained.backbone, **overrides)

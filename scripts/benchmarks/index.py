@@ -171,11 +171,10 @@ def run_child(args: argparse.Namespace) -> None:
 def make_index(args: argparse.Namespace, folder: Path):
     """An index in a folder, or the one that is there, with a cache of its own; and its OCR engine."""
     from scripts.benchmarks.ocr import TimedEngine
-    from tcd_hf import VideoIndex
-    from tcd_hf.cli.common import load
+    from tcd_hf import VideoIndex, load
     from tcd_hf.processing.ocr_engines import get_engine
 
-    model, processor = load(args.model)
+    model, processor = load(args.model, device="auto")
     engine = TimedEngine(get_engine(processor.ocr_engine, **(processor.ocr_options or {})), args.readings)
     processor.ocr_engine, processor.ocr_options = engine, None
     return VideoIndex.create(folder / "index", model, processor, exist_ok=True, cache_dir=folder / "cache"), engine
@@ -275,7 +274,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of video files, searched recursively")
-    parser.add_argument("--model", help="model folder or Hub id; the small model of the package if not given")
+    parser.add_argument("--model", default="tcd-mini", help="model folder or Hub id")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that read videos")
     parser.add_argument("--readings", type=Path, help="take readings from this file and keep new ones there")
     parser.add_argument("--kills", type=int, default=5, help="how often to kill the indexing process")

@@ -119,11 +119,10 @@ def collections(part: str, args: argparse.Namespace):
 
 def measure_collection(collection: Collection, noise: float, args: argparse.Namespace, folder: Path) -> dict:
     """Writes and indexes a collection, and searches in it by the index and by SQLite."""
-    from tcd_hf import VideoIndex
-    from tcd_hf.cli.common import load
+    from tcd_hf import VideoIndex, load
 
     paths = collection.write(folder / "videos")
-    model, processor = load(args.model)
+    model, processor = load(args.model, device="auto")
     processor.ocr_engine, processor.ocr_options = collection.reader(noise), None
     index = VideoIndex.create(folder / "index", model, processor, cache_dir=folder / "cache")
     start = time.perf_counter()
@@ -262,7 +261,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--readings", type=Path, help="keep the readings of real clips here, to go on with after a stop"
     )
-    parser.add_argument("--model", help="model folder or Hub id; the small model of the package if not given")
+    parser.add_argument("--model", default="tcd-mini", help="model folder or Hub id")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 20, 60], help="lengths of the videos")
     parser.add_argument("--videos", type=int, default=20, help="videos of each length")
     parser.add_argument("--cards", type=int, default=33, help="cards that sentences search for, without --data")

@@ -27,9 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection
 
 from scripts.benchmarks.machine import describe_machine, table, verdict
-from tcd_hf import TCDConfig, TCDModel, TCDProcessor
-from tcd_hf.checkpoints import MINI
+from tcd_hf import TCDConfig, TCDModel
 from tcd_hf.data.synthetic import make_clip
+from tcd_hf.loading import load_processor
 
 BATCH_SIZE = 16
 WAYS = {"windows": 12, "instances": 200}  # texts a video
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 def measure(config: CLIPConfig, clips: list[dict[str, list[str]]], num_timed: int) -> dict:
     """FLOPs of a batch both ways, padded and not, seconds a video, parameters, and readings of the paper."""
     tower = Tower(config)
-    tokenizer = TCDProcessor.from_pretrained(MINI).tokenizer
+    tokenizer = load_processor().tokenizer
     cases = {name: [lengths_of(tokenizer, clip, way) for clip in clips] for name, way in TEXT_CHOICES.items()}
     timed = np.linspace(0, len(clips) - 1, min(num_timed, len(clips))).astype(int)
     module = CLIPTextModelWithProjection(config.text_config).eval()

@@ -40,12 +40,12 @@ def main(argv: list[str] | None = None) -> int:
     annotations = json.loads((args.data / "annotations.json").read_text(encoding="utf-8"))
 
     from scripts.benchmarks.ocr import TimedEngine, measure
-    from tcd_hf.cli.common import load
+    from tcd_hf import load
     from tcd_hf.index.video_index import VideoIndex
     from tcd_hf.processing.ocr_engines import get_engine
     from tcd_hf.reading.files import find_videos
 
-    model, processor = load(args.model)
+    model, processor = load(args.model, device="auto")
     timed = TimedEngine(get_engine(processor.ocr_engine, **(processor.ocr_options or {})), args.readings)
     processor.ocr_engine, processor.ocr_options = timed, None
     with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +177,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations.json and clips/")
-    parser.add_argument("--model", help="model folder or Hub id; the small model of the package if not given")
+    parser.add_argument("--model", default="tcd-mini", help="model folder or Hub id")
     parser.add_argument("--lexical-weight", type=float, default=0.5, help="w of the search score, in [0, 1]")
     parser.add_argument("--readings", type=Path, help="keep readings here, to go on with after a stop")
     add_reference_option(parser)

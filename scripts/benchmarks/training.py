@@ -34,7 +34,7 @@ from transformers import CLIPConfig, CLIPImageProcessor
 
 from scripts.benchmarks.machine import Clock, describe_machine, table, verdict
 from tcd_hf import TCDConfig, TCDModel, TCDProcessor
-from tcd_hf.checkpoints import MINI
+from tcd_hf.loading import load_processor
 from tcd_hf.training.batching import BatchPlan, chunk_loader
 from tcd_hf.training.gradient_caching import backward_of_batch
 from tcd_hf.training.optimisation import make_optimizer
@@ -181,7 +181,7 @@ def peak_bytes(device: torch.device) -> int:
 # pairs ---------------------------------------------------------------------------------------------------------------
 def make_processor() -> TCDProcessor:
     """CLIP's frames; the package's tokenizer, because CLIP's own would have to be downloaded."""
-    return TCDProcessor(CLIPImageProcessor(), TCDProcessor.from_pretrained(MINI).tokenizer, ocr_engine=None)
+    return TCDProcessor(CLIPImageProcessor(), load_processor().tokenizer, ocr_engine=None)
 
 
 def make_pairs(count: int, processor: TCDProcessor) -> Dataset:

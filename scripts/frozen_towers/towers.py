@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tcd_hf import TCDModel, TCDProcessor
+from tcd_hf import TCDModel, load
 
 __all__ = ["TEXTS_AT_ONCE", "Towers", "embed", "texts_by_length"]
 
@@ -24,8 +24,7 @@ class Towers:
     """
 
     def __init__(self, folder: Path):
-        self.model = TCDModel.from_pretrained(folder, dtype=torch.float32).eval()
-        self.processor = TCDProcessor.from_pretrained(folder)
+        self.model, self.processor = load(folder, dtype=torch.float32)
         backbone = self.model.backbone
         if not hasattr(backbone, "visual_projection") or not hasattr(backbone, "text_projection"):
             raise ValueError(

@@ -37,7 +37,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from scripts.train_mini.backbone import build_mini, save_mini
 from scripts.train_mini.log import Log, copy_logs
-from tcd_hf import TCDModel, TCDProcessor
+from tcd_hf import load
 from tcd_hf.data.synthetic import DURATION, make_clip
 from tcd_hf.data.synthetic_queries import SHAPE_WORDS, spell_thing
 from tcd_hf.data.synthetic_scene import COLORS, MOTIONS, SHAPES, SIZES, Painter, Scene, Thing
@@ -244,8 +244,8 @@ def main(arguments: list[str] | None = None) -> int:
     rng, log = random.Random(config["seed"]), Log(options.output / "training_log_image.jsonl")
     copy_logs(options.model, options.output, "text")
 
-    texts = TCDModel.from_pretrained(options.model, dtype=torch.float32).backbone
-    tokenizer = TCDProcessor.from_pretrained(options.model).tokenizer
+    saved, processor = load(options.model, dtype=torch.float32)
+    texts, tokenizer = saved.backbone, processor.tokenizer
     vision = ConvNextConfig(**config["vision"], hidden_size=config["vision"]["hidden_sizes"][-1])
     model = VisionTextDualEncoderModel(
         VisionTextDualEncoderConfig.from_vision_text_configs(

@@ -35,7 +35,7 @@ def build_app(
     It serves the page, the API endpoint `/search` (for `gradio_client`) and media of clips of the index, no other file.
 
     Args:
-        index ([`VideoIndex`]): opened with its model and processor.
+        index ([`VideoIndex`]): opened with its model and processor, or one that can load them.
         uploads (`str | os.PathLike`, *optional*): folder in which uploaded videos are kept; without it there are none.
         allow_add (`Sequence[str | os.PathLike]`, *optional*): folders below which videos may be added by their paths.
         hosts (`Iterable[str]`, *optional*): names that it answers to, besides localhost and numeric addresses.
@@ -44,7 +44,7 @@ def build_app(
 
     Raises:
         ImportError: Gradio is not installed.
-        ValueError: an index that was opened without model and processor, or a folder that is none.
+        ValueError: an index whose model was not given and cannot be loaded, or a folder that is none.
     """
     try:
         import gradio as gr

@@ -7,16 +7,17 @@ __all__ = ["MINI", "load_mini"]
 MINI = Path(__file__).resolve().parent / "tcd-mini"
 
 
-def load_mini():
+def load_mini(**options):
     """
     Loads the small checkpoint that comes with the package; no network is needed.
 
+    Args:
+        options: those of [`tcd_hf.load`], which this is the shortest call of.
+
     Returns:
-        `tuple[TCDModel, TCDProcessor]`: the model, in evaluation mode and float32, and its processor.
+        `tuple[TCDModel, TCDProcessor]`: the model, in evaluation mode and float32 unless told otherwise, and its
+        processor.
     """
-    import torch
+    from ..loading import load
 
-    from ..modeling.modeling_tcd import TCDModel
-    from ..processing.processing_tcd import TCDProcessor
-
-    return TCDModel.from_pretrained(MINI, dtype=torch.float32), TCDProcessor.from_pretrained(MINI)
+    return load(MINI.name, **options)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
     from tcd_hf.cli.reading import Reading
     from tcd_hf.index.progress import Progress
-    from tcd_hf.index.storage import IndexStorage
     from tcd_hf.reading.video_reader import SkippedVideo
 
 __all__ = [
@@ -207,70 +206,22 @@ def split_paths(paths: Sequence[str]) -> tuple[str, list[str]]:
 def load(
     model: str | None = None, reading: "Reading | None" = None, device: str | None = None
 ) -> "tuple[TCDModel, TCDProcessor]":
-    """A model and its processor.
+    """A model and its processor by [`tcd_hf.load`].
 
     Args:
-        model (`str`, *optional*): folder or Hub id of a TCD checkpoint, or of a dual encoder such as
-            `"openai/clip-vit-base-patch32"`, which is then used as it is, zero-shot. The package's own when not given.
+        model (`str`, *optional*): what was said of it; the package's own when not given.
         reading ([`Reading`], *optional*): how to read, in place of the processor's own ways.
-        device (`str`, *optional*): such as `"cpu"` or `"cuda:1"`; the GPU where there is one.
+        device (`str`, *optional*): what was said of it; the GPU where there is one.
 
     Raises:
         ValueError: when there is nothing that can be loaded, or no such device.
     """
-    import torch
-    from transformers.utils import logging as transformers_logging
+    from tcd_hf import loading
 
-    from tcd_hf import load_mini
-
-    transformers_logging.disable_progress_bar()
-    _check_device(device)
-    if model is None:
-        loaded, processor = load_mini()
-    else:
-        try:
-            loaded, processor = _from_pretrained(model)
-        except Exception as error:  # OSError, SafetensorError, KeyError, ...: damaged folders raise anything
-            cause = str(error).strip().split("\n")[0] or type(error).__name__
-            raise ValueError(
-                f"Cannot load a model from {model!r}: {cause} Give --model a folder that `save_pretrained` wrote, or a "
-                "Hub id."
-            ) from error
+    loaded, processor = loading.load(model or "tcd-mini", device=device or "auto")
     if reading is not None:
         reading.apply(processor)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if torch.device(device).type == "cpu":
-        loaded = loaded.float()  # processors are many times slower with halves
-    return loaded.to(device).eval(), processor
-
-
-def _check_device(device: str | None) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter: torch was built without CUDA
-        cause = str(error).split("\n")[0]
-        raise ValueError(f"--device {device} cannot be used: {cause} Give cpu, cuda, cuda:1, mps, ...") from error
-
-
-def _from_pretrained(name: str) -> "tuple[TCDModel, TCDProcessor]":
-    import torch
-    from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
-
-    from tcd_hf import TCDModel, TCDProcessor
-
-    config, _ = PreTrainedConfig.get_config_dict(name)
-    if config.get("model_type") == "tcd":
-        return TCDModel.from_pretrained(name), TCDProcessor.from_pretrained(name)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)  # the new modules get the same weights in every run, so that the cache knows the model
-        model = TCDModel.from_backbone(name)
-    model.name_or_path = name  # an index keeps it
-    image_processor, tokenizer = AutoImageProcessor.from_pretrained(name), AutoTokenizer.from_pretrained(name)
-    # some tokenizers tell no limit, or one that is not their tower's
-    limit = min(tokenizer.model_max_length, model.config.backbone_config.text_config.max_position_embeddings)
-    return model, TCDProcessor(image_processor, tokenizer, num_frames=model.config.num_frames, max_length=limit)
+    return loaded, processor
 
 
 def open_index(
@@ -299,7 +250,7 @@ def open_index(
     """
     from tcd_hf import VideoIndex
     from tcd_hf.index.storage import IndexStorage
-    from tcd_hf.index.video_index import READING_OPTIONS
+    from tcd_hf.loading import load_for_index, read_as_index
 
     storage = IndexStorage(uri)
     options["cache_dir"] = cache_dir
@@ -307,31 +258,12 @@ def open_index(
         makers = load(model, reading, device)
     else:
         storage.open()  # tells what is wrong with it before a model is loaded
-        makers = _load_model_of(storage, device) if model is None else load(model, device=device)
-        for name in READING_OPTIONS:  # and nothing else that an index may name
-            if name in storage.metadata.reading:
-                setattr(makers[1], name, _harmless(storage.metadata.reading[name]))
+        if model is None:
+            makers = load_for_index(storage.uri, storage.metadata, device or "auto")
+        else:
+            makers = load(model, device=device)
+            read_as_index(makers[1], storage.metadata.reading)
         reading.apply(makers[1])
     if create:
         return VideoIndex.create(uri, *makers, exist_ok=True, segment_seconds=segment_seconds, **options)
     return VideoIndex.open(uri, *makers, **options)
-
-
-def _harmless(value: Any) -> Any:
-    """An option of reading that an index names. Of those of an engine only numbers: others may lead to files, and
-    anybody may have made the index; they are for the user to give again."""
-    if not isinstance(value, dict):
-        return value
-    return {name: option for name, option in value.items() if isinstance(option, int | float)} or None
-
-
-def _load_model_of(storage: "IndexStorage", device: str | None) -> "tuple[TCDModel, TCDProcessor]":
-    from tcd_hf.checkpoints import MINI
-
-    name = storage.metadata.model_name
-    if not name:
-        raise ValueError(f"The index {storage.uri} was made by a model without a name: give that model with --model.")
-    try:
-        return load(None if name == MINI.name else name, device=device)
-    except ValueError as error:
-        raise ValueError(f"The index {storage.uri} was made by a model that cannot be loaded. {error}") from error

@@ -32,9 +32,7 @@ import numpy as np
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as PILImage
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
 
-from tcd_hf.checkpoints import MINI
 from tcd_hf.processing.processing_tcd import TCDProcessor, use_one_thread_in_workers
 from tcd_hf.processing.window_ocr import WindowCaption
 
@@ -46,7 +44,6 @@ __all__ = [
     "check_prepared",
     "describe_preparation",
     "image_size",
-    "load_processor",
     "prepare_video",
     "save_split",
 ]
@@ -116,23 +113,6 @@ def _jpeg(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     PILImage.fromarray(pixels).save(buffer, **JPEG)
     return buffer.getvalue()
-
-
-def load_processor(name: str | os.PathLike | None = None, num_frames: int | None = None) -> TCDProcessor:
-    """The processor to prepare videos with; no model is loaded.
-
-    Args:
-        name (`str | os.PathLike`, *optional*): folder or Hub id of a TCD checkpoint, or of a dual encoder such as
-            `"openai/clip-vit-base-patch32"`. The package's own checkpoint when not given.
-        num_frames (`int`, *optional*): another number of frames and windows than the checkpoint's (of a dual encoder:
-            than 12).
-    """
-    name = MINI if name is None else name
-    options = {} if num_frames is None else {"num_frames": num_frames}
-    config, _ = PreTrainedConfig.get_config_dict(name)
-    if config.get("model_type") == "tcd":
-        return TCDProcessor.from_pretrained(name, **options)
-    return TCDProcessor(AutoImageProcessor.from_pretrained(name), AutoTokenizer.from_pretrained(name), **options)
 
 
 def image_size(processor: TCDProcessor) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """An index of videos that lasts: on disk or in an object store, filled step by step, searched by sentences."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from tcd_hf.index.schema import (
     table_schema,
 )
 from tcd_hf.index.storage import IndexStorage, sql_list
+from tcd_hf.loading import READING_OPTIONS, load_for_index
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -49,10 +51,8 @@ if TYPE_CHECKING:
     from tcd_hf.index.retrieval import IndexScores
     from tcd_hf.reading.text_files import Cue
 
-__all__ = ["READING_OPTIONS", "IndexStats", "VideoIndex"]
+__all__ = ["IndexStats", "VideoIndex"]
 
-# Of a processor: what says how text is read.
-READING_OPTIONS = ("ocr_engine", "ocr_options", "ocr_fps", "reading_interval", "min_confidence", "window_scale")
 FIRST_SEGMENTS = "segment = 0"  # the rows that count videos
 
 
@@ -128,7 +128,8 @@ class VideoIndex:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         if not 0 <= lexical_weight <= 1:
             raise ValueError(f"lexical_weight must lie in [0, 1], got {lexical_weight}.")
-        self.model, self.processor = model, processor
+        self._model, self._processor = model, processor
+        self._loading = threading.Lock()
         self.cache = CaptionCache(cache_dir)
         self.lexical_weight = lexical_weight
         self.memory_budget = memory_budget
@@ -198,9 +199,12 @@ class VideoIndex:
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
         batch_size: int | None = None,
     ) -> "VideoIndex":
-        """Opens an index with the model and the processor that made it.
+        """Opens an index.
 
-        Without them it can neither be searched nor added to; all else works.
+        The model and the processor that made it, if not given, are loaded when something first needs them, such as
+        searching and adding: by the name that the index has for them, as [`load`] does, on the GPU where there is one.
+        Text is then read as in the index; of the options of its OCR engine only those that are numbers are taken from
+        there, because others may lead to files. Nothing that an index names is run.
 
         Args:
             uri (`str | os.PathLike`): where it is; see above.
@@ -221,10 +225,7 @@ class VideoIndex:
         """
         storage = IndexStorage(uri)
         storage.open()
-        if model is not None:
-            storage.metadata.check(storage.uri, model_fingerprint=model_fingerprint(model.eval()))
-        if processor is not None:
-            storage.metadata.check(storage.uri, tokenizer_fingerprint=tokenizer_fingerprint(processor))
+        _check_makers(storage, model, processor)
         return cls(storage, model, processor, cache_dir, lexical_weight, memory_budget, batch_size)
 
     def __len__(self) -> int:
@@ -232,6 +233,16 @@ class VideoIndex:
 
     def __repr__(self) -> str:
         return f"VideoIndex({self.uri!r}, {len(self)} videos)"
+
+    @property
+    def model(self) -> TCDModel:
+        """The model that made the index; loaded if it was not given."""
+        return self._makers()[0]
+
+    @property
+    def processor(self) -> TCDProcessor:
+        """The processor of that model; loaded if it was not given."""
+        return self._makers()[1]
 
     @property
     def uri(self) -> str:
@@ -296,11 +307,12 @@ class VideoIndex:
             IndexMismatchError: the processor reads text or frames otherwise than the one that made the index.
             CacheError: the cache folder cannot be written.
             OCREngineError, ImportError: the OCR engine cannot be had.
-            ValueError: `workers` is negative, a text is none or of another video, or the index was opened without a
-                model and a processor.
+            ValueError: `workers` is negative, a text is none or of another video, or the index was opened without its
+                model, and that cannot be loaded.
         """
         if workers is not None and workers < 0:
             raise ValueError(f"workers must be 0 (read in this process) or more, got {workers}.")
+        self._makers()  # before others have to wait
         with self._storage.writing():
             return self._ingest(absolute_paths(paths), workers, on_video, on_progress, texts)
 
@@ -322,6 +334,7 @@ class VideoIndex:
             ValueError: there is no video at all; likewise.
         """
         paths = absolute_paths(paths)
+        self._makers()  # before others have to wait
         with self._storage.writing():
             self._check_present(paths)
             # First, so that moved files take over their rows.
@@ -439,8 +452,8 @@ class VideoIndex:
             `list[Hit]` for a string, `list[list[Hit]]` for a list.
 
         Raises:
-            ValueError: an empty index or query, an option out of its range, or an index opened without its model and
-                processor.
+            ValueError: an empty index or query, an option out of its range, or an index opened without its model, which
+                cannot be loaded.
         """
         return self._ask(
             lambda retriever: retriever.search(queries, top_k, recall_k, mode, where, moments, between, syntax, within)
@@ -498,7 +511,7 @@ class VideoIndex:
 
     def _retrieval(self, version: int):
         """What answers questions about the index at this version, which is the latest."""
-        self._check_has_makers()
+        self.model.eval()
         retriever = self._retriever  # one look: other threads may replace it meanwhile
         if retriever is None or retriever.table.version != version:
             from tcd_hf.index.retrieval import Retriever
@@ -535,20 +548,21 @@ class VideoIndex:
 
     def _make_reader(self) -> VideoReader:
         """Reads videos as those in the index were read; refuses to with another processor."""
-        self._check_has_makers()
+        self.model.eval()
         reader = VideoReader.of(self.processor, self.cache, self.metadata.segment_seconds)
         frames, captions = frame_fingerprint(self.processor), reader.caption_settings
         self.metadata.check(self.uri, frame_fingerprint=frames, caption_fingerprint=captions)
         return reader
 
-    def _check_has_makers(self) -> None:
-        if self.model is None or self.processor is None:
-            raise ValueError(
-                f"The index {self.uri} was opened without its model and processor, which this needs: use "
-                "`VideoIndex.open(uri, model, processor)`."
-            )
-
-        self.model.eval()
+    def _makers(self) -> tuple[TCDModel, TCDProcessor]:
+        """The model and its processor, loaded if they are not there yet."""
+        with self._loading:
+            if self._model is None or self._processor is None:
+                model, processor = load_for_index(self.uri, self.metadata)
+                model, processor = self._model or model, self._processor or processor
+                _check_makers(self._storage, model, processor)
+                self._model, self._processor = model, processor
+            return self._model, self._processor
 
     def _check_present(self, paths: list[str]) -> None:
         """Refuses to make an index one of paths that are not there."""
@@ -570,6 +584,14 @@ class VideoIndex:
             self._storage.save_statistics(statistics if self._storage.folder is not None else None)
         self._storage.update_errors({}, fine=[*gone, *forget])
         return gone
+
+
+def _check_makers(storage: IndexStorage, model: TCDModel | None, processor: TCDProcessor | None) -> None:
+    """Refuses a model or a processor that did not make the index."""
+    if model is not None:
+        storage.metadata.check(storage.uri, model_fingerprint=model_fingerprint(model.eval()))
+    if processor is not None:
+        storage.metadata.check(storage.uri, tokenizer_fingerprint=tokenizer_fingerprint(processor))
 
 
 def _schema_for(model: TCDModel, processor: TCDProcessor, segment_seconds: float):

@@ -24,6 +24,8 @@ except ImportError as error:
 
 from tcd_hf.index.hits import Hit
 from tcd_hf.integrations.videos import concatenate_features, embed_video, process_video, unwrap
+from tcd_hf.loading import load_checkpoint
+from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.video_reading import VideoReadError
@@ -44,7 +46,7 @@ def to_sentence_transformer(model: TCDModel, processor: TCDProcessor) -> Sentenc
 
     sentence-transformers asks for `trust_remote_code` wherever a module is not its own. Here that is this installed
     package's; the code beside the weights is not run. But the flag has any class imported that `modules.json` names: a
-    checkpoint you do not trust is opened without it, by [`TCDModel`] and [`TCDProcessor`] and this function.
+    checkpoint you do not trust is opened without it, by [`tcd_hf.load`] and this function.
 
     Args:
         model ([`TCDModel`]): stays on its device.
@@ -157,18 +159,29 @@ class TCDModule(InputModule):
         backend: str = "torch",
         **kwargs,
     ) -> "TCDModule":
-        """Loads any TCD checkpoint: a folder or a Hub id.
+        """Loads what [`tcd_hf.load`] does; weights keep the dtype that they are saved in.
+
+        Args:
+            model_name_or_path (`str`): as there.
+            subfolder, token, cache_folder, revision, local_files_only: where, on the Hub or in a folder.
+            model_kwargs (`dict`, *optional*): fields of [`TCDConfig`], options of `PreTrainedModel.from_pretrained`.
+            processor_kwargs (`dict`, *optional*): options of [`TCDProcessor`].
 
         Raises:
-            ValueError: a `backend` other than `"torch"`.
+            ValueError: a `backend` other than `"torch"`, or what [`tcd_hf.load`] refuses.
         """
         if backend != "torch":
             raise ValueError(f'A TCD model runs with `backend="torch"` only, got {backend!r}.')
-        places = {"token": token, "cache_dir": cache_folder, "revision": revision}
-        where = {name: value for name, value in places.items() if value is not None}
-        where.update(subfolder=subfolder, local_files_only=local_files_only)
-        model = TCDModel.from_pretrained(model_name_or_path, **where, **(model_kwargs or {}))
-        processor = TCDProcessor.from_pretrained(model_name_or_path, **where, **(processor_kwargs or {}))
+        options = dict(model_kwargs or {})
+        dtype = options.pop("dtype", options.pop("torch_dtype", "auto"))
+        hub = {"token": token, "cache_dir": cache_folder, "revision": revision, "subfolder": subfolder}
+        model, processor = load_checkpoint(
+            model_name_or_path,
+            {**hub, "local_files_only": local_files_only},
+            overrides={name: options.pop(name) for name in list(options) if name in TCDConfig.__dataclass_fields__},
+            model_options={**options, "dtype": dtype},
+            processor_options=processor_kwargs,
+        )
         return cls(model, processor)
 
 

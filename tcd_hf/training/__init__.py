@@ -8,6 +8,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "batching": ["PairCollator"],
         "loop": ["train"],
         "recipe": ["TrainingRecipe"],
-        "starting_point": ["load_starting_point"],
     },
 )

@@ -86,6 +86,14 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_public_names_resolve():
-    names = "TCDConfig", "TCDModel", "TCDProcessor", "WindowOCRCaptioner", "load_mini", "compute_retrieval_metrics"
+    names = (
+        "TCDConfig",
+        "TCDModel",
+        "TCDProcessor",
+        "WindowOCRCaptioner",
+        "load",
+        "load_mini",
+        "compute_retrieval_metrics",
+    )
     assert set(names) <= set(tcd_hf.__all__) & set(dir(tcd_hf))
     assert [getattr(tcd_hf, name).__name__ for name in names] == list(names)

@@ -111,13 +111,10 @@ def run(monkeypatch, tmp_path, code_reader):
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
 
-    def load(model=None, reading=None, device=None):
+    def load(name, device):
         model, processor = make_tiny_model(), make_tiny_processor(code_reader)
         model.name_or_path = "tiny"
-        if reading is not None:
-            reading.apply(processor)
         return model, processor
 
-    for module in ("common", "search"):
-        monkeypatch.setattr(f"tcd_hf.cli.{module}.load", load)
+    monkeypatch.setattr("tcd_hf.loading.load", load)
     return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])

@@ -5,10 +5,8 @@ import shutil
 import subprocess
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
-from tcd_hf.cli.common import load
 from tcd_hf.cli.main import app
 from tcd_hf.cli.reading import Reading, parse_options
 from tcd_hf.index.video_index import VideoIndex
@@ -150,14 +148,9 @@ def test_device_and_batch_size(run, clips, tmp_path):
     assert run("index", tmp_path / "videos", *place, "--batch-size", 0).exit_code == 2
 
 
-def test_a_device_that_is_not_there_is_an_error():
-    with pytest.raises(ValueError, match="--device nonsense cannot be used"):
-        load(device="nonsense")
-    if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="--device cuda:7 cannot be used"):
-            load(device="cuda:7")
-    model, _ = load(device="cpu")
-    assert model.device.type == "cpu" and model.dtype == torch.float32
+def test_a_device_that_is_not_there_is_an_error(clips):
+    result = CliRunner().invoke(app, ["search", "x", "--videos", str(clips["sea.mp4"]), "--device", "nonsense"])
+    assert result.exit_code == 1 and "The device 'nonsense' cannot be used" in result.stderr
 
 
 def test_every_option_of_ocr_with_a_real_engine(tmp_path):

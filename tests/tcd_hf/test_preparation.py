@@ -20,7 +20,6 @@ from tcd_hf.data.prepared_data import (
     PREPARED_FEATURES,
     check_image_processor,
     check_prepared,
-    load_processor,
     prepare_video,
     save_split,
 )
@@ -524,20 +523,6 @@ class TestCheck:
     def test_not_prepared(self, clips, processor):
         with pytest.raises(ValueError, match=r"lacks the columns .*'frames'"):
             check_prepared(table(clips.values()), processor)
-
-
-class TestLoadProcessor:
-    def test_the_packages_own(self):
-        assert load_processor().num_frames == 12
-        assert load_processor(num_frames=5).num_frames == 5
-
-    def test_of_a_dual_encoder(self, tmp_path, tiny_clip_config):
-        processor = make_tiny_processor()
-        tiny_clip_config.save_pretrained(tmp_path)
-        processor.image_processor.save_pretrained(tmp_path)
-        processor.tokenizer.save_pretrained(tmp_path)
-        loaded = load_processor(tmp_path, 7)
-        assert loaded.num_frames == 7 and loaded.image_processor.crop_size["height"] == 16
 
 
 class TestVideoFolder:

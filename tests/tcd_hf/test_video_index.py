@@ -228,9 +228,7 @@ def test_without_a_model_an_index_can_be_looked_at_and_cleaned(filled, clips):
         lambda: opened.add([clips["shop.mp4"]]),
         lambda: opened.refresh([clips["shop.mp4"]]),
     ):
-        with pytest.raises(
-            ValueError, match=r"without its model and processor.*VideoIndex\.open\(uri, model, processor\)"
-        ):
+        with pytest.raises(ValueError, match=r"a model without a name: give that model.*`VideoIndex\.open`"):
             use()
     assert len(opened) == 3
 

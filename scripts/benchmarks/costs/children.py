@@ -39,10 +39,9 @@ def ask_child(task: str, args: argparse.Namespace, **options) -> dict:
 
 def make_index(args: argparse.Namespace, folder: Path, engine, exist_ok: bool = False, make=None):
     """An index in a folder with a cache of its own."""
-    from tcd_hf import VideoIndex
-    from tcd_hf.cli.common import load
+    from tcd_hf import VideoIndex, load
 
-    model, processor = make() if make else load(args.model)
+    model, processor = make() if make else load(args.model, device="auto")
     processor.ocr_engine, processor.ocr_options = engine, None
     return VideoIndex.create(folder / "index", model, processor, exist_ok=exist_ok, cache_dir=folder / "cache")
 

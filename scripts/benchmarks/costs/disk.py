@@ -71,9 +71,9 @@ def wide_model(args: argparse.Namespace):
     from transformers import CLIPConfig
 
     from tcd_hf import TCDConfig, TCDModel
-    from tcd_hf.cli.common import load
+    from tcd_hf.loading import load_processor
 
-    _, processor = load(args.model)
+    processor = load_processor(args.model)
     tower = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
     tokenizer = processor.tokenizer
     text = {

@@ -34,12 +34,12 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
     return cards
 
 
-def read_clips(folder: Path, store: Path | None, model: str | None) -> dict[str, Card]:
+def read_clips(folder: Path, store: Path | None, model: str) -> dict[str, Card]:
     """Real clips as cards, by the engine and settings of a model's processor; readings are kept in `store`."""
     from scripts.benchmarks.ocr import TimedEngine
-    from tcd_hf.cli.common import load
+    from tcd_hf.loading import load_processor
     from tcd_hf.processing.ocr_engines import get_engine
 
-    _, processor = load(model)
+    processor = load_processor(model)
     engine = get_engine(processor.ocr_engine, **(processor.ocr_options or {}))
     return record_clips(folder, TimedEngine(engine, store), processor.reading_interval)

@@ -131,7 +131,7 @@ class TestScript:
         pytest.importorskip("matplotlib", reason="needs the extra tcd-hf[plot]")
         from scripts import plot_calibration as script
 
-        monkeypatch.setattr(script, "load", lambda model: (make_tiny_model(), make_tiny_processor(code_reader)))
+        monkeypatch.setattr(script, "load", lambda model, device: (make_tiny_model(), make_tiny_processor(code_reader)))
         return script
 
     def test_draws_either_picture(self, script, clips, tmp_path):
