@@ -41,6 +41,8 @@ def export(
     """Write the texts of videos as subtitles or tables: one entry per text, for as long as it is seen."""
     from tcd_hf import VideoIndex
 
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise typer.BadParameter(f"{folder} is a file: name a folder to write to.", param_hint="--to")
     index = VideoIndex.open(index_uri)
     paths = _chosen(index, videos or [])
     if folder is None:
@@ -68,8 +70,10 @@ def show(
     cues = VideoIndex.open(index_uri).transcript(video)
     if as_json:
         print_json({"video": absolute_path(video), "texts": [vars(cue) for cue in cues]})
-    else:
+    elif cues:
         print_cues(cues)
+    else:
+        stderr.print("No text was read in it.")
 
 
 @reports_errors
@@ -80,6 +84,9 @@ def list_videos(index_uri: IndexOption, as_json: JsonOption = False) -> None:
     entries = _entries(VideoIndex.open(index_uri))
     if as_json:
         print_json({"index": index_uri, "videos": entries})
+        return
+    if not entries:
+        stderr.print(f"{index_uri} is empty: add videos with `tcd-hf index`.", markup=False, soft_wrap=True)
         return
     folder, names = split_paths([entry["path"] for entry in entries])
     if folder:

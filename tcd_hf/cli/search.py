@@ -1,5 +1,6 @@
 """`tcd-hf search`: rank videos for queries."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -163,6 +164,8 @@ def search(
     if html is not None:
         _check_page(html)
     if cut is not None:  # before the search, which may read videos for hours
+        if cut.exists() and not cut.is_dir():
+            raise typer.BadParameter(f"{cut} is a file: name a folder to write to.", param_hint="--cut")
         cut.mkdir(parents=True, exist_ok=True)
     time_range = None if between is None else _read_range(between)
     parsed = _parse(all_queries)
@@ -190,8 +193,7 @@ def search(
         )
     ]
     answers = list(zip(all_queries, results, strict=True))
-    is_filtered = where or folder or between
-    nothing = "Nothing passes the filter: see --where, --folder and --between." if is_filtered else ""
+    nothing = _why_nothing(index, _filter(where, folder), time_range)
     if as_json:
         entries = [
             {"query": query, "parsed": meaning, "hits": [hit.to_dict() for hit in hits]}
@@ -210,6 +212,17 @@ def search(
         from tcd_hf.visualization import write_html_report
 
         write_html_report(html, answers)
+
+
+def _why_nothing(index: "VideoIndex", where: str | None, between: tuple[float, float] | None) -> str:
+    """What to say where nothing was found; `""` if there was no filter."""
+    if where is None and between is None:
+        return ""
+    rows = index.read(["start", "end"], where)
+    start, end = between or (0.0, math.inf)
+    passes = any(row["start"] <= end and start <= row["end"] for row in rows.to_pylist())
+    found = "Nothing was found in what passes the filter" if passes else "Nothing passes the filter"
+    return f"{found}: see --where, --folder and --between."
 
 
 def add_videos(index: "VideoIndex", paths: Sequence[str]) -> None:
@@ -260,7 +273,7 @@ def _cut_moments(answers: "Sequence[tuple[str, Sequence[Hit]]]", folder: Path) -
             name = f"{query}{rank:02d}-{Path(hit.path).stem}-{clock(hit.start).replace(':', '.')}"
             try:
                 made = cut_out(hit.path, hit.start, hit.end, folder / name)
-            except (VideoReadError, OSError) as error:
+            except VideoReadError as error:
                 print_skipped([SkippedVideo(hit.path, str(error))])
                 continue
             stderr.print(

@@ -9,6 +9,7 @@ from rich.markup import escape
 from tcd_hf.app.server import DEFAULT_MAX_UPLOADS, DEFAULT_UPLOAD_MB
 from tcd_hf.cli.common import (
     CacheDirOption,
+    DeviceOption,
     IndexOption,
     ModelOption,
     OcrEngineOption,
@@ -43,6 +44,7 @@ def serve(
         typer.Option(metavar="NAME", help="Another name the page is asked for by, as behind a proxy."),
     ] = None,
     model: ModelOption = None,
+    device: DeviceOption = None,
     ocr_engine: OcrEngineOption = None,
     cache_dir: CacheDirOption = None,
 ) -> None:
@@ -53,7 +55,7 @@ def serve(
     from tcd_hf.app.server import build_app, listen, own_names, serve_app
 
     with listen(host, port) as listener:  # first: what is wrong with an address is told before a model is loaded
-        index = open_index(index_uri, model, Reading(ocr_engine), cache_dir)
+        index = open_index(index_uri, model, Reading(ocr_engine), cache_dir, device=device)
         app = build_app(
             index,
             uploads=uploads,

@@ -27,19 +27,23 @@ def transcript(captions: Iterable[WindowCaption]) -> list[Cue]:
         `list[Cue]` by their starts; of those that start together, the most salient first.
     """
     cues: list[_Seen] = []
-    open_cues: list[_Seen] = []
+    open_cues: dict[tuple[str, str], list[_Seen]] = {}  # by source, and by text where only the same one goes on
     for caption in captions:
-        open_cues = [cue for cue in open_cues if caption.start - cue.end <= MAX_PAUSE]
+        for key, seen_lately in list(open_cues.items()):
+            open_cues[key] = [cue for cue in seen_lately if caption.start - cue.end <= MAX_PAUSE]
+            if not open_cues[key]:
+                del open_cues[key]
         tracks = caption.tracks or [TextTrack(caption.text, 1.0, caption.start, caption.end, WHOLE_FRAME)]
         for track in tracks:
             if not track.text:
                 continue
             folded = fold(track.text)
-            seen = next((cue for cue in open_cues if cue.goes_on(track, folded)), None)
+            alike = open_cues.setdefault((track.source, "" if track.source == "ocr" else track.text), [])
+            seen = next((cue for cue in alike if cue.goes_on(track, folded)), None)
             if seen is None:
                 seen = _Seen(track, folded)
                 cues.append(seen)
-                open_cues.append(seen)
+                alike.append(seen)
             seen.add(track)
     return sorted((cue.finish() for cue in cues), key=lambda cue: cue.start)
 

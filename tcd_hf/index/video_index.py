@@ -488,7 +488,9 @@ class VideoIndex:
 
         rows = self._latest().read(["segment", "captions"], f"path IN {sql_list([absolute_path(path)])}")
         if not len(rows):
-            raise ValueError(f"The index {self.uri} has no video {absolute_path(path)!r}: see its `paths`.")
+            raise ValueError(
+                f"The index {self.uri} has no video {absolute_path(path)!r}: `tcd-hf list` names those it has."
+            )
         return transcript(captions_in_order(rows))
 
     def score(self, queries: Sequence[str]) -> "IndexScores":

@@ -1,5 +1,7 @@
 """A part of a video as a file of its own, without decoding it."""
 
+import errno
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +10,11 @@ from typing import Any, NamedTuple
 from tcd_hf.processing.video_decoders import SEEKABLE, Source, VideoReadError, clock_start, open_container
 
 __all__ = ["Cut", "cut_out"]
+
+BEFORE = (0, 2, 10, 60, math.inf)  # seconds to go back further, where a seek came out behind the time asked for
+EXACT = 1e-6  # seconds, for rounding
+SOUND_BEHIND = 2.0  # seconds by which the sound of a time may come after its frames in a file
+UNWRITABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 class Cut(NamedTuple):
@@ -48,6 +55,8 @@ def cut_out(video: str | os.PathLike, start: float, end: float, target: Path) ->
             raise
         except (av.FFmpegError, ValueError) as error:  # the codec does not go into it
             part.unlink(missing_ok=True)
+            if getattr(error, "errno", None) in UNWRITABLE:
+                raise OSError(error.errno, os.strerror(error.errno), os.fspath(file)) from error
             cause = f"it cannot be cut ({error})"
             continue
         os.replace(part, file)
@@ -68,6 +77,8 @@ def _remux(video: str | os.PathLike, start: float, end: float, file: Path, conta
         for packet in _packets(container, stream, streams, clock_zero + start, clock_zero + end):
             if begin is None:
                 begin = _time(packet.pts, packet)  # a key frame of the video
+            if packet.stream is not stream and _time(packet.pts + (packet.duration or 0), packet) <= begin:
+                continue  # sound of before
             ticks = round(begin / packet.time_base)
             packet.pts -= ticks
             packet.dts -= ticks
@@ -77,38 +88,53 @@ def _remux(video: str | os.PathLike, start: float, end: float, file: Path, conta
         raise VideoReadError(
             os.fspath(video), f"it shows nothing between {start:.1f} and {end:.1f} s", "Check the times"
         )
-    return start - (begin - clock_zero)
+    return max(0.0, start - (begin - clock_zero))  # the first frame of a file is also what is shown before it
 
 
 def _packets(container, stream, streams: list, start: float, end: float) -> Iterator[Any]:
     """Packets from the last key frame before `start` until `end`, seconds of the file's clock."""
-    if container.format.name in SEEKABLE:  # in others a seek may come out behind it
-        container.seek(int(start / stream.time_base), stream=stream)
-    packets = (packet for packet in container.demux(streams) if packet.pts is not None)
-    head: list[Any] = []  # from the last key frame on, until something after the start shows that it was the last
-    for packet in packets:
-        is_video = packet.stream.index == stream.index
-        if is_video and packet.is_keyframe and (_time(packet.pts, packet) <= start or not head):
-            head = []
-        if head or (is_video and packet.is_keyframe):
-            head.append(packet)
-            if is_video and packet.dts is not None and _time(packet.pts, packet) > start:
-                break
+    packets, head = _begin(container, stream, streams, start)
     latest = max((packet.pts for packet in head if packet.stream.index == stream.index), default=0)
     yield from _with_decoding_times(head)  # whoever takes them changes their times
+    all_shown = False
     for packet in packets:
         decoded = _time(packet.pts if packet.dts is None else packet.dts, packet)
         if packet.stream.index != stream.index:
             if packet.dts is not None and decoded <= end:
                 yield packet
-        elif decoded > end:  # only what is shown between the frames that are there already
-            if decoded >= _time(latest, packet):
+            elif all_shown:
                 return
-            if packet.pts < latest and packet.dts is not None:
-                yield packet
-        elif packet.dts is not None:
-            latest = max(latest, packet.pts)
+        elif all_shown or (decoded > end and decoded >= _time(latest, packet)):
+            all_shown = True
+            if len(streams) == 1 or decoded > end + SOUND_BEHIND:
+                return
+        elif packet.dts is not None and (decoded <= end or packet.pts < latest):
+            if decoded <= end:  # after it only what is shown between the frames that are there already
+                latest = max(latest, packet.pts)
             yield packet
+
+
+def _begin(container, stream, streams: list, start: float) -> tuple[Iterator[Any], list[Any]]:
+    """All packets after a seek, and of these the first ones: from the last key frame before `start` until something
+    after it shows that it was the last."""
+    for before in BEFORE if container.format.name in SEEKABLE else (math.inf,):
+        if container.format.name in SEEKABLE:  # in others a seek may come out anywhere
+            time = max(0.0, start - before)
+            container.seek(int(time / stream.time_base), stream=stream)
+        packets = (packet for packet in container.demux(streams) if packet.pts is not None)
+        head: list[Any] = []
+        for packet in packets:
+            is_video = packet.stream.index == stream.index
+            if is_video and packet.is_keyframe and (_time(packet.pts, packet) <= start or not head):
+                head = []
+            if head or (is_video and packet.is_keyframe):
+                head.append(packet)
+                if is_video and packet.dts is not None and _time(packet.pts, packet) > start:
+                    break
+        # A seek goes by decoding times, some of which lie before those of showing.
+        if head and _time(head[0].pts, head[0]) <= start + EXACT:
+            break
+    return packets, head
 
 
 def _with_decoding_times(packets: list[Any]) -> Iterator[Any]:

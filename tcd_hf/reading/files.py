@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -69,13 +69,13 @@ def hash_bytes(content: bytes) -> str:
 
 def write_whole(file: Path, content: bytes) -> None:
     """Writes a file that is there whole or not at all, in the place of one that is there. Its folder must be there."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    temporary = file.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:  # not by tempfile, whose files nobody else may read
             stream.write(content)
         os.replace(temporary, file)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -14,7 +14,7 @@ from tcd_hf.processing.ocr_engines import normalize_text
 from tcd_hf.processing.text_tracks import WHOLE_FRAME, TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path
-from tcd_hf.reading.text_files import EXTENSIONS, Cue, check_cue, plain_text, read_cues
+from tcd_hf.reading.text_files import EXTENSIONS, Cue, check_cue, dialogue_text, read_cues
 
 __all__ = [
     "NO_TEXTS",
@@ -84,9 +84,12 @@ def check_texts(texts: Mapping[str | os.PathLike, Iterable[Any]], paths: Iterabl
         if path not in known:
             raise ValueError(f"texts are given for {path}, which is not among the videos: name it as they are named.")
         if not isinstance(entries, OwnTexts):
-            cues = (
+            cues = [
                 check_cue(entry, "given", f"Text {number} of {path}") for number, entry in enumerate(entries, start=1)
-            )
+            ]
+            for number, cue in enumerate(cues, start=1):
+                if cue.start == cue.end:
+                    raise ValueError(f"Text {number} of {path} lasts no time, {cue.start} to {cue.end}: let it last.")
             entries = OwnTexts(tuple(cues))
         checked[path] = entries
     return checked
@@ -115,8 +118,8 @@ def find_texts(folder: Path, videos: Sequence[str]) -> Iterator[tuple[str, Path]
     """The files of texts of videos: of the same stem, `.srt`, `.vtt` or `.json`, anywhere below a folder.
 
     Of several for one video, the one whose subfolders are those of the video counts (as [`tcd-hf export`] writes them);
-    then the first by name. A name with the ending of the video, `a.mp4.srt`, goes before `a.srt`. Of several videos of
-    one stem, a file is that of the one in whose subfolders it lies.
+    then `.srt` before `.vtt` before `.json`, and the first by name. A name with the ending of the video, `a.mp4.srt`,
+    goes before `a.srt`. Of several videos of one stem, a file is that of the one in whose subfolders it lies.
 
     Args:
         folder (`Path`): where to look.
@@ -131,8 +134,9 @@ def find_texts(folder: Path, videos: Sequence[str]) -> Iterator[tuple[str, Path]
     if not folder.is_dir():
         raise NotADirectoryError(f"There is no folder {folder} with texts.")
     files: dict[str, list[Path]] = {}
-    for file in sorted(folder.absolute().rglob("*")):
-        if file.suffix.lower() in EXTENSIONS and file.is_file():
+    found_files = [file for file in folder.absolute().rglob("*") if file.suffix.lower() in EXTENSIONS]
+    for file in sorted(found_files, key=lambda file: (EXTENSIONS.index(file.suffix.lower()), file)):
+        if file.is_file():
             files.setdefault(file.stem, []).append(file)
     found: dict[Path, list[tuple[int, str]]] = {}
     for video in videos:
@@ -203,7 +207,8 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
                 continue
             start = float(packet.pts * packet.time_base) - clock_zero
             end = start + float(packet.duration * packet.time_base)
-            cues += [Cue(start, end, plain_text(text.decode("utf-8", "replace")), "subtitle") for text in texts if text]
+            texts = [dialogue_text(text.decode("utf-8", "replace")) for text in texts if text]
+            cues += [Cue(start, end, text, "subtitle") for text in texts]
     return [cue for cue in dict.fromkeys(cues) if cue.text]
 
 

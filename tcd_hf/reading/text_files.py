@@ -16,13 +16,18 @@ import webvtt
 
 from tcd_hf.clock import read_clock
 
-__all__ = ["EXTENSIONS", "FORMATS", "Cue", "check_cue", "plain_text", "read_cues", "write_cues"]
+__all__ = ["EXTENSIONS", "FORMATS", "Cue", "check_cue", "dialogue_text", "plain_text", "read_cues", "write_cues"]
 
 FORMATS = ("srt", "vtt", "csv", "json")
 EXTENSIONS = (".srt", ".vtt", ".json")  # that are read
 
 # SubRip has no escapes: what players take for a mark, and this arrow, which ends a file for some of them.
 _MARKS = re.compile(r"</?(?:b|i|u|s|font)\b[^>]*>|\{\\[^}]*\}", re.IGNORECASE)
+_DRAWS = re.compile(r"\{[^}]*\\p[1-9]")  # ASS: what follows are the strokes of a drawing
+_FORMS = {
+    ".srt": "SubRip has numbered blocks: a line 1, a line 00:00:01,000 --> 00:00:02,500, and the text.",
+    ".vtt": "WebVTT begins with the line WEBVTT; then blocks of a line 00:00:01.000 --> 00:00:02.500 and the text.",
+}
 _ARROW, NO_SPACE = "-->", "\u200b"  # the latter keeps a mark from being one
 
 
@@ -107,17 +112,22 @@ def read_cues(path: Path, source: str = "given") -> list[Cue]:
             captions = webvtt.from_string(content)
             texts = [html.unescape(caption.text) for caption in captions]
     except (webvtt.errors.MalformedFileError, webvtt.errors.MalformedCaptionError) as error:
-        raise ValueError(f"{path} is no file of subtitles: {error}.") from error
+        raise ValueError(f"{path} is no file of subtitles: {error} {_FORMS[path.suffix.lower()]}") from error
     times = [(read_clock(caption.start), read_clock(caption.end)) for caption in captions]
     cues = [Cue(start, end, text.strip(), source) for (start, end), text in zip(times, texts, strict=True)]
-    if not cues and not content.lstrip().startswith("WEBVTT"):
-        raise ValueError(f"{path} is no file of subtitles: it holds no line such as 00:00:01,000 --> 00:00:02,500.")
+    if not cues and (_ARROW in content or not content.lstrip().startswith("WEBVTT")):
+        raise ValueError(f"{path} is no file of subtitles: it holds no times. {_FORMS[path.suffix.lower()]}")
     return [cue for cue in cues if cue.text and cue.end > cue.start]
 
 
 def plain_text(text: str) -> str:
     """A text of SubRip or ASS without its marks: `<i>`, `{\\an8}`."""
     return _MARKS.sub("", text).replace(NO_SPACE, "").strip()
+
+
+def dialogue_text(text: str) -> str:
+    """A text of ASS without its marks, on a line for each of its lines; empty for a drawing."""
+    return "" if _DRAWS.search(text) else plain_text(text.replace("\\N", "\n").replace("\\h", " "))
 
 
 def check_cue(values: Any, source: str, where: str) -> Cue:
@@ -147,7 +157,7 @@ def check_cue(values: Any, source: str, where: str) -> Cue:
 def _read_json(content: str, path: Path, source: str) -> list[Cue]:
     try:
         entries = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: {error}.") from error
     if not isinstance(entries, list):
         raise ValueError(

@@ -128,6 +128,12 @@ def test_only_videos_below_a_folder(run, clips, tmp_path):
     for filters in (["--folder", tmp_path / "vid"], ["--where", "duration > 100"], ["--between", "1:00:00-2:00:00"]):
         lines = run("search", "gate b4", *place, *filters).stdout.splitlines()
         assert lines[0] == "gate b4" and lines[1].startswith("Nothing passes the filter") and len(lines) == 2
+    nowhere = run("search", '"not to be read"', *place, "--folder", tmp_path / "videos").stdout
+    assert "Nothing was found in what passes the filter" in nowhere
+    a_file = tmp_path / "a file"
+    a_file.write_text("")
+    refused = run("search", "gate b4", *place, "--cut", a_file)
+    assert refused.exit_code == 2 and "is a file: name a folder" in " ".join(refused.stderr.split())
 
 
 def test_search_writes_a_page_beside_what_it_prints(run, clips, tmp_path, monkeypatch):

@@ -165,4 +165,11 @@ def test_every_option_of_ocr_with_a_real_engine(tmp_path):
     captions = json.loads(result.stdout)["captions"]
     assert len(captions) == 4 and "DEPARTURES" in captions[0]["text"]
     refused = CliRunner().invoke(app, ["ocr", str(station), "--ocr-option", "no_such=1"])
+    reading = ["--ocr-engine", "rapidocr", "--ocr-option", "limit_side_len=320", "--ocr-fps", "1"]
+    reading += ["--cache-dir", str(tmp_path / "cache")]
+    index = ["--index", str(tmp_path / "my.index")]
+    assert CliRunner().invoke(app, ["index", str(station), *index, *reading]).exit_code == 0
+    assert VideoIndex.open(tmp_path / "my.index").metadata.reading["ocr_options"] == {"limit_side_len": 320}
+    result = CliRunner().invoke(app, ["search", "departures", "--videos", str(station), *reading, "--json"])
+    assert "DEPARTURES" in json.loads(result.stdout)["queries"][0]["hits"][0]["evidence"]
     assert refused.exit_code == 1 and "no_such" in refused.output

@@ -1,6 +1,7 @@
 """`tcd_hf.load` and all that loads by it: every door, every kind of checkpoint, and checkpoints that bring code."""
 
 import builtins
+import importlib
 import json
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.loading import load_processor
 from tcd_hf.reading.fingerprints import model_fingerprint, tokenizer_fingerprint
 from tests.clips import coded_frame, write_clip
-from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, load_script, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, make_tiny_model, make_tiny_processor
 
 TOWER = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
 TEXT = {**TOWER, "vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
@@ -105,7 +106,7 @@ def command(*arguments):
 
 
 def script(name: str, *arguments) -> None:
-    if load_script(name).main([str(argument) for argument in arguments]):
+    if importlib.import_module(f"scripts.{name}").main([str(argument) for argument in arguments]):
         raise ValueError(f"scripts/{name}.py failed")
 
 

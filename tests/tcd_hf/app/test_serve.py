@@ -33,8 +33,8 @@ def serve(tmp_path, monkeypatch):
     """Runs `tcd-hf serve` without serving; what it would have served is in `told`."""
     index, told = make_index(tmp_path, {"shop.mp4": [1]}), SimpleNamespace(opened=0)
 
-    def open_index(uri, *options):
-        told.opened += 1
+    def open_index(uri, *options, **named):
+        told.opened, told.named = told.opened + 1, named
         return index
 
     def serve_app(app, listener):
@@ -50,6 +50,16 @@ def serve(tmp_path, monkeypatch):
         return result, told
 
     return run
+
+
+def test_every_option_of_uploads_hosts_and_the_device(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "build_app", lambda index, **options: options)
+    options = ["--max-upload-mb", 7, "--max-uploads", 3, "--allow-host", "a.example", "--allow-host", "b.example"]
+    result, told = serve("--uploads", tmp_path / "up", *options, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert (told.app["max_upload_mb"], told.app["max_uploads"]) == (7, 3)
+    assert told.app["hosts"] == [*own_names("127.0.0.1"), "a.example", "b.example"]
+    assert told.named == {"device": "cpu"}
 
 
 def test_it_listens_on_the_loopback_address_and_adds_nothing_unless_told(serve):

@@ -29,6 +29,26 @@ def test_a_part_begins_with_the_key_frame_before_it(tmp_path, name, start, end):
     assert [file.name for file in tmp_path.glob(".part*")] == []
 
 
+@pytest.mark.parametrize("start", [0.0, 1.05, 2.05, 3.05, 5.5])
+def test_frames_that_are_decoded_before_they_are_shown(tmp_path, start):
+    """In an AVI a seek goes by the times of decoding: it comes out at a key frame that is shown later."""
+    options = {"bf": "2", "sc_threshold": "1000000000"}
+    video = write_clip(
+        tmp_path / "b.avi", coded_frames(80), fps=10, keyframe_interval=10, codec="mpeg4", options=options
+    )
+    cut = cut_out(video, start, start + 0.5, tmp_path / "part")
+    shown, _ = codes(cut.file)
+    assert cut.offset >= 0
+    first, last = round(start * 10), round(start * 10 + 5)
+    assert set(range(first, last)) <= set(shown), shown
+
+
+def test_where_nothing_can_be_written_the_file_is_named(tmp_path):
+    video = write_clip(tmp_path / "a.mp4", coded_frames(20), fps=10)
+    with pytest.raises(OSError, match=r"no folder.*part\.mp4"):
+        cut_out(video, 0, 1, tmp_path / "no folder" / "part")
+
+
 def test_times_count_from_the_first_frame_whatever_the_clock_says(tmp_path):
     video = write_clip(tmp_path / "late.mkv", coded_frames(40), fps=10, keyframe_interval=10, start=5000.0)
     cut = cut_out(video, 2.25, 3.0, tmp_path / "part")

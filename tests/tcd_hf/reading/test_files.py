@@ -3,13 +3,24 @@ import os
 
 import pytest
 
-from tcd_hf.reading.files import find_videos, hash_file
+from tcd_hf.reading.files import find_videos, hash_file, write_whole
 
 
 def touch(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
     return path
+
+
+def test_what_is_written_has_the_rights_of_any_new_file(tmp_path):
+    (tmp_path / "usual").write_bytes(b"")
+    for content in (b"first", b"then"):
+        write_whole(tmp_path / "whole", content)
+        assert (tmp_path / "whole").read_bytes() == content
+    assert (tmp_path / "whole").stat().st_mode == (tmp_path / "usual").stat().st_mode
+    with pytest.raises(TypeError):
+        write_whole(tmp_path / "whole", "no bytes")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["usual", "whole"]
 
 
 def test_folders_are_searched_recursively_in_order(tmp_path):

@@ -7,7 +7,7 @@ import re
 import pytest
 import webvtt
 
-from tcd_hf.reading.text_files import FORMATS, Cue, read_cues, write_cues
+from tcd_hf.reading.text_files import FORMATS, Cue, dialogue_text, read_cues, write_cues
 
 CUES = [
     Cue(0.0, 2.5, "WAY OUT", "ocr"),
@@ -85,8 +85,10 @@ def test_json_of_triples(tmp_path):
     ("name", "content", "message"),
     [
         ("a.txt", "x", r"a\.txt does not end in \.srt, \.vtt, \.json"),
-        ("a.srt", "no subtitles at all", r"a\.srt is no file of subtitles"),
-        ("a.vtt", "no subtitles at all", r"a\.vtt is no file of subtitles"),
+        ("a.srt", "no subtitles at all", r"a\.srt is no file of subtitles.* 00:00:01,000 -->"),
+        ("a.vtt", "no subtitles at all", r"a\.vtt is no file of subtitles.* the line WEBVTT"),
+        ("a.vtt", "WEBVTT\n\n00:00:01,000 --> 00:00:02,000\nHi\n", r"it holds no times.* 00:00:01\.000 -->"),
+        ("a.json", "[" * 100_000, r"a\.json is no JSON"),
         ("a.json", "{", r"a\.json is no JSON"),
         ("a.json", "{}", r"a\.json must hold a list .* got dict"),
         ("a.json", '[[0, 1, "A"], [1, 2]]', r"Text 2 of .*a\.json must be \(start, end, text\).* got \[1, 2\]"),
@@ -99,6 +101,12 @@ def test_files_that_are_none(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_cues(tmp_path / name)
+
+
+def test_dialogues_of_ass_lose_their_marks_and_drawings():
+    assert dialogue_text(r"{\an8}Mind\hthe {\i1}gap{\i0}\Nplease") == "Mind the gap\nplease"
+    assert dialogue_text(r"{\p1}m 0 0 l 100 0{\p0}") == ""
+    assert dialogue_text(r"{\pos(1,2)}here") == "here"
 
 
 def test_unknown_format():
