@@ -108,7 +108,7 @@ def test_without_an_engine_given_texts_are_all_there_is(make_index, clips):
 def test_texts_of_no_video_are_refused(make_index, clips, tmp_path):
     with pytest.raises(ValueError, match="not among the videos"):
         make_index().add([clips["sea.mp4"]], texts={tmp_path / "lost.mp4": SPOKEN})
-    with pytest.raises(ValueError, match="Text 2 of .*sea.mp4 lasts no time, 1.0 to 1.0"):
+    with pytest.raises(ValueError, match=r"Text 2 of .*sea\.mp4 lasts no time, 1\.0 to 1\.0"):
         make_index().add([clips["sea.mp4"]], texts={clips["sea.mp4"]: [SPOKEN[0], (1, 1, "goal")]})
 
 
