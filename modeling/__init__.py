@@ -1,5 +1,7 @@
 """The model: what travels to the Hub with a checkpoint."""
 
+from typing import TYPE_CHECKING
+
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -10,3 +12,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "outputs": ["TCDScores"],
     },
 )
+
+if TYPE_CHECKING:  # type checkers see no names that are imported when first used
+    from .configuration_tcd import TCDConfig as TCDConfig
+    from .modeling_tcd import TCDModel as TCDModel
+    from .modeling_tcd import TCDOutput as TCDOutput
+    from .modeling_tcd import TCDPreTrainedModel as TCDPreTrainedModel
+    from .modeling_tcd import TCDVideoFeatures as TCDVideoFeatures
+    from .outputs import TCDScores as TCDScores

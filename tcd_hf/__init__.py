@@ -1,6 +1,7 @@
 """Find the video a sentence describes, reading the text that appears in the video."""
 
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING
 
 import lazy_loader
 
@@ -31,3 +32,18 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     },
 )
 __all__ = [*__all__, "__version__"]
+
+if TYPE_CHECKING:  # type checkers see no names that are imported when first used
+    from .checkpoints import load_mini as load_mini
+    from .evaluation.metrics import compute_retrieval_metrics as compute_retrieval_metrics
+    from .evaluation.moment_metrics import compute_moment_metrics as compute_moment_metrics
+    from .index.hits import Hit as Hit
+    from .index.ingest import AddReport as AddReport
+    from .index.schema import IndexMismatchError as IndexMismatchError
+    from .index.video_index import VideoIndex as VideoIndex
+    from .loading import load as load
+    from .modeling.configuration_tcd import TCDConfig as TCDConfig
+    from .modeling.modeling_tcd import TCDModel as TCDModel
+    from .processing.processing_tcd import TCDProcessor as TCDProcessor
+    from .processing.video_reading import VideoReadError as VideoReadError
+    from .processing.window_ocr import WindowOCRCaptioner as WindowOCRCaptioner

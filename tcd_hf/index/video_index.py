@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow.compute as pc
@@ -145,7 +145,10 @@ class VideoIndex:
         processor: TCDProcessor,
         exist_ok: bool = False,
         segment_seconds: float | None = None,
-        **options,
+        cache_dir: str | os.PathLike | None = None,
+        lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
+        memory_budget: int = DEFAULT_MEMORY_BUDGET,
+        batch_size: int | None = None,
     ) -> "VideoIndex":
         """Makes an empty index.
 
@@ -165,6 +168,7 @@ class VideoIndex:
             ValueError: an option out of its range.
         """
         seconds = check_segment_seconds(DEFAULT_SEGMENT_SECONDS if segment_seconds is None else segment_seconds)
+        options = (cache_dir, lexical_weight, memory_budget, batch_size)
         storage = IndexStorage(uri)
         if not storage.exists():
             if foreign := storage.foreign_files():
@@ -175,12 +179,12 @@ class VideoIndex:
             with storage.writing():
                 if not storage.exists():  # another process may have been quicker
                     storage.create(schema)
-                    return cls(storage, model, processor, **options)
+                    return cls(storage, model, processor, *options)
         if not exist_ok:
             raise FileExistsError(
                 f"There is an index at {storage.uri} already. Use `VideoIndex.open`, or `exist_ok=True` for either."
             )
-        opened = cls.open(uri, model, processor, **options)
+        opened = cls.open(uri, model, processor, *options)
         if segment_seconds is not None and opened.metadata.segment_seconds != seconds:
             raise IndexMismatchError(
                 f"The index {storage.uri} cuts videos into segments of at most {opened.metadata.segment_seconds:g} s, "
@@ -410,6 +414,34 @@ class VideoIndex:
             where (`str`, *optional*): a filter as of [`~VideoIndex.search`].
         """
         return decode_captions(self._latest().read(columns, where))
+
+    @overload
+    def search(
+        self,
+        queries: str,
+        top_k: int = ...,
+        recall_k: int = ...,
+        mode: str = ...,
+        where: str | None = ...,
+        moments: int = ...,
+        between: tuple[float, float] | None = ...,
+        syntax: str = ...,
+        within: float = ...,
+    ) -> "list[Hit]": ...
+
+    @overload
+    def search(
+        self,
+        queries: list[str] | tuple[str, ...],
+        top_k: int = ...,
+        recall_k: int = ...,
+        mode: str = ...,
+        where: str | None = ...,
+        moments: int = ...,
+        between: tuple[float, float] | None = ...,
+        syntax: str = ...,
+        within: float = ...,
+    ) -> "list[list[Hit]]": ...
 
     def search(
         self,
