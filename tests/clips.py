@@ -10,7 +10,8 @@ Everything here is deterministic, needs no network and no font file (PIL's built
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -127,7 +128,8 @@ def write_clip(
     height, width = frames[0].shape[:2]
     rate = Fraction(fps).limit_denominator(1001)
     fixed_gop = {"libx264": {"x264-params": "scenecut=0"}}.get(codec, {}) if keyframe_interval else {}
-    with av.open(str(path), "w", options={"movflags": "+faststart"} if faststart else {}) as container:
+    output = av.open(str(path), "w", options={"movflags": "+faststart"} if faststart else {})
+    with _usual_priority(), output as container:
         container.metadata.update({"title": title} if title else {})
         stream = container.add_stream(codec, rate=rate, options={**fixed_gop, **(options or {})})
         stream.width, stream.height = width, height
@@ -146,6 +148,20 @@ def write_clip(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+@contextmanager
+def _usual_priority() -> Iterator[None]:
+    """Gives the process back the priority that it had. As root, SVT-AV1 takes real-time priority for all of it, and for
+    what it starts later: a browser that waits for others in a loop then keeps both cores for itself, and never ends."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def write_audio(path: str | os.PathLike, duration: float = 1.0, rate: int = 16000) -> Path:
