@@ -33,6 +33,7 @@ __all__ = [
     "JsonOption",
     "ModelOption",
     "OcrEngineOption",
+    "check_output_folder",
     "fail",
     "load",
     "open_index",
@@ -192,6 +193,12 @@ def _print_kept(progress: "Progress", videos: str) -> None:
     said = f" Kept: {', and '.join(kept)}." if kept else ""
     stderr.print(f"Interrupted.{escape(said)}", highlight=False, soft_wrap=True)
     stderr.print("The same command goes on from there.", highlight=False, soft_wrap=True)
+
+
+def check_output_folder(folder: Path | None, option: str) -> None:
+    """Refuses, before long work, a folder to write to that is a file."""
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise typer.BadParameter(f"{folder} is a file: name a folder to write to.", param_hint=option)
 
 
 def split_paths(paths: Sequence[str]) -> tuple[str, list[str]]:

@@ -10,7 +10,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tcd_hf.cli.common import Format, IndexOption, JsonOption, print_json, reports_errors, split_paths, stderr, stdout
+from tcd_hf.cli.common import (
+    Format,
+    IndexOption,
+    JsonOption,
+    check_output_folder,
+    print_json,
+    reports_errors,
+    split_paths,
+    stderr,
+    stdout,
+)
 from tcd_hf.clock import clock
 from tcd_hf.reading.files import absolute_path, write_whole
 
@@ -41,8 +51,7 @@ def export(
     """Write the texts of videos as subtitles or tables: one entry per text, for as long as it is seen."""
     from tcd_hf import VideoIndex
 
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise typer.BadParameter(f"{folder} is a file: name a folder to write to.", param_hint="--to")
+    check_output_folder(folder, "--to")
     index = VideoIndex.open(index_uri)
     paths = _chosen(index, videos or [])
     if folder is None:

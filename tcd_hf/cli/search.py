@@ -17,6 +17,7 @@ from tcd_hf.cli.common import (
     JsonOption,
     ModelOption,
     OcrEngineOption,
+    check_output_folder,
     fail,
     load,
     open_index,
@@ -164,8 +165,7 @@ def search(
     if html is not None:
         _check_page(html)
     if cut is not None:  # before the search, which may read videos for hours
-        if cut.exists() and not cut.is_dir():
-            raise typer.BadParameter(f"{cut} is a file: name a folder to write to.", param_hint="--cut")
+        check_output_folder(cut, "--cut")
         cut.mkdir(parents=True, exist_ok=True)
     time_range = None if between is None else _read_range(between)
     parsed = _parse(all_queries)
@@ -193,7 +193,7 @@ def search(
         )
     ]
     answers = list(zip(all_queries, results, strict=True))
-    nothing = _why_nothing(index, _filter(where, folder), time_range)
+    nothing = "" if all(results) else _why_nothing(index, _filter(where, folder), time_range)
     if as_json:
         entries = [
             {"query": query, "parsed": meaning, "hits": [hit.to_dict() for hit in hits]}
