@@ -332,7 +332,7 @@ class TCDModel(TCDPreTrainedModel):
             video_features ([`TCDVideoFeatures`]): of `num_videos` videos.
             method (`str`, *optional*):
                 `"reference"` runs the method as written, pair by pair. `"factorized"` gives the same scores to
-                rounding, over 100 times as fast (scripts/benchmarks/scoring.py), and is the default where it applies:
+                rounding, over 100 times as fast, and is the default where it applies:
                 with `text_condition="after"` in evaluation mode, or in training without `fusion_dropout`; and always
                 with `interaction="tib"`.
 

@@ -219,7 +219,7 @@ def weighted_mean(
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini_fusion.yaml")
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("fusion.yaml"))
     parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini/image.py wrote")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini")
     parser.add_argument(

@@ -231,7 +231,7 @@ def learn_frames(model: nn.Module, targets: Targets, config: dict, rng: random.R
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini_image.yaml")
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("image.yaml"))
     parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini/text.py wrote")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-image")
     options = parser.parse_args(arguments)

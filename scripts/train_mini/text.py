@@ -199,7 +199,7 @@ def save_checkpoint(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "tcd_mini.yaml")
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("text.yaml"))
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-text")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperCommand
 
 from tcd_hf.clock import clock
 
@@ -33,12 +34,14 @@ __all__ = [
     "JsonOption",
     "ModelOption",
     "OcrEngineOption",
+    "SeveralValues",
     "check_output_folder",
     "fail",
     "load",
     "open_index",
     "print_json",
     "print_skipped",
+    "quieten_bars",
     "reading_bar",
     "reports_errors",
     "segment_seconds_option",
@@ -79,6 +82,38 @@ CacheDirOption = Annotated[
 ]
 
 INTERRUPTED = 130  # what shells take for a command that Ctrl-C ended: 128 + SIGINT
+
+
+class SeveralValues(TyperCommand):
+    """Lets some options, `several`, take more than one value: `--splits train test`, `--videos clips/*.mp4`.
+
+    After the first value come others up to the next option, or as long as `goes_on` says so.
+    """
+
+    several: ClassVar[tuple[str, ...]] = ()
+
+    def goes_on(self, value: str) -> bool:
+        """Whether a word after a value is one more value."""
+        return True
+
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        expanded: list[str] = []
+        option, first = None, False  # the option whose values are at hand, and whether the first is still to come
+        for position, arg in enumerate(args):
+            if arg == "--":
+                expanded += args[position:]
+                break
+            if arg.startswith("-") and len(arg) > 1:
+                option, first = (arg if arg in self.several else None), True
+            elif option and not first:
+                if self.goes_on(arg):
+                    expanded.append(option)
+                else:
+                    option = None
+            else:
+                first = False
+            expanded.append(arg)
+        return super().parse_args(ctx, expanded)
 
 
 def segment_seconds_option(help_text: str) -> Any:
@@ -145,6 +180,16 @@ def print_skipped(skipped: "Sequence[SkippedVideo]") -> None:
     """Names the videos that could not be read, and why, on stderr."""
     for video in skipped:
         stderr.print(f"[yellow]skipped:[/] {escape(video.cause)}", highlight=False, soft_wrap=True)
+
+
+def quieten_bars() -> None:
+    """Hides the bars of transformers, for what takes a moment, and those of datasets where there is no terminal."""
+    from datasets import disable_progress_bars
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if not stderr.is_terminal:
+        disable_progress_bars()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from tcd_hf.cli.common import (
     CacheDirOption,
@@ -17,6 +16,7 @@ from tcd_hf.cli.common import (
     JsonOption,
     ModelOption,
     OcrEngineOption,
+    SeveralValues,
     check_output_folder,
     fail,
     load,
@@ -51,30 +51,16 @@ class Mode(str, Enum):
     LEXICAL = "lexical"
 
 
-class SearchCommand(TyperCommand):
+class SearchCommand(SeveralValues):
     """Lets `--videos` take what a shell makes of `--videos clips/*.mp4`: more than one value.
 
     After the first value come others as long as they exist or end like a video file; the next is a query again.
     """
 
-    def parse_args(self, ctx, args: list[str]) -> list[str]:
-        expanded: list[str] = []
-        values = None  # values of the --videos at hand so far; None elsewhere
-        for position, arg in enumerate(args):
-            if arg == "--":
-                expanded += args[position:]
-                break
-            if arg.startswith("-") and len(arg) > 1:
-                values = 0 if arg == "--videos" else None
-            elif values is not None:
-                if values and (os.path.exists(arg) or Path(arg).suffix.lower() in VIDEO_EXTENSIONS):
-                    expanded.append("--videos")
-                elif values:
-                    values = None
-                if values is not None:
-                    values += 1
-            expanded.append(arg)
-        return super().parse_args(ctx, expanded)
+    several = ("--videos",)
+
+    def goes_on(self, value: str) -> bool:
+        return os.path.exists(value) or Path(value).suffix.lower() in VIDEO_EXTENSIONS
 
 
 @reports_errors

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from pathlib import Path
 
-from datasets import Dataset, Features, Value, concatenate_datasets, load_from_disk
+from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets, load_from_disk
 
 from tcd_hf.processing.ocr_engines import OCREngineError
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -35,7 +35,7 @@ from .prepared_data import (
 )
 from .shipped_ocr import ocr_in_seconds
 
-__all__ = ["PreparationReport", "join_shards", "prepare_dataset", "prepare_videos", "shard_folder"]
+__all__ = ["PreparationReport", "join_shards", "prepare_dataset", "prepare_splits", "prepare_videos", "shard_folder"]
 
 VERSION = 1  # raise it when rows change: what is prepared already is then prepared again
 PASSING = {getattr(errno, name) for name in ("EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "ESTALE")}
@@ -124,6 +124,41 @@ def _read_video(path: str, ocr: list[dict] | None, processor: TCDProcessor, read
 
 
 # a data set -----------------------------------------------------------------------------------------------------------
+def prepare_splits(
+    datasets: DatasetDict,
+    processor: TCDProcessor,
+    folder: str | os.PathLike,
+    num_proc: int = 1,
+    caption_cache: str | os.PathLike | None = None,
+    shipped_ocr: bool = False,
+    *,
+    shard: int = 0,
+    num_shards: int = 1,
+) -> dict[str, PreparationReport]:
+    """Prepares all splits of a data set by [`prepare_dataset`], or one machine's share of them.
+
+    Args:
+        datasets (`datasets.DatasetDict`): of [`load_retrieval_dataset`] or [`load_video_folder`].
+        processor, folder, num_proc, caption_cache, shipped_ocr: see [`prepare_dataset`].
+        shard, num_shards (`int`, *optional*, default to 0 and 1): which of how many shares. Several are put below
+            `folder/shards`, and [`join_shards`] makes one data set of them.
+
+    Returns:
+        `dict[str, PreparationReport]`: of each split.
+
+    Raises:
+        ValueError: no such shard; or see [`prepare_dataset`].
+    """
+    if not 0 <= shard < num_shards:
+        raise ValueError(f"The shard must be from 0 to {num_shards - 1} (the number of shards less 1), got {shard}.")
+    out = shard_folder(folder, shard, num_shards) if num_shards > 1 else folder
+    reports = {}
+    for split, dataset in datasets.items():
+        share = dataset.shard(num_shards, shard, contiguous=True)
+        reports[split] = prepare_dataset(share, processor, out, split, num_proc, caption_cache, shipped_ocr)
+    return reports
+
+
 def prepare_dataset(
     dataset: Dataset,
     processor: TCDProcessor,

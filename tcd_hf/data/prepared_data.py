@@ -137,22 +137,22 @@ def check_prepared(dataset: Dataset, processor: TCDProcessor) -> None:
     if missing or not len(dataset):
         raise ValueError(
             f"This is no prepared data set: it has {len(dataset)} rows and lacks the columns {missing}. Prepare it "
-            "with scripts/prepare.py."
+            "with `tcd-hf prepare`."
         )
     lengths = [pc.unique(pc.list_value_length(dataset.data.column(name))).to_pylist() for name in PER_WINDOW]
     counts = {length for of_column in lengths for length in of_column}
     if counts != {processor.num_frames}:
         raise ValueError(
             f"The data set was prepared with {' or '.join(map(str, counts))} frames a video, but the model takes "
-            f"{processor.num_frames} (`num_frames`). Prepare it again with the model's processor: scripts/prepare.py "
-            "--model."
+            f"{processor.num_frames} (`num_frames`). Prepare it again with the model's processor: `tcd-hf prepare "
+            "--model`."
         )
     frame = np.asarray(dataset[0]["frames"][0].convert("RGB"))
     (made,) = _resize(processor, [frame])
     if not np.array_equal(frame, made):
         raise ValueError(
             f"The data set was prepared with frames of {_size(frame)}, of which the model's image processor makes "
-            f"{_size(made)}. Prepare it again with the model's processor: scripts/prepare.py --model."
+            f"{_size(made)}. Prepare it again with the model's processor: `tcd-hf prepare --model`."
         )
     (needed,) = _geometries(describe_preparation(processor))
     for had in _geometries(dataset.info.description):
@@ -160,7 +160,7 @@ def check_prepared(dataset: Dataset, processor: TCDProcessor) -> None:
         if others:
             raise ValueError(
                 "The data set was prepared by an image processor that resizes or crops differently from the model's: "
-                f"{', '.join(others)}. Prepare it again with the model's processor: scripts/prepare.py --model."
+                f"{', '.join(others)}. Prepare it again with the model's processor: `tcd-hf prepare --model`."
             )
 
 

@@ -16,7 +16,7 @@ FOLDER_FEATURES = Features({**FEATURES, "group": Value("string")})
 
 
 def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = None) -> DatasetDict:
-    """Loads `folder/SPLIT/metadata.jsonl`, such as `scripts/make_synthetic.py` writes it, one row per video.
+    """Loads `folder/SPLIT/metadata.jsonl`, such as [`write_synthetic_videos`] writes it, one row per video.
 
     A line is `{"file_name", "caption"}` and, where known, `"kind"`, the type of the query, `"moments": [[start, end]]`,
     when the video shows it, in seconds, and `"number"` with `"negatives": [{"number"}]`, the members of its group of

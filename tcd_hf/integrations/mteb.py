@@ -112,7 +112,7 @@ class TCDSearch(TCDEncoder):
     """Search by the full score of every text with every video, for mteb's retrieval and reranking tasks; in all others
     a [`TCDEncoder`].
 
-    It is the score of [`~TCDModel.score`] alone, as in `scripts/evaluate.py`: without the spelling that [`VideoIndex`]
+    It is the score of [`~TCDModel.score`] alone, as in [`evaluate_model`]: without the spelling that [`VideoIndex`]
     adds to it.
     """
 

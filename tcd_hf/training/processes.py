@@ -14,9 +14,9 @@ from tcd_hf.training.recipe import TrainingRecipe
 __all__ = ["check_processes", "end_process", "make_accelerator", "make_equal"]
 
 LINES_THAT_WORK = (
-    "On GPUs: `accelerate launch --multi_gpu --num_processes N scripts/train.py ...`. On the CPU, where `accelerate "
+    "On GPUs: `accelerate launch --multi_gpu --num_processes N -m tcd_hf.training ...`. On the CPU, where `accelerate "
     "launch --cpu --num_processes N` starts one process only: `ACCELERATE_USE_CPU=true OMP_NUM_THREADS=1 accelerate "
-    "launch --multi_gpu --num_processes N scripts/train.py ...`."
+    "launch --multi_gpu --num_processes N -m tcd_hf.training ...`."
 )
 
 
@@ -61,7 +61,7 @@ def check_processes(num_processes: int, recipe: TrainingRecipe, environment: Map
     if recipe.num_processes is None and num_processes == 1 and launched_alone and "MASTER_PORT" in environment:
         raise ValueError(
             f"`accelerate launch` was asked for several processes, but started one. {LINES_THAT_WORK} If one is what "
-            "you want, say so by `--num_processes 1` after the script's name."
+            "you want, say so by `--num_processes 1` after `tcd_hf.training`."
         )
     if recipe.batch_size % num_processes:
         raise ValueError(

@@ -14,7 +14,9 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import HfArg
 
-__all__ = ["TrainingRecipe", "parse_recipe", "read_recipe", "write_recipe"]
+__all__ = ["TrainingRecipe", "find_recipe", "list_recipes", "parse_recipe", "read_recipe", "write_recipe"]
+
+RECIPES = Path(__file__).resolve().parent / "recipes"
 
 
 @dataclass
@@ -101,7 +103,8 @@ class TrainingRecipe:
 
 def parse_recipe(arguments: Sequence[str], parser: HfArgumentParser | None = None) -> TrainingRecipe:
     """
-    A recipe from the command line, `[FILE.yaml] [--field value ...]`: what is named there wins over the file.
+    A recipe from the command line, `[RECIPE] [--field value ...]`: what is named there wins over the recipe, a name or
+    a file as [`find_recipe`] takes it.
 
     Args:
         arguments (`list[str]`)
@@ -114,13 +117,40 @@ def parse_recipe(arguments: Sequence[str], parser: HfArgumentParser | None = Non
     arguments = list(arguments)
     try:
         if arguments and not arguments[0].startswith("-"):
-            arguments[:1] = _as_arguments(read_recipe(arguments[0]))
+            arguments[:1] = _as_arguments(read_recipe(find_recipe(arguments[0])))
         known, unknown = parser.parse_known_args(arguments)
         if unknown:
             raise ValueError(f"unknown arguments: {' '.join(unknown)}")
         return TrainingRecipe(**vars(known))
     except (ValueError, OSError) as error:
         parser.error(str(error))
+
+
+def list_recipes() -> dict[str, str]:
+    """The recipes that the package brings: their names, and what each trains, in a sentence."""
+    recipes = {}
+    for path in sorted(RECIPES.glob("*.yaml")):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        recipes[path.stem] = first.removeprefix("# ").rstrip(".")
+    return recipes
+
+
+def find_recipe(name: str | Path) -> Path:
+    """
+    The file of a recipe.
+
+    Args:
+        name (`str | Path`): of a YAML file, or of a recipe of the package ([`list_recipes`]). A file wins.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    shipped = RECIPES / f"{name}.yaml"
+    if Path(name).is_file():
+        return Path(name)
+    if Path(name).name == str(name) and shipped.is_file():
+        return shipped
+    raise ValueError(f"There is no recipe {str(name)!r}: name a YAML file, or one of {list(list_recipes())}.")
 
 
 def read_recipe(path: str | Path) -> dict:

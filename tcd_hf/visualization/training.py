@@ -80,9 +80,7 @@ def plot_training(log: str | Path, path: str | Path | None = None, title: str | 
     series = read_training_log(log)
     losses = {label: series[name] for name, label in LOSSES.items() if name in series}
     if not losses:
-        raise ValueError(
-            f"{log} tells of no loss: give the training_log.jsonl of a run of scripts/train.py that has made a step."
-        )
+        raise ValueError(f"{log} tells of no loss: give the training_log.jsonl of a training run that has made a step.")
     recalls = {name: points for name, points in series.items() if f"{name}/".startswith(f"{RECALL}/")}
     with new_figure(10 if recalls else 5.6, 3.8, path) as figure:
         panels = figure.subplots(1, 2 if recalls else 1, sharex=True, squeeze=False)[0]

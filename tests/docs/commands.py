@@ -32,11 +32,11 @@ NOT_RUN = {
     r"pytest": "runs this very test",
     r"tcd-hf .*--engine ray": "starts a cluster: tests/tcd_hf/test_ray.py",
     r"tcd-hf .*(s3|gs|az)://": "needs an object store",
-    r"python scripts/prepare.py .*--dataset": "needs the data set: tests/tcd_hf/test_prepare_script.py",
-    r"accelerate launch .*configs/tcd_textvr.yaml": "needs the data set: tests/tcd_hf/test_train_script.py",
-    r"accelerate launch .*--multi_gpu": "starts processes: tests/tcd_hf/test_train_script.py",
-    r"python scripts/evaluate.py .*--data prepared/textvr": "needs the data set: tests/tcd_hf/test_evaluate_script.py",
-    r"python scripts/push_to_hub.py (?!.*--dry-run)": "publishes: tests/tcd_hf/test_push_to_hub.py",
+    r"tcd-hf prepare .*--dataset": "needs the data set: tests/tcd_hf/test_cli_prepare.py",
+    r"accelerate launch .*tcd_textvr": "needs the data set: tests/tcd_hf/test_training_main.py",
+    r"accelerate launch .*--multi_gpu": "starts processes: tests/tcd_hf/test_training_main.py",
+    r"tcd-hf evaluate .*--data prepared/textvr": "needs the data set: tests/tcd_hf/test_evaluate_model.py",
+    r"tcd-hf push (?!.*--dry-run)": "publishes: tests/tcd_hf/test_publishing.py",
     r"python -m scripts\.benchmarks\.": "takes minutes: tests/tcd_hf/test_benchmark*.py",
     r"python -m scripts\.train_mini": "takes minutes: tests/tcd_hf/test_train_mini*.py",
     r"python -m scripts\.ablation": "takes hours: tests/tcd_hf/test_ablation.py",
@@ -110,29 +110,20 @@ def _parse_and_stop(parser, *args, **kwargs):
 
 
 def _script(words: list[str]) -> tuple[Callable, list[str]]:
-    """The `main` of a script and its arguments."""
+    """The `main` of a module that is run, and its arguments."""
     if words[:2] == ["accelerate", "launch"]:
         parser = importlib.import_module("accelerate.commands.launch").launch_command_parser()
         args = parser.parse_args(words[2:])
-        name, arguments = _module_of(args.training_script), args.training_script_args
+        assert args.module, f"{args.training_script} is not run as a module: accelerate launch -m tcd_hf.training."
+        name, arguments = args.training_script, args.training_script_args
     elif words[:2] == ["python", "-m"] and len(words) > 2:
         name, *arguments = words[2:]
-    elif words[0] == "python" and len(words) > 1:
-        name, arguments = _module_of(words[1]), words[2:]
     else:
         raise AssertionError(f"No test knows how to run {words[0]!r}: teach tests/docs/commands.py.")
     path = ROOT.joinpath(*name.split("."))
     name = f"{name}.__main__" if path.is_dir() else name
-    assert name.startswith("scripts.") and ROOT.joinpath(*name.split(".")).with_suffix(".py").is_file(), (
-        f"There is no script {name}."
-    )
+    assert ROOT.joinpath(*name.split(".")).with_suffix(".py").is_file(), f"There is no module {name}."
     return importlib.import_module(name).main, arguments
-
-
-def _module_of(path: str) -> str:
-    """The name of a file right in `scripts/`: those below import one another, and are run by their names."""
-    assert re.fullmatch(r"scripts/\w+\.py", path), f"{path} is not run by its path."
-    return path.removesuffix(".py").replace("/", ".")
 
 
 def _check_extras(words: list[str]) -> None:

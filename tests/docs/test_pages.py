@@ -68,15 +68,15 @@ def test_refresh_changes_only_what_is_not_printed():
         "tcd-hf search x --index i --no-such-option",
         "tcd-hf find x",
         "tcd-hf index v --index i --workers -1",
-        "python scripts/evaluate.py --data d --out o.json --no-such-option",
-        "python scripts/evaluate.py --data d --out o.json --mode none",
-        "python scripts/no_such_script.py",
+        "tcd-hf evaluate --data d --out o.json --no-such-option",
+        "tcd-hf evaluate --data d --out o.json --mode none",
         "python scripts/benchmarks/scoring.py",  # by its name, or it does not find the others
         "python -m scripts.benchmarks.scoring --no-such-option",
         "python -m scripts.no_such_package.scoring",
         "python -m scripts.benchmarks.no_such_benchmark",
-        "accelerate launch scripts/train.py --model m --data d --output o --no_such_field 1",
-        "accelerate launch --no_such_option scripts/train.py --model m --data d --output o",
+        "accelerate launch -m tcd_hf.training --model m --data d --output o --no_such_field 1",
+        "accelerate launch scripts/train.py --model m --data d --output o",  # nothing that is not installed
+        "accelerate launch --no_such_option -m tcd_hf.training --model m --data d --output o",
         "pip install 'tcd-hf[no-such-extra]'",
         "pip install other-package",
         "curl x",
@@ -94,9 +94,9 @@ def commands_of_all_pages() -> list[Command]:
 
 
 def test_what_is_not_run_has_a_reason():
-    assert why_not_run(Command(("python", "scripts/prepare.py", "--videofolder", "mine"))) is None
-    assert "publishes" in why_not_run(Command(("python", "scripts/push_to_hub.py", "a", "--repo-id", "a/b")))
-    assert why_not_run(Command(("python", "scripts/push_to_hub.py", "a", "--dry-run", "b"))) is None
+    assert why_not_run(Command(("tcd-hf", "prepare", "--videofolder", "mine"))) is None
+    assert "publishes" in why_not_run(Command(("tcd-hf", "push", "a", "--repo-id", "a/b")))
+    assert why_not_run(Command(("tcd-hf", "push", "a", "--dry-run", "b"))) is None
     assert all(commands.NOT_RUN.values())
     lines = [" ".join(command.words) for command in commands_of_all_pages()]
     unused = [pattern for pattern in commands.NOT_RUN if not any(re.match(pattern, line) for line in lines)]

@@ -137,8 +137,7 @@ def session(request, tmp_path, tmp_path_factory, monkeypatch, drawn_clips, small
         else:
             (tmp_path / path).write_text(content, encoding="utf-8")
     shutil.copytree(small_clip, tmp_path / "small-clip")
-    for name in ("configs", "tcd_hf"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "tcd_hf").symlink_to(ROOT / "tcd_hf")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "110")
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path_factory.getbasetemp() / "captions"))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from click.testing import Result
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTokenizer
 from typer.testing import CliRunner
@@ -97,6 +98,11 @@ def clips(tmp_path):
     }
 
 
+def invoke(*words) -> Result:
+    """Runs the command line with the models that are named; what goes to stdout and stderr is kept apart."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
 @pytest.fixture
 def wide_terminal(monkeypatch):
     """Lines are as long as they like, whatever terminal the suite was started from, or none."""
@@ -117,4 +123,4 @@ def run(monkeypatch, tmp_path, code_reader):
         return model, processor
 
     monkeypatch.setattr("tcd_hf.loading.load", load)
-    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+    return invoke

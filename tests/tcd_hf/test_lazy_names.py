@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("tcd_hf", "tcd_hf.modeling", "tcd_hf.processing", "tcd_hf.training", "tcd_hf.visualization")
+PACKAGES = (
+    "tcd_hf",
+    "tcd_hf.evaluation",
+    "tcd_hf.modeling",
+    "tcd_hf.processing",
+    "tcd_hf.training",
+    "tcd_hf.visualization",
+)
 
 
 def source_of(package: str) -> ast.Module:

@@ -1,7 +1,8 @@
 """`tcd_hf.load` and all that loads by it: every door, every kind of checkpoint, and checkpoints that bring code."""
 
 import builtins
-import importlib
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -21,16 +22,15 @@ from transformers import (
     SiglipModel,
 )
 from transformers.utils import logging as transformers_logging
-from typer.testing import CliRunner
 
 from tcd_hf import TCDModel, VideoIndex, load, load_mini, loading
 from tcd_hf.checkpoints import MINI
-from tcd_hf.cli.main import app
 from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.loading import load_processor
 from tcd_hf.reading.fingerprints import model_fingerprint, tokenizer_fingerprint
+from tcd_hf.training import __main__ as training
 from tests.clips import coded_frame, write_clip
-from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, invoke, make_tiny_model, make_tiny_processor
 
 TOWER = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
 TEXT = {**TOWER, "vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
@@ -99,15 +99,18 @@ def videos(tmp_path, monkeypatch) -> Path:
 
 
 def command(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    result = invoke(*arguments)
     if result.exit_code:
         raise ValueError(result.stderr)
     return result
 
 
-def script(name: str, *arguments) -> None:
-    if importlib.import_module(f"scripts.{name}").main([str(argument) for argument in arguments]):
-        raise ValueError(f"scripts/{name}.py failed")
+def train(*arguments) -> None:
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        status = training.main([str(argument) for argument in arguments])
+    if status:
+        raise ValueError(errors.getvalue())
 
 
 @pytest.fixture(autouse=True)
@@ -163,21 +166,21 @@ class Doors:
 
     def prepare(self):
         options = ["--model", self.name, "--num-frames", NUM_FRAMES, "--no-ocr"]
-        script("prepare", "--videofolder", self.videos, *options, "--out", self.folder / "prepared")
+        command("prepare", "--videofolder", self.videos, *options, "--out", self.folder / "prepared")
 
     def train(self):
         """Without learning: the trained model is the one that training starts from."""
         recipe = self.folder / "recipe.yaml"
         recipe.write_text("batch_size: 2\nmax_steps: 1\nlearning_rate: 0.0\nbackbone_learning_rate: 0.0\n")
         options = ["--model", self.name, "--data", self.folder / "prepared", "--output", self.folder / "run"]
-        script("train", recipe, *options, "--model_overrides", json.dumps({"num_frames": NUM_FRAMES}))
+        train(recipe, *options, "--model_overrides", json.dumps({"num_frames": NUM_FRAMES}))
         return model_fingerprint(load(self.folder / "run" / "best")[0])
 
     def evaluate(self):
         """What training made: its data have as many frames."""
         out = self.folder / "results.json"
         best = self.folder / "run" / "best"
-        script("evaluate", "--model", best, "--data", self.folder / "prepared", "--out", out)
+        command("evaluate", "--model", best, "--data", self.folder / "prepared", "--out", out)
         return json.loads(out.read_text())["about"]["model_fingerprint"]
 
     def sentence_transformers(self):
@@ -272,26 +275,23 @@ class TestForeignCode:
     @pytest.mark.parametrize(
         ("door", "arguments"),
         [
-            ("prepare", ["--videofolder", "world", "--out", "prepared", "--model", "model"]),
-            ("train", ["--data", "prepared", "--output", "run", "--model", "model"]),
-            ("evaluate", ["--data", "prepared", "--out", "results.json", "--model", "model"]),
-            ("plot_calibration", ["world/test/0.mp4", "--out", "cycle.png", "--model", "model"]),
+            (command, ["prepare", "--videofolder", "world", "--out", "prepared", "--model", "model"]),
+            (train, ["--data", "prepared", "--output", "run", "--model", "model"]),
+            (command, ["evaluate", "--data", "prepared", "--out", "results.json", "--model", "model"]),
+            (command, ["plot", "calibration", "world/test/0.mp4", "--out", "cycle.png", "--model", "model"]),
         ],
     )
-    def test_of_an_unknown_model_is_refused_by_scripts(
+    def test_of_an_unknown_model_is_refused_by_verbs(
         self, bring_code, videos, tmp_path, monkeypatch, capsys, door, arguments
     ):
         monkeypatch.chdir(tmp_path)
-        script("prepare", "--videofolder", "world", "--no-ocr", "--out", "prepared")
+        command("prepare", "--videofolder", "world", "--no-ocr", "--out", "prepared")
         save_checkpoint(tmp_path / "model")
         edit_json(tmp_path / "model" / "config.json", lambda config: config.update(model_type="foreign"))
         bring_code(tmp_path / "model")
-        if door == "plot_calibration":
-            pytest.importorskip("matplotlib", reason="needs the extra tcd-hf[plot]")
-        with pytest.raises(ValueError, match=door):
-            script(door, *arguments)
-        error = capsys.readouterr().err
-        assert "is of the model_type 'foreign'" in error and "Traceback" not in error
+        with pytest.raises(ValueError, match="is of the model_type 'foreign'") as error:
+            door(*arguments)
+        assert "Traceback" not in str(error.value) + capsys.readouterr().err
 
     def test_of_the_model_of_an_index_is_refused(self, bring_code, videos, tmp_path):
         save_checkpoint(tmp_path / "model")

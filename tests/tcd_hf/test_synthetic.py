@@ -20,6 +20,7 @@ pytest.importorskip("font_amatic_sc")
 from tcd_hf.data import synthetic, synthetic_reading, synthetic_scene
 from tcd_hf.data.ocr_noise import OCRNoise
 from tcd_hf.data.query_templates import CLAUSES
+from tcd_hf.data.synthesis import write_synthetic_videos
 from tcd_hf.data.synthetic import DURATION, FPS, GROUPS, SyntheticClip, make_clip
 from tcd_hf.data.synthetic_backgrounds import BACKGROUNDS
 from tcd_hf.data.synthetic_queries import SPLITS, SplitTexts, is_shared, query_forms, split_of, words_of
@@ -376,14 +377,14 @@ class TestReading:
             assert rate.noise_level == pytest.approx(level, abs=0.05)
 
 
-class TestScript:
+class TestFiles:
     def test_folder(self, tmp_path, gallery):
-        from scripts import make_synthetic as script
-
-        assert script.main(["--out", str(tmp_path), "--clips", "3", "--size", "64"]) == 0
+        write_synthetic_videos(tmp_path, clips=3, size=64)
         rows = [json.loads(line) for line in (tmp_path / "test" / "metadata.jsonl").read_text("utf-8").splitlines()]
         assert [row["caption"] for row in rows] == [clip.query for clip in gallery[:3]]
         assert [row["negatives"][0]["differs"] for row in rows] == ["other text"] * 3
         assert {row["file_name"] for row in rows} == {file.name for file in (tmp_path / "test").glob("*.mp4")}
-        with pytest.raises(SystemExit):
-            script.main(["--out", str(tmp_path), "--size", "33"])
+        with pytest.raises(ValueError, match="even number of pixels, 2 or more, got 33"):
+            write_synthetic_videos(tmp_path, size=33)
+        with pytest.raises(ValueError, match=r"of \['train', 'validation', 'test'\], got \['exam'\]"):
+            write_synthetic_videos(tmp_path, ["exam"])

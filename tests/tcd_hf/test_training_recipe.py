@@ -7,9 +7,16 @@ import pytest
 import yaml
 
 from tcd_hf.modeling.configuration_tcd import TCDConfig
-from tcd_hf.training.recipe import TrainingRecipe, parse_recipe, read_recipe, write_recipe
+from tcd_hf.training.recipe import (
+    TrainingRecipe,
+    find_recipe,
+    list_recipes,
+    parse_recipe,
+    read_recipe,
+    write_recipe,
+)
+from tests.tcd_hf.conftest import invoke
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NEEDED = ["--model", "m", "--data", "d", "--output", "o"]
 FIELDS = {"model": "m", "data": "d", "output": "o"}
 
@@ -113,10 +120,31 @@ def test_a_written_recipe_gives_the_same_run(tmp_path):
     ],
 )
 def test_recipes_of_the_papers(name, expected, overrides):
-    recipe = parse_recipe([str(CONFIGS / f"{name}.yaml"), "--output", "o"])
+    recipe = parse_recipe([name, "--output", "o"])
     assert recipe.max_length == (32 if name == "eercf_msrvtt" else None)
     assert recipe.model == "openai/clip-vit-base-patch32" and recipe.weight_decay == 0.2 and recipe.warmup_share == 0.1
     assert expected.items() <= vars(recipe).items()
     config = TCDConfig(**recipe.model_overrides)
     assert overrides.items() <= config.to_dict().items() and config.num_frames == 12
     assert set(recipe.model_overrides) <= set(TCDConfig.__dataclass_fields__)
+
+
+def test_recipes_are_listed_and_found_by_name_or_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    listed = list_recipes()
+    assert {"tcd_textvr", "eercf_msrvtt", "tcd_synthetic"} <= set(listed)
+    assert listed["tcd_textvr"].startswith("TCD on TextVR (AAAI 2026)")
+    for name in listed:
+        assert parse_recipe([name, "--output", "o"]).output == "o"
+    own = Path(write(tmp_path / "tcd_textvr", **FIELDS))
+    assert find_recipe("tcd_textvr") == own.relative_to(tmp_path)  # a file of that name wins
+    for missing in ("no_such_recipe", "../recipes/tcd_msrvtt"):
+        with pytest.raises(ValueError, match=rf"no recipe '{missing}': name a YAML file, or one of \['eercf_msrvtt'"):
+            find_recipe(missing)
+
+
+def test_the_command_lists_and_prints_them():
+    listed = invoke("recipes")
+    assert listed.exit_code == 0 and all(name in listed.stdout for name in list_recipes())
+    assert invoke("recipes", "tcd_textvr").stdout == find_recipe("tcd_textvr").read_text(encoding="utf-8")
+    assert invoke("recipes", "no_such_recipe").exit_code == 1

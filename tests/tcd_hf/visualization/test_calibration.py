@@ -125,23 +125,21 @@ class TestPlot:
         assert first.get_suptitle() == second.get_suptitle()  # dropout was off
 
 
-class TestScript:
-    @pytest.fixture
-    def script(self, monkeypatch, code_reader):
+@pytest.mark.usefixtures("wide_terminal")
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def needs_matplotlib(self):
         pytest.importorskip("matplotlib", reason="needs the extra tcd-hf[plot]")
-        from scripts import plot_calibration as script
 
-        monkeypatch.setattr(script, "load", lambda model, device: (make_tiny_model(), make_tiny_processor(code_reader)))
-        return script
-
-    def test_draws_either_picture(self, script, clips, tmp_path):
-        for name, options in (("cycle.png", []), ("windows.svg", ["--query", "tesco"])):
-            assert script.main([str(clips["shop.mp4"]), "--out", str(tmp_path / name), *options]) == 0
+    def test_draws_either_picture(self, run, clips, tmp_path):
+        assert run("plot", "calibration", clips["shop.mp4"], "--out", tmp_path / "cycle.png").exit_code == 0
+        similarity = ("plot", "windows", clips["shop.mp4"], "--out", tmp_path / "windows.svg", "--query", "tesco")
+        assert run(*similarity).exit_code == 0
+        for name in ("cycle.png", "windows.svg"):
             assert (tmp_path / name).stat().st_size > 1000
 
-    def test_mistakes(self, script, clips, tmp_path, capsys):
-        assert script.main([str(clips["sea.mp4"]), "--out", str(tmp_path / "cycle.png")]) == 1
-        assert "two windows with text" in capsys.readouterr().err
-        with pytest.raises(SystemExit):
-            script.main([str(clips["sea.mp4"]), "--out", str(tmp_path / "cycle.png"), "--query", " "])
-        assert "--query is empty" in capsys.readouterr().err
+    def test_mistakes(self, run, clips, tmp_path):
+        refused = run("plot", "calibration", clips["sea.mp4"], "--out", tmp_path / "cycle.png")
+        assert refused.exit_code == 1 and "two windows with text" in refused.stderr
+        refused = run("plot", "windows", clips["sea.mp4"], "--out", tmp_path / "windows.png", "--query", " ")
+        assert refused.exit_code == 2 and "--query is empty" in refused.stderr

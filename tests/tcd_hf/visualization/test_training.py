@@ -5,6 +5,7 @@ import pytest
 
 from tcd_hf.visualization import plot_training
 from tcd_hf.visualization.training import _smooth, read_training_log
+from tests.tcd_hf.conftest import invoke
 
 
 def write_log(path, steps=40, validation=True):
@@ -78,11 +79,10 @@ class TestPlot:
         with pytest.raises(ValueError, match="tells of no loss"):
             plot_training(tmp_path / "log.jsonl")
 
-    def test_script(self, tmp_path, capsys):
-        from scripts import plot_training as script
-
+    def test_command(self, tmp_path):
         write_log(tmp_path / "training_log.jsonl")
-        assert script.main([str(tmp_path), "--out", str(tmp_path / "run.png"), "--title", "mine"]) == 0
+        done = invoke("plot", "training", tmp_path, "--out", tmp_path / "run.png", "--title", "mine")
+        assert done.exit_code == 0, done.stderr
         assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
-        assert script.main([str(tmp_path / "lost.jsonl"), "--out", str(tmp_path / "other.png")]) == 1
-        assert "lost.jsonl" in capsys.readouterr().err and not (tmp_path / "other.png").exists()
+        refused = invoke("plot", "training", tmp_path / "lost.jsonl", "--out", tmp_path / "other.png")
+        assert refused.exit_code == 1 and "lost.jsonl" in refused.stderr and not (tmp_path / "other.png").exists()

@@ -14,12 +14,12 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
-from scripts import push_to_hub
+from tcd_hf import publishing
 from tcd_hf.evaluation.report import ALL_QUERIES, write_results
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tests.conftest import assert_computed_alike, randomise_fusion
-from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import invoke, make_tiny_model, make_tiny_processor
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "tcd_hf" / "checkpoints" / "tcd-mini"
@@ -47,12 +47,12 @@ save_file(outputs, "outputs.safetensors")
 
 
 @pytest.fixture
-def script(monkeypatch):
+def hub(monkeypatch):
     def no_network(*args, **kwargs):
         raise AssertionError("the Hub was asked")
 
-    monkeypatch.setattr(push_to_hub, "HfApi", no_network)
-    return push_to_hub
+    monkeypatch.setattr(publishing, "HfApi", no_network)
+    return publishing
 
 
 @pytest.fixture
@@ -103,10 +103,10 @@ def logits_elsewhere(folder: Path, frames: np.ndarray, captions: list[str], work
 
 class TestDryRun:
     @pytest.mark.parametrize("which", ["tiny", pytest.param("tcd-mini", marks=pytest.mark.slow)])
-    def test_works_without_the_package(self, script, checkpoint, results, tmp_path, which):
+    def test_works_without_the_package(self, hub, checkpoint, results, tmp_path, which):
         folder, output = MINI if which == "tcd-mini" else checkpoint, tmp_path / "out"
         arguments = [str(folder), "--repo-id", f"org/{which}", "--results", str(results), "--dry-run", str(output)]
-        assert script.main(arguments) == 0
+        assert invoke("push", *arguments).exit_code == 0
 
         frames = np.random.default_rng(0).integers(0, 256, (8, 20, 24, 3), dtype=np.uint8)
         model, processor = TCDModel.from_pretrained(folder), TCDProcessor.from_pretrained(folder)
@@ -118,11 +118,12 @@ class TestDryRun:
         found = logits_elsewhere(output, frames, captions, tmp_path / "elsewhere")
         assert_computed_alike(found, expected, rtol=1e-4 if which == "tcd-mini" else 1e-5)  # a scale of 100
 
-    def test_files(self, script, checkpoint, tmp_path, capsys):
+    def test_files(self, hub, checkpoint, tmp_path):
         for name in ("training_log.jsonl", "modeling_tcd.py", "other.safetensors"):
             (checkpoint / name).write_text("not to be published")
         output = tmp_path / "out"
-        assert script.main([str(checkpoint), "--repo-id", "org/name", "--dry-run", str(output)]) == 0
+        done = invoke("push", checkpoint, "--repo-id", "org/name", "--dry-run", output)
+        assert done.exit_code == 0, done.stderr
         sources = {path.name for folder in ("modeling", "processing") for path in (ROOT / folder).glob("*.py")}
         published = {path.name for path in output.iterdir()}
         assert published <= sources | {
@@ -140,10 +141,10 @@ class TestDryRun:
         before, after = (load_file(each / "model.safetensors") for each in (checkpoint, output))
         assert before.keys() == after.keys()
         assert all(after[name].equal(before[name]) and after[name].dtype == before[name].dtype for name in before)
-        listed = {line.split()[-1] for line in capsys.readouterr().out.splitlines()}
+        listed = {line.split()[-1] for line in done.stdout.splitlines()}
         assert published == listed
 
-    def test_opens_by_sentence_transformers(self, script, checkpoint, tmp_path):
+    def test_opens_by_sentence_transformers(self, hub, checkpoint, tmp_path):
         library = pytest.importorskip("sentence_transformers", reason="needs the extra tcd-hf[sentence-transformers]")
         from tcd_hf.integrations.sentence_transformers import to_sentence_transformer
 
@@ -151,8 +152,8 @@ class TestDryRun:
         own = to_sentence_transformer(model, processor)
         own.save_pretrained(str(tmp_path / "own"), create_model_card=False)
         output = tmp_path / "out"
-        script.export(checkpoint, output, "org/name")
-        for name in script.SENTENCE_TRANSFORMERS:
+        hub.export(checkpoint, output, "org/name")
+        for name in hub.SENTENCE_TRANSFORMERS:
             expected = json.loads((tmp_path / "own" / name).read_text())
             if isinstance(expected, dict):
                 del expected["__version__"]
@@ -165,10 +166,11 @@ class TestDryRun:
         assert opened.similarity_fn_name == "dot"
         assert len(np.unique(vectors.round(4), axis=0)) == 3
 
-    def test_card(self, script, checkpoint, results, tmp_path):
+    def test_card(self, hub, checkpoint, results, tmp_path):
         output = tmp_path / "out"
         files = [str(results), f"Village, test={results}"]
-        assert script.main([str(checkpoint), "--repo-id", "org/n", "--results", *files, "--dry-run", str(output)]) == 0
+        done = invoke("push", checkpoint, "--repo-id", "org/n", "--results", *files, "--dry-run", output)
+        assert done.exit_code == 0, done.stderr
         card = ModelCard.load(output / "README.md", ignore_metadata_errors=False)
         values = {(each.dataset_name, each.metric_type): each.metric_value for each in card.data.eval_results}
         assert values == {
@@ -178,19 +180,19 @@ class TestDryRun:
         }
         assert "| all queries | text to video | 8 | 0.625 | 1.5 |" in card.text
 
-    def test_the_authors_card_is_kept(self, script, checkpoint, tmp_path):
+    def test_the_authors_card_is_kept(self, hub, checkpoint, tmp_path):
         (checkpoint / "README.md").write_text("---\nlicense: mit\n---\n\n# Mine\n\nTrained by me.\n")
-        script.export(checkpoint, tmp_path / "out", "org/name")
+        hub.export(checkpoint, tmp_path / "out", "org/name")
         card = ModelCard.load(tmp_path / "out" / "README.md")
         assert card.data.license == "mit"
         assert card.text.strip().startswith("# Mine\n\nTrained by me.")
 
     @pytest.mark.parametrize(("name", "published"), [("/home/me/clip", ""), ("org/clip", "org/clip")])
-    def test_no_local_path_is_published(self, script, checkpoint, tmp_path, name, published):
+    def test_no_local_path_is_published(self, hub, checkpoint, tmp_path, name, published):
         config = json.loads((checkpoint / "config.json").read_text())
         config["backbone_config"]["_name_or_path"] = name
         (checkpoint / "config.json").write_text(json.dumps(config))
-        script.export(checkpoint, tmp_path / "out", "org/name")
+        hub.export(checkpoint, tmp_path / "out", "org/name")
         config = json.loads((tmp_path / "out" / "config.json").read_text())
         assert config["backbone_config"]["_name_or_path"] == published
         assert (ModelCard.load(tmp_path / "out" / "README.md").data.base_model or "") == published
@@ -228,72 +230,71 @@ class TestRefusal:
             (shutil.rmtree, "There is no folder"),
         ],
     )
-    def test_of_a_folder(self, script, checkpoint, tmp_path, spoil, message):
+    def test_of_a_folder(self, hub, checkpoint, tmp_path, spoil, message):
         spoil(checkpoint)
         with pytest.raises(ValueError, match=message):
-            script.export(checkpoint, tmp_path / "out", "org/name")
+            hub.export(checkpoint, tmp_path / "out", "org/name")
         assert not (tmp_path / "out").exists()
 
-    def test_of_an_output_that_holds_something(self, script, checkpoint, tmp_path):
+    def test_of_an_output_that_holds_something(self, hub, checkpoint, tmp_path):
         output = tmp_path / "out"
         output.mkdir()
         (output / "secret.txt").touch()
         with pytest.raises(ValueError, match="no empty folder"):
-            script.export(checkpoint, output, "org/name")
+            hub.export(checkpoint, output, "org/name")
         assert [path.name for path in output.iterdir()] == ["secret.txt"]
         (output / "secret.txt").unlink()
-        script.export(checkpoint, output, "org/name")
+        hub.export(checkpoint, output, "org/name")
         assert (output / "model.safetensors").is_file()
 
-    def test_is_told_without_a_traceback(self, script, tmp_path, capsys):
-        assert script.main([str(tmp_path / "none"), "--repo-id", "org/name", "--dry-run", str(tmp_path / "out")]) == 1
-        assert capsys.readouterr().err.startswith("error: There is no folder")
+    def test_is_told_without_a_traceback(self, hub, tmp_path):
+        refused = invoke("push", tmp_path / "none", "--repo-id", "org/name", "--dry-run", tmp_path / "out")
+        assert refused.exit_code == 1 and refused.stderr.startswith("error: There is no folder")
 
     @pytest.mark.parametrize("files", [["town.json", "other/town.json"], ["A=town.json", "A=town.json"]])
-    def test_of_two_results_of_one_name(self, script, results, checkpoint, tmp_path, monkeypatch, capsys, files):
+    def test_of_two_results_of_one_name(self, hub, results, checkpoint, tmp_path, monkeypatch, files):
         monkeypatch.chdir(tmp_path)
         write_results(RESULTS, "other/town.json")
         arguments = [str(checkpoint), "--repo-id", "org/name", "--results", *files, "--dry-run", "out"]
-        assert script.main(arguments) == 1
-        assert "Two files of results are named" in capsys.readouterr().err
+        refused = invoke("push", *arguments)
+        assert refused.exit_code == 1 and "Two files of results are named" in refused.stderr
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize("repo_id", ["name", "a/b/c", "org/na me"])
-    def test_of_a_name(self, script, repo_id, capsys):
-        with pytest.raises(SystemExit) as stop:
-            script.main(["folder", "--repo-id", repo_id])
-        assert stop.value.code == 2
-        assert "--repo-id" in capsys.readouterr().err
+    def test_of_a_name(self, hub, repo_id):
+        refused = invoke("push", "folder", "--repo-id", repo_id)
+        assert refused.exit_code == 2 and "--repo-id" in refused.stderr
 
 
 class TestUpload:
-    def test_by_the_script(self, script, checkpoint, tmp_path, monkeypatch, capsys):
-        script.export(checkpoint, tmp_path / "out", "org/name")
+    def test_by_the_command(self, hub, checkpoint, tmp_path, monkeypatch):
+        hub.export(checkpoint, tmp_path / "out", "org/name")
         api = FakeApi()
-        monkeypatch.setattr(script, "HfApi", lambda: api)
-        assert script.main([str(checkpoint), "--repo-id", "org/name"]) == 0
+        monkeypatch.setattr(hub, "HfApi", lambda: api)
+        done = invoke("push", checkpoint, "--repo-id", "org/name")
+        assert done.exit_code == 0, done.stderr
         created, uploaded = api.asked
         assert created == ("create_repo", "org/name", {"private": None, "exist_ok": True})
         assert uploaded[:2] == ("upload_folder", "org/name")
         assert {"*.safetensors*", "*.bin"} <= set(uploaded[2]["delete_patterns"])
         assert api.files == sorted(path.name for path in (tmp_path / "out").iterdir())
-        assert capsys.readouterr().out.endswith("https://huggingface.co/org/name/commit/1\n")
+        assert done.stdout.endswith("https://huggingface.co/org/name/commit/1\n")
 
-    def test_private(self, script, tmp_path):
+    def test_private(self, hub, tmp_path):
         api = FakeApi(private=True)
-        script.upload(tmp_path, "org/name", private=True, api=api)
+        hub.upload(tmp_path, "org/name", private=True, api=api)
         assert [each[0] for each in api.asked] == ["create_repo", "upload_folder"]
         assert api.asked[0][2]["private"] is True
 
-    def test_nothing_private_goes_to_a_public_repository(self, script, tmp_path):
+    def test_nothing_private_goes_to_a_public_repository(self, hub, tmp_path):
         api = FakeApi(private=False)
         with pytest.raises(ValueError, match="org/name is public"):
-            script.upload(tmp_path, "org/name", private=True, api=api)
+            hub.upload(tmp_path, "org/name", private=True, api=api)
         assert [each[0] for each in api.asked] == ["create_repo"]
 
-    def test_nothing_is_uploaded_of_a_bad_folder(self, script, checkpoint, monkeypatch):
+    def test_nothing_is_uploaded_of_a_bad_folder(self, hub, checkpoint, monkeypatch):
         api = FakeApi()
-        monkeypatch.setattr(script, "HfApi", lambda: api)
+        monkeypatch.setattr(hub, "HfApi", lambda: api)
         (checkpoint / "model.bin").touch()
-        assert script.main([str(checkpoint), "--repo-id", "org/name"]) == 1
+        assert invoke("push", str(checkpoint), "--repo-id", "org/name").exit_code == 1
         assert api.asked == []

@@ -1,6 +1,7 @@
-"""scripts/prepare.py and scripts/make_synthetic.py --prepared: from videos, and without them, to the same data."""
+"""`tcd-hf prepare` and `tcd-hf synthesize --prepared`: from videos, and without them, to the same data."""
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,11 +11,8 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
-from scripts import make_synthetic, prepare
 from tcd_hf.evaluation.evaluate_model import evaluate_model
-from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+from tests.tcd_hf.conftest import NUM_FRAMES, invoke, make_tiny_model, make_tiny_processor
 
 
 @pytest.fixture(autouse=True)
@@ -41,66 +39,69 @@ def folder(clips) -> Path:
     return split.rename(split.with_name("train")).parent
 
 
+def flat(text: str) -> str:
+    """Without the box that usage errors are printed in."""
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
+
+
 class TestPrepare:
-    def test_videofolder(self, folder, model, tmp_path, capsys):
+    def test_videofolder(self, folder, model, tmp_path):
         arguments = ["--videofolder", str(folder), "--model", model, "--out", str(tmp_path / "out")]
-        assert prepare.main(arguments) == 0
-        output = capsys.readouterr().out
+        done = invoke("prepare", *arguments)
+        assert done.exit_code == 0, done.stderr
+        output = done.stdout
         assert "train: 3 videos prepared, 1 left out" in output
         assert "train-toys: Cannot read the video" in output and "toys.mp4" in output
         rows = load_from_disk(tmp_path / "out")["train"]
         assert rows["video_id"][:] == ["train-airport", "train-sea", "train-shop"]
         assert rows["captions"][0] == ["about airport.mp4"] and len(rows[0]["frames"]) == NUM_FRAMES
-        assert prepare.main(arguments) == 0
-        output = capsys.readouterr().out
+        output = invoke("prepare", *arguments).stdout
         assert "train: 3 videos found prepared, 1 left out" in output and "train-toys: Cannot" in output
-        assert prepare.main([*arguments, "--num-frames", "2"]) == 0
+        assert invoke("prepare", *arguments, "--num-frames", "2").exit_code == 0
         assert len(load_from_disk(tmp_path / "out")["train"][0]["frames"]) == 2
 
-    def test_shards(self, folder, model, tmp_path, capsys):
+    def test_shards(self, folder, model, tmp_path):
         arguments = ["--videofolder", str(folder), "--model", model, "--out"]
-        assert prepare.main([*arguments, str(tmp_path / "whole")]) == 0
+        assert invoke("prepare", *arguments, str(tmp_path / "whole")).exit_code == 0
         for shard in "01":
             sharded = [*arguments, str(tmp_path / "out"), "--shard", shard, "--num-shards", "2", "--num-proc", "2"]
-            assert prepare.main(sharded) == 0
+            assert invoke("prepare", *sharded).exit_code == 0
         assert not (tmp_path / "out" / "train").exists()
-        capsys.readouterr()
-        assert prepare.main(["--join", "--out", str(tmp_path / "out")]) == 0
-        assert "train: 3 videos prepared, 1 left out" in capsys.readouterr().out
+        joined = invoke("prepare", "--join", "--out", tmp_path / "out")
+        assert joined.exit_code == 0 and "train: 3 videos prepared, 1 left out" in joined.stdout
         whole, joined = (load_from_disk(tmp_path / name)["train"].with_format("arrow") for name in ("whole", "out"))
         assert list(whole) == list(joined)
 
-    def test_published_data_set(self, clips, model, tmp_path, capsys):
+    def test_published_data_set(self, clips, model, tmp_path):
         lines = ["key,vid_key,video_id,sentence", "ret0,msr0,shop,a shop", "ret1,msr1,gone,nothing"]
         (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("\n".join(lines) + "\n")
         arguments = ["--dataset", "msrvtt-1ka", "--annotations", str(tmp_path), "--videos", str(tmp_path)]
         arguments += ["--splits", "test", "--model", model, "--out", str(tmp_path / "out"), "--no-ocr"]
-        assert prepare.main(arguments) == 1
-        assert "1 videos (test): gone" in capsys.readouterr().err
-        assert prepare.main([*arguments, "--skip-missing"]) == 0
+        refused = invoke("prepare", *arguments)
+        assert refused.exit_code == 1 and "1 videos (test): gone" in refused.stderr
+        assert invoke("prepare", *arguments, "--skip-missing").exit_code == 0
         assert load_from_disk(tmp_path / "out")["test"]["captions"][:] == [["a shop"]]
 
-    def test_nothing_prepared(self, folder, model, tmp_path, capsys):
+    def test_nothing_prepared(self, folder, model, tmp_path):
         for path in (folder / "train").glob("*.mp4"):
             path.write_bytes(b"")
-        assert prepare.main(["--videofolder", str(folder), "--model", model, "--out", str(tmp_path / "out")]) == 1
-        assert "train: 0 videos prepared, 4 left out" in capsys.readouterr().out
+        done = invoke("prepare", "--videofolder", folder, "--model", model, "--out", tmp_path / "out")
+        assert done.exit_code == 1 and "train: 0 videos prepared, 4 left out" in done.stdout
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["--dataset", "msvd"], "needs --annotations and --videos"),
             (["--videofolder", "v", "--ocr", "o", "--skip-missing"], "--ocr, --skip-missing: only with --dataset"),
-            (["--videofolder", "v", "--num-proc", "0"], "--num-proc must be at least 1, got 0"),
+            (["--videofolder", "v", "--num-proc", "0"], "--num-proc"),
             (["--videofolder", "v", "--shard", "2", "--num-shards", "2"], "--shard must be from 0 to 1"),
-            (["--join", "--videofolder", "v"], "not allowed with"),
-            ([], "required"),
+            (["--join", "--videofolder", "v"], "give one of --dataset, --videofolder, --join; got --videofolder and"),
+            ([], "got none"),
         ],
     )
-    def test_refusals(self, arguments, message, tmp_path, capsys):
-        with pytest.raises(SystemExit):
-            prepare.main([*arguments, "--out", str(tmp_path)])
-        assert message in capsys.readouterr().err
+    def test_refusals(self, arguments, message, tmp_path):
+        refused = invoke("prepare", *arguments, "--out", tmp_path)
+        assert refused.exit_code and message in flat(refused.stderr)
 
 
 class TestMakeSynthetic:
@@ -113,9 +114,9 @@ class TestMakeSynthetic:
         """As the videos give it, but for how they are compressed, resized, and read."""
         many = ["--clips", "6", "--splits", "validation", "test"]
         fast, world, slow = (tmp_path / name for name in ("fast", "world", "slow"))
-        assert make_synthetic.main(["--out", str(fast), *many, "--prepared", "--model", model]) == 0
-        assert make_synthetic.main(["--out", str(world), *many, "--size", "64"]) == 0
-        assert prepare.main(["--videofolder", str(world), "--model", model, "--out", str(slow)]) == 0
+        assert invoke("synthesize", "--out", str(fast), *many, "--prepared", "--model", model).exit_code == 0
+        assert invoke("synthesize", "--out", str(world), *many, "--size", "64").exit_code == 0
+        assert invoke("prepare", "--videofolder", str(world), "--model", model, "--out", str(slow)).exit_code == 0
         fast, slow = load_from_disk(fast), load_from_disk(slow)
         assert sorted(fast) == sorted(slow) == ["test", "validation"]
         for split in fast:
@@ -136,9 +137,9 @@ class TestMakeSynthetic:
 
         many = ["--clips", "8", "--clips-per-video", "4"]
         fast, world, slow = (tmp_path / name for name in ("fast", "world", "slow"))
-        assert make_synthetic.main(["--out", str(fast), *many, "--prepared", "--model", model]) == 0
-        assert make_synthetic.main(["--out", str(world), *many, "--size", "64"]) == 0
-        assert prepare.main(["--videofolder", str(world), "--model", model, "--out", str(slow)]) == 0
+        assert invoke("synthesize", "--out", str(fast), *many, "--prepared", "--model", model).exit_code == 0
+        assert invoke("synthesize", "--out", str(world), *many, "--size", "64").exit_code == 0
+        assert invoke("prepare", "--videofolder", str(world), "--model", model, "--out", str(slow)).exit_code == 0
         fast, slow = (load_from_disk(folder)["test"] for folder in (fast, slow))
         assert fast.features == slow.features
         others = ["frames", "ocr_captions", "ocr_mask"]
@@ -161,7 +162,7 @@ class TestMakeSynthetic:
         from tcd_hf.data.prepared_data import check_prepared
         from tcd_hf.data.synthetic import make_clip
 
-        make_synthetic.main(["--out", str(tmp_path), "--clips", "20", "--prepared", "--model", model, "--seed", "5"])
+        invoke("synthesize", "--out", str(tmp_path), "--clips", "20", "--prepared", "--model", model, "--seed", "5")
         rows = load_from_disk(tmp_path)["test"]
         check_prepared(rows, make_tiny_processor())
         clip = make_clip(5, "test", 13)
@@ -176,8 +177,16 @@ class TestMakeSynthetic:
     @pytest.mark.slow
     def test_workers_make_the_same(self, model, tmp_path):
         arguments = ["--clips", "24", "--prepared", "--model", model]
-        make_synthetic.main(["--out", str(tmp_path / "1"), *arguments])
-        command = [sys.executable, str(SCRIPTS / "make_synthetic.py"), "--out", str(tmp_path / "2"), *arguments]
+        invoke("synthesize", "--out", str(tmp_path / "1"), *arguments)
+        command = [
+            sys.executable,
+            "-c",
+            "from tcd_hf.cli.main import app; app()",
+            "synthesize",
+            "--out",
+            str(tmp_path / "2"),
+            *arguments,
+        ]
         subprocess.run([*command, "--workers", "2"], check=True)
         one, two = (load_from_disk(tmp_path / workers)["test"].with_format("arrow") for workers in "12")
         assert list(one) == list(two) and len(one) == 24
@@ -185,7 +194,7 @@ class TestMakeSynthetic:
     def test_splits_are_added(self, model, tmp_path):
         for split, clips in (("train", "2"), ("test", "3"), ("train", "4")):
             arguments = ["--out", str(tmp_path), "--splits", split, "--clips", clips, "--prepared", "--model", model]
-            assert make_synthetic.main(arguments) == 0
+            assert invoke("synthesize", *arguments).exit_code == 0
         assert {split: len(rows) for split, rows in load_from_disk(tmp_path).items()} == {"train": 4, "test": 3}
 
     @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="nothing tells which files are in use")
@@ -200,7 +209,7 @@ class TestMakeSynthetic:
 
         monkeypatch.setattr(tempfile, "TemporaryDirectory", Folder)
         arguments = ["--out", str(tmp_path), "--splits", "train", "test", "--clips", "2", "--prepared"]
-        assert make_synthetic.main([*arguments, "--model", model]) == 0
+        assert invoke("synthesize", *arguments, "--model", model).exit_code == 0
         assert len([name for name in names if Path(name).parent == tmp_path]) == 2
 
     def test_text_pairs(self, model, tmp_path):
@@ -209,7 +218,7 @@ class TestMakeSynthetic:
         made = {}
         for run in "12":
             arguments = ["--splits", "train", "--clips", "2", "--text-pairs", "8", "--prepared", "--model", model]
-            assert make_synthetic.main(["--out", str(tmp_path / run), *arguments]) == 0
+            assert invoke("synthesize", "--out", str(tmp_path / run), *arguments).exit_code == 0
             made[run] = load_from_disk(tmp_path / run)["train"]
         rows, pairs = made["1"].select(range(2, 10)), TextPairGenerator(0).take(8)
         assert rows["captions"][:] == [[pair.query] for pair in pairs]
@@ -229,18 +238,17 @@ class TestMakeSynthetic:
             (["--prepared", "--size", "64"], "--size is for videos"),
             (["--model", "m"], "are for --prepared"),
             (["--text-pairs", "4"], "are for --prepared"),
-            (["--prepared", "--text-pairs", "4", "--splits", "test"], "--text-pairs"),
-            (["--size", "33"], "--size must be even"),
-            (["--workers", "0"], "--workers must be at least 1"),
-            (["--clips-per-video", "0"], "--clips-per-video must be at least 1, got 0"),
-            (["--clips", "10", "--clips-per-video", "4"], "--clips must be a multiple of --clips-per-video, 4, got 10"),
+            (["--prepared", "--text-pairs", "4", "--splits", "test"], "`text_pairs` must be 0 or more"),
+            (["--size", "33"], "`size` must be an even number of pixels"),
+            (["--workers", "0"], "--workers"),
+            (["--clips-per-video", "0"], "--clips-per-video"),
+            (["--clips", "10", "--clips-per-video", "4"], "`clips` must be a multiple of `clips_per_video`, 4, got 10"),
             (
                 ["--prepared", "--text-pairs", "4", "--splits", "train", "--clips-per-video", "2"],
-                "--text-pairs have no times",
+                "`text_pairs` have no times",
             ),
         ],
     )
-    def test_refusals(self, arguments, message, tmp_path, capsys):
-        with pytest.raises(SystemExit):
-            make_synthetic.main(["--out", str(tmp_path), *arguments])
-        assert message in capsys.readouterr().err
+    def test_refusals(self, arguments, message, tmp_path):
+        refused = invoke("synthesize", "--out", tmp_path, *arguments)
+        assert refused.exit_code and message in flat(refused.stderr)

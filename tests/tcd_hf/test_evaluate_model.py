@@ -11,9 +11,9 @@ import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from PIL import Image as PILImage
 
-from scripts import evaluate
 from tcd_hf.data.prepared_data import PREPARED_FEATURES
 from tcd_hf.data.retrieval_datasets import MOMENTS
+from tcd_hf.evaluation import evaluate_checkpoint
 from tcd_hf.evaluation import evaluate_model as evaluation
 from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.evaluation.evaluate_model import MODES, curves_by_query_type, evaluate_model, query_types_of, rank
@@ -22,7 +22,7 @@ from tcd_hf.evaluation.report import ALL_QUERIES, moments_to_markdown
 from tcd_hf.model_card import read_results
 from tcd_hf.reading.fingerprints import model_fingerprint
 from tests.conftest import randomise_fusion
-from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, invoke, make_tiny_model, make_tiny_processor
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "evaluate.py"
 WORDS = ["tesco", "exit", "gate b4", "24", "sushi", "open", "hotel lux", "bus 9", "sale"]
@@ -73,11 +73,6 @@ def processor():
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     return prepared()
-
-
-@pytest.fixture(scope="module")
-def evaluate_script():
-    return evaluate
 
 
 class TestEmbedding:
@@ -251,7 +246,7 @@ class TestLeaks:
             np.testing.assert_array_equal(after["t2v"], before["t2v"] + higher)
 
 
-class TestScript:
+class TestCommand:
     @pytest.fixture
     def folders(self, tmp_path, processor, dataset):
         model = make_model()
@@ -261,9 +256,10 @@ class TestScript:
         return ["--model", str(tmp_path / "model"), "--data", str(tmp_path / "town")]
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_writes_results(self, tmp_path, evaluate_script, processor, dataset, folders, mode, capsys):
+    def test_writes_results(self, tmp_path, processor, dataset, folders, mode):
         out = tmp_path / "new" / "results.json"
-        assert evaluate_script.main([*folders, "--mode", mode, "--top-k", "3", "--out", str(out)]) == 0
+        done = invoke("evaluate", *folders, "--mode", mode, "--top-k", "3", "--out", out)
+        assert done.exit_code == 0, done.stderr
         model = make_model()
         expected = evaluate_model(model, processor, dataset, mode, top_k=3, progress=False).results
         about = json.loads(out.read_text())["about"]
@@ -280,19 +276,20 @@ class TestScript:
         assert read_results(out) == expected
         table = out.with_suffix(".md").read_text()
         assert "- dataset: town\n" in table and "| visual | text to video | 2 |" in table
-        assert "| visual | text to video | 2 |" in capsys.readouterr().out
+        assert "| visual | text to video | 2 |" in done.stdout
 
-    def test_writes_moments(self, tmp_path, evaluate_script, processor, dataset, folders, capsys):
+    def test_writes_moments(self, tmp_path, processor, dataset, folders):
         timed, out = with_moments(dataset), tmp_path / "results.json"
         DatasetDict({"test": timed}).save_to_disk(tmp_path / "timed")
-        assert evaluate_script.main([*folders, "--data", str(tmp_path / "timed"), "--out", str(out)]) == 0
+        done = invoke("evaluate", *folders, "--data", tmp_path / "timed", "--out", out)
+        assert done.exit_code == 0, done.stderr
         expected = evaluate_model(make_model(), processor, timed, progress=False)
         assert json.loads(out.read_text())["moments"] == expected.moments
         assert read_results(out) == expected.results
         table = moments_to_markdown(expected.moments)
         assert "| moments | count | R@1@0.3 | R@1@0.5 |" in table and "\n| visual | 1 | " in table
         assert out.with_suffix(".md").read_text().endswith(f"\n\n{table}\n")
-        assert capsys.readouterr().out.endswith(f"\n\n{table}\n")
+        assert done.stdout.endswith(f"\n\n{table}\n")
 
     @pytest.mark.slow
     def test_as_a_command(self, tmp_path, folders):
@@ -302,34 +299,37 @@ class TestScript:
         assert done.returncode == 0, done.stderr
         assert read_results(tmp_path / "results.json")
 
-    def test_plot(self, tmp_path, evaluate_script, folders):
+    def test_plot(self, tmp_path, folders):
         pytest.importorskip("matplotlib", reason="needs the extra tcd-hf[plot]")
-        assert evaluate_script.main([*folders, "--out", str(tmp_path / "results.json")]) == 0
+        assert invoke("evaluate", *folders, "--out", str(tmp_path / "results.json")).exit_code == 0
         assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
 
-    def test_without_matplotlib(self, tmp_path, evaluate_script, folders, monkeypatch, capsys):
+    def test_without_matplotlib(self, tmp_path, folders, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         monkeypatch.setitem(sys.modules, "matplotlib", None)
-        assert evaluate_script.main([*folders, "--out", str(tmp_path / "results.json")]) == 0
-        assert 'pip install "tcd-hf[plot]"' in capsys.readouterr().err
+        done = invoke("evaluate", *folders, "--out", tmp_path / "results.json")
+        assert done.exit_code == 0 and 'pip install "tcd-hf[plot]"' in done.stderr
         assert not (tmp_path / "results.png").exists() and (tmp_path / "results.json").exists()
 
-    def test_another_split(self, tmp_path, evaluate_script, folders, capsys):
+    def test_another_split(self, tmp_path, folders):
         out = str(tmp_path / "results.json")
-        assert evaluate_script.main([*folders, "--split", "validation", "--out", out]) == 0
+        assert invoke("evaluate", *folders, "--split", "validation", "--out", out).exit_code == 0
         assert json.loads(Path(out).read_text())["about"]["split"] == "validation"
-        assert evaluate_script.main([*folders, "--split", "train", "--out", out]) == 1
-        assert "no prepared split 'train', but ['test', 'validation']" in capsys.readouterr().err
+        refused = invoke("evaluate", *folders, "--split", "train", "--out", out)
+        assert refused.exit_code == 1 and "no prepared split 'train', but ['test', 'validation']" in refused.stderr
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--top-k", "0"], "--top-k must be at least 1, got 0"),
-            (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
+            (["--top-k", "0"], "--top-k"),
+            (["--batch-size", "0"], "--batch-size"),
             (["--out", "results.md"], "--out must end in .json, got results.md"),
         ],
     )
-    def test_mistakes(self, evaluate_script, options, message, capsys):
-        with pytest.raises(SystemExit):
-            evaluate_script.main(["--data", "town", "--out", "results.json", *options])
-        assert message in capsys.readouterr().err
+    def test_mistakes(self, options, message):
+        refused = invoke("evaluate", "--data", "town", "--out", "results.json", *options)
+        assert refused.exit_code == 2 and message in refused.stderr
+
+    def test_library_refuses_before_it_loads(self, tmp_path, folders):
+        with pytest.raises(ValueError, match=r"`out` must end in .json, got 'results.md'"):
+            evaluate_checkpoint("nowhere", folders[3], out="results.md")

@@ -1,4 +1,4 @@
-"""scripts/train.py, in one process and in two, killed and resumed."""
+"""`accelerate launch -m tcd_hf.training`, in one process and in two, killed and resumed."""
 
 import json
 import os
@@ -12,22 +12,17 @@ import pytest
 from accelerate.state import AcceleratorState
 from transformers import CLIPModel
 
-from scripts import make_synthetic, train
+from tcd_hf.data.synthesis import prepare_synthetic_videos
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.training import __main__ as training
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 from tests.tcd_hf.training_data import make_world, save_start
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "train.py"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
 NUM_STEPS = 24
 OPTIONS = ["--batch_size", "4", "--epochs", "8", "--learning_rate", "1e-3", "--backbone_learning_rate", "1e-3"]
-
-
-@pytest.fixture(scope="module")
-def script():
-    return train
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +44,7 @@ def synthetic_world(folder):
     """Clips of scene text, prepared for the model to start from: 3 steps an epoch, hard negatives among them."""
     for name in ("faker", "english_words", "font_lato", "font_caladea", "font_fredoka_one", "font_amatic_sc"):
         pytest.importorskip(name)
-    arguments = ["--prepared", "--model", str(folder / "start"), "--splits", "train", "validation", "--clips", "12"]
-    assert make_synthetic.main([*arguments, "--out", str(folder / "world")]) == 0
+    prepare_synthetic_videos(folder / "world", ["train", "validation"], 12, model=folder / "start")
     return folder / "world"
 
 
@@ -68,13 +62,13 @@ def log_of(output: Path) -> list[dict]:
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def test_from_recipe_to_model(script, folder, tmp_path, capsys):
+def test_from_recipe_to_model(folder, tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"model: {folder / 'start'}\ndata: {folder / 'data'}\n"
         "batch_size: 6\nmodel_overrides: {use_ocr: false}\nmax_length: 9\n"
     )
-    assert script.main([str(recipe), "--output", str(tmp_path / "run"), "--max_steps", "2"]) == 0
+    assert training.main([str(recipe), "--output", str(tmp_path / "run"), "--max_steps", "2"]) == 0
     assert "best validation R@1" in capsys.readouterr().out
     model = TCDModel.from_pretrained(tmp_path / "run" / "best")
     assert model.config.use_ocr is False
@@ -83,10 +77,10 @@ def test_from_recipe_to_model(script, folder, tmp_path, capsys):
     assert [line["step"] for line in log_of(tmp_path / "run")] == [1, 2, 2]
 
 
-def test_from_a_dual_encoder(script, folder, tmp_path):
+def test_from_a_dual_encoder(folder, tmp_path):
     overrides = '{"num_frames": 4, "calibration_weight": 0.5}'
     arguments = ["--model", str(folder / "backbone"), "--data", str(folder / "data"), "--output", str(tmp_path / "run")]
-    assert script.main([*arguments, "--model_overrides", overrides, "--max_steps", "1", "--batch_size", "4"]) == 0
+    assert training.main([*arguments, "--model_overrides", overrides, "--max_steps", "1", "--batch_size", "4"]) == 0
     config = TCDModel.from_pretrained(tmp_path / "run" / "best").config
     assert config.num_frames == 4 and config.calibration_weight == 0.5
 
@@ -103,23 +97,23 @@ def test_from_a_dual_encoder(script, folder, tmp_path):
         (["--report_to", "swanlab"], "pip install swanlab"),
     ],
 )
-def test_errors_are_told_in_a_line(script, folder, tmp_path, capsys, arguments, words):
+def test_errors_are_told_in_a_line(folder, tmp_path, capsys, arguments, words):
     given = ["--model", str(folder / "start"), "--data", str(folder / "data"), "--output", str(tmp_path / "run")]
-    assert script.main([*given, *arguments]) == 1
+    assert training.main([*given, *arguments]) == 1
     error = capsys.readouterr().err
     assert "error: " in error and words in error and "Traceback" not in error
 
 
-def test_usage(script, capsys):
+def test_usage(capsys):
     with pytest.raises(SystemExit) as error:
-        script.main(["--data", "d"])
+        training.main(["--data", "d"])
     assert error.value.code == 2 and "--model" in capsys.readouterr().err
 
 
 def launch(output: Path, start: Path, data: Path, *arguments: str, launcher: str = "--multi_gpu"):
     """`accelerate launch`, which is not waited for."""
     command = [sys.executable, "-m", "accelerate.commands.launch", launcher, "--num_processes", "2"]
-    command += ["--main_process_port", "0", str(SCRIPT)]
+    command += ["--main_process_port", "0", "-m", "tcd_hf.training"]
     command += ["--model", str(start), "--data", str(data), "--output", str(output)]
     errors = output.with_suffix(".err").open("a")
     return subprocess.Popen([*command, *OPTIONS, *arguments], env=ENVIRONMENT, stdout=errors, stderr=errors)
@@ -134,7 +128,7 @@ def kill(process) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_killed_and_resumed_lose_nothing(script, folder, synthetic_world, tmp_path):
+def test_two_processes_killed_and_resumed_lose_nothing(folder, synthetic_world, tmp_path):
     start, data = folder / "start", synthetic_world
     alone, two = tmp_path / "alone", tmp_path / "two"
     first = launch(two, start, data, "--num_processes", "2", "--save_every", "4")
@@ -147,7 +141,7 @@ def test_two_processes_killed_and_resumed_lose_nothing(script, folder, synthetic
     assert second.wait(timeout=200) == 0, two.with_suffix(".err").read_text()
     assert "Resumed" in two.with_suffix(".err").read_text()
     paths = ["--model", str(start), "--data", str(data), "--output", str(alone)]
-    assert script.main([*paths, *OPTIONS, "--chunk_size", "3"]) == 0
+    assert training.main([*paths, *OPTIONS, "--chunk_size", "3"]) == 0
 
     expected, found = log_of(alone), log_of(two)
     assert [line["step"] for line in found] == [line["step"] for line in expected]

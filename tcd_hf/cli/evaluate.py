@@ -1,0 +1,61 @@
+"""`tcd-hf evaluate`: a model measured on a prepared data set."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tcd_hf.cli.common import DeviceOption, reports_errors, stderr
+
+__all__ = ["evaluate"]
+
+
+class Ranking(str, Enum):
+    """What ranks, see [`rank`]."""
+
+    FULL = "full"
+    TWO_STAGE = "two-stage"
+    COARSE = "coarse"
+
+
+@reports_errors
+def evaluate(
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="A data set that `tcd-hf prepare` wrote.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.json", help="Results; a table and a plot are put beside it.")],
+    model: Annotated[
+        str, typer.Option(help="Model folder or Hub id; by default the package's small one.")
+    ] = "tcd-mini",
+    split: Annotated[str, typer.Option(help="Which split is measured.")] = "test",
+    mode: Annotated[
+        Ranking, typer.Option(help="Rank by the whole score, by the coarse vectors, or by both in turn.")
+    ] = Ranking.FULL,
+    top_k: Annotated[int, typer.Option(min=1, help="Candidates of the second stage, in mode two-stage.")] = 50,
+    batch_size: Annotated[int, typer.Option(min=1, help="Videos embedded at once.")] = 32,
+    device: DeviceOption = None,
+) -> None:
+    r"""Measure a model on a prepared data set: retrieval, by kind of query, and moments where captions have times.
+
+    Writes the results as JSON, of which tcd-hf push makes a model card, and beside it a table of them (.md) and a plot
+    of the ranks (.png, with the extra tcd-hf\[plot]).
+    """
+    if out.suffix != ".json":
+        raise typer.BadParameter(f"--out must end in .json, got {out}.")
+
+    from tcd_hf.evaluation import evaluate_checkpoint
+    from tcd_hf.evaluation.report import moments_to_markdown, to_markdown
+
+    results, _, moments = evaluate_checkpoint(
+        model,
+        data,
+        split,
+        mode.value,
+        top_k,
+        batch_size,
+        out=out,
+        device=device or "auto",
+        progress=stderr.is_terminal,
+    )
+    typer.echo(to_markdown(results))
+    if moments:
+        typer.echo(f"\n{moments_to_markdown(moments)}")

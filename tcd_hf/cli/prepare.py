@@ -1,0 +1,114 @@
+"""`tcd-hf prepare`: the videos of a data set, read once for training and evaluation."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tcd_hf.cli.common import CacheDirOption, SeveralValues, check_output_folder, quieten_bars, reports_errors
+
+if TYPE_CHECKING:
+    from tcd_hf.data.preparation import PreparationReport
+
+__all__ = ["PrepareCommand", "prepare"]
+
+
+class PrepareCommand(SeveralValues):
+    """Lets `--splits` take more than one value."""
+
+    several = ("--splits",)
+
+
+@reports_errors
+def prepare(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Of the prepared data set, made if need be.")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A published data set: textvr, msrvtt-1ka, msvd, ...")
+    ] = None,
+    annotations: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Of --dataset, as published.")] = None,
+    videos: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Of --dataset.")] = None,
+    videofolder: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Clips of your own: SPLIT/metadata.jsonl beside them.")
+    ] = None,
+    join: Annotated[bool, typer.Option("--join", help="Join the shards in --out; nothing is read.")] = False,
+    splits: Annotated[
+        list[str] | None, typer.Option("--splits", metavar="SPLIT...", help="Only these; else all.")
+    ] = None,
+    validation_size: Annotated[
+        int, typer.Option(min=0, help="Videos of train to set apart, of a --dataset without validation split.")
+    ] = 0,
+    ocr: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Texts that the data set ships: used, nothing is read.")
+    ] = None,
+    rewriter: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Makes sentences of M4-ViteVQA's questions: a text generator.")
+    ] = None,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out videos that are not there.")] = False,
+    model: Annotated[
+        str, typer.Option(help="Model folder or Hub id whose processor prepares; by default the package's small one.")
+    ] = "tcd-mini",
+    num_frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames and windows of a video; else as --model.")
+    ] = None,
+    no_ocr: Annotated[bool, typer.Option("--no-ocr", help="Read no text.")] = False,
+    num_proc: Annotated[int, typer.Option(min=1, help="Processes that read.")] = 1,
+    shard: Annotated[int, typer.Option(min=0, help="This machine's share, from 0.")] = 0,
+    num_shards: Annotated[int, typer.Option(min=1, help="Machines that share the work; then --join.")] = 1,
+    cache_dir: CacheDirOption = None,
+) -> None:
+    """Read the videos of a data set once: frames at the model's size and the text in them, for training and evaluation.
+
+    What was done is kept: a killed run goes on where it was, a finished one is not done twice. Videos that cannot be
+    read are named and left out.
+    """
+    check_output_folder(out, "--out")
+    what = {"--dataset": dataset, "--videofolder": videofolder, "--join": join}
+    given = [name for name, value in what.items() if value]
+    if len(given) != 1:
+        raise typer.BadParameter(f"give one of {', '.join(what)}; got {' and '.join(given) or 'none'}.")
+    of_dataset = {"--ocr": ocr, "--rewriter": rewriter, "--validation-size": validation_size}
+    of_dataset |= {"--annotations": annotations, "--videos": videos, "--skip-missing": skip_missing}
+    others = [name for name, value in of_dataset.items() if value]
+    if others and not dataset:
+        raise typer.BadParameter(f"{', '.join(others)}: only with --dataset.")
+    if dataset and not (annotations and videos):
+        raise typer.BadParameter("--dataset needs --annotations and --videos.")
+    if shard >= num_shards:
+        raise typer.BadParameter(f"--shard must be from 0 to {num_shards - 1} (--num-shards less 1), got {shard}.")
+
+    from tcd_hf.data.preparation import join_shards, prepare_splits
+    from tcd_hf.data.question_rewriting import QuestionRewriter
+    from tcd_hf.data.retrieval_datasets import load_retrieval_dataset
+    from tcd_hf.data.video_folder import load_video_folder
+    from tcd_hf.loading import load_processor
+
+    started = time.monotonic()
+    quieten_bars()
+    if join:
+        reports = join_shards(out)
+    else:
+        processor = load_processor(model, num_frames=num_frames)
+        if no_ocr:
+            processor.ocr_engine = None
+        if videofolder:
+            found = load_video_folder(videofolder, splits)
+        else:
+            rewrites = QuestionRewriter(rewriter, annotations / "sentences.jsonl") if rewriter else None
+            found = load_retrieval_dataset(
+                dataset, annotations, videos, ocr, rewrites, splits, validation_size, skip_missing
+            )
+        shares = {"shard": shard, "num_shards": num_shards}
+        reports = prepare_splits(found, processor, out, num_proc, cache_dir, shipped_ocr=ocr is not None, **shares)
+    for split, report in reports.items():
+        _print_report(split, report)
+    typer.echo(f"{out}: {time.monotonic() - started:.0f} s")
+    if not all(report.num_videos for report in reports.values()):
+        raise typer.Exit(1)
+
+
+def _print_report(split: str, report: "PreparationReport") -> None:
+    state = "found prepared" if report.reused else "prepared"
+    typer.echo(f"{split}: {report.num_videos} videos {state}, {len(report.bad_videos)} left out")
+    for video_id, cause in report.bad_videos.items():
+        typer.echo(f"  {video_id}: {cause}")
