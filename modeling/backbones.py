@@ -5,7 +5,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-__all__ = ["PATCH_BACKBONES", "encode_captions", "encode_text", "project_patches", "text_tower"]
+__all__ = ["PATCH_BACKBONES", "encode_captions", "encode_frames", "encode_text", "project_patches", "text_tower"]
 
 PATCH_BACKBONES = ("clip", "siglip")
 
@@ -15,6 +15,37 @@ def encode_text(backbone, input_ids, attention_mask, **kwargs) -> BaseModelOutpu
     output = backbone.get_text_features(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
     output.pooler_output = nn.functional.normalize(output.pooler_output, dim=-1)
     return output
+
+
+def encode_frames(
+    backbone: PreTrainedModel, pixel_values_videos: torch.Tensor, extras: dict, with_patches: bool = False, **kwargs
+) -> tuple[torch.Tensor, torch.Tensor | None, BaseModelOutputWithPooling]:
+    """
+    Frames of videos in the joint space.
+
+    Args:
+        backbone (`PreTrainedModel`): a dual encoder.
+        pixel_values_videos (`torch.FloatTensor` of shape `(batch_size, num_frames, ...)`): pixels, or patches.
+        extras (`dict[str, torch.Tensor]`): further inputs of the image tower by name, of shape `(batch_size,
+            num_frames, ...)`; those that are `None` are left out.
+        with_patches (`bool`, *optional*, defaults to `False`): also embed patches, see [`project_patches`].
+
+    Returns:
+        Embeddings of frames `(batch_size, num_frames, dim)`, and those of patches `(batch_size, num_frames,
+        num_patches, dim)` or `None`, L2-normalised; and the output of the image tower.
+    """
+    output = backbone.get_image_features(
+        pixel_values=pixel_values_videos.flatten(0, 1).to(backbone.dtype),  # not every tower does that itself
+        return_dict=True,
+        **{name: value.flatten(0, 1) for name, value in extras.items() if value is not None},
+        **kwargs,
+    )
+    shape, patch_embeds = pixel_values_videos.shape[:2], None
+    frame_embeds = nn.functional.normalize(output.pooler_output, dim=-1).unflatten(0, shape)
+    if with_patches:
+        patches = project_patches(backbone, output.last_hidden_state)
+        patch_embeds = nn.functional.normalize(patches, dim=-1).unflatten(0, shape)
+    return frame_embeds, patch_embeds, output
 
 
 def encode_captions(

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from .co_attention import CrossAttention
-from .factorized_scoring import gated_cosine
+from .factorized_scoring import gated_cosine, with_tables
 from .outputs import TCDVideoFeatures
+from .pair_scorer import PairScorer
 
 __all__ = [
     "MixedScorer",
@@ -138,34 +139,38 @@ def training_weights(config) -> dict[str, float]:
     return {name: getattr(config, f"training_{name}_weight") for name in names}
 
 
-class MixedScorer:
+class MixedScorer(PairScorer):
     """
-    Weighted sum of scores of different grain, of texts and blocks of videos. The texts' coarse queries are computed
-    here, once for all blocks.
+    Gives the weighted sum of scores of different grain.
 
     Args:
         model ([`TCDModel`]): with `interaction="tib"`.
-        text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised, float32.
+        text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised.
         weights (`dict[str, float]`): of `"video"` (coarse vectors), `"frame"` and `"patch"` (weak scores),
             `"tib_frame"` and `"tib_patch"` (text-gated features); what is not named is not computed.
-        method (`str`): `"factorized"`; or `"reference"`, which makes the gated moments of each pair.
+        as_written (`bool`, *optional*, defaults to `False`): make the gated moments of each pair. Slow.
     """
 
-    def __init__(self, model, text_embeds: torch.Tensor, weights: dict[str, float], method: str):
-        self.config, self.frame_projection = model.config, model.frame_projection
-        self.weights, self.as_written = weights, method == "reference"
-        self.text, self.coarse_queries = text_embeds, model.get_coarse_queries(text_embeds)
+    def __init__(self, model, text_embeds: torch.Tensor, weights: dict[str, float], as_written: bool = False):
+        super().__init__(model, text_embeds)
+        self.frame_projection = model.frame_projection
+        self.weights, self.as_written = weights, as_written
+        self.coarse_queries = model.get_coarse_queries(self.text)
+
+    def prepare(self, videos: TCDVideoFeatures) -> TCDVideoFeatures:
+        """The videos in float32, and with tables if the mix reads them."""
+        videos = super().prepare(videos)
+        return with_tables(videos) if "tib_frame" in self.weights and not self.as_written else videos
+
+    def pair_elements(self, videos: TCDVideoFeatures) -> int:
+        """Elements of one pair's cosines with frames or patches, or of its gated sum or gated moments."""
+        (num_moments, dim), has_patches = videos.frame_embeds.shape[1:], self.config.use_patch_features
+        if has_patches:
+            num_moments *= videos.patch_embeds.shape[2]
+        return num_moments * dim if self.as_written else max(num_moments, dim * has_patches)
 
     def __call__(self, texts: slice, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            texts (`slice`): which of the texts.
-            videos ([`TCDVideoFeatures`]): of `num_videos` videos, float32; with their tables, unless by the reference.
-
-        Returns:
-            `dict` of `similarity` and `text_video`, both the mix, `torch.FloatTensor` of shape `(num_texts,
-            num_videos)`.
-        """
+        """See [`PairScorer`]; `similarity` and `text_video` are both the mix."""
         text, scores = self.text[texts], {}
         if "video" in self.weights:
             scores["video"] = (videos.coarse_embeds @ self.coarse_queries[texts].T).T

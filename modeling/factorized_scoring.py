@@ -18,51 +18,55 @@ import torch
 
 from .distillation import ClueDistilling
 from .gating import visible_windows
-from .outputs import TCDScoringTables
+from .outputs import TCDScoringTables, TCDVideoFeatures
+from .pair_scorer import PairScorer
 
-__all__ = ["Answers", "FactorizedScorer", "clue_answers", "gated_cosine", "scoring_tables"]
+__all__ = ["ClueAttention", "FactorizedScorer", "clue_attention", "gated_cosine", "scoring_tables"]
 
 
-class FactorizedScorer:
+class FactorizedScorer(PairScorer):
     """
-    Gives the scores of [`reference_scores`], to rounding, without gated features of any pair. What depends on the texts
-    and the weights alone is computed here, once for all blocks of pairs.
+    Gives the scores of [`ReferenceScorer`], to rounding, without gated features of any pair.
 
     Args:
         model ([`TCDModel`]): with `text_condition="after"`.
         text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised.
-        answers (`tuple[Answers, Answers]`, *optional*): of [`clue_answers`], if they are there already.
+        clues (`tuple[ClueAttention, ClueAttention]`, *optional*): what [`clue_attention`] gives of the model, if it is
+            there already.
     """
 
-    def __init__(self, model, text_embeds: torch.Tensor, answers: "tuple[Answers, Answers] | None" = None):
-        config = model.config
-        text = text_embeds.float()
+    block_elements = 2**19  # read again and again, a block should stay in a processor's own cache
+
+    def __init__(self, model, text_embeds: torch.Tensor, clues: "tuple[ClueAttention, ClueAttention] | None" = None):
+        super().__init__(model, text_embeds)
         # Times a frame's embedding, the logits of the gate.
-        self.gate_query = text[None] * (model.logit_scale.detach().exp().float() / config.text_condition_temperature)
-        self.text = text[None]
-        self.reads_ocr = config.reads_ocr
-        if self.reads_ocr:
-            self.from_windows, self.from_frames = answers or clue_answers(model)
-            fixed = torch.cat([self.from_windows.fixed, self.from_frames.fixed])  # (2 H N, dim)
-            self.fixed_gram, self.fixed_dots = fixed @ fixed.T, fixed @ text.T
-            self.seen_by_windows = torch.cat([self.text, self.from_windows.seen(text)])  # (1 + H, num_texts, dim)
-            self.seen_by_frames = torch.cat([self.text, self.from_frames.seen(text)])
+        scale = model.logit_scale.detach().exp().float() / self.config.text_condition_temperature
+        self.gate_query = self.text[None] * scale
+        self.clues = clues or clue_attention(model)
+        if self.clues is not None:
+            from_windows, from_frames = self.clues
+            fixed = torch.cat([from_windows.fixed, from_frames.fixed])  # (2 H N, dim)
+            self.fixed_gram, self.fixed_dots = fixed @ fixed.T, fixed @ self.text.T
+            self.seen_by_windows = torch.cat([self.text[None], from_windows.seen(self.text)])  # (1 + H, num_texts, dim)
+            self.seen_by_frames = torch.cat([self.text[None], from_frames.seen(self.text)])
 
-    def __call__(self, texts: slice, videos) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            texts (`slice`): which of the texts.
-            videos ([`TCDVideoFeatures`]): of `num_videos` videos, float32 and with their tables.
+    def prepare(self, videos: TCDVideoFeatures) -> TCDVideoFeatures:
+        """The videos in float32, with tables; those that they have, if they have any."""
+        return with_tables(super().prepare(videos), self.clues)
 
-        Returns:
-            `dict` of `similarity`, `text_video`, `text_ocr`, `text_hybrid`, `torch.FloatTensor` of shape `(num_texts,
-            num_videos)` each; the last two only where the model reads OCR.
-        """
+    def pair_elements(self, videos: TCDVideoFeatures) -> int:
+        """Elements of one pair's attention; with a clue token, gates and attention of both modalities."""
+        num_frames = videos.frame_embeds.shape[1]
+        moments_ask = self.config.use_cross_attention and not self.config.use_distillation
+        return self.config.fusion_num_heads * num_frames * (num_frames if moments_ask else 4)
+
+    def __call__(self, texts: slice, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
+        """See [`PairScorer`]; `text_ocr` and `text_hybrid` are there where the model reads OCR."""
         tables = videos.scoring_tables
         frame_gates = dots(videos.frame_embeds, self.gate_query[:, texts])[:, 0].softmax(dim=1)
         frame_gates = frame_gates * frame_gates.shape[1]
-        if not self.reads_ocr:
-            frame_dots = dots(videos.fused_frame_embeds, self.text[:, texts])[:, 0]
+        if self.clues is None:
+            frame_dots = dots(videos.fused_frame_embeds, self.text[None, texts])[:, 0]
             text_video = gated_cosine(frame_gates, frame_dots, tables.frame_gram)
             return {"similarity": text_video, "text_video": text_video}
 
@@ -74,9 +78,9 @@ class FactorizedScorer:
         text_video = gated_cosine(frame_gates, frame_dots[:, 0], tables.frame_gram)
         text_ocr = gated_cosine(window_gates, window_dots[:, 0], tables.window_gram)
 
-        everywhere = torch.ones_like(mask)
-        on_windows = self.from_windows.attend(window_gates, frame_gates, tables.window_logits, mask, everywhere)
-        on_frames = self.from_frames.attend(frame_gates, window_gates, tables.frame_logits, everywhere, mask)
+        (from_windows, from_frames), all_visible = self.clues, torch.ones_like(mask)
+        on_windows = from_windows.attend(window_gates, frame_gates, tables.window_logits, mask, all_visible)
+        on_frames = from_frames.attend(frame_gates, window_gates, tables.frame_logits, all_visible, mask)
         gated_windows, gated_frames = on_windows * window_gates[:, None], on_frames * frame_gates[:, None]
         text_dots = inner(gated_windows, window_dots[:, 1:]).sum(1) + inner(gated_frames, frame_dots[:, 1:]).sum(1)
         gated, attention = (
@@ -91,20 +95,42 @@ class FactorizedScorer:
         return {"similarity": similarity, "text_video": text_video, "text_ocr": text_ocr, "text_hybrid": text_hybrid}
 
 
-def scoring_tables(model, video_features) -> TCDScoringTables:
-    """The tables of `video_features`, computed once per video."""
-    frames = video_features.fused_frame_embeds.float()
-    tables = TCDScoringTables(frame_gram=frames @ frames.mT)
-    if model.config.reads_ocr:
-        windows = video_features.fused_ocr_embeds.float()
-        from_windows, from_frames = clue_answers(model)
-        values = torch.cat([from_windows.values(windows), from_frames.values(frames)], dim=1)
-        fixed = torch.cat([from_windows.fixed, from_frames.fixed])
-        tables.window_gram = windows @ windows.mT
-        tables.clue_gram = torch.cat([values @ values.mT, 2 * values @ fixed.T], dim=-1)
-        tables.window_logits = from_windows.logits(windows, frames)
-        tables.frame_logits = from_frames.logits(frames, windows)
-    return tables
+def scoring_tables(
+    videos: TCDVideoFeatures, clues: "tuple[ClueAttention, ClueAttention] | None" = None
+) -> TCDScoringTables:
+    """
+    What exact scoring needs of videos, computed once per video.
+
+    Args:
+        videos ([`TCDVideoFeatures`]): of `batch_size` videos. Tables that they have already are not looked at.
+        clues (`tuple[ClueAttention, ClueAttention]`, *optional*): what [`clue_attention`] gives of the model; without
+            it, the tables are those of the frames alone.
+
+    Returns:
+        [`TCDScoringTables`], float32.
+    """
+    frames = videos.fused_frame_embeds.float()
+    if clues is None:
+        return TCDScoringTables(frame_gram=frames @ frames.mT)
+    windows, (from_windows, from_frames) = videos.fused_ocr_embeds.float(), clues
+    values = torch.cat([from_windows.values(windows), from_frames.values(frames)], dim=1)
+    fixed = torch.cat([from_windows.fixed, from_frames.fixed])
+    return TCDScoringTables(
+        frame_gram=frames @ frames.mT,
+        window_gram=windows @ windows.mT,
+        clue_gram=torch.cat([values @ values.mT, 2 * values @ fixed.T], dim=-1),
+        window_logits=from_windows.logits(windows, frames),
+        frame_logits=from_frames.logits(frames, windows),
+    )
+
+
+def with_tables(
+    videos: TCDVideoFeatures, clues: "tuple[ClueAttention, ClueAttention] | None" = None
+) -> TCDVideoFeatures:
+    """The videos with the tables that they have, or else with those of [`scoring_tables`]."""
+    if videos.scoring_tables is not None:
+        return videos
+    return TCDVideoFeatures(**{**videos, "scoring_tables": scoring_tables(videos, clues)})
 
 
 def dots(moments: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
@@ -133,22 +159,27 @@ def hidden(mask: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)
 
 
-def clue_answers(model) -> tuple["Answers", "Answers"]:
-    """Both directions of the hybrid clue: windows answering the video's clue, frames answering the OCR clue."""
+def clue_attention(model) -> "tuple[ClueAttention, ClueAttention] | None":
+    """
+    Both directions of a model's hybrid clue: windows answering the video's clue, frames answering the OCR clue. `None`
+    for a model that reads no OCR.
+    """
+    if not model.config.reads_ocr:
+        return None
     clue, shape = model.distillation, (model.config.num_frames, model.config.projection_dim)
     if clue is None:
-        return Answers(None, shape, device=model.device), Answers(None, shape, device=model.device)
+        return ClueAttention(None, shape, device=model.device), ClueAttention(None, shape, device=model.device)
     if not isinstance(clue, ClueDistilling):
-        return Answers(clue.video_attention, shape), Answers(clue.ocr_attention, shape)
+        return ClueAttention(clue.video_attention, shape), ClueAttention(clue.ocr_attention, shape)
     video_query = clue.video_clue + clue.clue_type_embedding
     ocr_query = clue.ocr_clue + clue.clue_type_embedding
     return (
-        Answers(clue.video_attention, shape, video_query, clue.ocr_type_embedding),
-        Answers(clue.ocr_attention, shape, ocr_query, clue.video_type_embedding),
+        ClueAttention(clue.video_attention, shape, video_query, clue.ocr_type_embedding),
+        ClueAttention(clue.ocr_attention, shape, ocr_query, clue.video_type_embedding),
     )
 
 
-class Answers:
+class ClueAttention:
     """
     One direction of the hybrid clue: the moments of one modality answer what the other asks, by [`CrossAttention`].
 

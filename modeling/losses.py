@@ -2,11 +2,41 @@
 
 import torch
 
-from .coarse_to_fine import paired_gated_embeds, training_weights
+from .checks import check_embeddings
+from .coarse_to_fine import MixedScorer, paired_gated_embeds, training_weights
+from .contrastive import check_even_batches, gather_with_gradient, world
 from .outputs import TCDVideoFeatures
 from .scoring import pair_scores
 
-__all__ = ["tcd_losses", "tib_losses"]
+__all__ = ["losses_over_processes", "tcd_losses", "tib_losses"]
+
+
+def losses_over_processes(
+    model, text_embeds: torch.Tensor | None, video_features: TCDVideoFeatures | None
+) -> dict[str, torch.Tensor]:
+    """
+    Losses of all texts and all videos of a process group, the same in every process.
+
+    Args:
+        model ([`TCDModel`]): the same in all processes.
+        text_embeds (`torch.FloatTensor` of shape `(batch_size, dim)`): this process's; text `i` describes video `i`.
+        video_features ([`TCDVideoFeatures`]): of this process's `batch_size` videos.
+
+    Returns:
+        `dict` of the fields of [`TCDOutput`] that [`~TCDModel.compute_losses`] gives; of the scores, the block of this
+        process's own texts and videos.
+
+    Raises:
+        ValueError: texts or videos are missing, or are not as many in all processes.
+    """
+    if text_embeds is None or video_features is None:
+        raise ValueError("`return_loss=True` needs both texts and videos, text i describing video i.")
+    batch_size = len(text_embeds)
+    check_even_batches(batch_size, len(video_features.frame_embeds), text_embeds.device)
+    whole = model.compute_losses(gather_with_gradient(text_embeds), video_features.map_videos(gather_with_gradient))
+    start = world()[0] * batch_size
+    own = slice(start, start + batch_size)
+    return {name: value[own, own] if value.ndim else value for name, value in whole.items()}
 
 
 def tcd_losses(
@@ -50,7 +80,8 @@ def tib_losses(model, texts: torch.Tensor, videos: TCDVideoFeatures, scale: torc
     Arguments and result are those of [`tcd_losses`].
     """
     config = model.config
-    coarse_scores = pair_scores(model, texts, videos, weights=training_weights(config)).similarity
+    check_embeddings(config, texts, videos)
+    coarse_scores = pair_scores(MixedScorer(model, texts, training_weights(config)), videos).similarity
     coarse_loss = model.contrastive(coarse_scores * scale)  # first: it refuses texts and videos that are no pairs
     gated = paired_gated_embeds(texts, videos.frame_embeds, videos.fused_frame_embeds, config.tib_frame_temperature)
     losses = {

@@ -1,26 +1,25 @@
 """TCD model: text-video retrieval that reads the text in the video."""
 
-import contextlib
-
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import can_return_tuple
 
-from .backbones import PATCH_BACKBONES, encode_captions, encode_text, project_patches, text_tower
+from .backbones import PATCH_BACKBONES, encode_captions, encode_frames, encode_text, text_tower
 from .calibration import CalibrationLoss
+from .checks import check_features, check_inputs
 from .co_attention import VideoOCRCoAttention
 from .coarse_to_fine import PearsonConstraint, TemporalEncoder, identity_projection
 from .configuration_tcd import TCDConfig
-from .contrastive import ContrastiveLoss, check_even_batches, gather_with_gradient, world
+from .contrastive import ContrastiveLoss
 from .distillation import ClueDistilling, CrossAttentionClue, masked_mean
-from .factorized_scoring import scoring_tables
+from .factorized_scoring import clue_attention, scoring_tables
 from .gating import visible_windows
-from .losses import tcd_losses, tib_losses
+from .losses import losses_over_processes, tcd_losses, tib_losses
 from .outputs import TCDOutput, TCDScores, TCDVideoFeatures
 from .pretrained import LOGIT_SCALE_INIT, TCDPreTrainedModel
-from .scoring import candidate_scores, pair_scores
+from .scoring import candidate_scores, full_precision, make_scorer, pair_scores
 
 __all__ = ["TCDModel", "TCDOutput", "TCDPreTrainedModel", "TCDVideoFeatures"]
 
@@ -188,46 +187,21 @@ class TCDModel(TCDPreTrainedModel):
         Raises:
             ValueError: see [`~TCDModel.get_video_features`].
         """
-        self._check_inputs(pixel_values_videos, ocr_input_ids)
-        shape = pixel_values_videos.shape[:2]
+        check_inputs(self.config, pixel_values_videos, ocr_input_ids)
         extras = {"pixel_attention_mask": pixel_attention_mask, "spatial_shapes": spatial_shapes}
-        vision_output = self.backbone.get_image_features(
-            pixel_values=pixel_values_videos.flatten(0, 1).to(self.dtype),  # not every tower does that itself
-            return_dict=True,
-            **{name: value.flatten(0, 1) for name, value in extras.items() if value is not None},
-            **kwargs,
+        frame_embeds, patch_embeds, vision_output = encode_frames(
+            self.backbone, pixel_values_videos, extras, self.config.use_patch_features, **kwargs
         )
-        frame_embeds = nn.functional.normalize(vision_output.pooler_output, dim=-1)
-        features = TCDVideoFeatures(frame_embeds=frame_embeds.unflatten(0, shape), vision_model_output=vision_output)
-        if self.config.use_patch_features:
-            patch_embeds = project_patches(self.backbone, vision_output.last_hidden_state)
-            features.patch_embeds = nn.functional.normalize(patch_embeds, dim=-1).unflatten(0, shape)
+        ocr_embeds = ocr_output = None
         if self.config.reads_ocr:
-            features.ocr_embeds, features.ocr_model_output = encode_captions(
-                self.ocr_encoder, ocr_input_ids, ocr_attention_mask, **kwargs
-            )
-        return features
-
-    def _check_inputs(self, pixel_values_videos, ocr_input_ids):
-        """Refuses what would fail later, after the towers ran."""
-        shape = tuple(pixel_values_videos.shape)
-        if len(shape) < 4 or shape[1] != self.config.num_frames:
-            raise ValueError(
-                f"`pixel_values_videos` must have shape (batch_size, {self.config.num_frames}, ...), the second being "
-                f"`num_frames` of the configuration; got {shape}."
-            )
-        if not self.config.reads_ocr:
-            return
-        if ocr_input_ids is None:
-            raise ValueError(
-                "This model reads OCR captions, but `ocr_input_ids` is missing. TCDProcessor makes them from videos; a "
-                "model without OCR is configured by `use_ocr=False`."
-            )
-        if ocr_input_ids.ndim != 3 or tuple(ocr_input_ids.shape[:2]) != shape[:2]:
-            raise ValueError(
-                f"`ocr_input_ids` must have shape ({shape[0]}, {shape[1]}, sequence_length), one caption per window of "
-                f"each video; got {tuple(ocr_input_ids.shape)}."
-            )
+            ocr_embeds, ocr_output = encode_captions(self.ocr_encoder, ocr_input_ids, ocr_attention_mask, **kwargs)
+        return TCDVideoFeatures(
+            frame_embeds=frame_embeds,
+            ocr_embeds=ocr_embeds,
+            patch_embeds=patch_embeds,
+            vision_model_output=vision_output,
+            ocr_model_output=ocr_output,
+        )
 
     def fuse(
         self,
@@ -255,14 +229,8 @@ class TCDModel(TCDPreTrainedModel):
         Raises:
             ValueError: shapes that do not fit each other or the configuration.
         """
-        expected = (len(frame_embeds), self.config.num_frames, self.config.projection_dim)
-        check_shape("frame_embeds", frame_embeds, expected)
-        if not self.config.use_patch_features:
-            patch_embeds = None
-        elif patch_embeds is None:
-            raise ValueError("This model embeds patches (`use_patch_features=True`), but `patch_embeds` is missing.")
-        else:
-            check_shape("patch_embeds", patch_embeds, (*expected[:2], *patch_embeds.shape[2:3], expected[2]))
+        check_features(self.config, frame_embeds, ocr_embeds, ocr_mask, patch_embeds)
+        patch_embeds = patch_embeds if self.config.use_patch_features else None
         temporal_embeds = frame_embeds if self.temporal_encoder is None else self.temporal_encoder(frame_embeds)
         coarse_embeds = nn.functional.normalize(temporal_embeds.mean(dim=1), dim=-1)
         if not self.config.reads_ocr:
@@ -272,14 +240,9 @@ class TCDModel(TCDPreTrainedModel):
                 coarse_embeds=coarse_embeds,
                 patch_embeds=patch_embeds,
             )
-        if ocr_embeds is None:
-            raise ValueError("This model reads OCR captions (`use_ocr=True`), but `ocr_embeds` is missing.")
-        check_shape("ocr_embeds", ocr_embeds, expected)
         if ocr_mask is None:
-            ocr_mask = torch.ones(expected[:2], dtype=torch.bool, device=frame_embeds.device)
-        check_shape("ocr_mask", ocr_mask, expected[:2])
+            ocr_mask = frame_embeds.new_ones(frame_embeds.shape[:2])
         ocr_mask = ocr_mask.bool()
-
         mask = visible_windows(ocr_mask)
         fused_frame_embeds, fused_ocr_embeds, co_attentions = frame_embeds, ocr_embeds, None
         if self.co_attention is not None and self.config.text_condition == "after":
@@ -304,7 +267,8 @@ class TCDModel(TCDPreTrainedModel):
         The same features with the tables that factorised scoring reads: worth it where videos are scored more than
         once. They belong to these weights; compute them anew after training.
         """
-        return TCDVideoFeatures(**{**video_features, "scoring_tables": scoring_tables(self, video_features)})
+        tables = scoring_tables(video_features, clue_attention(self))
+        return TCDVideoFeatures(**{**video_features, "scoring_tables": tables})
 
     def get_coarse_queries(self, text_embeds: torch.Tensor) -> torch.Tensor:
         """
@@ -345,7 +309,7 @@ class TCDModel(TCDPreTrainedModel):
                 embeddings of another width.
         """
         with full_precision(text_embeds.device):
-            return pair_scores(self, text_embeds, video_features, method)
+            return pair_scores(make_scorer(self, text_embeds, video_features, method), video_features)
 
     def score_pairs(
         self, text_embeds: torch.Tensor, video_features: TCDVideoFeatures, candidates: torch.Tensor
@@ -369,7 +333,7 @@ class TCDModel(TCDPreTrainedModel):
                 `video_features`.
         """
         with full_precision(text_embeds.device):
-            return candidate_scores(self, text_embeds, video_features, candidates)
+            return candidate_scores(make_scorer(self, text_embeds, video_features), video_features, candidates)
 
     @can_return_tuple
     def forward(
@@ -404,12 +368,12 @@ class TCDModel(TCDPreTrainedModel):
         """
         if input_ids is None and pixel_values_videos is None:
             raise ValueError("Nothing to embed: give `input_ids` (texts), `pixel_values_videos` (videos), or both.")
-        output = TCDOutput()
+        text_output = text_embeds = video_features = None
         if input_ids is not None:
-            output.text_model_output = self.get_text_features(input_ids, attention_mask, **kwargs)
-            output.text_embeds = output.text_model_output.pooler_output
+            text_output = self.get_text_features(input_ids, attention_mask, **kwargs)
+            text_embeds = text_output.pooler_output
         if pixel_values_videos is not None:
-            output.video_features = self.get_video_features(
+            video_features = self.get_video_features(
                 pixel_values_videos,
                 ocr_input_ids,
                 ocr_attention_mask,
@@ -418,23 +382,17 @@ class TCDModel(TCDPreTrainedModel):
                 spatial_shapes,
                 **kwargs,
             )
+        matched = {}  # losses and logits
         if return_loss:
-            self._add_losses(output)
-        elif input_ids is not None and pixel_values_videos is not None:
-            self._add_scores(output, self.score(output.text_embeds, output.video_features))
-        # Fields are put in the order of the class, whatever the order they were computed in.
-        return TCDOutput(**{name: getattr(output, name) for name in TCDOutput.__dataclass_fields__})
-
-    def _add_scores(self, output: TCDOutput, scores: TCDScores):
-        output.logits_per_text = scores.similarity * self._logits_scale()
-        output.logits_per_video = output.logits_per_text.T
-        output.text_video_similarity = scores.text_video
-        output.text_ocr_similarity = scores.text_ocr
-        output.text_hybrid_similarity = scores.text_hybrid
-
-    def _logits_scale(self) -> torch.Tensor:
-        scale = self.logit_scale.exp().float()
-        return scale.clamp(max=MAX_LOGIT_SCALE) if self.config.interaction == "tib" else scale
+            matched = losses_over_processes(self, text_embeds, video_features)
+            if self.config.interaction == "tib":  # whose losses have scores of their own
+                with torch.no_grad():
+                    matched |= self._logits(self.score(text_embeds, video_features))
+        elif text_embeds is not None and video_features is not None:
+            matched = self._logits(self.score(text_embeds, video_features))
+        return TCDOutput(
+            **matched, text_embeds=text_embeds, video_features=video_features, text_model_output=text_output
+        )
 
     def compute_losses(self, text_embeds: torch.Tensor, video_features: TCDVideoFeatures) -> TCDOutput:
         """
@@ -451,43 +409,24 @@ class TCDModel(TCDPreTrainedModel):
         Raises:
             ValueError: not as many texts as videos.
         """
-        output = TCDOutput()
         with full_precision(text_embeds.device):
             if self.config.interaction == "tib":
-                losses = tib_losses(self, text_embeds, video_features, self._logits_scale())
-            else:
-                scores = self.score(text_embeds, video_features)
-                losses = tcd_losses(self, text_embeds, video_features, scores.similarity, self._logits_scale())
-                self._add_scores(output, scores)
-        for name, loss in losses.items():
-            setattr(output, name, loss)
-        return output
+                return TCDOutput(**tib_losses(self, text_embeds, video_features, self._logits_scale()))
+            scores = self.score(text_embeds, video_features)
+            losses = tcd_losses(self, text_embeds, video_features, scores.similarity, self._logits_scale())
+            return TCDOutput(**losses, **self._logits(scores))
 
-    def _add_losses(self, output: TCDOutput):
-        """Every process scores all texts against all videos; its own block of the scores goes to the output."""
-        if output.text_embeds is None or output.video_features is None:
-            raise ValueError("`return_loss=True` needs both texts and videos, text i describing video i.")
-        batch_size = len(output.text_embeds)
-        check_even_batches(batch_size, len(output.video_features.frame_embeds), output.text_embeds.device)
-        texts = gather_with_gradient(output.text_embeds)
-        whole = self.compute_losses(texts, output.video_features.map_videos(gather_with_gradient))
-        start = world()[0] * batch_size
-        own = slice(start, start + batch_size)
-        for name, value in whole.items():
-            setattr(output, name, value[own, own] if value.ndim else value)
-        if self.config.interaction == "tib":
-            with torch.no_grad():
-                self._add_scores(output, self.score(output.text_embeds, output.video_features))
+    def _logits(self, scores: TCDScores) -> dict[str, torch.Tensor | None]:
+        """Fields of the output: logits, and the parts of the similarity."""
+        logits_per_text = scores.similarity * self._logits_scale()
+        return {
+            "logits_per_text": logits_per_text,
+            "logits_per_video": logits_per_text.T,
+            "text_video_similarity": scores.text_video,
+            "text_ocr_similarity": scores.text_ocr,
+            "text_hybrid_similarity": scores.text_hybrid,
+        }
 
-
-def check_shape(name: str, tensor: torch.Tensor, expected: tuple[int, ...]):
-    if tuple(tensor.shape) != tuple(expected):
-        raise ValueError(
-            f"`{name}` must have shape {tuple(expected)}, got {tuple(tensor.shape)}. The number of frames and the "
-            "joint width are those of the configuration (`num_frames`, `projection_dim`)."
-        )
-
-
-def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
-    """Similarities, ranks and losses are float32, under autocast too."""
-    return torch.autocast(device_type=device.type, enabled=False)
+    def _logits_scale(self) -> torch.Tensor:
+        scale = self.logit_scale.exp().float()
+        return scale.clamp(max=MAX_LOGIT_SCALE) if self.config.interaction == "tib" else scale

@@ -18,8 +18,11 @@ from transformers import (
 )
 from transformers.utils import ModelOutput
 
+from tcd_hf.modeling import scoring
 from tcd_hf.modeling.configuration_tcd import TCDConfig
+from tcd_hf.modeling.factorized_scoring import FactorizedScorer
 from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.modeling.pair_scorer import PairScorer
 
 # Tensors are too small to share among threads; and sums over threads round differently from run to run.
 torch.set_num_threads(1)
@@ -162,6 +165,13 @@ def assert_computed_alike(found, expected, atol: float = 1e-5, rtol: float = 1e-
         msg: what the numbers are, for the message.
     """
     torch.testing.assert_close(found, expected, atol=atol, rtol=rtol, msg=msg and (lambda found: f"{msg}: {found}"))
+
+
+def bound_blocks(monkeypatch: pytest.MonkeyPatch, elements: int) -> None:
+    """Lets no tensor of a block of pairs or videos have more elements, whatever scores them."""
+    for scorer in (PairScorer, FactorizedScorer):
+        monkeypatch.setattr(scorer, "block_elements", elements)
+    monkeypatch.setattr(scoring, "VIDEO_ELEMENTS", elements)
 
 
 def enable_checkpointing(model):

@@ -8,7 +8,7 @@ from tcd_hf.modeling.co_attention import CrossAttention
 from tcd_hf.modeling.distillation import masked_mean
 from tcd_hf.modeling.gating import text_condition_weights, visible_windows
 from tcd_hf.modeling.outputs import TCDScores, TCDVideoFeatures
-from tcd_hf.modeling.scoring import cosine
+from tcd_hf.modeling.reference_scoring import cosine
 
 __all__ = ["IsolatedTokenModel"]
 

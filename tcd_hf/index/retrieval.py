@@ -30,9 +30,9 @@ from tcd_hf.index.scored_rows import (
     window_scores,
 )
 from tcd_hf.index.storage import sql_list
-from tcd_hf.modeling.factorized_scoring import Answers, clue_answers
-from tcd_hf.modeling.modeling_tcd import TCDModel, full_precision
-from tcd_hf.modeling.scoring import pair_scores
+from tcd_hf.modeling.factorized_scoring import ClueAttention, clue_attention
+from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.modeling.scoring import full_precision, make_scorer, pair_scores
 from tcd_hf.processing.processing_tcd import TCDProcessor
 
 if TYPE_CHECKING:
@@ -378,7 +378,8 @@ class Retriever:
         lexical = np.array([[scores.max() for scores in row] for row in windows], np.float32).reshape(len(texts), -1)
         lexical[lexical < 0] = -np.inf
         with full_precision(self.model.device):
-            parts = pair_scores(self.model, text_embeds, features, answers=self._answers)
+            scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
+            parts = pair_scores(scorer, features)
         parts = {name: part.cpu().numpy() for name, part in parts.items()}
         model = parts.pop("similarity")
         fused = fuse_scores(model, lexical, self.lexical_weight) if self.lexical_weight else model
@@ -415,10 +416,9 @@ class Retriever:
 
     @cached_property
     @torch.inference_mode()
-    def _answers(self) -> tuple[Answers, Answers] | None:
+    def _clues(self) -> tuple[ClueAttention, ClueAttention] | None:
         """What scoring needs of the model's weights, which stay as they are."""
-        config = self.model.config
-        return clue_answers(self.model) if config.reads_ocr and config.text_condition == "after" else None
+        return clue_attention(self.model)
 
     @torch.inference_mode()
     def coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:

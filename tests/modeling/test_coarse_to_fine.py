@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, SiglipConfig
 
-from tcd_hf.modeling import scoring
 from tcd_hf.modeling.backbones import project_patches
 from tcd_hf.modeling.coarse_to_fine import (
     MixedScorer,
@@ -31,6 +30,7 @@ from tests.conftest import (
     TEXT_TOWER,
     TOWER,
     assert_computed_alike,
+    bound_blocks,
     clip_inputs,
     enable_checkpointing,
     randomise_fusion,
@@ -96,17 +96,17 @@ class TestScoresByHand:
             "tib_patch": gated[0] / math.hypot(*gated),
         }
 
-    @pytest.mark.parametrize("method", ["factorized", "reference"])
+    @pytest.mark.parametrize("as_written", [False, True])
     @pytest.mark.parametrize("name", ["video", "frame", "tib_frame", "patch", "tib_patch"])
-    def test_each_alone(self, model, name, method):
-        score = MixedScorer(model, self.text, {name: 1.0}, method)(slice(None), self.videos)["similarity"]
+    def test_each_alone(self, model, name, as_written):
+        score = MixedScorer(model, self.text, {name: 1.0}, as_written)(slice(None), self.videos)["similarity"]
         assert score.shape == (1, 1)
         assert score.item() == pytest.approx(self.expected()[name], rel=1e-5)
 
-    @pytest.mark.parametrize("method", ["factorized", "reference"])
-    def test_the_mix(self, model, method):
+    @pytest.mark.parametrize("as_written", [False, True])
+    def test_the_mix(self, model, as_written):
         weights = {"video": 0.5, "frame": 0.8, "tib_frame": 0.2, "patch": 0.2, "tib_patch": 0.1}
-        score = MixedScorer(model, self.text, weights, method)(slice(None), self.videos)["similarity"]
+        score = MixedScorer(model, self.text, weights, as_written)(slice(None), self.videos)["similarity"]
         expected = sum(weight * self.expected()[name] for name, weight in weights.items())
         assert score.item() == pytest.approx(expected, rel=1e-5)
 
@@ -147,7 +147,7 @@ class TestGate:
         model = SimpleNamespace(
             config=SimpleNamespace(tib_frame_temperature=0.5), frame_projection=None, get_coarse_queries=torch.clone
         )
-        scores = MixedScorer(model, self.texts, {"tib_frame": 1.0}, "factorized")(slice(None), videos)["similarity"]
+        scores = MixedScorer(model, self.texts, {"tib_frame": 1.0})(slice(None), videos)["similarity"]
         torch.testing.assert_close(scores, torch.full((2, 2), self.right))
 
     def test_it_reads_raw_frames_and_acts_on_temporal_ones(self):
@@ -407,7 +407,7 @@ class TestScore:
         model, texts = make_model(randomise=True, **options), units(3, DIM)
         features = some_features(model)
         at_once = model.score(texts, features, method).similarity
-        monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", block_elements)
+        bound_blocks(monkeypatch, block_elements)
         for each in (features, model.precompute(features)):
             in_blocks = model.score(texts, each, method).similarity
             torch.testing.assert_close(in_blocks, at_once, atol=1e-6, rtol=0)
@@ -416,7 +416,7 @@ class TestScore:
     def test_blocks_give_the_gradients_of_all_pairs(self, make_model, monkeypatch, options):
         gradients = []
         for block_elements in (2**22, 300):
-            monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", block_elements)
+            bound_blocks(monkeypatch, block_elements)
             model, texts = make_model(randomise=True, **options), units(3, DIM).requires_grad_()
             model.score(texts, some_features(model)).similarity.square().sum().backward()
             gradients.append([texts.grad, model.coarse_projection.weight.grad, model.frame_projection.weight.grad])
@@ -439,7 +439,7 @@ class TestScore:
         num_texts, num_videos, allowed = 50, 30, 2000
         model, texts = make_model(randomise=True, **options), units(num_texts, DIM)
         features = some_features(model, num_videos)
-        monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", allowed)
+        bound_blocks(monkeypatch, allowed)
         with torch.no_grad(), Largest() as mode:
             scores = model.score(texts, features).similarity
         assert scores.numel() <= mode.largest <= allowed < num_texts * num_videos * NUM_FRAMES

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from tcd_hf.modeling import scoring
-from tests.conftest import NUM_FRAMES, clip_inputs
+from tcd_hf.modeling.factorized_scoring import FactorizedScorer
+from tcd_hf.modeling.outputs import TCDScores, TCDScoringTables, TCDVideoFeatures
+from tcd_hf.modeling.reference_scoring import ReferenceScorer
+from tests.conftest import NUM_FRAMES, assert_computed_alike, bound_blocks, clip_inputs, randomise_fusion
 
 DIM = 16
 PARTS = ("similarity", "text_video", "text_ocr", "text_hybrid")
@@ -157,7 +160,7 @@ def in_dtype(features, dtype):
     return features.map_videos(lambda rows: rows.to(dtype) if rows.is_floating_point() else rows)
 
 
-def score(model, texts, features, method="reference") -> scoring.TCDScores:
+def score(model, texts, features, method="reference") -> TCDScores:
     with torch.no_grad():
         return model.score(texts, features, method=method)
 
@@ -245,8 +248,7 @@ def test_blocks_of_pairs_give_the_scores_of_all_pairs(make_model, monkeypatch, o
     model = make_model(randomise=True, **options)
     features = features_of(model)
     at_once = score(model, TEXTS, features, method)
-    monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", block_elements)
-    monkeypatch.setattr(scoring, "CACHE_ELEMENTS", block_elements)
+    bound_blocks(monkeypatch, block_elements)
     for each in (features, model.precompute(features)) if method == "factorized" else (features,):
         in_blocks = score(model, TEXTS, each, method)
         assert in_blocks.keys() == at_once.keys()
@@ -256,15 +258,15 @@ def test_blocks_of_pairs_give_the_scores_of_all_pairs(make_model, monkeypatch, o
 
 def test_no_block_is_larger_than_allowed(random_model, monkeypatch):
     sizes = []
-    plain = scoring.reference_scores
+    plain = ReferenceScorer.__call__
 
-    def watched(model, texts, videos):
-        sizes.append(len(texts) * videos.frame_embeds.numel())
-        return plain(model, texts, videos)
+    def watched(scorer, texts, videos):
+        sizes.append(len(scorer.text[texts]) * videos.frame_embeds.numel())
+        return plain(scorer, texts, videos)
 
     allowed = 6 * NUM_FRAMES * DIM
-    monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", allowed)
-    monkeypatch.setattr(scoring, "reference_scores", watched)
+    bound_blocks(monkeypatch, allowed)
+    monkeypatch.setattr(ReferenceScorer, "__call__", watched)
     score(random_model, TEXTS, features_of(random_model))
     assert len(sizes) > 1
     assert max(sizes) <= allowed
@@ -369,23 +371,15 @@ def test_unknown_method(tiny_model, method):
         tiny_model.score(TEXTS, features_of(tiny_model), method=method)
 
 
-def test_factorized_is_the_default_where_it_is_exact(make_model, monkeypatch):
-    used = []
-    for name, used_here in (("reference_scores", "reference"), ("FactorizedScorer", "factorized")):
-        plain = getattr(scoring, name)
+def test_factorized_is_the_default_where_it_is_exact(make_model):
+    def default(model):
+        return type(scoring.make_scorer(model, TEXTS, features_of(model)))
 
-        def watched(*args, used_here=used_here, plain=plain):
-            used.append(used_here)
-            return plain(*args)
-
-        monkeypatch.setattr(scoring, name, watched)
     after, before = make_model(randomise=True), make_model(randomise=True, text_condition="before")
-    after.score(TEXTS, features_of(after))
-    before.score(TEXTS, features_of(before))
-    after.train().score(TEXTS, features_of(after))
-    without_dropout = make_model(randomise=True, fusion_dropout=0.0).train()
-    without_dropout.score(TEXTS, features_of(without_dropout))
-    assert used == ["factorized", "reference", "reference", "factorized"]
+    assert default(after) is FactorizedScorer
+    assert default(before) is ReferenceScorer
+    assert default(after.train()) is ReferenceScorer
+    assert default(make_model(randomise=True, fusion_dropout=0.0).train()) is FactorizedScorer
     for model in (before, after):
         with pytest.raises(ValueError, match="Factorised scoring needs"):
             model.score(TEXTS, features_of(model), method="factorized")
@@ -402,9 +396,23 @@ def test_precomputed_tables_give_the_same_scores(random_model):
             torch.testing.assert_close(scores[part], expected[part][: len(texts)], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("options", [{}, {"use_distillation": False}], ids=name_of)
+def test_precompute_keeps_no_tables_of_other_weights(make_model, options):
+    model = make_model(randomise=True, **options)
+    features = features_of(model)
+    with torch.no_grad():
+        stale = model.precompute(features)
+        randomise_fusion(model, seed=1)
+        found, expected = (model.precompute(each).scoring_tables for each in (stale, features))
+    assert (stale.scoring_tables.clue_gram - expected.clue_gram).abs().max() > 1e-3
+    assert found.keys() == expected.keys()
+    for name, table in expected.items():
+        assert_computed_alike(found[name], table, msg=name)
+
+
 @pytest.mark.parametrize("options", [{}, {"use_distillation": False}, {"use_ocr": False}], ids=name_of)
 def test_both_methods_give_the_same_gradients(make_model, monkeypatch, options):
-    monkeypatch.setattr(scoring, "CACHE_ELEMENTS", 130)  # several blocks, computed again in the backward pass
+    bound_blocks(monkeypatch, 130)  # several blocks, computed again in the backward pass
     gradients = {}
     for method in ("reference", "factorized"):
         model, texts = make_model(randomise=True, **options), TEXTS.clone().requires_grad_()
@@ -427,7 +435,7 @@ class TestScorePairs:
         model = make_model(randomise=True, **options)
         features = features_of(model)
         everything = score(model, TEXTS, features, None)
-        monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", block_elements)
+        bound_blocks(monkeypatch, block_elements)
         with torch.no_grad():
             pairs = model.score_pairs(TEXTS, features, self.CANDIDATES)
         assert pairs.keys() == everything.keys()
@@ -436,17 +444,18 @@ class TestScorePairs:
             expected[self.CANDIDATES < 0] = -torch.inf
             torch.testing.assert_close(pairs[part], expected, atol=1e-6, rtol=0)
 
-    def test_uses_tables_computed_before(self, random_model, monkeypatch):
-        with torch.no_grad():
-            features = random_model.precompute(features_of(random_model))
-            expected = random_model.score(TEXTS, features).similarity.gather(1, self.CANDIDATES[:, 1:3].clamp(min=0))
-            monkeypatch.setattr(type(random_model), "precompute", None)
-            pairs = random_model.score_pairs(TEXTS[:2], in_dtype(features, torch.float32), self.CANDIDATES[:2, 1:3])
-        torch.testing.assert_close(pairs.similarity, expected[:2], atol=1e-6, rtol=0)
+    def test_uses_tables_computed_before(self, random_model):
+        # With four times the dot products of a video's own vectors these are twice as long, and cosines half as large.
+        features = random_model.precompute(features_of(random_model))
+        expected = random_model.score_pairs(TEXTS, features, self.CANDIDATES).text_video / 2
+        tables = {name: 4 * table for name, table in features.scoring_tables.items()}
+        features = TCDVideoFeatures(**{**features, "scoring_tables": TCDScoringTables(**tables)})
+        scores = random_model.score_pairs(TEXTS, features, self.CANDIDATES).text_video
+        torch.testing.assert_close(scores, expected, atol=1e-6, rtol=0)
 
     def test_scores_listed_pairs_only_in_blocks(self, random_model, monkeypatch):
         sizes = []
-        plain = scoring.FactorizedScorer.__call__
+        plain = FactorizedScorer.__call__
 
         def watched(scorer, texts, videos):
             sizes.append((texts.stop - texts.start, len(videos.frame_embeds)))
@@ -454,8 +463,8 @@ class TestScorePairs:
 
         features = features_of(random_model)
         elements = sum(values[0].numel() for values in features.values())
-        monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", 3 * elements)
-        monkeypatch.setattr(scoring.FactorizedScorer, "__call__", watched)
+        bound_blocks(monkeypatch, 3 * elements)
+        monkeypatch.setattr(FactorizedScorer, "__call__", watched)
         with torch.no_grad():
             random_model.score_pairs(TEXTS, features, self.CANDIDATES)
         assert sizes == [(1, 3), (1, 1)] * 3

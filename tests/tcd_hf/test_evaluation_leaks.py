@@ -9,8 +9,7 @@ import torch
 
 from tcd_hf.evaluation.metrics import compute_retrieval_metrics, retrieval_ranks
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
-from tcd_hf.modeling import scoring
-from tests.conftest import clip_inputs
+from tests.conftest import bound_blocks, clip_inputs
 
 NUM_TEXTS, NUM_VIDEOS = 9, 6
 TEXT_TO_VIDEO = np.array([2, 0, 5, 1, 3, 2, 0, 5, 5])  # video 4 is a distractor
@@ -87,8 +86,7 @@ def test_any_block_of_scoring_gives_the_same_ranks(make_model, monkeypatch, opti
     model, inputs = make_model(randomise=True, **options), all_inputs()
     expected = retrieval_ranks(similarity_of(model, inputs), TEXT_TO_VIDEO)
     for elements in (1, 200, 2000):
-        monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", elements)
-        monkeypatch.setattr(scoring, "CACHE_ELEMENTS", elements)
+        bound_blocks(monkeypatch, elements)
         assert_same_ranks(retrieval_ranks(similarity_of(model, inputs), TEXT_TO_VIDEO), expected)
 
 
