@@ -36,9 +36,8 @@ from scripts.benchmarks.machine import Clock, describe_machine, table, verdict
 from tcd_hf import TCDConfig, TCDModel, TCDProcessor
 from tcd_hf.loading import load_processor
 from tcd_hf.training.batching import BatchPlan, chunk_loader
-from tcd_hf.training.gradient_caching import backward_of_batch
+from tcd_hf.training.gradient_caching import backward_of_batch, seed_step
 from tcd_hf.training.optimisation import make_optimizer
-from tcd_hf.training.randomness import seed_step
 from tcd_hf.training.recipe import TrainingRecipe
 
 PARTS = ("decode", "encode", "fusion", "loss", "optimizer")

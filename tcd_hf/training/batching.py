@@ -8,12 +8,12 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from tcd_hf.training.randomness import CAPTIONS, ORDER, epoch_generator
 from tcd_hf.training.recipe import TrainingRecipe
 
 __all__ = ["BatchPlan", "PairCollator", "Pairs", "chunk_loader"]
 
 Key = tuple[int, int]  # row of a video, and which of its captions
+ORDER, CAPTIONS = range(2)  # what an epoch draws
 
 
 class BatchPlan:
@@ -57,8 +57,9 @@ class BatchPlan:
 
     def epoch(self, epoch: int) -> list[list[Key]]:
         """The batches of an epoch, counted from 0."""
-        order = epoch_generator(self.seed, epoch, ORDER).permutation(len(self.groups))
-        draws = epoch_generator(self.seed, epoch, CAPTIONS).random(len(self.num_captions))
+        # Random numbers are a function of the epoch alone, so that a resumed run, and every process, finds the same.
+        order = np.random.default_rng([self.seed, epoch, ORDER]).permutation(len(self.groups))
+        draws = np.random.default_rng([self.seed, epoch, CAPTIONS]).random(len(self.num_captions))
         captions = (draws * self.num_captions).astype(int)
         waiting = deque(self.groups[group] for group in order)
         batches = (_take(waiting, self.batch_size) for _ in range(self.steps_per_epoch))

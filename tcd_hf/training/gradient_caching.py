@@ -14,13 +14,14 @@ numbers. So all know the same loss, and the gradient of the own embeddings, with
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
 from tcd_hf.modeling.contrastive import gather_with_gradient
 from tcd_hf.modeling.outputs import TCDOutput
 
-__all__ = ["backward_of_batch", "embed_pairs"]
+__all__ = ["backward_of_batch", "embed_pairs", "seed_step"]
 
 OF_TEXTS = ("input_ids", "attention_mask")
 OF_TOWERS = ("pixel_values_videos", "ocr_input_ids", "ocr_attention_mask", "pixel_attention_mask", "spatial_shapes")
@@ -62,8 +63,8 @@ def backward_of_batch(
             whole in every process, as they are not under FSDP.
         chunks (`list[dict]`): inputs of the model, of this process's share of the batch; shares are of equal size.
         accelerator (`Accelerator`)
-        seed (`Callable`): seeds torch's generators, given the place in the batch of the first pair that goes through
-            the towers next, or `None` for what follows them. Always to the same state, because the towers run twice.
+        seed (`Callable`): [`seed_step`] of this step. It is given the place in the batch of the first pair that goes
+            through the towers next, or `None` for what follows them.
 
     Returns:
         [`TCDOutput`] with the losses, detached; equal in all processes.
@@ -103,6 +104,21 @@ def backward_of_batch(
             if weight.grad is not None:
                 weight.grad = accelerator.reduce(weight.grad, "mean")
     return TCDOutput(**{name: value.detach() for name, value in output.items() if name.endswith("loss")})
+
+
+def seed_step(seed: int, step: int, pair: int | None = None) -> None:
+    """
+    Seeds torch's generators, on all devices. The state is a function of where a run is, never of how it came there: so
+    the towers, which run twice, a resumed run and every process find the random numbers of a step by the step alone.
+
+    Args:
+        seed (`int`): of the run.
+        step (`int`): from 0.
+        pair (`int`, *optional*): for the towers, place in the batch of the first pair that they are about to encode;
+            none for what follows the towers.
+    """
+    key = [seed, step, 0 if pair is None else 1 + pair]
+    torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
 
 @torch.no_grad()

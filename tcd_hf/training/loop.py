@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
@@ -12,12 +12,11 @@ from tqdm import tqdm
 
 from tcd_hf.data.prepared_data import check_prepared
 from tcd_hf.training.batching import BatchPlan, chunk_loader
-from tcd_hf.training.gradient_caching import backward_of_batch
+from tcd_hf.training.gradient_caching import backward_of_batch, seed_step
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler
 from tcd_hf.training.processes import check_processes, make_accelerator
-from tcd_hf.training.randomness import seed_step
 from tcd_hf.training.recipe import TrainingRecipe
-from tcd_hf.training.run import Run
+from tcd_hf.training.run_state import Run
 from tcd_hf.training.validation import check_validation
 
 __all__ = ["train"]
@@ -55,17 +54,8 @@ def train(
         ValueError: what does not fit together, or a run in `output` that was not asked to go on.
     """
     accelerator = accelerator or make_accelerator(recipe)
-    check_processes(accelerator.num_processes, recipe)
-    if accelerator.mixed_precision != recipe.mixed_precision:
-        raise ValueError(
-            f"`mixed_precision` of the recipe is {recipe.mixed_precision!r}, that of the accelerator "
-            f"{accelerator.mixed_precision!r}. Give both the same, or no accelerator."
-        )
-    check_inputs(model, processor, datasets, accelerator.num_processes)
-    videos = captioned(datasets["train"])
-    if len(videos) < len(datasets["train"]) and accelerator.is_main_process:
-        bare, of_all = len(datasets["train"]) - len(videos), len(datasets["train"])
-        logger.warning("%d of %d videos to train on have no caption and are left out.", bare, of_all)
+    check_run(model, processor, datasets, recipe, accelerator)
+    videos = captioned(datasets["train"], warn=accelerator.is_main_process)
     plan = BatchPlan(videos, recipe.batch_size, recipe.seed, recipe.group_by_negatives)
     num_steps = recipe.max_steps or recipe.epochs * plan.steps_per_epoch
 
@@ -73,55 +63,85 @@ def train(
     if recipe.gradient_checkpointing:
         # Older releases of transformers know it by another name.
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-    optimizer = make_optimizer(model, recipe)
-    run = Run(model, processor, optimizer, recipe, accelerator)
+    run = Run(model, processor, make_optimizer(model, recipe), recipe, accelerator)
     run.start(len(videos))
-    scheduler = make_scheduler(optimizer, recipe.warmup_share, num_steps, run.step)
+    scheduler = make_scheduler(run.optimizer, recipe.warmup_share, num_steps, run.step)
 
     size = recipe.batch_size // accelerator.num_processes
     share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
     loader = chunk_loader(videos, processor, plan, recipe, (run.step, num_steps), share)
-    progress = tqdm(total=num_steps, initial=run.step, disable=not accelerator.is_main_process)
-    while run.step < num_steps:
-        started = time.perf_counter()
-        chunks = next(loader)
-        loaded = time.perf_counter()
-        losses = backward_of_batch(model, chunks, accelerator, partial(seed_step, recipe.seed, run.step))
-        if not losses.loss.isfinite():
-            raise ValueError(
-                f"The loss of step {run.step + 1} is {losses.loss.item()}. Weights are as the last step left them; the "
-                "learning rates may be too high."
-            )
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-        rates = scheduler.get_last_lr()
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad()
-        run.step += 1
-        run.log(
-            run.step,
-            epoch=(run.step - 1) // plan.steps_per_epoch + 1,
-            **{name: value.item() for name, value in losses.items()},
-            grad_norm=norm.item(),
-            learning_rate=rates[-1],
-            backbone_learning_rate=rates[0] if recipe.backbone_learning_rate else 0.0,
-            seconds=round(time.perf_counter() - started, 4),
-            loading_seconds=round(loaded - started, 4),
-        )
-        progress.set_postfix(loss=f"{losses.loss.item():.4f}", refresh=False)
-        progress.update()
-
-        ends_epoch = run.step % plan.steps_per_epoch == 0 or run.step == num_steps
-        if ends_epoch and "validation" in datasets:
-            run.evaluate(datasets["validation"], recipe.chunk_size or size)
-        if ends_epoch or (recipe.save_every and run.step % recipe.save_every == 0):
-            run.save()
-    progress.close()
+    with tqdm(total=num_steps, initial=run.step, disable=not accelerator.is_main_process) as progress:
+        while run.step < num_steps:
+            loss = make_step(run, scheduler, loader, plan.steps_per_epoch)
+            progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            progress.update()
+            ends_epoch = run.step % plan.steps_per_epoch == 0 or run.step == num_steps
+            if ends_epoch and "validation" in datasets:
+                run.evaluate(datasets["validation"], recipe.chunk_size or size)
+            if ends_epoch or (recipe.save_every and run.step % recipe.save_every == 0):
+                run.save()
     return run.end()
 
 
-def check_inputs(model, processor, datasets: Mapping[str, Dataset], num_processes: int) -> None:
-    """Refuses what would fail later, or train something else than meant."""
+def make_step(run: Run, scheduler, loader: Iterator[list[dict]], steps_per_epoch: int) -> float:
+    """
+    Updates the weights by the next batch, and writes a line of the log.
+
+    Args:
+        run ([`Run`]): under way.
+        scheduler (`torch.optim.lr_scheduler.LRScheduler`): of its optimiser.
+        loader (`Iterator[list[dict]]`): gives the chunks of the batch, see [`chunk_loader`].
+        steps_per_epoch (`int`): for the log.
+
+    Returns:
+        The loss before the update.
+
+    Raises:
+        ValueError: the loss is not finite.
+    """
+    recipe, started = run.recipe, time.perf_counter()
+    chunks = next(loader)
+    loaded = time.perf_counter()
+    losses = backward_of_batch(run.model, chunks, run.accelerator, partial(seed_step, recipe.seed, run.step))
+    if not losses.loss.isfinite():
+        raise ValueError(
+            f"The loss of step {run.step + 1} is {losses.loss.item()}. Weights are as the last step left them; the "
+            "learning rates may be too high."
+        )
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), recipe.max_grad_norm)
+    rates = scheduler.get_last_lr()
+    run.optimizer.step()
+    scheduler.step()
+    run.optimizer.zero_grad()
+    run.step += 1
+    run.log(
+        run.step,
+        epoch=(run.step - 1) // steps_per_epoch + 1,
+        **{name: value.item() for name, value in losses.items()},
+        grad_norm=norm.item(),
+        learning_rate=rates[-1],
+        backbone_learning_rate=rates[0] if recipe.backbone_learning_rate else 0.0,
+        seconds=round(time.perf_counter() - started, 4),
+        loading_seconds=round(loaded - started, 4),
+    )
+    return losses.loss.item()
+
+
+def check_run(
+    model, processor, datasets: Mapping[str, Dataset], recipe: TrainingRecipe, accelerator: Accelerator
+) -> None:
+    """
+    Refuses what would fail later, or train something else than meant.
+
+    Raises:
+        ValueError: see [`train`].
+    """
+    check_processes(accelerator.num_processes, recipe)
+    if accelerator.mixed_precision != recipe.mixed_precision:
+        raise ValueError(
+            f"`mixed_precision` of the recipe is {recipe.mixed_precision!r}, that of the accelerator "
+            f"{accelerator.mixed_precision!r}. Give both the same, or no accelerator."
+        )
     if "train" not in datasets:
         raise ValueError(f'The data set needs a split "train"; it has {list(datasets)}.')
     if processor.num_frames != model.config.num_frames:
@@ -132,12 +152,15 @@ def check_inputs(model, processor, datasets: Mapping[str, Dataset], num_processe
     check_prepared(datasets["train"], processor)
     if "validation" in datasets:
         check_prepared(datasets["validation"], processor)
-        check_validation(datasets["validation"], num_processes)
+        check_validation(datasets["validation"], accelerator.num_processes)
     else:
         logger.warning('There is no split "validation": the last weights will count as the best.')
 
 
-def captioned(dataset: Dataset) -> Dataset:
-    """The videos that have a caption: others would have no text as their pair."""
+def captioned(dataset: Dataset, warn: bool) -> Dataset:
+    """The videos that have a caption: others would have no text as their pair. Warns if there are others."""
     rows = [row for row, captions in enumerate(dataset["captions"]) if captions]
-    return dataset if len(rows) == len(dataset) else dataset.select(rows)
+    bare = len(dataset) - len(rows)
+    if bare and warn:
+        logger.warning("%d of %d videos to train on have no caption and are left out.", bare, len(dataset))
+    return dataset.select(rows) if bare else dataset

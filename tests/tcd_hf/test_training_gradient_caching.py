@@ -12,8 +12,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from tcd_hf.training.gradient_caching import backward_of_batch, embed_pairs
-from tcd_hf.training.randomness import seed_step
+from tcd_hf.training.gradient_caching import backward_of_batch, embed_pairs, seed_step
 from tests.conftest import clip_inputs, enable_checkpointing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +45,7 @@ from safetensors.torch import load_file, save_file
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.training.gradient_caching import backward_of_batch
 from tcd_hf.training.processes import end_process, make_equal
-from tcd_hf.training.randomness import seed_step
+from tcd_hf.training.gradient_caching import seed_step
 
 folder, chunk_size = Path(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)

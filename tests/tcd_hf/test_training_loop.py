@@ -19,9 +19,8 @@ from tcd_hf.training import checkpointing, loop
 from tcd_hf.training.checkpointing import replace_folder
 from tcd_hf.training.loop import train
 from tcd_hf.training.processes import check_processes
-from tcd_hf.training.provenance import git_revision
 from tcd_hf.training.recipe import TrainingRecipe, parse_recipe
-from tcd_hf.training.training_log import TrainingLog
+from tcd_hf.training.run_state import TrainingLog, git_revision
 from tcd_hf.training.validation import validate
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 from tests.tcd_hf.training_data import make_split, make_world

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from tcd_hf.training.gradient_caching import seed_step
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler, parameter_groups
-from tcd_hf.training.randomness import seed_step
 from tcd_hf.training.recipe import TrainingRecipe
 from tests.tcd_hf.conftest import make_tiny_model
 

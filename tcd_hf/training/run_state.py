@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import logging
+import platform
+import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -11,14 +14,15 @@ from datasets import Dataset
 
 from tcd_hf.training.checkpointing import load_checkpoint, replace_folder, save_checkpoint
 from tcd_hf.training.processes import make_equal
-from tcd_hf.training.provenance import provenance
 from tcd_hf.training.recipe import TrainingRecipe, write_recipe
-from tcd_hf.training.training_log import TrainingLog
 from tcd_hf.training.validation import validate
+from tcd_hf.version import __version__
 
-__all__ = ["Run"]
+__all__ = ["Run", "TrainingLog", "git_revision", "provenance"]
 
 logger = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "transformers", "accelerate", "datasets", "safetensors", "numpy")  # that a model stands on
 
 # What a resumed run may change: where things are and how the work is shared out, but nothing that its losses depend on.
 # (Dropout in the towers, of which CLIP has none by default, is drawn for each chunk: with it they do depend on the size
@@ -125,3 +129,72 @@ class Run:
         for tracker in self.accelerator.trackers:
             tracker.finish()
         return self.best if self.accelerator.is_main_process else {}
+
+
+class TrainingLog:
+    """
+    One line for each step, and one for each evaluation. Where a run is resumed, what was written after its checkpoint
+    is taken back: the file reads as that of a run that was never stopped. Only the main process writes.
+
+    Args:
+        path (`Path`): of the file.
+        accelerator (`Accelerator`): its trackers, if any, are told the same.
+        step (`int`, *optional*, defaults to 0): steps that count of what is there; 0 begins anew.
+    """
+
+    def __init__(self, path: Path, accelerator: Accelerator, step: int = 0):
+        self.accelerator, self.file = accelerator, None
+        if accelerator.is_main_process:
+            lines = _lines_until(path, step) if step else []
+            path.write_text("".join(lines), encoding="utf-8")
+            self.file = path.open("a", encoding="utf-8")
+
+    def __call__(self, step: int, **entry: float) -> None:
+        """Writes a line: `step` steps were made, and what there is to say."""
+        if self.file:
+            self.file.write(json.dumps({"step": step, **entry}) + "\n")
+            self.file.flush()  # what a killed run has written is there for the one that resumes it
+        self.accelerator.log(entry, step=step)
+
+    def close(self) -> None:
+        if self.file:
+            self.file.close()
+
+
+def _lines_until(path: Path, step: int) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]  # a killed run may have left half a line
+    return [line for line in whole if json.loads(line)["step"] <= step]
+
+
+def provenance() -> dict:
+    """
+    Where a trained model comes from: the code, and the versions of what it stands on.
+
+    Returns:
+        `dict` with `tcd_hf`, the version of this package; `git_revision` of its source, with `-dirty` where files
+        differ from it, or `None` where it is part of no repository; `python`, and `packages` with their versions.
+    """
+    return {
+        "tcd_hf": __version__,
+        "git_revision": git_revision(Path(__file__).resolve()),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def git_revision(file: Path) -> str | None:
+    """
+    Revision of the repository that tracks a file. `None` where none does, as for a package installed inside another
+    project's repository, or there is no git.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(file.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", file.name)
+        return git("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
