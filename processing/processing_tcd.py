@@ -156,16 +156,6 @@ class TCDProcessor(ProcessorMixin):
             raise ValueError("`ocr_captions` belong to videos, but no `videos` were given.")
         return BatchFeature(inputs, tensor_type=return_tensors)
 
-    def process_queries(self, text: str | Sequence[str], return_tensors: str | None = "pt") -> BatchFeature:
-        """`processor(text=...)`."""
-        return self(text=text, return_tensors=return_tensors)
-
-    def process_videos(
-        self, videos, ocr_captions=None, fps: float | None = None, return_tensors: str | None = "pt"
-    ) -> BatchFeature:
-        """`processor(videos=...)`."""
-        return self(videos=videos, ocr_captions=ocr_captions, fps=fps, return_tensors=return_tensors)
-
     def caption(self, videos, fps: float | None = None) -> list[list[WindowCaption]]:
         """
         Reads the text in videos.
