@@ -1,35 +1,37 @@
 """The readers behind `video_reading`: frames by number, in presentation order, and the times at which they appear."""
 
-import codecs
-import gc
-import importlib.util
-import io
 import itertools
 import math
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from .video_files import (
+    COPY_AGAIN,
+    Source,
+    VideoReadError,
+    clock_start,
+    first_line,
+    has_pyav,
+    import_reader,
+    open_container,
+    read_errors,
+    upright_pixels,
+)
+
 __all__ = [
-    "COPY_AGAIN",
+    "SEEKABLE",
     "DecodeError",
     "Decoder",
     "DecordDecoder",
     "ImageDecoder",
     "PyAVDecoder",
-    "Source",
     "TooLongForDecord",
-    "VideoReadError",
-    "clock_start",
-    "has_pyav",
-    "open_container",
     "open_decoder",
-    "upright_pixels",
 ]
 
 # A frame is on screen this early, in seconds: more than the times of decord err.
@@ -47,24 +49,6 @@ SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 # Decoders that can be told from packet to packet what to pass over; that of AV1 asks once, when it is opened.
 SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video")
 
-ALLOWED = (
-    "a path (str or os.PathLike), bytes, a binary file object, a uint8 array of shape (frames, height, width, 3) "
-    "or a list of PIL images"
-)
-COPY_AGAIN = "Copy or download it again, or leave it out"
-
-# PyAV's containers are freed by the garbage collector, and their decoders have threads, which a fork leaves behind. A
-# worker, as of `datasets.map(num_proc=...)`, that collects its parent's garbage would wait for those threads for ever.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=gc.freeze)
-
-
-class VideoReadError(ValueError):
-    """A video cannot be read. The message names the video, the cause and what to do."""
-
-    def __init__(self, name: str, cause: str, remedy: str = COPY_AGAIN):
-        super().__init__(f"Cannot read the video {name!r}: {cause}. {remedy}.")
-
 
 class DecodeError(Exception):
     """A reader gives up on a file; another may still read it."""
@@ -80,66 +64,6 @@ def open_decoder(decoder_class: "type[Decoder]", source: "Source", num_threads: 
         return decoder_class(source, num_threads, **options)
     except DecodeError as error:
         raise decoder_class.gives_up(source.name, error) from error
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file, on disk or in memory, that exists and is not obviously something else than a video."""
-
-    name: str
-    file: str | BinaryIO
-    size: int
-    head: bytes
-
-    @classmethod
-    def locate(cls, video: "str | os.PathLike | bytes | BinaryIO") -> "Source":
-        if isinstance(video, (str, os.PathLike)):
-            name, file, size, head = _look_at_path(video)
-        elif isinstance(video, (bytes, bytearray, memoryview)):
-            data = bytes(video)
-            name, file, size, head = "<bytes>", io.BytesIO(data), len(data), data[:4096]
-        elif hasattr(video, "read") and not isinstance(video, io.TextIOBase):
-            name, file, size, head = _look_at_stream(video)
-        else:
-            raise TypeError(f"A video must be {ALLOWED}; got {type(video)}.")
-        if size == 0:
-            raise VideoReadError(name, "it is empty (0 bytes)")
-        if _is_text(head):  # FFmpeg would render it as a terminal, or follow a playlist's addresses
-            raise VideoReadError(name, "it is a text file, not a video", "Give a video file")
-        return cls(name, file, size, head)
-
-    def rewound(self) -> str | BinaryIO:
-        """The path, or the file object set back to its start."""
-        if not isinstance(self.file, str):
-            self.file.seek(0)
-        return self.file
-
-
-def _look_at_path(video: "str | os.PathLike") -> tuple[str, str, int, bytes]:
-    name = os.fsdecode(video)
-    if os.path.isdir(name):
-        raise VideoReadError(name, "it is a folder", "Give one file")
-    try:
-        with open(name, "rb") as stream:
-            # FFmpeg would take the start of a relative name with a colon for a protocol: "http:a.mp4", "concat:a.mp4".
-            return name, os.path.abspath(name), os.path.getsize(name), stream.read(4096)
-    except FileNotFoundError as error:
-        raise VideoReadError(name, "there is no such file", "Check the path") from error
-    except OSError as error:
-        raise VideoReadError(name, f"it cannot be opened ({_first_line(error)})", "Check its rights") from error
-    except ValueError as error:  # a null character
-        raise VideoReadError(name, f"this is no path ({_first_line(error)})", "Check the path") from error
-
-
-def _look_at_stream(video: BinaryIO) -> tuple[str, BinaryIO, int, bytes]:
-    name = str(getattr(video, "name", "<file object>"))
-    try:
-        file = video if video.seekable() else io.BytesIO(video.read())
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        return name, file, size, file.read(4096)
-    except (OSError, ValueError) as error:  # ValueError: it is closed
-        raise VideoReadError(name, f"it cannot be read ({_first_line(error)})", "Give an open file") from error
 
 
 @dataclass(frozen=True)
@@ -239,7 +163,7 @@ class DecordDecoder(Decoder):
             self.problem = _cut_off(stream, source, self.timeline)
 
     def _open(self, source: Source, num_threads: int):
-        decord = _import("decord")  # not before it is needed: its libraries take 400 MB
+        decord = import_reader("decord")  # not before it is needed: its libraries take 400 MB
         decord.logging.set_level(decord.logging.QUIET)
         try:
             # The smallest tolerance: decord otherwise passes off a neighbour as a frame it could not decode.
@@ -248,7 +172,7 @@ class DecordDecoder(Decoder):
             keyframes = self._reader.get_key_indices()
             rate = self._reader.get_avg_fps() or 1.0
         except Exception as error:  # RuntimeError, DECORDError, AssertionError: decord raises whatever it likes
-            raise DecodeError(f"decord cannot open it ({_first_line(error)})") from error
+            raise DecodeError(f"decord cannot open it ({first_line(error)})") from error
         # Headers can be wrong, or unread without PyAV. Times far too late for decord come out equal.
         if times.max() > DECORD_MAX_TIME or (np.diff(times[:, 0]) <= 0).any():
             raise DecodeError(TOO_LATE)
@@ -260,7 +184,7 @@ class DecordDecoder(Decoder):
             # Tensors of another library come out where the user has set a decord bridge.
             frame = frame.asnumpy() if hasattr(frame, "asnumpy") else np.asarray(frame)
         except Exception as error:
-            raise DecodeError(f"decord cannot decode frame {index} ({_first_line(error)})") from error
+            raise DecodeError(f"decord cannot decode frame {index} ({first_line(error)})") from error
         if frame.shape[-1] != 3:  # decord takes row padding for a channel in narrow clips turned by 90 degrees
             raise DecodeError(f"decord returned a frame of shape {frame.shape}")
         return frame
@@ -278,7 +202,7 @@ class PyAVDecoder(Decoder):
     backend = "pyav"
 
     def __init__(self, source: Source, num_threads: int, in_place_of_decord: bool = False):
-        self._errors = _read_errors()
+        self._errors = read_errors()
         self._in_place_of_decord = in_place_of_decord
         self._source = source
         self._num_threads = num_threads
@@ -308,7 +232,7 @@ class PyAVDecoder(Decoder):
         try:
             pixels = upright_pixels(frame)
         except self._errors as error:
-            raise DecodeError(f"frame {index} cannot be decoded ({_first_line(error)})") from error
+            raise DecodeError(f"frame {index} cannot be decoded ({first_line(error)})") from error
         return pixels
 
     def close(self):
@@ -353,7 +277,7 @@ class PyAVDecoder(Decoder):
         try:
             yield from self._container.demux(self._stream)
         except self._errors as error:
-            self.problem = self.problem or f"it breaks off ({_first_line(error)})"
+            self.problem = self.problem or f"it breaks off ({first_line(error)})"
 
     def _frames(self) -> Iterator[tuple[int, Any]]:
         """Decodes on from where the container stands."""
@@ -366,7 +290,7 @@ class PyAVDecoder(Decoder):
             try:
                 frames = packet.decode()
             except self._errors as error:
-                self.problem = self.problem or f"some frames cannot be decoded ({_first_line(error)})"
+                self.problem = self.problem or f"some frames cannot be decoded ({first_line(error)})"
                 continue
             for frame in frames:
                 if self._pts is None:
@@ -397,49 +321,6 @@ class PyAVDecoder(Decoder):
             self._held, self._ahead = self._ahead, None
 
 
-def has_pyav() -> bool:
-    """Whether PyAV is installed."""
-    return importlib.util.find_spec("av") is not None
-
-
-def _import(package: str):
-    try:
-        return importlib.import_module(package)
-    except (ImportError, OSError) as error:
-        install = {"decord": "decord2", "av": "av"}[package]
-        raise ImportError(f"Reading this video needs {package}: `pip install {install}` ({error}).") from error
-
-
-def open_container(source: Source):
-    """The container and its video stream, opened by PyAV."""
-    av = _import("av")
-    # Old titles are not UTF-8, which PyAV before 19 takes for an error unless told otherwise.
-    options = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-    try:
-        container = av.open(source.rewound(), **options)
-    except _read_errors() as error:
-        if source.head[4:8] == b"ftyp" and isinstance(error, av.FFmpegError):
-            cause = "its index (moov) is missing, as in a file that was cut off while it was written or copied"
-        elif isinstance(error, av.FFmpegError):
-            cause = f"it is no video, or of a kind that FFmpeg does not know ({_first_line(error)})"
-        else:  # of the file object
-            cause = f"it cannot be read ({_first_line(error)})"
-        raise VideoReadError(source.name, cause) from error
-    stream = container.streams.best("video")
-    if stream is None:
-        container.close()
-        raise VideoReadError(source.name, "it has no video stream", "Give a file with pictures in it")
-    if stream.codec_context is None:
-        container.close()
-        raise VideoReadError(source.name, "FFmpeg does not know its codec", "Convert it to H.264, or leave it out")
-    return container, stream
-
-
-def _read_errors() -> tuple[type[Exception], ...]:
-    """What PyAV raises: FFmpeg's errors, and those of the file object that it reads."""
-    return (_import("av").FFmpegError, OSError, ValueError)
-
-
 def _fits_in_memory(container, stream) -> bool:
     """Whether all frames of a file, decoded, take no more than `LOOK_AHEAD_BYTES`, by what its header says of them."""
     num_frames = stream.frames
@@ -451,18 +332,8 @@ def _fits_in_memory(container, stream) -> bool:
 
 
 def _frame_bytes(stream) -> int:
-    """Of a decoded frame."""
+    """Bytes that a frame takes once it is decoded."""
     return stream.codec_context.width * stream.codec_context.height * 3
-
-
-def upright_pixels(frame) -> np.ndarray:
-    """A frame of PyAV as it is to be seen, RGB uint8 `(height, width, 3)`."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4))
-
-
-def clock_start(stream) -> float:
-    """What the file's clock shows at the first frame, seconds."""
-    return float((stream.start_time or 0) * stream.time_base)
 
 
 def _late_time(container, stream) -> float:
@@ -492,16 +363,3 @@ def _cut_off(stream, source: Source, timeline: Timeline) -> str | None:
     if (len(index) and index[-1].pos + index[-1].size > source.size) or promised > timeline.duration + 0.5:
         return f"it is cut off, after {timeline.duration:.1f} seconds"
     return None
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in head
-
-
-def _first_line(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error).split("Check failed: ")[-1]  # FFmpeg's words, decord's words
-    return (text.splitlines() or [type(error).__name__])[0][:120]

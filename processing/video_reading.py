@@ -18,18 +18,15 @@ import numpy as np
 from PIL import Image
 
 from .video_decoders import (
-    COPY_AGAIN,
     DecodeError,
     Decoder,
     DecordDecoder,
     ImageDecoder,
     PyAVDecoder,
-    Source,
     TooLongForDecord,
-    VideoReadError,
-    has_pyav,
     open_decoder,
 )
+from .video_files import COPY_AGAIN, Source, VideoReadError, has_pyav
 
 __all__ = ["Video", "VideoInput", "VideoReadError", "open_video", "opened_video"]
 
@@ -102,7 +99,7 @@ def open_video(
 def opened_video(
     video: "VideoInput | Video", fps: float | None = None, backend: str = "auto", num_threads: int = 0
 ) -> Iterator["Video"]:
-    """As [`open_video`], but a [`Video`] that is given open stays open, and `fps` is ignored for files."""
+    """Does as [`open_video`], but a [`Video`] that is given open stays open, and `fps` is ignored for files."""
     if fps is not None and not isinstance(video, (np.ndarray, list, tuple)):
         fps = None  # files have their own
     opened = open_video(video, fps=fps, backend=backend, num_threads=num_threads)

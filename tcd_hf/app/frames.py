@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tcd_hf.app.library import Clip
-from tcd_hf.processing.video_decoders import Source, open_container, upright_pixels
+from tcd_hf.processing.video_files import Source, open_container, upright_pixels
 from tcd_hf.processing.video_reading import open_video
 
 __all__ = ["frames_at"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tcd_hf.processing.video_decoders import SEEKABLE, Source, VideoReadError, clock_start, open_container
+from tcd_hf.processing.video_decoders import SEEKABLE
+from tcd_hf.processing.video_files import Source, VideoReadError, clock_start, open_container
 
 __all__ = ["Cut", "cut_out"]
 

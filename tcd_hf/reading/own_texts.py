@@ -174,7 +174,7 @@ def side_cars(video: str | os.PathLike) -> list[Path]:
 
 def has_subtitles(path: str | os.PathLike) -> bool:
     """Whether there is a stream of subtitles inside a file; none where it cannot be opened, which its reader tells."""
-    from tcd_hf.processing.video_decoders import Source, open_container
+    from tcd_hf.processing.video_files import Source, open_container
     from tcd_hf.processing.video_reading import VideoReadError
 
     try:
@@ -193,7 +193,7 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
     """
     import av
 
-    from tcd_hf.processing.video_decoders import Source, clock_start, open_container
+    from tcd_hf.processing.video_files import Source, clock_start, open_container
 
     cues = []
     container, video = open_container(Source.locate(path))

@@ -1,11 +1,13 @@
 import gc
 import io
+import itertools
 import math
 import multiprocessing
 import os
 import sys
 import warnings
 import weakref
+from functools import partial
 from pathlib import Path
 
 import av
@@ -309,16 +311,17 @@ def counted_frames(monkeypatch):
 @pytest.mark.parametrize("backend", ["decord", "pyav"])
 def test_only_a_few_full_frames_are_in_memory(folder, backend, monkeypatch):
     path = write_clip(folder / f"large_{backend}.mp4", coded_frames(60, (640, 360)), options={"preset": "ultrafast"})
+    decoder = {"decord": video_decoders.DecordDecoder, "pyav": video_decoders.PyAVDecoder}[backend]
+    full_size, alive, read = [], [], decoder.read
+
+    def watched_read(self, index):
+        frame = read(self, index)
+        full_size.append(weakref.ref(frame))
+        alive.append(sum(reference() is not None for reference in full_size))
+        return frame
+
+    monkeypatch.setattr(decoder, "read", watched_read)
     with open_video(path, backend=backend, num_threads=1) as video:
-        full_size, alive, read = [], [], video._decoder.read
-
-        def watched_read(index):
-            frame = read(index)
-            full_size.append(weakref.ref(frame))
-            alive.append(sum(reference() is not None for reference in full_size))
-            return frame
-
-        monkeypatch.setattr(video._decoder, "read", watched_read)
         frames = video.frames_at([index / 10 for index in range(60)], max_side=64)
     assert [read_code(frame) for frame in frames] == list(range(60))
     assert all(frame.shape == (36, 64, 3) and frame.flags.owndata and frame.flags.writeable for frame in frames)
@@ -359,7 +362,7 @@ def test_broken_file_without_pyav_is_a_broken_file(monkeypatch):
 
 
 class Wrapper:
-    """Stands in for a container or frame, with some of its methods replaced."""
+    """Stands in for a container, packet or frame, with some of its methods replaced."""
 
     def __init__(self, wrapped, **methods):
         self.__dict__.update(methods, wrapped=wrapped)
@@ -372,40 +375,53 @@ def not_permitted(*args, **kwargs):
     raise av.error.PermissionError(1, "Operation not permitted")
 
 
-def test_refused_seek_reads_from_the_start(clip):
+def change_containers(monkeypatch, **replacements):
+    """Lets PyAV open containers some of whose methods are replaced by functions of container and arguments."""
+    open_container = video_decoders.open_container
+
+    def open_changed(source):
+        container, stream = open_container(source)
+        return Wrapper(container, **{name: partial(each, container) for name, each in replacements.items()}), stream
+
+    monkeypatch.setattr(video_decoders, "open_container", open_changed)
+
+
+def test_refused_seek_reads_from_the_start(clip, monkeypatch):
+    change_containers(monkeypatch, seek=not_permitted)
     with warnings.catch_warnings(), open_video(clip, backend="pyav") as video:
         warnings.simplefilter("error")
-        video._decoder._container = Wrapper(video._decoder._container, seek=not_permitted)
         assert [read_code(frame) for frame in video.frames_at([2.05, 3.55, 0.85, 1.05])] == [20, 35, 8, 10]
 
 
-def test_failing_demuxer_is_read_as_far_as_it_goes(clip):
-    with open_video(clip, backend="pyav", num_threads=1) as video:
-        container = video._decoder._container
+def test_failing_demuxer_is_read_as_far_as_it_goes(clip, monkeypatch):
+    looks = itertools.count()
 
-        def demux(stream):
-            for number, packet in enumerate(container.demux(stream)):
-                if number == 20:
-                    not_permitted()
-                yield packet
+    def demux(container, stream):
+        is_first = next(looks) == 0  # which reads the times of all frames
+        for packet in container.demux(stream):
+            if not is_first and packet.pts is not None and packet.pts * packet.time_base >= 2:
+                not_permitted()
+            yield packet
 
-        container.seek(0)
-        video._decoder._container = Wrapper(container, demux=demux)
-        video._decoder._seek = lambda key: None
-        video._decoder._decoded = video._decoder._frames()
-        with pytest.warns(UserWarning, match=r"as far as it goes: it breaks off \(Operation not permitted"):
-            codes = [read_code(frame) for frame in video.frames_at([0.55, 3.55])]
+    change_containers(monkeypatch, demux=demux)
+    message = r"as far as it goes: it breaks off \(Operation not permitted"
+    with open_video(clip, backend="pyav", num_threads=1) as video, pytest.warns(UserWarning, match=message):
+        codes = [read_code(frame) for frame in video.frames_at([0.55, 3.55])]
     assert codes[0] == 5 and 10 <= codes[1] <= 19
 
 
-def test_frame_that_cannot_be_converted(clip):
-    with open_video(clip, backend="pyav") as video:
-        frames = video._decoder._frames
-        video._decoder._frames = lambda: (
-            (index, Wrapper(frame, to_ndarray=not_permitted)) for index, frame in frames()
-        )
-        with pytest.raises(VideoReadError, match=r"clip\.mp4.*frame 5 cannot be decoded \(Operation not permitted"):
-            video.frames_at([0.55])
+def test_frame_that_cannot_be_converted(clip, monkeypatch):
+    def demux(container, stream):
+        for packet in container.demux(stream):
+            yield Wrapper(packet, decode=lambda packet=packet: [unreadable(frame) for frame in packet.decode()])
+
+    def unreadable(frame):
+        return Wrapper(frame, to_ndarray=not_permitted)
+
+    change_containers(monkeypatch, demux=demux)
+    message = r"clip\.mp4.*frame 5 cannot be decoded \(Operation not permitted"
+    with open_video(clip, backend="pyav") as video, pytest.raises(VideoReadError, match=message):
+        video.frames_at([0.55])
 
 
 class FailingFile(io.BytesIO):
