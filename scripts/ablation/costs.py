@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.ablation.rows import FULL, ROWS
 from scripts.ablation.training import build_model, embed
+from scripts.benchmarks.counting import multiply_adds
 from scripts.frozen_towers.batches import Recipe
 from scripts.frozen_towers.features import BLOCK, MAX_TOKENS, WORLD, Features, tokens_of
 from tcd_hf import load
@@ -63,9 +63,7 @@ def encoding_cost(model, processor, texts: list[list[str]], once: bool) -> dict[
         began = time.perf_counter()
         encode(*arguments)
         seconds += time.perf_counter() - began
-        with FlopCounterMode(display=False) as counter:
-            encode(*arguments)
-        flops += counter.get_total_flops()
+        flops += 2 * multiply_adds(model, partial(encode, *arguments))
         encoded = len(ids.unique(dim=0)) if once else len(ids)
         num_texts, num_tokens = num_texts + encoded, num_tokens + encoded * ids.shape[1]
     return {

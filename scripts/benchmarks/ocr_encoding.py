@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection
 
+from scripts.benchmarks.counting import multiply_adds
 from scripts.benchmarks.machine import describe_machine, table, verdict
 from tcd_hf import TCDConfig, TCDModel
 from tcd_hf.data.synthetic import make_clip
@@ -136,38 +136,22 @@ def lengths_of(tokenizer, clip: dict[str, list[str]], choose) -> dict[str, list[
 
 # costs ---------------------------------------------------------------------------------------------------------------
 class Tower:
-    """What a dual encoder's towers cost: multiply-adds of a text, and of a frame, as counted on the module itself.
-
-    Attention is also counted apart, with its projections: counters that know modules by their class do not see it in
-    OpenAI's CLIP.
-    """
+    """What a dual encoder's towers cost: multiply-adds of a text, and of a frame, as counted on the module itself."""
 
     def __init__(self, config: CLIPConfig):
         with torch.device("meta"):
             self.model = CLIPModel(config).eval()
-        self.model.set_attn_implementation("eager")  # plain products, which the counter knows on any device
 
     @cache  # noqa: B019 - one tower lives as long as the script
     def text(self, length: int, with_attention: bool = True) -> int:
         ids = torch.zeros(1, length, dtype=torch.long, device="meta")
-        return multiply_adds(lambda: self.model.get_text_features(input_ids=ids), with_attention)
+        return multiply_adds(self.model, lambda: self.model.get_text_features(input_ids=ids), with_attention)
 
     @cache  # noqa: B019
     def frame(self, with_attention: bool = True) -> int:
         side = self.model.config.vision_config.image_size
         pixels = torch.zeros(1, 3, side, side, device="meta")
-        return multiply_adds(lambda: self.model.get_image_features(pixel_values=pixels), with_attention)
-
-
-@torch.no_grad()
-def multiply_adds(way, with_attention: bool = True) -> int:
-    with FlopCounterMode(display=False) as counter:
-        way()
-    total = counter.get_total_flops()
-    if not with_attention:
-        modules = counter.get_flop_counts().items()
-        total -= sum(sum(of_module.values()) for name, of_module in modules if name.endswith(".self_attn"))
-    return total // 2
+        return multiply_adds(self.model, lambda: self.model.get_image_features(pixel_values=pixels), with_attention)
 
 
 def gflops(tower: Tower, lengths: list[int], num_videos: int = 1) -> float:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import torch
 from torch.nn.functional import normalize
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPConfig
 
+from scripts.benchmarks.counting import multiply_adds
 from scripts.benchmarks.machine import describe_machine, in_words, table, verdict
 from tcd_hf import TCDConfig, TCDModel
 
@@ -114,16 +114,6 @@ def seconds_of(way) -> float:
     start = time.perf_counter()
     way()
     return time.perf_counter() - start
-
-
-def multiply_adds(model: TCDModel, way) -> float:
-    """Of the matrix products of one call. Attention in plain ones: the counter does not know every fused kernel."""
-    usual = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    with FlopCounterMode(display=False) as counter:
-        way()
-    model.set_attn_implementation(usual)
-    return counter.get_total_flops() / 2
 
 
 def published_multiply_adds(num_videos: int, num_frames: int, width: int, factorized: float) -> dict[str, float]:
