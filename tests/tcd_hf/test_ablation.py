@@ -1,5 +1,6 @@
 """The ablation: rows are what they say, runs depend on nothing else, the summary adds up."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -71,56 +72,38 @@ def recipe():
 
 
 class TestRows:
-    @pytest.mark.parametrize(
-        ("name", "co_attention", "clue", "calibration", "condition", "temperature", "reads_ocr"),
-        [
-            ("tcd", True, ClueDistilling, True, "after", 5, True),
-            ("no-hsc", True, ClueDistilling, False, "after", 5, True),
-            ("no-co-attention", False, ClueDistilling, True, "after", 5, True),
-            ("cross-attention", True, CrossAttentionClue, True, "after", 5, True),
-            ("gate-0.1", False, None, False, "after", 0.1, True),
-            ("gate-1", False, None, False, "after", 1, True),
-            ("gate-5", False, None, False, "after", 5, True),
-            ("gate-10", False, None, False, "after", 10, True),
-            ("before", True, ClueDistilling, True, "before", 5, True),
-            ("scale-0.4", True, ClueDistilling, True, "after", 5, True),
-            ("scale-1", True, ClueDistilling, True, "after", 5, True),
-            ("no-ocr", False, None, True, "after", 5, False),
-            ("isolated", False, None, False, "after", 5, True),
-            ("eercf", False, None, True, "after", 5, False),
-        ],
-    )
-    def test_models_are_what_their_rows_name(
-        self, checkpoint, name, co_attention, clue, calibration, condition, temperature, reads_ocr
-    ):
+    def test_models_are_what_their_rows_say(self, checkpoint):
         from scripts.ablation.isolated import IsolatedTokenModel
-        from scripts.ablation.rows import ROWS
+        from scripts.ablation.rows import BASE, ROWS
         from scripts.ablation.training import build_model
 
-        model = build_model(ROWS[name], checkpoint, seed=0)
-        assert (model.co_attention is not None) == co_attention
-        assert type(model.distillation) is (clue or type(None))
-        assert model.config.use_calibration == calibration
-        assert model.config.text_condition == condition
-        assert model.config.text_condition_temperature == temperature
-        assert model.config.reads_ocr == reads_ocr
-        assert model.config.interaction == ("tib" if name == "eercf" else "tcd")
-        assert (model.temporal_encoder is not None) == (name == "eercf")
-        assert model.config.fusion_dropout == 0 and model.config.num_frames == NUM_FRAMES
-        assert (type(model) is IsolatedTokenModel) == (name == "isolated")
+        for name, row in ROWS.items():
+            model = build_model(row, checkpoint, seed=0)
+            config, reads_ocr = model.config, model.config.reads_ocr
+            fields = {**BASE, **row.overrides, "num_frames": NUM_FRAMES}
+            assert {field: getattr(config, field) for field in fields} == fields, name
+            assert (type(model) is IsolatedTokenModel) == row.isolated, name
+            assert (model.co_attention is not None) == (reads_ocr and config.use_co_attention), name
+            clue = ClueDistilling if config.use_distillation else CrossAttentionClue
+            has_clue = reads_ocr and (config.use_distillation or config.use_cross_attention)
+            assert type(model.distillation) is (clue if has_clue else type(None)), name
+            assert (model.temporal_encoder is not None) == (config.interaction == "tib"), name
 
-    def test_every_row_is_named_above(self):
+    def test_no_two_rows_are_the_same(self):
         from scripts.ablation.rows import ROWS
 
-        (cases,) = (mark.args[1] for mark in self.test_models_are_what_their_rows_name.pytestmark)
-        assert [case[0] for case in cases] == list(ROWS)
+        rows = list(ROWS.values())
+        for one, other in itertools.combinations(rows, 2):
+            assert one.title != other.title
+            assert (one.overrides, one.reading, one.isolated) != (other.overrides, other.reading, other.isolated)
 
-    def test_readings(self):
-        from scripts.ablation.rows import ROWS
+    def test_every_reading_is_read_once_the_usual_one_first(self):
+        from scripts.ablation.rows import ROWS, readings_of
         from scripts.frozen_towers.features import USUAL
 
-        others = {name: tuple(row.reading) for name, row in ROWS.items() if row.reading != USUAL}
-        assert others == {"scale-0.4": (0.4, 8.0), "scale-1": (1.0, 8.0)} and tuple(USUAL) == (1.0, 2.0)
+        readings = readings_of(ROWS)
+        assert readings[0] == USUAL and len(set(readings)) == len(readings)
+        assert set(readings) == {row.reading for row in ROWS.values()}
 
     def test_window_scales_that_read_alike(self):
         clips = [make_clip(0, "test", number) for number in range(40)]

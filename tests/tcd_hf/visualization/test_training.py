@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tcd_hf.visualization import plot_training
-from tcd_hf.visualization.training import _smooth, read_training_log
+from tcd_hf.visualization.training import read_training_log
 from tests.tcd_hf.conftest import invoke
 
 
@@ -39,14 +39,6 @@ class TestLog:
             read_training_log(path)
 
 
-def test_smoothing_is_a_mean_of_neighbours():
-    values = np.arange(60.0) ** 2  # 5 % of 60: 3 at a time
-    smooth = _smooth(values)
-    assert smooth[1] == pytest.approx((0 + 1 + 4) / 3) and smooth[0] == pytest.approx(1 / 2)
-    assert smooth[59] == pytest.approx((58**2 + 59**2) / 2)
-    assert _smooth(np.array([3.0])).tolist() == [3.0]
-
-
 class TestPlot:
     @pytest.fixture(autouse=True)
     def matplotlib(self):
@@ -61,6 +53,17 @@ class TestPlot:
         np.testing.assert_allclose(losses.lines[0].get_ydata(), 8 / np.arange(1, 41))
         assert recalls.lines[0].get_xdata().tolist() == [20, 40]
         assert recalls.lines[0].get_ydata().tolist() == [0.2, 0.4]
+
+    def test_curves_are_means_of_neighbours(self, tmp_path):
+        def smooth(losses):
+            lines = [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)]
+            (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+            return plot_training(tmp_path / "log.jsonl").axes[0].lines[1].get_ydata()
+
+        curve = smooth([float(step**2) for step in range(60)])  # 5 % of 60: 3 at a time
+        assert curve[1] == pytest.approx((0 + 1 + 4) / 3) and curve[0] == pytest.approx(1 / 2)
+        assert curve[59] == pytest.approx((58**2 + 59**2) / 2)
+        assert smooth([3.0]).tolist() == [pytest.approx(3.0)]
 
     def test_without_validation(self, tmp_path):
         assert len(plot_training(write_log(tmp_path / "log.jsonl", validation=False)).axes) == 1
