@@ -8,9 +8,9 @@ __all__ = ["CalibrationLoss"]
 
 class CalibrationLoss(nn.Module):
     """
-    From frame `i` to its nearest window in meaning, and back to the nearest frame: the squared distance between where
-    one started and where one landed, in frames. Nearest neighbours are soft, so that gradients flow (ours, after
-    temporal cycle-consistency learning); the cycle that starts from windows is averaged in (ours).
+    The loss goes from frame `i` to its nearest window in meaning, and back to the nearest frame: it is the squared
+    distance between where one started and where one landed, in frames. Nearest neighbours are soft, so that gradients
+    flow (ours, after temporal cycle-consistency learning); the cycle that starts from windows is averaged in (ours).
 
     Requirements:
         A video needs two windows with text or more; others add nothing, and the mean is over the videos that count.
@@ -35,10 +35,10 @@ class CalibrationLoss(nn.Module):
         has_cycle = ocr_mask.sum(dim=-1) >= 2  # (batch_size,)
         # A video that does not count still runs, over all its windows, so that no row of a softmax is empty.
         mask = ocr_mask | ~has_cycle[:, None]
-        everything = torch.ones_like(mask)
+        all_visible = torch.ones_like(mask)
 
-        from_frames = self._cycle_error(frames, windows, everything, mask)
-        from_windows = self._cycle_error(windows, frames, mask, everything)
+        from_frames = self._cycle_error(frames, windows, all_visible, mask)
+        from_windows = self._cycle_error(windows, frames, mask, all_visible)
         per_video = (from_frames + from_windows) / 2
         return (per_video * has_cycle).sum() / has_cycle.sum().clamp(min=1)
 

@@ -63,7 +63,7 @@ class CrossAttentionClue(nn.Module):
         self.dropout = nn.Dropout(config.fusion_dropout)
 
     def forward(self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, window_mask: torch.Tensor) -> torch.Tensor:
-        """Same as [`ClueDistilling.forward`]."""
+        """Arguments and result are those of [`ClueDistilling.forward`]."""
         from_windows, _ = self.video_attention(frame_embeds, ocr_embeds, ocr_embeds, window_mask)
         from_frames, _ = self.ocr_attention(ocr_embeds, frame_embeds, frame_embeds)
         video_clue = from_windows.mean(dim=1)

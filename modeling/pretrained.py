@@ -97,7 +97,7 @@ class TCDPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
         """
-        As `PreTrainedModel.from_pretrained`. A checkpoint of a shared encoder that is loaded with
+        Loads as `PreTrainedModel.from_pretrained` does. A checkpoint of a shared encoder that is loaded with
         `share_ocr_encoder=False` gives both towers its weights.
         """
         model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)

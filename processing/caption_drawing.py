@@ -128,7 +128,7 @@ def _draw_tile(frame: Image.Image, caption: Any, width: int) -> Image.Image:
 
 
 def _clock(seconds: float) -> str:
-    """As `tcd_hf.clock`, which a copy of this file on the Hub does not have."""
+    """Writes a time as `tcd_hf.clock` does, which a copy of this file on the Hub does not have."""
     minutes, tenths = divmod(round(seconds * 10), 600)
     return f"{minutes // 60}:{minutes % 60:02d}:{tenths // 10:02d}.{tenths % 10}"
 

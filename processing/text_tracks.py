@@ -235,7 +235,7 @@ def _neighbours(sighting: Sighting) -> tuple[list[tuple[int, int]], list[tuple[i
 
 
 def _nearest(pairs: list[tuple[int, int, float]]) -> list[tuple[int, int]]:
-    """Of all followers of a reading the nearest, each following one reading only."""
+    """The nearest of all followers of each reading; a follower follows one reading only."""
     followed, following, kept = set(), set(), []
     for first, second, _ in sorted(pairs, key=lambda pair: pair[2]):
         if first not in followed and second not in following:

@@ -69,7 +69,7 @@ from tcd_hf.index.schema import (
 
 BATCHES_PER_COMMIT = 20
 RECALL_SIZES = (10, 50, 100, 200)
-MODES = ("full", "two-stage", "coarse", "lexical")
+COMPARED_MODES = ("full", "two-stage", "coarse", "lexical")
 QUERIES_AT_ONCE = 64
 WARM_UP = 3  # searches before the clock starts
 
@@ -227,7 +227,7 @@ def measure_search(videos: SyntheticVideos, args: argparse.Namespace) -> dict:
     retriever, result = open_retriever(videos, queries, args)
     if videos.size <= 1000:
         result["latency"].update(time_scoring(retriever, vectors, args))
-    for mode in MODES:
+    for mode in COMPARED_MODES:
         asked = texts[: args.slow_queries] if mode == "full" else texts
         result["latency"][mode] = time_each(lambda text, mode=mode: retriever.search(text, mode=mode), asked)
     result["stages"] = time_stages(retriever, texts, vectors)

@@ -205,9 +205,9 @@ simultaneously {a} and the text {x} | {a} is present throughout the words {x} |
 
 
 def _deal(forms: list[str], split: str) -> list[str]:
-    """Of every six forms four go to train, one to validation, one to test."""
+    """The forms that a split has: of every six, four go to train, one to validation, one to test."""
     owners = ("train", "train", "train", "train", "validation", "test")
-    return [form for place, form in enumerate(forms) if form and owners[place % len(owners)] == split]
+    return [form for number, form in enumerate(forms) if form and owners[number % len(owners)] == split]
 
 
 def _phrases(text: str) -> list[str]:

@@ -60,7 +60,7 @@ class SyntheticVideo:
 
     @property
     def moments(self) -> list[list[tuple[float, float]]]:
-        """For each of them the one moment that it tells: start and end, in seconds of the video."""
+        """The one moment that each of them tells: start and end, in seconds of the video."""
         targets = [clip.target for clip in self.clips]
         return [[(start + DURATION * place, end + DURATION * place)] for place, (start, end) in enumerate(targets)]
 

@@ -49,7 +49,7 @@ def embed_dataset(
         raise ValueError(f"There is nothing to retrieve: {len(dataset)} videos, none of which has a caption.")
 
     # Captions that several videos share are embedded once: equal texts must tie.
-    different = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     text_embeds = _embed_texts(model, processor, list(different), batch_size, progress)
     text_embeds = text_embeds[[different[text] for text in texts]]
     text_to_video = np.repeat(np.arange(len(captions)), [len(of_video) for of_video in captions])

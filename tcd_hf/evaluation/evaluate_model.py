@@ -15,9 +15,9 @@ from tcd_hf.evaluation.report import summarise_by_query_type
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
 from tcd_hf.modeling.outputs import TCDVideoFeatures
 
-__all__ = ["MODES", "Evaluation", "curves_by_query_type", "evaluate_model", "query_types_of", "rank"]
+__all__ = ["EVALUATION_MODES", "Evaluation", "curves_by_query_type", "evaluate_model", "query_types_of", "rank"]
 
-MODES = ("full", "two-stage", "coarse")
+EVALUATION_MODES = ("full", "two-stage", "coarse")
 TEXTS_AT_ONCE = 4096  # whose whole scores, and the parts of them, are on the device of the model
 
 
@@ -117,5 +117,5 @@ def curves_by_query_type(
 
 
 def check_mode(mode: str):
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {list(MODES)}, got {mode!r}.")
+    if mode not in EVALUATION_MODES:
+        raise ValueError(f"mode must be one of {list(EVALUATION_MODES)}, got {mode!r}.")

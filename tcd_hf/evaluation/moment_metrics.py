@@ -100,11 +100,11 @@ def _average_precisions(overlaps: np.ndarray) -> np.ndarray:
     every = np.arange(len(thresholds))
     found = np.zeros((len(thresholds), num_true), bool)  # true moments that a prediction was right about
     right = np.zeros((len(thresholds), num_predictions), bool)
-    for place, overlap in enumerate(overlaps):
+    for rank, overlap in enumerate(overlaps):
         free = np.where(found, -1, overlap)
         best = num_true - 1 - free[:, ::-1].argmax(axis=1)
-        right[:, place] = free[every, best] >= thresholds
-        found[every, best] |= right[:, place]
+        right[:, rank] = free[every, best] >= thresholds
+        found[every, best] |= right[:, rank]
     precision = right.cumsum(axis=1) / np.arange(1, num_predictions + 1)
     best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     return (best_from_here * right).sum(axis=1) / num_true

@@ -41,23 +41,23 @@ def evaluate_moments(
         return None
     true = [moments for of_video in dataset["moments"] for moments in of_video]
     ranked = rank_moments(dataset, text_embeds, video_features)
-    timed = [place for place, moments in enumerate(true) if moments]
+    timed = [query for query, moments in enumerate(true) if moments]
     groups = {ALL_QUERIES: timed} if timed else {}
-    for place in timed if query_types is not None else ():
-        groups.setdefault(query_types[place], []).append(place)
+    for query in timed if query_types is not None else ():
+        groups.setdefault(query_types[query], []).append(query)
     return {
         name: {
-            "queries": len(places),
-            **compute_moment_metrics([ranked[place] for place in places], [true[place] for place in places]),
+            "queries": len(queries),
+            **compute_moment_metrics([ranked[query] for query in queries], [true[query] for query in queries]),
         }
-        for name, places in groups.items()
+        for name, queries in groups.items()
     } or None
 
 
 def rank_moments(
     dataset: Dataset, text_embeds: torch.Tensor, video_features: TCDVideoFeatures
 ) -> list[list[Times] | None]:
-    """For each caption that has a time, the moments of its own video, the best first.
+    """Ranks the moments of each caption's own video, the best first, where the caption has a time.
 
     Moments are found as an index finds them: windows are scored by the model and by spelling (`score_windows`, with
     the weight that an index has when none is given), and those whose caption speaks for the query lead, a run of them
@@ -121,7 +121,7 @@ def _score(text_embed: torch.Tensor, video: TCDVideoFeatures, lexical: np.ndarra
 def _rank(query: str, windows: Sequence[WindowCaption], scores: np.ndarray) -> list[Times]:
     """The moments of a video that a search would show, then the windows that are in none of them."""
     found = [(moment.start, moment.end) for moment in find_moments(EvidenceFinder(query), windows, scores)]
-    best_first = [windows[place] for place in np.argsort(-scores, kind="stable")]
+    best_first = [windows[window] for window in np.argsort(-scores, kind="stable")]
     middles = [(window.start + window.end) / 2 for window in best_first]
     left = [not any(start <= middle <= end for start, end in found) for middle in middles]
     return found + [(window.start, window.end) for window, is_left in zip(best_first, left, strict=True) if is_left]

@@ -66,14 +66,14 @@ def two_stage_ranks(
     of_videos = np.stack(candidate_pairs(coarse.T, top_k)[::-1])
     of_videos = of_videos[:, ~np.isnan(ranks["v2t"][of_videos[1]])]  # a video without a text asks for none
     both = np.concatenate([of_texts, of_videos], axis=1)
-    listed, places = np.unique(both[0] * num_videos + both[1], return_inverse=True)
+    listed, inverse = np.unique(both[0] * num_videos + both[1], return_inverse=True)
     fine = np.asarray(score_pairs(*np.divmod(listed, num_videos)))
     if fine.shape != listed.shape or np.isnan(fine).any():
         raise ValueError(
             f"score_pairs must give one score for each of {len(listed)} pairs, and no NaN; got shape {fine.shape}, "
             f"{np.isnan(fine).sum()} NaN."
         )
-    of_texts_fine, of_videos_fine = np.split(fine[places], [of_texts.shape[1]])
+    of_texts_fine, of_videos_fine = np.split(fine[inverse], [of_texts.shape[1]])
 
     def reranked(direction, own, pairs, fine):
         queries = pairs[0] if direction == "t2v" else pairs[1]
@@ -92,13 +92,13 @@ def candidate_pairs(scores: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndar
     num_columns = scores.shape[1]
     if num_columns <= top_k:
         return np.divmod(np.arange(scores.size), num_columns)
-    place = num_columns - 1 - top_k
+    kth = num_columns - 1 - top_k
     pairs = []
     for rows in row_blocks(scores):
         block = scores[rows]
-        cutoff = np.partition(block, place, axis=1)[:, place, None]
-        places, columns = np.nonzero(block > cutoff)
-        pairs.append((rows.start + places, columns))
+        cutoff = np.partition(block, kth, axis=1)[:, kth, None]
+        queries, columns = np.nonzero(block > cutoff)
+        pairs.append((rows.start + queries, columns))
     return tuple(np.concatenate(each) for each in zip(*pairs, strict=True))
 
 
@@ -143,11 +143,11 @@ def pair_scorer(model, text_embeds: torch.Tensor, video_features) -> Callable[[n
         for start in range(0, len(rows), TEXTS_AT_ONCE):
             block = order[start : start + TEXTS_AT_ONCE]
             columns = np.arange(counts[block].max())
-            places, listed = starts[block, None] + columns, columns < counts[block, None]
+            pairs, listed = starts[block, None] + columns, columns < counts[block, None]
             candidates = np.full(listed.shape, -1)
-            candidates[listed] = videos[places[listed]]
+            candidates[listed] = videos[pairs[listed]]
             table = model.score_pairs(text_embeds[rows[block]], video_features, torch.from_numpy(candidates))
-            scores[places[listed]] = table.similarity.cpu().numpy()[listed]
+            scores[pairs[listed]] = table.similarity.cpu().numpy()[listed]
         return scores
 
     return score_pairs

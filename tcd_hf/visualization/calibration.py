@@ -41,7 +41,7 @@ class Cycle(NamedTuple):
 
     @property
     def nearest(self) -> list[int]:
-        """For each frame, the one that what it found is nearest to: where most of `back` lies."""
+        """The frame that each frame's find is nearest to: where most of `back` lies."""
         return self.back.argmax(dim=-1).tolist()
 
     @property
@@ -118,12 +118,12 @@ def _draw_cycle(axes: "Axes", cycle: Cycle, has_text: list[bool]) -> None:
         _draw_arrow(axes, (frame, FRAME_ROW), (window, WINDOW_ROW), *THERE)
     for window, frame in sorted(set(zip(windows, cycle.nearest, strict=True))):
         _draw_arrow(axes, (window, WINDOW_ROW), (frame, FRAME_ROW), *BACK)
-    for place, (nearest, shows) in enumerate(zip(cycle.nearest, has_text, strict=True)):
-        _draw_node(axes, (place, FRAME_ROW), _frame_name(place), "o", HOME if nearest == place else ELSEWHERE)
+    for frame, (nearest, shows) in enumerate(zip(cycle.nearest, has_text, strict=True)):
+        _draw_node(axes, (frame, FRAME_ROW), _frame_name(frame), "o", HOME if nearest == frame else ELSEWHERE)
         if shows:
-            _draw_node(axes, (place, WINDOW_ROW), f"$o_{{{place + 1}}}$", "s", ELSEWHERE)
-        axes.text(place, SOFT_ROW, f"{cycle.landings[place].item() + 1:.1f}", **NOTE)
-        axes.text(place, NEAREST_ROW, _frame_name(nearest), parse_math=True, **NOTE)
+            _draw_node(axes, (frame, WINDOW_ROW), f"$o_{{{frame + 1}}}$", "s", ELSEWHERE)
+        axes.text(frame, SOFT_ROW, f"{cycle.landings[frame].item() + 1:.1f}", **NOTE)
+        axes.text(frame, NEAREST_ROW, _frame_name(nearest), parse_math=True, **NOTE)
     rows = {"soft landing": SOFT_ROW, "returns to": NEAREST_ROW, "frames": FRAME_ROW, "windows": WINDOW_ROW}
     for name, row in rows.items():
         axes.text(-0.55, row, name, **{**NOTE, "ha": "right"})

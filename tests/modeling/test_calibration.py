@@ -14,7 +14,7 @@ def one_hot_video(length: int) -> torch.Tensor:
     return torch.eye(length)[None]
 
 
-def everything(embeds: torch.Tensor) -> torch.Tensor:
+def all_visible(embeds: torch.Tensor) -> torch.Tensor:
     return torch.ones(embeds.shape[:2], dtype=torch.bool)
 
 
@@ -53,13 +53,13 @@ def loss_by_hand(frames, windows, mask, temperature) -> float:
 
 def test_aligned_sequences_cost_nothing():
     video = one_hot_video(4)
-    assert CalibrationLoss(COLD)(video, video, everything(video)).item() == pytest.approx(0.0, abs=1e-6)
+    assert CalibrationLoss(COLD)(video, video, all_visible(video)).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_order_alone_costs_nothing_because_the_cycle_returns():
     # Windows in reverse order: frame i meets window 3 - i, and that one meets frame i again.
     video = one_hot_video(4)
-    assert CalibrationLoss(COLD)(video, video.flip(1), everything(video)).item() == pytest.approx(0.0, abs=1e-6)
+    assert CalibrationLoss(COLD)(video, video.flip(1), all_visible(video)).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_ambiguous_windows_cost_their_squared_distance():
@@ -68,14 +68,14 @@ def test_ambiguous_windows_cost_their_squared_distance():
     # window, so lands on 0.5: error 1/4; so does window 1. Mean 1/4. Both directions: (1/2 + 1/4) / 2.
     frames = torch.eye(2)[None]
     windows = frames[:, [0, 0]]
-    loss = CalibrationLoss(COLD)(frames, windows, everything(frames))
+    loss = CalibrationLoss(COLD)(frames, windows, all_visible(frames))
     assert loss.item() == pytest.approx(0.375, abs=1e-5)
 
 
 def test_constant_sequences_land_in_the_middle():
     # All places alike: every cycle lands on the mean place 1.5, so the errors are 2.25, 0.25, 0.25, 2.25.
     constant = torch.ones(1, 4, 3)
-    assert CalibrationLoss(0.1)(constant, constant, everything(constant)).item() == pytest.approx(1.25)
+    assert CalibrationLoss(0.1)(constant, constant, all_visible(constant)).item() == pytest.approx(1.25)
 
 
 def test_soft_neighbours_by_hand():
@@ -87,7 +87,7 @@ def test_soft_neighbours_by_hand():
     n = math.hypot(p, q)
     miss = math.exp(q / n) / (math.exp(p / n) + math.exp(q / n))
     video = one_hot_video(2)
-    assert CalibrationLoss(1.0)(video, video, everything(video)).item() == pytest.approx(miss**2, rel=1e-5)
+    assert CalibrationLoss(1.0)(video, video, all_visible(video)).item() == pytest.approx(miss**2, rel=1e-5)
 
 
 def test_equals_a_loop_over_places():
@@ -143,7 +143,7 @@ def test_training_on_it_lowers_it():
     losses = []
     for _ in range(60):
         optimizer.zero_grad()
-        loss = CalibrationLoss(0.1)(frames, windows, everything(frames))
+        loss = CalibrationLoss(0.1)(frames, windows, all_visible(frames))
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -152,4 +152,4 @@ def test_training_on_it_lowers_it():
 
 def test_half_precision_gives_a_float32_loss():
     video = one_hot_video(4)
-    assert CalibrationLoss()(video.bfloat16(), video.bfloat16(), everything(video)).dtype == torch.float32
+    assert CalibrationLoss()(video.bfloat16(), video.bfloat16(), all_visible(video)).dtype == torch.float32

@@ -310,9 +310,9 @@ def test_windows_without_text_do_not_count(random_model):
 def test_a_video_without_text_is_scored_over_all_its_windows(random_model):
     with torch.no_grad():
         without = random_model.score(TEXTS, random_model.fuse(FRAMES, WINDOWS, torch.zeros_like(MASK)))
-        everywhere = random_model.score(TEXTS, random_model.fuse(FRAMES, WINDOWS, torch.ones_like(MASK)))
+        all_visible = random_model.score(TEXTS, random_model.fuse(FRAMES, WINDOWS, torch.ones_like(MASK)))
     for part in PARTS:
-        torch.testing.assert_close(without[part], everywhere[part])
+        torch.testing.assert_close(without[part], all_visible[part])
 
 
 def test_scores_are_cosines(random_model):
@@ -434,13 +434,13 @@ class TestScorePairs:
     def test_equals_the_scores_of_all_pairs_at_those_places(self, make_model, monkeypatch, options, block_elements):
         model = make_model(randomise=True, **options)
         features = features_of(model)
-        everything = score(model, TEXTS, features, None)
+        all_pairs = score(model, TEXTS, features, None)
         bound_blocks(monkeypatch, block_elements)
         with torch.no_grad():
             pairs = model.score_pairs(TEXTS, features, self.CANDIDATES)
-        assert pairs.keys() == everything.keys()
-        for part in everything:
-            expected = everything[part].gather(1, self.CANDIDATES.clamp(min=0))
+        assert pairs.keys() == all_pairs.keys()
+        for part in all_pairs:
+            expected = all_pairs[part].gather(1, self.CANDIDATES.clamp(min=0))
             expected[self.CANDIDATES < 0] = -torch.inf
             torch.testing.assert_close(pairs[part], expected, atol=1e-6, rtol=0)
 

@@ -16,7 +16,13 @@ from tcd_hf.data.retrieval_datasets import MOMENTS
 from tcd_hf.evaluation import evaluate_checkpoint
 from tcd_hf.evaluation import evaluate_model as evaluation
 from tcd_hf.evaluation.embedding import embed_dataset
-from tcd_hf.evaluation.evaluate_model import MODES, curves_by_query_type, evaluate_model, query_types_of, rank
+from tcd_hf.evaluation.evaluate_model import (
+    EVALUATION_MODES,
+    curves_by_query_type,
+    evaluate_model,
+    query_types_of,
+    rank,
+)
 from tcd_hf.evaluation.metrics import retrieval_ranks
 from tcd_hf.evaluation.report import ALL_QUERIES, moments_to_markdown
 from tcd_hf.model_card import read_results
@@ -196,7 +202,7 @@ class TestLeaks:
     """What else is in the gallery, in which order and in which batch, must not change a rank but by being ranked."""
 
     OPTIONS = pytest.mark.parametrize("options", [{}, {"interaction": "tib"}], ids=str)
-    EVERY_MODE = pytest.mark.parametrize("mode", MODES)
+    EVERY_MODE = pytest.mark.parametrize("mode", EVALUATION_MODES)
 
     @staticmethod
     def ranks(model, processor, dataset, mode, batch_size=32):
@@ -255,7 +261,7 @@ class TestCommand:
         DatasetDict({"validation": prepared(seed=2), "test": dataset}).save_to_disk(tmp_path / "town")
         return ["--model", str(tmp_path / "model"), "--data", str(tmp_path / "town")]
 
-    @pytest.mark.parametrize("mode", MODES)
+    @pytest.mark.parametrize("mode", EVALUATION_MODES)
     def test_writes_results(self, tmp_path, processor, dataset, folders, mode):
         out = tmp_path / "new" / "results.json"
         done = invoke("evaluate", *folders, "--mode", mode, "--top-k", "3", "--out", out)
