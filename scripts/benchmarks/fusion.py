@@ -14,11 +14,11 @@ import torch
 from torch.nn.functional import normalize
 from transformers.utils import logging
 
+from scripts.benchmarks.lexical import LexicalScorer
 from scripts.benchmarks.machine import table
 from tcd_hf import compute_retrieval_metrics, load_mini
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.index.hits import fuse_scores
-from tcd_hf.index.lexical import LexicalScorer
 
 TEXTS_PER_BATCH = 50
 

@@ -33,7 +33,6 @@ __all__ = [
     "FILLER_WEIGHT",
     "FILLER_WORDS",
     "TEXT_SCHEMA",
-    "LexicalScorer",
     "LexicalStatistics",
     "SegmentTexts",
     "fold",
@@ -255,43 +254,6 @@ class SegmentTexts:
         return asked.score(packed, np.diff(bounds))
 
 
-class LexicalScorer:
-    """Scores queries against the window captions of a gallery by the spelling they share (ours).
-
-    A video scores as its best window, see [`SegmentTexts`]: text shown together counts more than text scattered over
-    the video, and a long video gains nothing from its length. Rare is what few videos show, however long they show it.
-
-    Args:
-        captions (`Sequence[Sequence[str | WindowCaption]]`):
-            For each video its windows: captions with their tracks, or strings, each one text and `""` for a window
-            without any. Videos may differ in their number of windows. A gallery that is empty or without any text is
-            fine: everything scores 0.
-    """
-
-    def __init__(self, captions: Sequence[Sequence[str | WindowCaption]]):
-        self.num_videos = len(captions)
-        self._statistics = LexicalStatistics()
-        self._blocks = []
-        for start in range(0, len(captions), ROWS_PER_BLOCK):
-            rows = [
-                text_columns([_as_caption(window) for window in video]) for video in captions[start:][:ROWS_PER_BLOCK]
-            ]
-            self._statistics.add(pa.Table.from_pylist(rows, pa.schema(TEXT_SCHEMA)))
-            self._blocks.append(SegmentTexts([row["texts"] for row in rows]))
-
-    def score(self, queries: Sequence[str]) -> np.ndarray:
-        """Scores every video for every query.
-
-        Returns:
-            `np.ndarray` of shape `(num_queries, num_videos)`, float32: score in [0, 1] of the best window.
-        """
-        scores = np.zeros((len(queries), self.num_videos), np.float32)
-        for row, query in enumerate(queries):
-            windows = [scores for block in self._blocks for scores in block.scores(query, self._statistics)]
-            scores[row] = [window_scores.max() for window_scores in windows]
-        return scores
-
-
 class _Asked:
     """A query made ready.
 
@@ -379,7 +341,3 @@ def _length_fit(letters: np.ndarray | int) -> np.ndarray | float:
 
 def _buckets(tokens: Sequence[str]) -> np.ndarray:
     return np.array([zlib.crc32(token.encode()) % NUM_BUCKETS for token in tokens], np.int64)
-
-
-def _as_caption(window: str | WindowCaption) -> WindowCaption:
-    return WindowCaption(0.0, 0.0, window) if isinstance(window, str) else window

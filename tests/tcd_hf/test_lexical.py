@@ -5,11 +5,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from scripts.benchmarks.lexical import LexicalScorer
 from tcd_hf.index import lexical
 from tcd_hf.index.lexical import (
     FILLER_WORDS,
     TEXT_SCHEMA,
-    LexicalScorer,
     LexicalStatistics,
     SegmentTexts,
     fold,

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from scripts.benchmarks.lexical import LexicalScorer
 from tcd_hf.index import recall as recall_module
 from tcd_hf.index import retrieval as retrieval_module
 from tcd_hf.index.hits import fuse_scores
-from tcd_hf.index.lexical import LexicalScorer, LexicalStatistics
+from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.recall import Recall, create_coarse_index, create_text_index, largest
 from tcd_hf.index.retrieval import Retriever
 from tcd_hf.index.schema import IndexMetadata, rows_from, table_schema

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import tcd_hf
+from scripts.benchmarks.lexical import LexicalScorer
 from tcd_hf.index import storage as storage_module
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.ingest import AddReport
-from tcd_hf.index.lexical import LexicalScorer
 from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.video_index import IndexStats, VideoIndex
