@@ -75,7 +75,7 @@ def encoding_cost(model, processor, texts: list[list[str]], once: bool) -> dict[
 
 
 def training_costs(folder: Path, features: Features, recipe: Recipe) -> list[dict]:
-    """Of steps on the same clips, in turns; each way keeps its fastest."""
+    """What steps on the same clips cost, made in turns; each way keeps its fastest."""
     places = torch.nn.functional.pad(features.tokens, (0, MAX_TOKENS - features.tokens.shape[1]))
     padded = Features(features.frames, features.queries, features.texts, features.captions, places)
     isolated = ROWS["isolated"]

@@ -92,7 +92,7 @@ def measure(config: CLIPConfig, clips: list[dict[str, list[str]]], num_timed: in
 
 # texts ---------------------------------------------------------------------------------------------------------------
 def texts_of_clips(count: int, seed: int) -> list[dict[str, list[str]]]:
-    """Of each clip of the world, the captions of its windows and the single readings that they are made of."""
+    """The captions of each clip's windows, and the single readings that they are made of."""
     clips = [make_clip(seed, "test", number) for number in range(count)]
     return [
         {"windows": clip.captions(WAYS["windows"]), "instances": [*chain(*clip.readings(WAYS["windows"]))]}
@@ -155,14 +155,14 @@ class Tower:
 
 
 def gflops(tower: Tower, lengths: list[int], num_videos: int = 1) -> float:
-    """Of the texts of `num_videos` videos, for a batch of `BATCH_SIZE`."""
+    """What it costs to encode the texts of `num_videos` videos, for a batch of `BATCH_SIZE`."""
     total = sum(count * tower.text(length) for length, count in Counter(lengths).items())
     return 2 * total * BATCH_SIZE / num_videos / 1e9
 
 
 @torch.inference_mode()
 def seconds(module: CLIPTextModelWithProjection, lengths: list[int]) -> float:
-    """Of encoding texts of these lengths, equal ones together, so that none is padded; the faster of two runs."""
+    """How long texts of these lengths take in the faster of two runs. Equal ones go together: none is padded."""
     batches = [
         torch.zeros(len(texts), length, dtype=torch.long)
         for length, count in sorted(Counter(lengths).items())

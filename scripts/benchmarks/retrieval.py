@@ -396,7 +396,7 @@ def time_each(function, queries: list) -> dict[str, float]:
 
 @torch.no_grad()
 def time_text_tower() -> dict[str, float]:
-    """Of a text tower with the shape of CLIP ViT-B/32's, a query of 12 tokens."""
+    """How long a text tower with the shape of CLIP ViT-B/32's takes for a query of 12 tokens."""
     tower = CLIPTextModelWithProjection(CLIPTextConfig()).eval()
     return time_each(lambda ids: tower(input_ids=ids), [torch.arange(12)[None]] * 20)
 

@@ -115,7 +115,7 @@ class SyntheticRows:
         return unit(np.stack([centres[each] for each in number.tolist()]) + 0.7 * self.noise(rng, count))
 
     def embeddings(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of frames and of windows, each `(count, NUM_FRAMES, dim)`."""
+        """Embeddings that frames and windows have, each `(count, NUM_FRAMES, dim)`."""
         rng = np.random.default_rng([5, start])
         videos = self.videos(start, count)[:, None]
         return tuple(unit(videos + self.noise(rng, count, NUM_FRAMES)) for _ in range(2))
@@ -146,7 +146,7 @@ class SyntheticVideos(SyntheticRows):
         return ROWS_PER_BATCH
 
     def texts(self, start: int, count: int) -> list[list[list[int]]]:
-        """For each video its three captions, as numbers of words; none for one video in five."""
+        """The three captions that each video has, as numbers of words; none for one video in five."""
         rng = np.random.default_rng([4, start])
         has_text = rng.random(count) < 0.8
         lengths = rng.integers(4, 13, (count, 3))
@@ -249,7 +249,7 @@ class SyntheticHours(SyntheticRows):
         return [Shown(text, spans) for text, spans in zip(texts, windows, strict=True)]
 
     def captions(self, hour: int) -> list[WindowCaption]:
-        """Of all windows of a video; in each, what has just come up is most salient."""
+        """Captions that a video's windows have; in each, what has just come up is most salient."""
         rng = np.random.default_rng([7, hour])
         tracks: list[list[TextTrack]] = [[] for _ in range(WINDOWS_PER_HOUR)]
         for text, spans in reversed(self.shown(hour)):
@@ -269,7 +269,7 @@ class SyntheticHours(SyntheticRows):
         ]
 
     def records(self, start: int, count: int) -> list[VideoRecord]:
-        """Of whole videos."""
+        """Records that whole videos have."""
         records = []
         for hour in range(start // SEGMENTS_PER_HOUR, -(-(start + count) // SEGMENTS_PER_HOUR)):
             captions = self.captions(hour)

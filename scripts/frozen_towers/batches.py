@@ -40,12 +40,12 @@ def batches(num_blocks: int, recipe: Recipe, seed: int) -> Iterator[torch.Tensor
 
 
 def kinds_of(num_clips: int) -> np.ndarray:
-    """Of the clips' queries."""
+    """The kind of query that each clip has."""
     return np.array([KINDS[number % BLOCK] for number in range(num_clips)])
 
 
 def report(ranks: dict[str, np.ndarray], similarity: np.ndarray) -> dict:
-    """Of the queries of whole blocks against all their clips.
+    """Summarises how the queries of whole blocks rank all their clips.
 
     Args:
         ranks: of both directions, as `retrieval_ranks` gives them.

@@ -45,7 +45,7 @@ USUAL = Reading(1.0, 2.0)
 
 @dataclass
 class Features:
-    """Of the clips of a split, in order of their numbers.
+    """What the towers make of the clips of a split, in order of their numbers.
 
     Attributes:
         frames (`torch.FloatTensor` of shape `(num_clips, num_frames, vision_dim)`): pooled output of the image tower.
@@ -80,7 +80,7 @@ class Features:
 
 
 def fingerprint(model: Path) -> str:
-    """Of a checkpoint's weights."""
+    """A digest that tells a checkpoint's weights from others."""
     return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()[:16]
 
 

@@ -58,7 +58,7 @@ def child(args: argparse.Namespace, path: str, times: int, reader: str) -> dict:
 
 
 def sampled_times(video: Video) -> list[float]:
-    """At which a video's segments are read, in seconds."""
+    """Times at which a video's segments are read, in seconds."""
     from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 
     sample = WindowOCRCaptioner(engine=None).sample_times
