@@ -17,7 +17,7 @@ from tcd_hf.index.schema import video_id
 if TYPE_CHECKING:
     from tcd_hf.index.hits import Hit
 
-__all__ = ["CSS", "THEME", "make_page"]
+__all__ = ["CSS", "THEME", "answer_query", "make_page"]
 
 STATIC = Path(__file__).parent / "static"
 CSS = (STATIC / "page.css").read_text(encoding="utf-8")
@@ -95,11 +95,11 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
             _html('<div id="clip"></div>', script="clip")
 
     def answer(query: str, *options: Any) -> str:
-        return _answer(library, query, *options)
+        return answer_query(library, query, *options)
 
     def answer_example(event: gr.EventData, *options: Any) -> tuple[str, str]:
         query = getattr(event, "query", None)
-        return query, _answer(library, query, *options)
+        return query, answer_query(library, query, *options)
 
     options = [mode, top_k, within, shortest, longest, with_text, path, text_from]
     quick = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -150,7 +150,7 @@ def _greet(library: Library) -> tuple[str, str]:
     return render_examples(library.example_queries()), render_message(*(NO_QUERY if len(library) else EMPTY_INDEX))
 
 
-def _answer(library: Library, query: str, mode: str, top_k: int, within: str | None, *filters: Any) -> str:
+def answer_query(library: Library, query: str, mode: str, top_k: int, within: str | None, *filters: Any) -> str:
     """The results of a query, or a message, as HTML. The filters are those of `sql_filter`, seconds as typed."""
     try:
         seconds = _typed_seconds(within)
