@@ -24,7 +24,7 @@ SECONDS_PER_SIGN = 0.5  # that work goes on
 
 
 class Adder:
-    """Brings videos into an index, one lot after the other.
+    """Brings videos into an index, one batch after the other.
 
     Args:
         index ([`VideoIndex`]): a handle of its own, with a processor of its own: a tokenizer serves one thread.

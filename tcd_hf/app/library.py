@@ -261,7 +261,7 @@ def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         ordinals.append(seen[row["path"]])
         seen[row["path"]] += 1
-    return [rows[place] for place in sorted(range(len(rows)), key=ordinals.__getitem__)]
+    return [rows[number] for number in sorted(range(len(rows)), key=ordinals.__getitem__)]
 
 
 def is_example(text: str, confidence: float) -> bool:

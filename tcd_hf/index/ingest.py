@@ -225,8 +225,8 @@ class Ingest:
                 values = {"id": ids, "path": [file.path] * len(ids)}
                 values |= {name: [value] * len(ids) for name, value in _stamp_values(file).items()}
                 for name, column in values.items():
-                    place, kind = rows.schema.get_field_index(name), rows.schema.field(name)
-                    rows = rows.set_column(place, kind, pa.array(column, kind.type))
+                    number, kind = rows.schema.get_field_index(name), rows.schema.field(name)
+                    rows = rows.set_column(number, kind, pa.array(column, kind.type))
                 self.keep(file.path, rows)
 
     def _commit(self) -> None:
@@ -313,8 +313,8 @@ class LocalEngine:
 
     def _encode(self, videos: "_BegunVideos", batch: list[ReadSegment]) -> None:
         features = compute_features(self.model, [read.inputs for read in batch], self.padding_side)
-        for place, read in enumerate(batch):
-            own = features.map_videos(lambda rows, place=place: rows[place : place + 1])
+        for number, read in enumerate(batch):
+            own = features.map_videos(lambda rows, number=number: rows[number : number + 1])
             try:
                 videos.add(read, rows_from([read.record], own, videos.ingest.schema))
             except NonFiniteFeaturesError as error:

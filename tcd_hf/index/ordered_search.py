@@ -111,7 +111,7 @@ class OrderedSearch:
                 yield self.retriever.take(row_ids[start : start + ROWS_AT_ONCE], self._columns)
 
     def _score(self, rows: pa.Table) -> list[ScoredRows]:
-        """Of each part."""
+        """Scores rows for each part."""
         return [self.retriever.score_rows(search.texts, search.text_embeds, rows, search) for search in self.searches]
 
     def _recall_rows(self) -> np.ndarray:

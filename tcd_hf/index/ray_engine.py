@@ -60,7 +60,9 @@ class RayEngine:
     groups.
 
     Args:
-        model (`TCDModel`), reader ([`VideoReader`]), padding_side (`str`): as of [`LocalEngine`].
+        model (`TCDModel`): computes features.
+        reader ([`VideoReader`]): reads files, and makes the model's inputs.
+        padding_side (`"right"` or `"left"`): of the tokenizer.
         workers (`int`, *optional*): Ray actors, one CPU each; all CPUs of the cluster by default. Joins the cluster
             that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work is done.
 

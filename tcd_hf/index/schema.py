@@ -339,11 +339,11 @@ def checksums(rows: pa.Table | dict[str, pa.Array]) -> list[bytes]:
     apart = (*numbers, CAPTIONS_COLUMN)
     others = [rows[name].to_pylist() for name in CHECKED_COLUMNS if name not in apart]
     digests = []
-    for place, values in enumerate(zip(*others, strict=True)):
+    for row, values in enumerate(zip(*others, strict=True)):
         digest = hashlib.blake2b(json.dumps(values).encode(), digest_size=CHECKSUM_BYTES)
-        digest.update(captions[place])
+        digest.update(captions[row])
         for matrix in numbers.values():
-            digest.update(matrix[place].tobytes())
+            digest.update(matrix[row].tobytes())
         digests.append(digest.digest())
     return digests
 

@@ -104,8 +104,8 @@ def decode_captions(rows: pa.Table) -> pa.Table:
     if CAPTIONS_COLUMN not in rows.column_names:
         return rows
     captions = [[window.to_dict() for window in windows] for windows in captions_from(rows[CAPTIONS_COLUMN])]
-    place = rows.column_names.index(CAPTIONS_COLUMN)
-    return rows.set_column(place, CAPTIONS_COLUMN, pa.array(captions, pa.list_(CAPTION_TYPE)))
+    number = rows.column_names.index(CAPTIONS_COLUMN)
+    return rows.set_column(number, CAPTIONS_COLUMN, pa.array(captions, pa.list_(CAPTION_TYPE)))
 
 
 def _unpack(packed: bytes) -> list[str]:

@@ -166,7 +166,7 @@ def test_examples_of_one_long_clip_are_of_several_segments(long):
 def test_thumbnails_of_a_long_clip_are_of_every_second_and_not_drawn_ahead(long, tmp_path):
     thumbnails = Thumbnails(long, tmp_path)
     clip, shop = long.first_clips(2)
-    assert (thumbnails.num_places(clip), thumbnails.num_places(shop)) == (720, 8)
+    assert (thumbnails.num_pieces(clip), thumbnails.num_pieces(shop)) == (720, 8)
     for seconds in (0.0, 62.4, 63.6, 101.0, 173.0, 179.9):
         shown = read_code(np.asarray(Image.open(io.BytesIO(thumbnails.get(clip, seconds)))))
         assert shown == LONG[int(seconds)]
