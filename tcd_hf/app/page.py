@@ -11,7 +11,7 @@ from tcd_hf.app.html_parts import render_message
 from tcd_hf.app.library import MAX_QUERY_LENGTH, Library, sql_filter
 from tcd_hf.app.rendering import render_examples, render_hits
 from tcd_hf.index.ordered import DEFAULT_WITHIN
-from tcd_hf.index.retrieval import MODES
+from tcd_hf.index.retrieval import SEARCH_MODES
 from tcd_hf.index.schema import video_id
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
     examples = _html(elem_id="examples", script="examples")
     with gr.Accordion("Mode and filters", open=False, elem_id="filters"), gr.Row():
         choices = [(name, mode) for mode, name in MODE_NAMES.items()]
-        mode = gr.Dropdown(choices, value=MODES[0], label="Mode", min_width=220)
+        mode = gr.Dropdown(choices, value=SEARCH_MODES[0], label="Mode", min_width=220)
         top_k = gr.Slider(1, MAX_RESULTS, value=10, step=1, label="Results", min_width=185)
         # no gr.Number: it shows a 0 where nothing was typed
         shortest = gr.Textbox(label="Shortest (s)", placeholder="any", max_length=12, min_width=110)
@@ -194,7 +194,7 @@ def _typed_seconds(text: str | None) -> float | str | None:
 def _make_search_api(library: Library):
     def search(
         query: str,
-        mode: str = MODES[0],
+        mode: str = SEARCH_MODES[0],
         top_k: int = 10,
         min_seconds: float | None = None,
         max_seconds: float | None = None,

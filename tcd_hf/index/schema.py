@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 
 from tcd_hf.index.lexical import TEXT_SCHEMA, text_columns
-from tcd_hf.index.stored_captions import CAPTIONS_COLUMN, StoredWindow, encode_captions, windows_from
+from tcd_hf.index.stored_captions import CAPTIONS_COLUMN, encode_captions
 from tcd_hf.modeling.outputs import TCDScoringTables, TCDVideoFeatures
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord
@@ -23,7 +23,6 @@ __all__ = [
     "IndexMetadata",
     "IndexMismatchError",
     "NonFiniteFeaturesError",
-    "StoredWindow",
     "checksums",
     "feature_tensors",
     "features_from",
@@ -31,7 +30,6 @@ __all__ = [
     "rows_from",
     "table_schema",
     "video_id",
-    "windows_from",
 ]
 
 # Raise it when columns change, and when features or tables of the same weights are others than before.

@@ -184,7 +184,7 @@ def test_scores_of_all_pairs_are_those_of_the_slow_way_but_for_storage(make_worl
     world = make_world(rounded=False)
     scores = world.retriever().score(QUERIES)
     np.testing.assert_allclose(scores.score, world.score, atol=1e-3)
-    np.testing.assert_allclose(scores.model, world.parts["similarity"], atol=1e-3)
+    np.testing.assert_allclose(scores.similarity, world.parts["similarity"], atol=1e-3)
     np.testing.assert_allclose(scores.lexical, world.lexical, atol=1e-6)
     for name in ("text_video", "text_ocr", "text_hybrid"):
         np.testing.assert_allclose(getattr(scores, name), world.parts[name], atol=1e-3)
@@ -280,7 +280,7 @@ def test_rows_added_after_the_index_are_found(make_world):
     late = late.set_column(late.schema.get_field_index("term_text"), late.schema.field("term_text"), [["_zebra_"]])
     world.table.add(late)
     retriever = world.retriever()
-    found = retriever.recall.spelled_like("zebra", 5)
+    found = retriever.recall.full_text("zebra", 5)
     assert retriever.recall.positions(found).tolist() == [NUM_VIDEOS]
 
 

@@ -81,7 +81,7 @@ def test_scores_are_the_stated_fusion_of_the_model_and_the_captions(make_index, 
     scores = index.score(QUERIES)
     assert names(index.paths) == list(clips)
     np.testing.assert_allclose(scores.lexical, lexical, atol=1e-6)
-    np.testing.assert_allclose(scores.model, model_scores, atol=2e-3)  # features are kept in float16
+    np.testing.assert_allclose(scores.similarity, model_scores, atol=2e-3)  # features are kept in float16
     np.testing.assert_allclose(scores.score, 0.7 * model_scores + 0.3 * lexical, atol=2e-3)
 
 
