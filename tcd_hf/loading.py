@@ -168,18 +168,27 @@ def load_checkpoint(
 
 
 def load_for_index(
-    uri: str, metadata: "IndexMetadata", device: str | torch.device | None = "auto"
+    uri: str,
+    metadata: "IndexMetadata",
+    device: str | torch.device | None = "auto",
+    name: str | os.PathLike | None = None,
 ) -> tuple[TCDModel, TCDProcessor]:
-    """The model that an index names, and its processor, which reads text as in the index.
+    """The model of an index, and its processor, which reads text as in the index.
 
     Args:
         uri (`str`): of the index, for messages.
         metadata ([`IndexMetadata`]): what the index says. Compare the fingerprints of what comes back with it.
         device (`str` or `torch.device`, *optional*, defaults to `"auto"`): see [`load`].
+        name (`str` or `os.PathLike`, *optional*): what the user says that the model is loaded by; by default what the
+            index says.
 
     Raises:
         ValueError: a model without a name, or one that cannot be loaded.
     """
+    if name is not None:
+        model, processor = load(name, device=device)
+        read_as_index(processor, metadata.reading)
+        return model, processor
     if not metadata.model_name:
         raise ValueError(
             f"The index {uri} was made by a model without a name: give that model, with its processor, to "

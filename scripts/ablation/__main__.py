@@ -26,7 +26,7 @@ from scripts.ablation.jobs import features, prepare, read, run_job, write
 from scripts.ablation.report import summarise, to_markdown
 from scripts.ablation.rows import FULL, ROWS, readings_of
 from scripts.frozen_towers.batches import BLOCKS, Recipe
-from scripts.frozen_towers.features import BLOCK, SPLITS, WORLD, encode_split, fingerprint
+from scripts.frozen_towers.features import BLOCK, SPLITS, WORLD, encode_split, weights_digest
 from scripts.frozen_towers.workers import workers
 
 # Candidates: of the projections, and of what comes after them.
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     if not (args.model / "model.safetensors").is_file():
         parser.error(f"--model: there is no model.safetensors in {args.model}")
     clips = dict(zip(SPLITS, args.clips, strict=True))
-    settings = {"model": fingerprint(args.model), "world": WORLD, "clips": clips, "steps": args.steps}
+    settings = {"model": weights_digest(args.model), "world": WORLD, "clips": clips, "steps": args.steps}
     settings["learning rates"] = args.learning_rates or [list(rates) for rates in LEARNING_RATES]
     kept = args.output / "settings.json"
     if kept.exists() and read(kept) != settings:

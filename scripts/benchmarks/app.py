@@ -166,7 +166,7 @@ def read_queries(uri: str, count: int) -> tuple[list[str], int]:
         raise SystemExit(f"No text was read in the videos of {uri}: there is nothing to search for.")
     queries = [texts[number % len(texts)] for number in range(count)]
     thumbnails = Thumbnails(library, Path())
-    return queries, sum(len(thumbnails.places_ahead(clip)) for clip in thumbnails.clips_ahead())
+    return queries, sum(len(thumbnails.pieces_ahead(clip)) for clip in thumbnails.clips_ahead())
 
 
 @contextmanager

@@ -187,29 +187,27 @@ def find_clips(data: Path) -> list[str]:
 
 
 def count_rows(folder: Path) -> int:
-    """Videos in an index; 0 where a kill came before there was one."""
-    from tcd_hf.index.storage import IndexStorage
+    """Segments in an index; 0 where a kill came before there was one."""
+    from tcd_hf import IndexMismatchError, VideoIndex
 
-    storage = IndexStorage(folder)
-    if not storage.exists():
+    try:
+        return VideoIndex.open(folder).stats().segments
+    except IndexMismatchError:
         return 0
-    storage.open()
-    return storage.videos.count_rows()
 
 
 def compare_tables(expected: Path, found: Path) -> dict:
     """Whether two indexes hold the same rows, captions and features."""
-    from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN
-    from tcd_hf.index.storage import IndexStorage
+    from tcd_hf import VideoIndex
+    from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, table_schema
 
     tables = []
     for folder in (expected, found):
-        storage = IndexStorage(folder)
-        storage.open()
+        index = VideoIndex.open(folder)
         # The time stamp of a file that had just been written when it was read is not kept, and a checksum changes with
         # the last bit of a feature.
-        rows = storage.videos.to_arrow().drop_columns(["modified", "checksum"])
-        tables.append(rows.sort_by([("path", "ascending"), ("segment", "ascending")]))
+        names = [name for name in table_schema(index.metadata).names if name not in ("modified", "checksum")]
+        tables.append(index.read(names).sort_by([("path", "ascending"), ("segment", "ascending")]))
     names = tables[0].column_names
     features = [COARSE_COLUMN, FEATURES_COLUMN]
     same_rows = tables[0]["id"].equals(tables[1]["id"])

@@ -36,7 +36,7 @@ WAYS = {"windows": 12, "instances": 200}  # texts a video
 PAPER = {"windows": 61.8, "instances": 395.2}  # GFLOPs, as quoted
 PADDED = (77, 32)
 REQUIRED = 5  # times less
-TEXTS_AT_ONCE = 64
+TEXTS_PER_BATCH = 64
 NEAREST = 3  # readings of the paper that are shown
 
 
@@ -166,7 +166,7 @@ def seconds(module: CLIPTextModelWithProjection, lengths: list[int]) -> float:
     batches = [
         torch.zeros(len(texts), length, dtype=torch.long)
         for length, count in sorted(Counter(lengths).items())
-        for texts in torch.arange(count).split(TEXTS_AT_ONCE)
+        for texts in torch.arange(count).split(TEXTS_PER_BATCH)
     ]
     runs = []
     for _ in range(2):

@@ -101,7 +101,7 @@ def measure_search(index, annotations: list[dict], data: Path) -> dict:
             "model: text-video part": scores.text_video,
             "model: text-OCR part": scores.text_ocr,
             "model: hybrid part": scores.text_hybrid,
-            "model: total": scores.model,
+            "model: total": scores.similarity,
             "search: model and lexical score fused": scores.score,
         }
         results[name] = {
@@ -109,7 +109,7 @@ def measure_search(index, annotations: list[dict], data: Path) -> dict:
             "milliseconds_per_query": round(1000 * seconds / len(pairs), 2),
             "recall": {name: recall(matrix, targets) for name, matrix in rankers.items() if matrix is not None},
             "recall_at_1_by_weight": {
-                f"{w:.1f}": recall((1 - w) * scores.model + w * scores.lexical, targets)["R@1"] for w in WEIGHTS
+                f"{w:.1f}": recall((1 - w) * scores.similarity + w * scores.lexical, targets)["R@1"] for w in WEIGHTS
             },
         }
     return results

@@ -302,8 +302,8 @@ def measure_recall(videos: SyntheticVideos, args: argparse.Namespace) -> dict:
     build["first_search_s"] = time.perf_counter() - clock
     latency = {
         "recall by coarse vector": time_each(lambda query: recall.nearest(query[1][None], 50), queries),
-        "recall by text": time_each(lambda query: recall.spelled_like(query[0], 50), queries),
-        "recall by both": time_each(lambda query: recall.by_either(query[1][None], query[:1], 50), queries),
+        "recall by text": time_each(lambda query: recall.full_text(query[0], 50), queries),
+        "recall by both": time_each(lambda query: recall.union(query[1][None], query[:1], 50), queries),
     }
     return {"build": build, "latency": latency, "recall": {}, "peak_rss_gib": peak_rss_gib()}
 
@@ -365,7 +365,7 @@ def time_stages(retriever: Retriever, texts: list[str], vectors: torch.Tensor) -
         clock = [time.perf_counter()]
         nearest = retriever.recall.nearest(vector.numpy(), 50, num_videos=10)[0]
         clock.append(time.perf_counter())
-        row_ids = np.union1d(nearest, retriever.recall.spelled_like(text, 50, num_videos=10))
+        row_ids = np.union1d(nearest, retriever.recall.full_text(text, 50, num_videos=10))
         clock.append(time.perf_counter())
         rows = retriever.take(row_ids, retriever.columns)
         clock.append(time.perf_counter())

@@ -23,8 +23,8 @@ __all__ = [
     "Features",
     "Reading",
     "encode_split",
-    "fingerprint",
     "tokens_of",
+    "weights_digest",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -79,8 +79,8 @@ class Features:
         unfinished.rename(path)
 
 
-def fingerprint(model: Path) -> str:
-    """A digest that tells a checkpoint's weights from others."""
+def weights_digest(model: Path) -> str:
+    """A digest of a checkpoint's weights, which tells them from others."""
     return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()[:16]
 
 

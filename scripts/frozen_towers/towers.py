@@ -8,9 +8,9 @@ import torch
 
 from tcd_hf import TCDModel, load
 
-__all__ = ["TEXTS_AT_ONCE", "Towers", "embed", "texts_by_length"]
+__all__ = ["TEXTS_PER_CHUNK", "Towers", "embed", "texts_by_length"]
 
-TEXTS_AT_ONCE = 64
+TEXTS_PER_CHUNK = 64
 
 
 class Towers:
@@ -57,7 +57,7 @@ class Towers:
 def texts_by_length(texts: Sequence[str]) -> tuple[list[list[str]], torch.Tensor]:
     """Chunks of texts of like length, and the place of each text in their concatenation."""
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-    chunks = [order[start : start + TEXTS_AT_ONCE] for start in range(0, len(order), TEXTS_AT_ONCE)]
+    chunks = [order[start : start + TEXTS_PER_CHUNK] for start in range(0, len(order), TEXTS_PER_CHUNK)]
     return [[texts[place] for place in chunk] for chunk in chunks], torch.tensor(order).argsort()
 
 

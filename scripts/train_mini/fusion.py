@@ -32,7 +32,7 @@ from safetensors.torch import load_file, save_file
 
 from scripts.ablation.rows import BASE
 from scripts.frozen_towers.batches import Recipe, batches, kinds_of, report
-from scripts.frozen_towers.features import BLOCK, USUAL, Features, encode_split, fingerprint
+from scripts.frozen_towers.features import BLOCK, USUAL, Features, encode_split, weights_digest
 from scripts.frozen_towers.towers import Towers, embed
 from scripts.train_mini.backbone import save_mini
 from scripts.train_mini.log import Log, copy_logs
@@ -40,7 +40,7 @@ from scripts.train_mini.unknown_frames import noise_picture, photograph, wanderi
 from tcd_hf import TCDModel, compute_retrieval_metrics
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.evaluation.metrics import retrieval_ranks
-from tcd_hf.reading.fingerprints import fingerprint as settings_fingerprint
+from tcd_hf.reading.fingerprints import fingerprint
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +124,7 @@ def encode(folder: Path, config: dict, cache: Path) -> dict[str, Material]:
 def made_of(folder: Path, config: dict) -> str:
     """A name for what the towers of a checkpoint say of this material: none other has it."""
     material = {name: config[name] for name in ("seed", "clips", "text_pairs", "unknown_videos")}
-    return settings_fingerprint({"model": fingerprint(folder), **material})
+    return fingerprint({"model": weights_digest(folder), **material})
 
 
 def encode_others(towers: Towers, split: str, config: dict) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tcd_hf.app.html_parts import render_message
 from tcd_hf.app.uploads import UploadFolder, videos_under
 from tcd_hf.clock import clock
-from tcd_hf.index.ingest import ReadingProgress
+from tcd_hf.index.ingest import VideoProgress
 
 if TYPE_CHECKING:
     from tcd_hf.index.ingest import AddReport
@@ -24,7 +24,7 @@ SECONDS_PER_SIGN = 0.5  # that work goes on
 
 
 class Adder:
-    """Brings videos into an index, one lot after the other.
+    """Brings videos into an index, one batch after the other.
 
     Args:
         index ([`VideoIndex`]): a handle of its own, with a processor of its own: a tokenizer serves one thread.
@@ -68,7 +68,7 @@ class Adder:
         yield from self._add(files)
 
     def _add(self, paths: Sequence[str], discard_bad: bool = False) -> Iterator[str]:
-        done: queue.Queue[str | ReadingProgress | AddReport | Exception] = queue.Queue()
+        done: queue.Queue[str | VideoProgress | AddReport | Exception] = queue.Queue()
 
         def run() -> None:
             try:
@@ -81,14 +81,14 @@ class Adder:
 
         threading.Thread(target=run, daemon=True).start()
         finished: list[str] = []
-        current: ReadingProgress | None = None
+        current: VideoProgress | None = None
         while True:
             yield _render_progress(finished, len(paths), current)
             try:
                 news = done.get(timeout=SECONDS_PER_SIGN)
             except queue.Empty:
                 continue
-            if isinstance(news, ReadingProgress):
+            if isinstance(news, VideoProgress):
                 current = news
             elif isinstance(news, str):
                 finished.append(news)
@@ -106,7 +106,7 @@ class Adder:
             self.uploads.discard(Path(path).name)
 
 
-def _render_progress(finished: Sequence[str], total: int, current: "ReadingProgress | None") -> str:
+def _render_progress(finished: Sequence[str], total: int, current: "VideoProgress | None") -> str:
     """How many files are done, and how far the reading of the present one is."""
     last = f": {escape(Path(finished[-1]).name)}" if finished else ""
     value, reading = float(len(finished)), ""

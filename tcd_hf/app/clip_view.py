@@ -40,7 +40,7 @@ LEGEND = (
 
 
 def render_clip(clip: Clip, query: str, problem: str | None = None, within: float = DEFAULT_WITHIN) -> str:
-    """One clip: player and picture, still without a time, and places for its moments and its transcript.
+    """One clip: player and picture, still without a time, and room for its moments and its transcript.
 
     Args:
         clip ([`Clip`]): the clip.
@@ -126,12 +126,12 @@ def _render_texts(clip: Clip, cues: Iterable[Cue]) -> str:
     for cue in cues:
         first = min(int(cue.start * cells + 1e-6), TIMELINE_CELLS - 1)
         has_text[first : max(first + 1, math.ceil(cue.end * cells - 1e-6))] = True  # a short one is seen all the same
-    parts, place = [], 0
+    parts, cell = [], 0
     for is_text, alike in groupby(has_text.tolist()):
-        end = place + len(list(alike))
+        end = cell + len(list(alike))
         if is_text:
-            parts.append(f'<span class="text" style="{_place(clip, place / cells, end / cells)}"></span>')
-        place = end
+            parts.append(f'<span class="text" style="{_place(clip, cell / cells, end / cells)}"></span>')
+        cell = end
     return "".join(parts)
 
 
@@ -166,8 +166,8 @@ def render_transcript(clip: Clip, cues: Sequence[Cue], query: str, around: float
     """
     if not cues:
         return '<p class="legend" role="status">No such text was read in this video.</p>'
-    place = 0 if around is None else sum(cue.start < around for cue in cues)
-    first = max(0, min(place - MAX_CUES // 2, len(cues) - MAX_CUES))
+    current = 0 if around is None else sum(cue.start < around for cue in cues)
+    first = max(0, min(current - MAX_CUES // 2, len(cues) - MAX_CUES))
     shown = cues[first : first + MAX_CUES]
     count, limits = f"{len(cues):,} text{'s' if len(cues) != 1 else ''}", ""
     if len(shown) < len(cues):

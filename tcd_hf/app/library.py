@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from tcd_hf.app.transcripts import Transcript, Transcripts
 from tcd_hf.index.ordered import DEFAULT_WITHIN
-from tcd_hf.index.schema import captions_from, captions_in_order
-from tcd_hf.index.storage import IndexStorage, sql_list, sql_string
-from tcd_hf.processing.text_tracks import SOURCES, TextTrack
+from tcd_hf.index.storage import sql_list, sql_string
+from tcd_hf.index.stored_index import FIRST_SEGMENTS
+from tcd_hf.processing.text_tracks import SOURCES
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import file_stamp, hash_file
 
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from tcd_hf.index.moments import Moment
     from tcd_hf.index.video_index import VideoIndex
 
-__all__ = ["MAX_QUERY_LENGTH", "Clip", "ClipError", "Library", "sql_filter"]
+__all__ = ["MAX_QUERY_LENGTH", "Clip", "ClipError", "Library", "is_example", "sql_filter"]
 
 CLIP_COLUMNS = ["id", "path", "content_hash", "size", "modified", "duration"]
-FIRST_SEGMENTS = "segment = 0"  # one row per video: its id is that of the video
 MAX_QUERY_LENGTH = 1000  # characters; a sentence has fewer
 TOUCHING = 0.01  # seconds between a time and a segment that it belongs to, for rounding
 MAX_SECONDS = 1e9  # of a filter: 31 years
@@ -75,7 +74,7 @@ class Clip:
 class Library:
     """An index as several people use it at once. All methods may be called from any thread.
 
-    Searches take turns: each uses all cores. Everything else reads through a handle of its own, as does what is added.
+    Searches take turns: each uses all cores. Whatever else is read waits for none of them.
 
     Args:
         index ([`VideoIndex`]): opened with its model and processor.
@@ -83,12 +82,10 @@ class Library:
 
     def __init__(self, index: "VideoIndex"):
         self.index = index
-        self._rows = IndexStorage(index.uri)
-        self._rows.open()
         self._searching = threading.Lock()
         self._last_search = -math.inf
         self._same: dict[tuple[str, str], tuple[int, int]] = {}
-        self._transcripts = Transcripts(lambda path: self._read_captions(f"path IN {sql_list([path])}"))
+        self._transcripts = Transcripts(index.captions_of)
 
     def search(
         self, query: str, mode: str, top_k: int, where: str | None, within: float = DEFAULT_WITHIN
@@ -120,20 +117,18 @@ class Library:
 
     def __len__(self) -> int:
         """How many videos there are."""
-        return self._latest().videos.count_rows(FIRST_SEGMENTS)
+        return len(self.index)
 
     def clips(self, ids: Iterable[str]) -> dict[str, Clip]:
         """Clips by their ids: those asked for that the index has."""
         if not (ids := list(ids)):
             return {}
-        rows = self._latest().read(CLIP_COLUMNS, f"{FIRST_SEGMENTS} AND id IN {sql_list(ids)}")
+        rows = self.index.read(CLIP_COLUMNS, f"{FIRST_SEGMENTS} AND id IN {sql_list(ids)}")
         return {clip.id: clip for clip in self._clips_of(rows)}
 
     def first_clips(self, count: int) -> list[Clip]:
         """The clips that were added first."""
-        return self._clips_of(
-            self._latest().videos.search().select(CLIP_COLUMNS).where(FIRST_SEGMENTS).limit(count).to_arrow()
-        )
+        return self._clips_of(self.index.read(CLIP_COLUMNS, FIRST_SEGMENTS, limit=count))
 
     def clip(self, clip_id: str) -> Clip:
         """The clip of an id.
@@ -153,16 +148,13 @@ class Library:
             clip ([`Clip`]): the clip.
             around (`float`, *optional*): seconds; only the windows of segments that touch this time, if there are any.
         """
-        where = f"path IN {sql_list([clip.path])}"
-        if around is not None and 0 <= around <= clip.duration:
-            touching = f'{where} AND "start" <= {around + TOUCHING:.6f} AND "end" >= {around - TOUCHING:.6f}'
-            if found := self._read_captions(touching):
-                return found
-        return self._read_captions(where)
+        is_inside = around is not None and 0 <= around <= clip.duration
+        near = self.index.captions_of(clip.path, (around - TOUCHING, around + TOUCHING)) if is_inside else []
+        return near or self.index.captions_of(clip.path)
 
     def transcript(self, clip: Clip) -> Transcript:
         """What was read in a clip, each text once for as long as it is seen."""
-        return self._transcripts.get(clip.path, self._latest().videos.version)
+        return self._transcripts.get(clip.path, self.index.version)
 
     def check(self, clip: Clip) -> None:
         """Makes sure that a clip's file still is what was indexed, whatever has come to stand at its path.
@@ -191,30 +183,26 @@ class Library:
     def example_queries(self, count: int = 5) -> list[str]:
         """Texts that were read in clips of the index: words in a good reading, one text per segment, of as many
         clips as there are."""
-        rows = self._latest().videos.search().select(["id", "path"]).where("has_text").limit(EXAMPLE_ROWS).to_arrow()
+        rows = self.index.read(["id", "path"], "has_text", limit=EXAMPLE_ROWS)
         ids = [row["id"] for row in _spread(rows.to_pylist())[:EXAMPLE_SEGMENTS]]
-        rows = self._rows.read(["id", "captions"], f"id IN {sql_list(ids)}") if ids else rows
-        captions_of = dict(zip(rows["id"].to_pylist(), captions_from(rows["captions"]), strict=True)) if ids else {}
+        if not ids:
+            return []
+        rows = self.index.read(["id", "captions"], f"id IN {sql_list(ids)}").to_pylist()
+        captions_of = {row["id"]: row["captions"] for row in rows}
         examples: dict[str, str] = {}
         for captions in (captions_of[row_id] for row_id in ids if row_id in captions_of):
-            texts = (track.text for caption in captions for track in caption.tracks if _is_example(track))
-            if text := next(texts, None):
+            tracks = (track for window in captions for track in window["tracks"])
+            if text := next((track["text"] for track in tracks if is_example(track["text"], track["confidence"])), ""):
                 examples.setdefault(text.casefold(), text)
         return list(examples.values())[:count]
 
     def _clips_of(self, rows: pa.Table) -> list[Clip]:
         """Clips of the rows of first segments."""
-        with_text: set[str] = set()
-        for part in self._rows.read_of(rows["path"].to_pylist(), ["path", "has_text"]):
-            with_text.update(part.filter(part["has_text"])["path"].to_pylist())
+        if not len(rows):
+            return []
+        where = f"has_text AND path IN {sql_list(rows['path'].to_pylist())}"
+        with_text = set(self.index.read(["path"], where)["path"].to_pylist())
         return [Clip(**row, has_text=row["path"] in with_text) for row in rows.to_pylist()]
-
-    def _read_captions(self, where: str) -> list[WindowCaption]:
-        return captions_in_order(self._latest().read(["segment", "captions"], where))
-
-    def _latest(self) -> IndexStorage:
-        self._rows.videos.checkout_latest()
-        return self._rows
 
 
 def sql_filter(
@@ -273,17 +261,17 @@ def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         ordinals.append(seen[row["path"]])
         seen[row["path"]] += 1
-    return [rows[place] for place in sorted(range(len(rows)), key=ordinals.__getitem__)]
+    return [rows[number] for number in sorted(range(len(rows)), key=ordinals.__getitem__)]
 
 
-def _is_example(track: TextTrack) -> bool:
-    """Whether somebody may want to look for a text: a few words, well read, hardly anything else."""
+def is_example(text: str, confidence: float) -> bool:
+    """Tells whether somebody may want to look for a text: a few words, well read, hardly anything else."""
     shortest, longest = EXAMPLE_LENGTH
-    words = track.text.split()
+    words = text.split()
     return (
-        track.confidence >= EXAMPLE_CONFIDENCE
-        and shortest <= len(track.text) <= longest
+        confidence >= EXAMPLE_CONFIDENCE
+        and shortest <= len(text) <= longest
         and len(words) == len(set(words)) >= 2
-        and sum(map(str.isalpha, track.text)) >= 0.6 * len(track.text)
-        and re.fullmatch(r"\w[\w .:'&-]*\w", track.text) is not None
+        and sum(map(str.isalpha, text)) >= 0.6 * len(text)
+        and re.fullmatch(r"\w[\w .:'&-]*\w", text) is not None
     )

@@ -11,13 +11,13 @@ from tcd_hf.app.html_parts import render_message
 from tcd_hf.app.library import MAX_QUERY_LENGTH, Library, sql_filter
 from tcd_hf.app.rendering import render_examples, render_hits
 from tcd_hf.index.ordered import DEFAULT_WITHIN
-from tcd_hf.index.retrieval import MODES
+from tcd_hf.index.retrieval import SEARCH_MODES
 from tcd_hf.index.schema import video_id
 
 if TYPE_CHECKING:
     from tcd_hf.index.hits import Hit
 
-__all__ = ["CSS", "THEME", "make_page"]
+__all__ = ["CSS", "THEME", "answer_query", "make_page"]
 
 STATIC = Path(__file__).parent / "static"
 CSS = (STATIC / "page.css").read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
     examples = _html(elem_id="examples", script="examples")
     with gr.Accordion("Mode and filters", open=False, elem_id="filters"), gr.Row():
         choices = [(name, mode) for mode, name in MODE_NAMES.items()]
-        mode = gr.Dropdown(choices, value=MODES[0], label="Mode", min_width=220)
+        mode = gr.Dropdown(choices, value=SEARCH_MODES[0], label="Mode", min_width=220)
         top_k = gr.Slider(1, MAX_RESULTS, value=10, step=1, label="Results", min_width=185)
         # no gr.Number: it shows a 0 where nothing was typed
         shortest = gr.Textbox(label="Shortest (s)", placeholder="any", max_length=12, min_width=110)
@@ -95,11 +95,11 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
             _html('<div id="clip"></div>', script="clip")
 
     def answer(query: str, *options: Any) -> str:
-        return _answer(library, query, *options)
+        return answer_query(library, query, *options)
 
     def answer_example(event: gr.EventData, *options: Any) -> tuple[str, str]:
         query = getattr(event, "query", None)
-        return query, _answer(library, query, *options)
+        return query, answer_query(library, query, *options)
 
     options = [mode, top_k, within, shortest, longest, with_text, path, text_from]
     quick = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -150,7 +150,7 @@ def _greet(library: Library) -> tuple[str, str]:
     return render_examples(library.example_queries()), render_message(*(NO_QUERY if len(library) else EMPTY_INDEX))
 
 
-def _answer(library: Library, query: str, mode: str, top_k: int, within: str | None, *filters: Any) -> str:
+def answer_query(library: Library, query: str, mode: str, top_k: int, within: str | None, *filters: Any) -> str:
     """The results of a query, or a message, as HTML. The filters are those of `sql_filter`, seconds as typed."""
     try:
         seconds = _typed_seconds(within)
@@ -194,7 +194,7 @@ def _typed_seconds(text: str | None) -> float | str | None:
 def _make_search_api(library: Library):
     def search(
         query: str,
-        mode: str = MODES[0],
+        mode: str = SEARCH_MODES[0],
         top_k: int = 10,
         min_seconds: float | None = None,
         max_seconds: float | None = None,

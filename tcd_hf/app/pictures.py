@@ -57,16 +57,16 @@ class Thumbnails:
             ClipError: the file is lost, changed or broken.
         """
         self.library.check(clip)
-        place = self._place(clip, seconds)
-        file = self._file(clip, place)
+        piece = self._piece(clip, seconds)
+        file = self._file(clip, piece)
         if not file.exists():
-            self._draw(clip, [place])
+            self._draw(clip, [piece])
         return file.read_bytes()
 
     def draw_ahead(self, stop: threading.Event) -> None:
         """Draws what is missing of [`clips_ahead`] while nobody searches, until told to stop."""
         for clip in self.clips_ahead():
-            missing = [place for place in self.places_ahead(clip) if not self._file(clip, place).exists()]
+            missing = [piece for piece in self.pieces_ahead(clip) if not self._file(clip, piece).exists()]
             if missing:
                 self.library.wait_for_calm(stop)
                 if stop.is_set():
@@ -81,38 +81,38 @@ class Thumbnails:
         """Those whose pictures are drawn before anybody asks: the first ones, unless they are long."""
         return [clip for clip in self.library.first_clips(CLIPS_AHEAD) if clip.duration <= SECONDS_AHEAD]
 
-    def places_ahead(self, clip: Clip) -> list[int]:
+    def pieces_ahead(self, clip: Clip) -> list[int]:
         """The pieces that a search may show, by `Hit.shown_time`: where a text is seen best, and middles of windows."""
         captions = self.library.captions(clip)
         times = [(caption.start + caption.end) / 2 for caption in captions]
         times += [track.box_time for caption in captions for track in caption.tracks]
-        return sorted({self._place(clip, seconds) for seconds in times})
+        return sorted({self._piece(clip, seconds) for seconds in times})
 
-    def num_places(self, clip: Clip) -> int:
+    def num_pieces(self, clip: Clip) -> int:
         """Into how many pieces a clip is cut."""
         return max(self.num_windows, math.ceil(clip.duration / SECONDS_PER_THUMBNAIL))
 
-    def _place(self, clip: Clip, seconds: float) -> int:
+    def _piece(self, clip: Clip, seconds: float) -> int:
         share = seconds / clip.duration if 0 <= seconds <= clip.duration else 0.0
-        count = self.num_places(clip)
+        count = self.num_pieces(clip)
         return min(int(share * count), count - 1)
 
-    def _file(self, clip: Clip, place: int) -> Path:
-        name = f"{clip.content_hash}-{place}-of-{self.num_places(clip)}.jpg"
+    def _file(self, clip: Clip, piece: int) -> Path:
+        name = f"{clip.content_hash}-{piece}-of-{self.num_pieces(clip)}.jpg"
         return self.folder / clip.content_hash[:2] / name
 
-    def _draw(self, clip: Clip, places: Sequence[int]) -> None:
+    def _draw(self, clip: Clip, pieces: Sequence[int]) -> None:
         from PIL import Image
 
-        times = [(place + 0.5) / self.num_places(clip) * clip.duration for place in places]
+        times = [(piece + 0.5) / self.num_pieces(clip) * clip.duration for piece in pieces]
         try:
             with decoding:
                 drawn = [_jpeg(Image.fromarray(frame)) for frame in frames_at(clip, times, THUMBNAIL_SIDE)]
         except VideoReadError as error:
             raise ClipError(str(error)) from error
         self.library.check(clip)  # again: another file may have come to stand there meanwhile
-        for place, picture in zip(places, drawn, strict=True):
-            file = self._file(clip, place)
+        for piece, picture in zip(pieces, drawn, strict=True):
+            file = self._file(clip, piece)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(file, picture)
 

@@ -1,6 +1,5 @@
 """The server: own routes for media, Gradio's page, and a guard before both."""
 
-import copy
 import os
 import socket
 import threading
@@ -67,7 +66,7 @@ def build_app(
     folder = None if uploads is None else UploadFolder(Path(uploads), max_upload_mb, max_uploads)
     library = Library(index)
     thumbnails = Thumbnails(library, index.cache.folder / "thumbnails")
-    adder = Adder(_second_handle(index), folder, roots)
+    adder = Adder(index.new_handle(), folder, roots)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
@@ -124,13 +123,6 @@ def serve_app(app: "FastAPI", listener: socket.socket) -> None:
 def own_names(host: str) -> list[str]:
     """What a server at this address may be called."""
     return [host, socket.gethostname(), socket.getfqdn()] if host in ("0.0.0.0", "::") else [host]
-
-
-def _second_handle(index: "VideoIndex") -> "VideoIndex":
-    """The same index with a processor of its own."""
-    return type(index).open(
-        index.uri, index.model, copy.deepcopy(index.processor), index.cache.folder, memory_budget=index.memory_budget
-    )
 
 
 def _warm_up(library: "Library", thumbnails: "Thumbnails", stop: threading.Event) -> None:

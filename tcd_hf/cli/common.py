@@ -302,20 +302,12 @@ def open_index(
     """
     from tcd_hf import VideoIndex
     from tcd_hf.index.storage import IndexStorage
-    from tcd_hf.loading import load_for_index, read_as_index
 
-    storage = IndexStorage(uri)
     options["cache_dir"] = cache_dir
-    if create and not storage.exists():
+    if create and not IndexStorage(uri).exists():
         makers = load(model, reading, device)
-    else:
-        storage.open()  # tells what is wrong with it before a model is loaded
-        if model is None:
-            makers = load_for_index(storage.uri, storage.metadata, device or "auto")
-        else:
-            makers = load(model, device=device)
-            read_as_index(makers[1], storage.metadata.reading)
-        reading.apply(makers[1])
-    if create:
         return VideoIndex.create(uri, *makers, exist_ok=True, segment_seconds=segment_seconds, **options)
-    return VideoIndex.open(uri, *makers, **options)
+    index = VideoIndex.open(uri, model, device=device or "auto", **options)
+    index.metadata.check_segment_seconds(index.uri, segment_seconds)
+    reading.apply(index.processor)
+    return index

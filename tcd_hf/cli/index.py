@@ -160,12 +160,8 @@ def _bring_in(
     progress: "Progress",
     texts: "dict[str, OwnTexts] | None",
 ) -> "AddReport":
-    if engine is Engine.RAY:
-        from tcd_hf.index.ray_engine import add_with_ray
-
-        return add_with_ray(index, paths, workers=workers, on_video=progress.finish_read, texts=texts)
-    bring_in = index.refresh if sync else index.add
-    return bring_in(paths, workers=workers, on_video=progress.finish, on_progress=progress.advance, texts=texts)
+    options = {"workers": workers, "on_video": progress.finish, "on_progress": progress.advance, "texts": texts}
+    return index.refresh(paths, **options) if sync else index.add(paths, engine=engine.value, **options)
 
 
 def _print_report(

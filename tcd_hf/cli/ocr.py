@@ -103,7 +103,7 @@ def ocr(
 
 def _read_segments(reader: "VideoReader", path: str, progress: "Progress") -> "Iterator[list[WindowCaption]]":
     """Captions of one segment after the other; of those in the cache nothing is decoded."""
-    from tcd_hf.index.ingest import ReadingProgress
+    from tcd_hf.index.ingest import VideoProgress
     from tcd_hf.reading.files import absolute_path
     from tcd_hf.reading.video_reader import VideoFile, describe_error
 
@@ -117,7 +117,7 @@ def _read_segments(reader: "VideoReader", path: str, progress: "Progress") -> "I
             captions = reader.cached_captions(file.content_hash, segment)
             yield captions or opened.read(segment)[1]
             seconds += segment.duration
-            progress.advance(ReadingProgress(absolute_path(path), seconds, opened.duration, file.stamp.size))
+            progress.advance(VideoProgress(absolute_path(path), seconds, opened.duration, file.stamp.size))
     progress.finish(absolute_path(path))
 
 

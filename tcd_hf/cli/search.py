@@ -33,8 +33,10 @@ from tcd_hf.clock import clock, read_clock
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, find_videos
 
 if TYPE_CHECKING:
-    from tcd_hf import TCDModel, TCDProcessor, VideoIndex
+    from tcd_hf import VideoIndex
     from tcd_hf.index.hits import Hit
+
+    Answers = Sequence[tuple[str, Sequence[Hit]]]  # queries and what they find
 
 __all__ = ["SearchCommand", "add_videos", "search"]
 
@@ -137,33 +139,24 @@ def search(
       tcd-hf search --index my.index -- '-night street'
     """
     all_queries = _collect_queries(queries or [], queries_file)
-    if not videos and not index_uri:
-        raise typer.BadParameter("Say where to search: --videos my_clips/ or --index DIR", param_hint="--videos")
-    if videos and index_uri:
-        raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
     reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence)
-    if index_uri and reading != Reading():
-        raise typer.BadParameter(
-            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-fps and --min-confidence go "
-            "with --videos, or with `tcd-hf index`.",
-            param_hint="--index",
-        )
-    if html is not None:
-        _check_page(html)
-    if cut is not None:  # before the search, which may read videos for hours
-        check_output_folder(cut, "--cut")
-        cut.mkdir(parents=True, exist_ok=True)
+    _check_place(videos, index_uri, reading)
+    _check_outputs(cut, html)
     time_range = None if between is None else _read_range(between)
     parsed = _parse(all_queries)
     names = {}  # of videos, as the user gave them
-    if index_uri:
-        index = open_index(index_uri, model, reading, cache_dir, device=device)
-    else:
+    if videos:
+        from tcd_hf import VideoIndex
+
         paths = find_videos(videos)
         names = {absolute_path(path): path for path in paths}
-        index = _index_in_cache(videos, paths, *load(model, reading, device), cache_dir)
+        index = VideoIndex.cached(videos, *load(model, reading, device), cache_dir=cache_dir, refresh=False)
+        add_videos(index, paths)
         if mode is None and index.stats().segments <= MAX_SCORED_SEGMENTS:
             mode = Mode.FULL
+    else:
+        index = open_index(index_uri, model, reading, cache_dir, device=device)
+    condition = _filter(where, folder)
     results = [
         [replace(hit, path=names.get(hit.path, hit.path)) for hit in hits]
         for hits in index.search(
@@ -171,7 +164,7 @@ def search(
             top_k=top_k,
             recall_k=recall_k,
             mode=(mode or Mode.TWO_STAGE).value,
-            where=_filter(where, folder),
+            where=condition,
             moments=moments,
             between=time_range,
             syntax="query",
@@ -179,25 +172,57 @@ def search(
         )
     ]
     answers = list(zip(all_queries, results, strict=True))
-    nothing = "" if all(results) else _why_nothing(index, _filter(where, folder), time_range)
     if as_json:
-        entries = [
-            {"query": query, "parsed": meaning, "hits": [hit.to_dict() for hit in hits]}
-            for (query, hits), meaning in zip(answers, parsed, strict=True)
-        ]
-        print_json({"queries": entries})
+        _print_as_json(answers, parsed)
     else:
-        for (query, hits), meaning in zip(answers, parsed, strict=True):
-            out_of_order = (
-                f"Nothing follows in this order within {within:g} s: see --within." if "then" in meaning else ""
-            )
-            print_hits(query, hits, with_scores=scores, nothing=nothing or out_of_order)
+        nothing = "" if all(results) else _why_nothing(index, condition, time_range)
+        _print_tables(answers, parsed, nothing, within, scores)
     if cut is not None:
         _cut_moments(answers, cut)
     if html is not None:  # last: a full disk then costs the page alone
         from tcd_hf.visualization import write_html_report
 
         write_html_report(html, answers)
+
+
+def _check_place(videos: Sequence[Path] | None, index_uri: str | None, reading: Reading) -> None:
+    """Refuses what does not say where to search, or says it twice."""
+    if not videos and not index_uri:
+        raise typer.BadParameter("Say where to search: --videos my_clips/ or --index DIR", param_hint="--videos")
+    if videos and index_uri:
+        raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
+    if index_uri and reading != Reading():
+        raise typer.BadParameter(
+            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-fps and --min-confidence go "
+            "with --videos, or with `tcd-hf index`.",
+            param_hint="--index",
+        )
+
+
+def _check_outputs(cut: Path | None, html: Path | None) -> None:
+    """Refuses before the search, which may read videos for hours, what could not be written after it."""
+    if html is not None:
+        _check_page(html)
+    if cut is not None:
+        check_output_folder(cut, "--cut")
+        cut.mkdir(parents=True, exist_ok=True)
+
+
+def _print_as_json(answers: "Answers", parsed: Sequence[dict[str, Any]]) -> None:
+    entries = [
+        {"query": query, "parsed": meaning, "hits": [hit.to_dict() for hit in hits]}
+        for (query, hits), meaning in zip(answers, parsed, strict=True)
+    ]
+    print_json({"queries": entries})
+
+
+def _print_tables(
+    answers: "Answers", parsed: Sequence[dict[str, Any]], nothing: str, within: float, with_scores: bool
+) -> None:
+    """Prints a table per query; `nothing` is what to say where there is no hit."""
+    for (query, hits), meaning in zip(answers, parsed, strict=True):
+        out_of_order = f"Nothing follows in this order within {within:g} s: see --within." if "then" in meaning else ""
+        print_hits(query, hits, with_scores=with_scores, nothing=nothing or out_of_order)
 
 
 def _why_nothing(index: "VideoIndex", where: str | None, between: tuple[float, float] | None) -> str:
@@ -214,40 +239,14 @@ def _why_nothing(index: "VideoIndex", where: str | None, between: tuple[float, f
 def add_videos(index: "VideoIndex", paths: Sequence[str]) -> None:
     """Makes an index one of these videos, names those that were skipped, and fails when none is left."""
     with reading_bar("Reading", paths, lambda: f"{len(index)} videos") as progress:
-        report = index.refresh(paths, on_video=progress.finish, on_progress=progress.advance)
+        callbacks = {"on_video": progress.finish, "on_progress": progress.advance}
+        report = index.refresh(paths, **callbacks, keep_unreadable=False)  # not what they showed before damage
     print_skipped(report.skipped)
-    if report.skipped:  # what a file showed before it was damaged
-        index.remove([video.path for video in report.skipped])
     if not len(index):
         raise fail(f"None of the {len(paths)} videos could be read.")
 
 
-def _index_in_cache(
-    roots: Sequence[Path], paths: Sequence[str], model: "TCDModel", processor: "TCDProcessor", cache_dir: Path | None
-) -> "VideoIndex":
-    """The index in the cache folder of `roots`, brought up to date with the videos found there."""
-    from tcd_hf import VideoIndex
-    from tcd_hf.index.schema import SCHEMA_VERSION
-    from tcd_hf.reading.cache import default_cache_dir, writing_to
-    from tcd_hf.reading.fingerprints import all_fingerprints, fingerprint
-    from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS
-
-    name = fingerprint(
-        {
-            "roots": sorted(map(absolute_path, roots)),
-            **all_fingerprints(model, processor),
-            "schema": SCHEMA_VERSION,
-            "segment_seconds": DEFAULT_SEGMENT_SECONDS,
-        }
-    )
-    folder = (cache_dir or default_cache_dir()) / "indexes" / name
-    with writing_to(folder):
-        index = VideoIndex.create(folder, model, processor, exist_ok=True, cache_dir=cache_dir)
-    add_videos(index, paths)
-    return index
-
-
-def _cut_moments(answers: "Sequence[tuple[str, Sequence[Hit]]]", folder: Path) -> None:
+def _cut_moments(answers: "Answers", folder: Path) -> None:
     """Writes the best moment of each hit; names files, and where in them the moment begins, on stderr."""
     from tcd_hf.processing.video_reading import VideoReadError
     from tcd_hf.reading.cutting import cut_out
@@ -271,7 +270,6 @@ def _cut_moments(answers: "Sequence[tuple[str, Sequence[Hit]]]", folder: Path) -
 
 
 def _check_page(path: Path) -> None:
-    """Refuses before the search, which may read videos for hours, what could not be written after it."""
     if path.is_dir():
         raise typer.BadParameter(
             f"{path} is a folder: name a file, such as {path / 'report.html'}.", param_hint="--html"

@@ -12,7 +12,7 @@ from tcd_hf.evaluation.metrics import check_matrix, own_scores, retrieval_ranks,
 
 __all__ = ["pair_scorer", "two_stage_ranks"]
 
-TEXTS_AT_ONCE = 64  # whose candidates are one table for `TCDModel.score_pairs`
+TEXTS_PER_TABLE = 64  # whose candidates are one table for `TCDModel.score_pairs`
 
 
 def two_stage_ranks(
@@ -140,8 +140,8 @@ def pair_scorer(model, text_embeds: torch.Tensor, video_features) -> Callable[[n
         rows, starts, counts = np.unique(texts, return_index=True, return_counts=True)
         scores = np.empty(len(texts), dtype=np.float32)
         order = np.argsort(counts, kind="stable")  # texts with about as many candidates make a table with few holes
-        for start in range(0, len(rows), TEXTS_AT_ONCE):
-            block = order[start : start + TEXTS_AT_ONCE]
+        for start in range(0, len(rows), TEXTS_PER_TABLE):
+            block = order[start : start + TEXTS_PER_TABLE]
             columns = np.arange(counts[block].max())
             pairs, listed = starts[block, None] + columns, columns < counts[block, None]
             candidates = np.full(listed.shape, -1)

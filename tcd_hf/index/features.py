@@ -7,7 +7,7 @@ import torch
 
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 
-__all__ = ["compute_features"]
+__all__ = ["compute_features", "stack_inputs"]
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def compute_features(
         inputs (`list[dict[str, np.ndarray]]`): of single videos, see [`ReadVideo`].
         padding_side (`"right"` or `"left"`, *optional*, defaults to `"right"`): of the tokenizer.
     """
-    batch = {name: _stacked([video[name] for video in inputs], padding_side) for name in inputs[0]}
+    batch = {name: stack_inputs([video[name] for video in inputs], padding_side) for name in inputs[0]}
     features = model.get_video_features(**{name: value.to(model.device) for name, value in batch.items()})
     coarse = features.coarse_embeds.float()
     features = features.map_videos(lambda rows: rows.half().float() if rows.is_floating_point() else rows)
@@ -31,7 +31,7 @@ def compute_features(
     return model.precompute(features) if model.config.text_condition == "after" else features
 
 
-def _stacked(arrays: Sequence[np.ndarray], padding_side: str) -> torch.Tensor:
+def stack_inputs(arrays: Sequence[np.ndarray], padding_side: str) -> torch.Tensor:
     """Arrays of single videos as a batch. Captions are padded to the longest; masks say what is padding."""
     length = max(array.shape[-1] for array in arrays)
 

@@ -20,7 +20,7 @@ from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts
 from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, VideoReader, describe_error
 from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
 
-__all__ = ["AddReport", "Ingest", "ReadingProgress"]
+__all__ = ["AddReport", "Ingest", "IngestEngine", "LocalEngine", "VideoProgress"]
 
 # A commit makes a file and a version, so not after every video. What a kill costs is little: captions are in the cache.
 ROWS_PER_COMMIT = 256
@@ -49,7 +49,7 @@ class AddReport:
     removed: list[str] = field(default_factory=list)
 
 
-class ReadingProgress(NamedTuple):
+class VideoProgress(NamedTuple):
     """How far the reading of a video is.
 
     Attributes:
@@ -69,7 +69,7 @@ class ReadingProgress(NamedTuple):
 Content = tuple[str, str | None]
 
 # What reads and encodes files, at most so many, and gives all that becomes of them to an ingest.
-ReadingStep = Callable[["Ingest", Iterable[VideoFile], int], None]
+IngestEngine = Callable[["Ingest", Iterable[VideoFile], int], None]
 
 
 class Ingest:
@@ -80,25 +80,25 @@ class Ingest:
 
     Args:
         storage ([`IndexStorage`]): the index.
-        read (`Callable[[Ingest, Iterable[VideoFile], int], None]`): reads and encodes files, such as a
-            [`LocalReading`]; the number says how many there are at most. It calls [`keep`] with the rows of a video, or
+        engine (`Callable[[Ingest, Iterable[VideoFile], int], None]`): reads and encodes files, such as a
+            [`LocalEngine`]; the number says how many there are at most. It calls [`keep`] with the rows of a video, or
             [`wrote`] if it has written them itself, and [`skip`] if there are none.
         on_video (`Callable[[str], None]`, *optional*): called with each path when it is done.
-        on_progress (`Callable[[ReadingProgress], None]`, *optional*): called after each segment.
+        on_progress (`Callable[[VideoProgress], None]`, *optional*): called after each segment.
         memory_budget (`int`, *optional*, defaults to 4 GiB): bytes of coarse vectors from which on they get an index.
 
     Attributes:
         known (`dict[str, dict]`): `content_hash`, `texts_hash`, `size` and `modified` of the videos of the index, by
             path.
-        rank (`dict[str, int]`): the place of each path that is asked for.
+        positions (`dict[str, int]`): where each path stands among those that are asked for.
     """
 
     def __init__(
         self,
         storage: IndexStorage,
-        read: ReadingStep,
+        engine: IngestEngine,
         on_video: Callable[[str], None] | None = None,
-        on_progress: Callable[[ReadingProgress], None] | None = None,
+        on_progress: Callable[[VideoProgress], None] | None = None,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
     ):
         self.storage = storage
@@ -110,9 +110,9 @@ class Ingest:
         columns = ["path", "content_hash", "texts_hash", "size", "modified"]
         rows = storage.read(columns, where="segment = 0").to_pylist()
         self.known = {row.pop("path"): row for row in rows}
-        self.rank: dict[str, int] = {}
+        self.positions: dict[str, int] = {}
         self.statistics = storage.load_statistics()
-        self._read = read
+        self._engine = engine
         self._texts: Mapping[str, OwnTexts] | None = None
         self._contents: set[Content] = set()
         self._copies: list[VideoFile] = []
@@ -133,18 +133,18 @@ class Ingest:
         self._texts = texts
         for row in self.known.values():
             self._contents.update(_contents(row))
-        self.rank = {path: rank for rank, path in enumerate(paths)}
+        self.positions = {path: position for position, path in enumerate(paths)}
         unsure = [path for path in paths if not self._looks_unchanged(path)]
         try:
-            self._read(self, self._new_contents(unsure), len(unsure))
+            self._engine(self, self._new_contents(unsure), len(unsure))
             self._commit()
-            self._read(self, self._copy_rows(), len(self._copies))
+            self._engine(self, self._copy_rows(), len(self._copies))
         finally:  # an error or Ctrl-C: what is finished stays
             self._commit()
         self._finish()
         for group in (self.report.added, self.report.unchanged, self.report.replaced):
-            group.sort(key=self.rank.__getitem__)
-        self.report.skipped.sort(key=lambda video: self.rank[video.path])
+            group.sort(key=self.positions.__getitem__)
+        self.report.skipped.sort(key=lambda video: self.positions[video.path])
         return self.report
 
     def keep(self, path: str, rows: pa.Table) -> None:
@@ -225,14 +225,15 @@ class Ingest:
                 values = {"id": ids, "path": [file.path] * len(ids)}
                 values |= {name: [value] * len(ids) for name, value in _stamp_values(file).items()}
                 for name, column in values.items():
-                    place, kind = rows.schema.get_field_index(name), rows.schema.field(name)
-                    rows = rows.set_column(place, kind, pa.array(column, kind.type))
+                    number, kind = rows.schema.get_field_index(name), rows.schema.field(name)
+                    rows = rows.set_column(number, kind, pa.array(column, kind.type))
                 self.keep(file.path, rows)
 
     def _commit(self) -> None:
         if self._pending:
             pending, self._pending = self._pending, []
-            pending.sort(key=lambda row: self.rank[row[0]])  # rows that match alike are found in the order asked for
+            # In the order asked for, in which rows are found that match alike.
+            pending.sort(key=lambda video: self.positions[video[0]])
             added = [rows for path, rows in pending if path not in self.known]
             replaced = {path: rows for path, rows in pending if path in self.known}
             if added:
@@ -244,7 +245,7 @@ class Ingest:
             self._save_statistics()
         self.storage.update_errors(
             {video.path: video.cause for video in self.report.skipped},
-            fine=[*self.report.added, *self.report.replaced, *self.report.unchanged],
+            resolved=[*self.report.added, *self.report.replaced, *self.report.unchanged],
         )
         self._committed = time.monotonic()
 
@@ -271,8 +272,8 @@ class Ingest:
         self.on_video(path)
 
 
-class LocalReading:
-    """The reading step of this machine: processes read segments, this one encodes them.
+class LocalEngine:
+    """The engine `"local"`: processes of this machine read segments, and this one encodes them.
 
     Args:
         model (`TCDModel`): computes features.
@@ -312,8 +313,8 @@ class LocalReading:
 
     def _encode(self, videos: "_BegunVideos", batch: list[ReadSegment]) -> None:
         features = compute_features(self.model, [read.inputs for read in batch], self.padding_side)
-        for place, read in enumerate(batch):
-            own = features.map_videos(lambda rows, place=place: rows[place : place + 1])
+        for number, read in enumerate(batch):
+            own = features.map_videos(lambda rows, number=number: rows[number : number + 1])
             try:
                 videos.add(read, rows_from([read.record], own, videos.ingest.schema))
             except NonFiniteFeaturesError as error:
@@ -337,7 +338,7 @@ class _BegunVideos:
         rows[record.segment] = row
         seconds = self._seconds.get(record.path, 0.0) + record.end - record.start
         self._seconds[record.path] = seconds
-        self.ingest.on_progress(ReadingProgress(record.path, seconds, record.duration, record.size))
+        self.ingest.on_progress(VideoProgress(record.path, seconds, record.duration, record.size))
         if len(rows) == read.num_segments:
             del self._rows[record.path], self._seconds[record.path]
             self.ingest.keep(record.path, pa.concat_tables(rows[number] for number in sorted(rows)))

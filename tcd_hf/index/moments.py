@@ -11,7 +11,7 @@ from rapidfuzz import fuzz
 
 from tcd_hf.index.hits import evidence_boxes, time_shown
 from tcd_hf.index.lexical import fold
-from tcd_hf.index.schema import StoredWindow
+from tcd_hf.index.stored_captions import StoredWindow
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 

@@ -26,7 +26,7 @@ def check_within(within: float) -> None:
 def find_chains(
     parts: Sequence[Sequence[Moment]], within: float = DEFAULT_WITHIN, limit: int | None = None
 ) -> list[list[Moment]]:
-    """Of moments of one video those that follow on one another, a moment of each part, best first.
+    """Finds those moments of one video that follow on one another, a moment of each part, best first.
 
     A moment follows on another if it begins later, and at most `within` seconds after the end of the other: while that
     is still seen, too. Two that come up at once are in no order. A chain is as good as the mean of its moments; of
@@ -49,15 +49,15 @@ def find_chains(
     follows = [_follows(moments, others, within) for moments, others in pairwise(parts)]
     chains: list[list[Moment]] = []
     while limit is None or len(chains) < limit:
-        places = _best_chain(scores, follows)
-        if places is None:
+        positions = _best_chain(scores, follows)
+        if positions is None:
             break
-        chain = [moments[place] for moments, place in zip(parts, places, strict=True)]
+        chain = [moments[position] for moments, position in zip(parts, positions, strict=True)]
         if chains and not any(moment.evidence for moment in chain):
             break
         chains.append(chain)
-        for own, place in zip(scores, places, strict=True):
-            own[place] = -np.inf
+        for own, position in zip(scores, positions, strict=True):
+            own[position] = -np.inf
     return chains
 
 
@@ -81,7 +81,7 @@ def _follows(moments: Sequence[Moment], others: Sequence[Moment], within: float)
 
 
 def _best_chain(scores: Sequence[np.ndarray], follows: Sequence[np.ndarray]) -> list[int] | None:
-    """The places of the moments of the best chain, one for each part; `None` if there is no chain left.
+    """The positions of the moments of the best chain, one for each part; `None` if there is no chain left.
 
     Args:
         scores (`Sequence[np.ndarray]`, each of shape `(num_moments,)`): of the moments of each part in the order of
@@ -94,9 +94,9 @@ def _best_chain(scores: Sequence[np.ndarray], follows: Sequence[np.ndarray]) -> 
         best = len(before) - 1 - before[::-1].argmax(axis=0)  # of equal ones the last, which is nearest
         origins.append(best)
         totals = own + before[best, np.arange(len(own))]
-    places = [int(totals.argmax())]
-    if not np.isfinite(totals[places[0]]):
+    positions = [int(totals.argmax())]
+    if not np.isfinite(totals[positions[0]]):
         return None
     for best in reversed(origins):
-        places.append(int(best[places[-1]]))
-    return places[::-1]
+        positions.append(int(best[positions[-1]]))
+    return positions[::-1]

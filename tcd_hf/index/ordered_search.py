@@ -111,7 +111,7 @@ class OrderedSearch:
                 yield self.retriever.take(row_ids[start : start + ROWS_AT_ONCE], self._columns)
 
     def _score(self, rows: pa.Table) -> list[ScoredRows]:
-        """Of each part."""
+        """Scores rows for each part."""
         return [self.retriever.score_rows(search.texts, search.text_embeds, rows, search) for search in self.searches]
 
     def _recall_rows(self) -> np.ndarray:
@@ -140,7 +140,7 @@ class OrderedSearch:
         count = min(NAMED_SHARE * self._recall_k, self.recall.num_rows)
         num_videos = min(search.top_k, len(self.recall.paths))
         coarse_queries = self.retriever.coarse_queries(search.text_embeds)
-        spelled = [self.recall.spelled_like(text, count, search.where, num_videos) for text in search.texts]
+        spelled = [self.recall.full_text(text, count, search.where, num_videos) for text in search.texts]
         return [*self.recall.nearest(coarse_queries, count, search.where, num_videos), *spelled]
 
     @property

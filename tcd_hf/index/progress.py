@@ -10,7 +10,7 @@ from tcd_hf.clock import clock
 from tcd_hf.reading.files import absolute_path
 
 if TYPE_CHECKING:
-    from tcd_hf.index.ingest import ReadingProgress
+    from tcd_hf.index.ingest import VideoProgress
 
 __all__ = ["Progress", "progress_bar"]
 
@@ -45,7 +45,7 @@ class Progress:
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def advance(self, news: "ReadingProgress") -> None:
+    def advance(self, news: "VideoProgress") -> None:
         """Takes note of a segment that was read."""
         self.seconds += news.seconds - self._begun.get(news.path, 0.0)
         self._begun[news.path] = news.seconds
@@ -58,11 +58,6 @@ class Progress:
         self._begun.pop(path, None)
         self._to_read -= self._sizes.get(path, 0) - self._read.get(path, 0)
         self._on_change(self)
-
-    def finish_read(self, path: str) -> None:
-        """Takes note of a video that is done, where nobody tells how much of it was read: it counts as read."""
-        self._read[path] = self._sizes.get(path, 0)
-        self.finish(path)
 
     @property
     def seconds_begun(self) -> float:

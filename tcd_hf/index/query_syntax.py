@@ -254,23 +254,23 @@ def _tokens(text: str) -> Iterable[_Token]:
 
 
 def _choices(tokens: list[_Token]) -> list[list[_Token]]:
-    """What to look for in order: for each place what may stand there, more than one where there is an `OR`."""
+    """What to look for in order: for each position what may stand there, more than one where there is an `OR`."""
     words = "".join(token.text for token in tokens if token.kind == "word" and token.text != "OR")
     all_capitals = any(map(str.isupper, words)) and not any(map(str.islower, words))
 
-    def is_operator(place: int) -> bool:
-        if tokens[place] != ("word", "OR") or not 0 < place < len(tokens) - 1:
+    def is_operator(position: int) -> bool:
+        if tokens[position] != ("word", "OR") or not 0 < position < len(tokens) - 1:
             return False
-        sides = tokens[place - 1], tokens[place + 1]
+        sides = tokens[position - 1], tokens[position + 1]
         if any(side.kind == "excluded" or side == ("word", "OR") for side in sides):
             return False
         return not all_capitals or any(side.kind == "phrase" for side in sides)
 
     choices: list[list[_Token]] = []
-    for place, token in enumerate(tokens):
-        if token.kind == "excluded" or is_operator(place):
+    for position, token in enumerate(tokens):
+        if token.kind == "excluded" or is_operator(position):
             continue
-        if place and is_operator(place - 1):
+        if position and is_operator(position - 1):
             choices[-1].append(token)
         else:
             choices.append([token])

@@ -6,80 +6,72 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tcd_hf.index.ingest import AddReport, Ingest, LocalReading, ReadingProgress
+from tcd_hf.index.ingest import Ingest, LocalEngine, VideoProgress
 from tcd_hf.index.storage import sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tcd_hf.reading.files import FileStamp, absolute_paths
-from tcd_hf.reading.own_texts import OwnTexts, check_texts
+from tcd_hf.reading.files import FileStamp
+from tcd_hf.reading.own_texts import OwnTexts
 from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, VideoReader
 
 if TYPE_CHECKING:
     from lance import LanceDataset
 
-    from tcd_hf.index.video_index import VideoIndex
-
-__all__ = ["add_with_ray"]
+__all__ = ["RayEngine", "check_ray"]
 
 MAX_VIDEOS_PER_FRAGMENT = 64
 FRAGMENTS_PER_WORKER = 2  # at least: fewer files each, and the last worker to finish is not far behind the others
 
 
-def add_with_ray(
-    index: "VideoIndex",
-    paths: Iterable[str | os.PathLike] | str | os.PathLike,
-    workers: int | None = None,
-    on_video: Callable[[str], None] | None = None,
-    texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
-) -> AddReport:
-    """Brings videos into an index as [`VideoIndex.add`] does, with the work spread over a Ray cluster.
+def check_ray(workers: int | None) -> None:
+    """Refuses what the engine `"ray"` cannot do, before others have to wait.
+
+    Args:
+        workers (`int`, *optional*): as of [`RayEngine`].
+
+    Raises:
+        ImportError: Ray or Lance is not installed; says how to install them.
+        ValueError: `workers` is not positive.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1 with Ray, got {workers}.")
+    # Ray reads these when it is imported; its log of ordinary work would go to the user's terminal.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import lance  # noqa: F401
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f'The engine "ray" needs further packages ({error}): pip install "tcd-hf[ray]"') from error
+
+
+class RayEngine:
+    """The engine `"ray"` of [`VideoIndex.add`]: spreads the work over a Ray cluster.
 
     The workers open the videos by their paths, and write to the index and to the folder of the caption cache: all three
     must be in the same places on every machine, such as on a shared disk. They encode on the CPU.
 
     All rows are committed at once, when the last video is done. Of a run that is killed, captions in the cache stay. An
-    index on an object store, which has no lock, must have no other writer meanwhile.
+    index on an object store, which has no lock, must have no other writer meanwhile. Videos are told to be done in
+    groups.
 
     Args:
-        index ([`VideoIndex`]): to be added to.
-        paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them.
+        model (`TCDModel`): computes features.
+        reader ([`VideoReader`]): reads files, and makes the model's inputs.
+        padding_side (`"right"` or `"left"`): of the tokenizer.
         workers (`int`, *optional*): Ray actors, one CPU each; all CPUs of the cluster by default. Joins the cluster
             that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work is done.
-        on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done; paths come in
-            groups.
-        texts (`Mapping`, *optional*): what videos come with, as of [`VideoIndex.add`].
 
     Raises:
-        ImportError: Ray or Lance is not installed; says how to install them.
-        IndexMismatchError: the processor reads text or frames otherwise than the one that made the index.
-        ValueError: `workers` is not positive, or more than the cluster has CPUs.
-        RuntimeError: a worker cannot work, whatever the video; names the cause.
-    """
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1 with Ray, got {workers}.")
-    _check_installed()
-    paths = absolute_paths(paths)
-    checked = None if texts is None else check_texts(texts, paths)
-    with index._storage.writing():
-        reader = index._make_reader()
-        step = RayReading(index.model, reader, index.processor.tokenizer.padding_side, workers)
-        ingest = Ingest(index._storage, step, on_video=on_video, memory_budget=index.memory_budget)
-        return ingest.run(paths, checked)
-
-
-class RayReading:
-    """The reading step of a cluster.
-
-    Args:
-        model (`TCDModel`), reader ([`VideoReader`]), padding_side (`str`): as of [`LocalReading`].
-        workers (`int`, *optional*): Ray actors.
+        ValueError: more `workers` than the cluster has CPUs, when it is called.
+        RuntimeError: a worker cannot work, whatever the video, when it is called; names the cause.
     """
 
-    def __init__(self, model: TCDModel, reader: VideoReader, padding_side: str, workers: int | None):
+    def __init__(self, model: TCDModel, reader: VideoReader, padding_side: str, workers: int | None = None):
         self.model, self.reader, self.padding_side = model, reader, padding_side
         self.workers = workers
 
@@ -90,14 +82,16 @@ class RayReading:
         dataset = ingest.storage.videos.to_lance()
         written, replaced = {}, []
         for result in _map_with_ray(files, self, dataset):
-            written.update(dict.fromkeys(result["paths"][:1], result["fragments"]))
-            replaced += [path for path in result["paths"] if path in ingest.known]
-            for path in result["paths"]:
-                ingest.wrote(path)
+            videos = [VideoProgress(*video) for video in result["videos"]]
+            written.update({video.path: result["fragments"] for video in videos[:1]})
+            replaced += [video.path for video in videos if video.path in ingest.known]
+            for video in videos:
+                ingest.on_progress(video)
+                ingest.wrote(video.path)
             for video in result["skipped"]:
                 ingest.skip(SkippedVideo(**video))
-        fragments = [fragment for path in sorted(written, key=ingest.rank.__getitem__) for fragment in written[path]]
-        _commit(dataset, fragments, replaced)
+        in_order = sorted(written, key=ingest.positions.__getitem__)
+        _commit(dataset, [fragment for path in in_order for fragment in written[path]], replaced)
         ingest.recount()
 
 
@@ -116,7 +110,7 @@ class FragmentWriter:
     def __init__(self, reader: VideoReader, model: Any, padding_side: str, uri: str, schema: pa.Schema, version: str):
         import ray
 
-        self.step = LocalReading(ray.get(model), reader, padding_side, num_workers=1)
+        self.read = LocalEngine(ray.get(model), reader, padding_side, num_workers=1)
         self.uri, self.schema, self.version = uri, schema, version
 
     def __call__(self, item: dict[str, str]) -> dict[str, str]:
@@ -134,14 +128,23 @@ class FragmentWriter:
             for path, digest, stamp, settled, texts in _parse(item)
         ]
         written = _Rows(self.schema)
-        self.step(written, files, len(files))
-        rows, skipped = written.rows, list(map(vars, written.skipped))
-        paths = [file.path for file in files if file.path in rows]
+        self.read(written, files, len(files))
+        tables = {file.path: written.rows[file.path] for file in files if file.path in written.rows}
         fragments = []
-        if paths:
-            table = pa.concat_tables(rows[path] for path in paths)
-            fragments = write_fragments(table, self.uri, mode="append", data_storage_version=self.version)
-        return {"paths": paths, "skipped": skipped, "fragments": [fragment.to_json() for fragment in fragments]}
+        if tables:
+            rows = pa.concat_tables(tables.values())
+            fragments = write_fragments(rows, self.uri, mode="append", data_storage_version=self.version)
+        return {
+            "videos": [_all_of(path, rows) for path, rows in tables.items()],
+            "skipped": list(map(vars, written.skipped)),
+            "fragments": [fragment.to_json() for fragment in fragments],
+        }
+
+
+def _all_of(path: str, rows: pa.Table) -> VideoProgress:
+    """The progress of a video that is read to its end."""
+    duration, size = (rows[name][0].as_py() for name in ("duration", "size"))
+    return VideoProgress(path, duration, duration, size)
 
 
 class _Rows:
@@ -153,13 +156,13 @@ class _Rows:
         self.skipped: list[SkippedVideo] = []
         self.keep, self.skip = self.rows.__setitem__, self.skipped.append
 
-    def on_progress(self, progress: ReadingProgress) -> None:
+    def on_progress(self, progress: VideoProgress) -> None:
         """Is told nowhere: files come back in groups."""
 
 
-def _map_with_ray(files: list[VideoFile], step: RayReading, dataset: "LanceDataset") -> Iterator[dict[str, Any]]:
+def _map_with_ray(files: list[VideoFile], engine: RayEngine, dataset: "LanceDataset") -> Iterator[dict[str, Any]]:
     """What the workers wrote, as it comes."""
-    with _cluster(step.workers) as num_workers:
+    with _cluster(engine.workers) as num_workers:
         import ray.data
 
         size = min(MAX_VIDEOS_PER_FRAGMENT, -(-len(files) // (FRAGMENTS_PER_WORKER * num_workers)))
@@ -167,9 +170,9 @@ def _map_with_ray(files: list[VideoFile], step: RayReading, dataset: "LanceDatas
             {"json": json.dumps(list(map(_plain, files[start : start + size])))} for start in range(0, len(files), size)
         ]
         writer = (
-            step.reader,
-            ray.put(copy.deepcopy(step.model).cpu()),
-            step.padding_side,
+            engine.reader,
+            ray.put(copy.deepcopy(engine.model).cpu()),
+            engine.padding_side,
             dataset.uri,
             dataset.schema,
             dataset.data_storage_version,
@@ -243,14 +246,3 @@ def _commit(dataset: "LanceDataset", fragments: "list[dict[str, Any]]", replaced
             removed, updated = ([*removed, number], updated) if left is None else (removed, [*updated, left])
         operation = lance.LanceOperation.Update(removed, updated, new)
     lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
-
-
-def _check_installed() -> None:
-    # Ray reads these when it is imported; its log of ordinary work would go to the user's terminal.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import lance  # noqa: F401
-        import ray.data  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f'The engine "ray" needs further packages ({error}): pip install "tcd-hf[ray]"') from error

@@ -173,7 +173,7 @@ class Recall:
                 return torch.mv(self._halves, queries[0].half()).float()[None].numpy(), HALF_ROUNDING
             return (torch.from_numpy(self._vectors) @ queries.T).T.numpy(), ROUNDING
 
-    def spelled_like(self, query: str, count: int, where: str | None = None, num_videos: int = 1) -> np.ndarray:
+    def full_text(self, query: str, count: int, where: str | None = None, num_videos: int = 1) -> np.ndarray:
         """Ids of rows whose texts share rare 3-grams or words with a query (BM25), best first.
 
         Filler words of the query count little. Any string is fine: nothing in it is syntax.
@@ -195,13 +195,13 @@ class Recall:
         self._load()
         return self._deepened(best, count, num_videos)
 
-    def by_either(
+    def union(
         self, queries: np.ndarray, texts: Sequence[str], count: int, where: str | None = None, num_videos: int = 1
     ) -> list[np.ndarray]:
-        """Row ids, in ascending order, of what [`~Recall.nearest`] or [`~Recall.spelled_like`] name for each query."""
+        """Row ids, in ascending order, of what [`~Recall.nearest`] or [`~Recall.full_text`] name for each query."""
         self._load()  # once, not in both threads
         with ThreadPoolExecutor(1) as pool:  # the full-text index is searched while vectors are multiplied
-            spelled = pool.map(lambda text: self.spelled_like(text, count, where, num_videos), texts)
+            spelled = pool.map(lambda text: self.full_text(text, count, where, num_videos), texts)
             return list(map(np.union1d, self.nearest(queries, count, where, num_videos), spelled))
 
     def _deepened(self, best: Callable[[int], np.ndarray], count: int, num_videos: int) -> np.ndarray:

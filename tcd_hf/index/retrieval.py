@@ -38,9 +38,9 @@ from tcd_hf.processing.processing_tcd import TCDProcessor
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-__all__ = ["MODES", "IndexScores", "Retriever"]
+__all__ = ["SEARCH_MODES", "IndexScores", "Retriever"]
 
-MODES = ("two-stage", "full", "coarse", "lexical")
+SEARCH_MODES = ("two-stage", "full", "coarse", "lexical")
 ROWS_PER_BLOCK = 512  # whose features are in memory at once while all are scored
 QUERIES_PER_BATCH = 64
 
@@ -135,8 +135,8 @@ class Retriever:
         for name, value, least in (("top_k", top_k, 1), ("recall_k", recall_k, 1), ("moments", moments, 0)):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}.")
+        if mode not in SEARCH_MODES:
+            raise ValueError(f"mode must be one of {', '.join(map(repr, SEARCH_MODES))}, got {mode!r}.")
         if where is not None:
             self.recall.check_filter(where)
         if between is not None:
@@ -268,11 +268,11 @@ class Retriever:
     def _named(self, search: Search, depth: int, num_videos: int) -> list[np.ndarray]:
         """Row ids that the recall of the mode names, for each alternative."""
         if search.mode == "lexical":
-            return [self.recall.spelled_like(text, depth, search.where, num_videos) for text in search.texts]
+            return [self.recall.full_text(text, depth, search.where, num_videos) for text in search.texts]
         coarse_queries = self.coarse_queries(search.text_embeds)
         if search.mode == "coarse":
             return self.recall.nearest(coarse_queries, depth, search.where, num_videos)
-        return self.recall.by_either(coarse_queries, search.texts, depth, search.where, num_videos)
+        return self.recall.union(coarse_queries, search.texts, depth, search.where, num_videos)
 
     def _find_best(self, searches: Sequence[Search]) -> list[np.ndarray]:
         """Row ids of the best rows of each search's `top_k` best videos. No more are kept from block to block."""
@@ -381,9 +381,9 @@ class Retriever:
             scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
             parts = pair_scores(scorer, features)
         parts = {name: part.cpu().numpy() for name, part in parts.items()}
-        model = parts.pop("similarity")
-        fused = fuse_scores(model, lexical, self.lexical_weight) if self.lexical_weight else model
-        scores = IndexScores(np.where(np.isfinite(lexical), fused, -np.inf), model, lexical, **parts)
+        similarity = parts.pop("similarity")
+        fused = fuse_scores(similarity, lexical, self.lexical_weight) if self.lexical_weight else similarity
+        scores = IndexScores(np.where(np.isfinite(lexical), fused, -np.inf), similarity, lexical, **parts)
         return ScoredRows(features, segments, windows, scores)
 
     def _restrict(

@@ -4,11 +4,8 @@ import hashlib
 import json
 import math
 import warnings
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,8 +13,8 @@ import pyarrow as pa
 import torch
 
 from tcd_hf.index.lexical import TEXT_SCHEMA, text_columns
+from tcd_hf.index.stored_captions import CAPTIONS_COLUMN, encode_captions
 from tcd_hf.modeling.outputs import TCDScoringTables, TCDVideoFeatures
-from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord
 
@@ -26,18 +23,13 @@ __all__ = [
     "IndexMetadata",
     "IndexMismatchError",
     "NonFiniteFeaturesError",
-    "StoredWindow",
-    "captions_from",
-    "captions_in_order",
     "checksums",
-    "decode_captions",
     "feature_tensors",
     "features_from",
     "row_id",
     "rows_from",
     "table_schema",
     "video_id",
-    "windows_from",
 ]
 
 # Raise it when columns change, and when features or tables of the same weights are others than before.
@@ -60,24 +52,6 @@ CHECKED_COLUMNS = (
     COARSE_COLUMN,
     FEATURES_COLUMN,
 )
-
-TRACK_TYPE = pa.struct(
-    [
-        ("text", pa.string()),
-        ("confidence", pa.float64()),
-        ("start", pa.float64()),
-        ("end", pa.float64()),
-        ("box", pa.list_(pa.float64(), 4)),
-        ("count", pa.int32()),
-        ("box_time", pa.float64()),
-        ("source", pa.string()),
-    ]
-)
-CAPTION_TYPE = pa.struct(
-    [("start", pa.float64()), ("end", pa.float64()), ("text", pa.string()), ("tracks", pa.list_(TRACK_TYPE))]
-)
-CAPTIONS_COLUMN = "captions"
-COMPRESSION_LEVEL = 1  # of captions; the best one makes them a tenth smaller and takes three times as long
 
 # For each fingerprint, what it is of, and what to do where it differs.
 PARTS = {
@@ -170,6 +144,22 @@ class IndexMetadata:
                     f"{part} (fingerprint {stored}, not {given}). {remedy} or make a new index: text that was read "
                     "before in the same way is taken from the cache."
                 )
+
+    def check_segment_seconds(self, uri: str, seconds: float | None) -> None:
+        """Compares how long a segment is to be with how long it may be in an index.
+
+        Args:
+            uri (`str`): of the index, for the message.
+            seconds (`float`, *optional*): the longest that a segment is to be; nothing is asked for by default.
+
+        Raises:
+            IndexMismatchError: the index has another; says what to do.
+        """
+        if seconds is not None and seconds != self.segment_seconds:
+            raise IndexMismatchError(
+                f"The index {uri} cuts videos into segments of at most {self.segment_seconds:g} s, not {seconds:g} s. "
+                "Leave segment_seconds out, or make a new index in another folder."
+            )
 
     def to_json(self) -> bytes:
         """The metadata as JSON."""
@@ -279,7 +269,7 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
         "end": [record.end for record in records],
         "has_text": [any(caption.text for caption in record.captions) for record in records],
         "sources": [_sources(record.captions) for record in records],
-        CAPTIONS_COLUMN: [_encode(record.captions) for record in records],
+        CAPTIONS_COLUMN: [encode_captions(record.captions) for record in records],
         "caption_text": [_distinct_texts(record.captions) for record in records],
     }
     texts = [text_columns(record.captions) for record in records]
@@ -347,94 +337,13 @@ def checksums(rows: pa.Table | dict[str, pa.Array]) -> list[bytes]:
     apart = (*numbers, CAPTIONS_COLUMN)
     others = [rows[name].to_pylist() for name in CHECKED_COLUMNS if name not in apart]
     digests = []
-    for place, values in enumerate(zip(*others, strict=True)):
+    for row, values in enumerate(zip(*others, strict=True)):
         digest = hashlib.blake2b(json.dumps(values).encode(), digest_size=CHECKSUM_BYTES)
-        digest.update(captions[place])
+        digest.update(captions[row])
         for matrix in numbers.values():
-            digest.update(matrix[place].tobytes())
+            digest.update(matrix[row].tobytes())
         digests.append(digest.digest())
     return digests
-
-
-def captions_from(column: pa.ChunkedArray | pa.Array) -> list[list[WindowCaption]]:
-    """The captions of rows, from the column `captions`."""
-    return [[_caption(*json.loads(line)) for line in _unpack(packed)] for packed in column.to_pylist()]
-
-
-def captions_in_order(rows: pa.Table) -> list[WindowCaption]:
-    """The captions of one video in the order of time, from the columns `segment` and `captions` of its rows."""
-    return list(chain.from_iterable(captions_from(rows.sort_by("segment")[CAPTIONS_COLUMN])))
-
-
-class StoredWindow:
-    """A [`WindowCaption`] as it is stored, which is read when it is first asked for: a search looks at few windows.
-
-    Args:
-        stored (`str`): a line of the column `captions`.
-    """
-
-    def __init__(self, stored: str):
-        self._stored = stored
-
-    @property
-    def start(self) -> float:
-        """Seconds in the file."""
-        return self._values[0]
-
-    @property
-    def end(self) -> float:
-        """Seconds in the file."""
-        return self._values[1]
-
-    @cached_property
-    def tracks(self) -> list[TextTrack]:
-        """Texts, most salient first."""
-        return list(map(_track, self._values[3]))
-
-    @cached_property
-    def _values(self) -> list:
-        return json.loads(self._stored)
-
-
-def windows_from(captions: Iterable[bytes]) -> list[list[StoredWindow]]:
-    """The windows of rows, from values of the column `captions`."""
-    return [list(map(StoredWindow, _unpack(packed))) for packed in captions]
-
-
-def decode_captions(rows: pa.Table) -> pa.Table:
-    """Rows with the column `captions`, if they have it, as a list of structs instead of as it is stored."""
-    if CAPTIONS_COLUMN not in rows.column_names:
-        return rows
-    captions = [[window.to_dict() for window in windows] for windows in captions_from(rows[CAPTIONS_COLUMN])]
-    place = rows.column_names.index(CAPTIONS_COLUMN)
-    return rows.set_column(place, CAPTIONS_COLUMN, pa.array(captions, pa.list_(CAPTION_TYPE)))
-
-
-def _encode(captions: Iterable[WindowCaption]) -> bytes:
-    """Compressed JSON, a line per window, without the names of the fields."""
-    lines = (
-        json.dumps(
-            (caption.start, caption.end, caption.text, [tuple(vars(track).values()) for track in caption.tracks]),
-            separators=(",", ":"),
-            default=np.generic.item,
-        )
-        for caption in captions
-    )
-    return zlib.compress("\n".join(lines).encode(), COMPRESSION_LEVEL)
-
-
-def _unpack(packed: bytes) -> list[str]:
-    """The lines of a row, one per window."""
-    return zlib.decompress(packed).decode().splitlines()
-
-
-def _caption(start: float, end: float, text: str, tracks: list) -> WindowCaption:
-    return WindowCaption(start, end, text, list(map(_track, tracks)))
-
-
-def _track(values: list) -> TextTrack:
-    text, confidence, start, end, box, *others = values
-    return TextTrack(text, confidence, start, end, tuple(box), *others)
 
 
 def _tensor(column: pa.ChunkedArray) -> torch.Tensor:

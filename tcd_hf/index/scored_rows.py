@@ -11,7 +11,7 @@ from tcd_hf.index.hits import EvidenceFinder, Hit, score_windows
 from tcd_hf.index.lexical import SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments, find_moments
 from tcd_hf.index.query_syntax import Query
-from tcd_hf.index.schema import windows_from
+from tcd_hf.index.stored_captions import windows_from
 from tcd_hf.modeling.modeling_tcd import TCDVideoFeatures
 
 __all__ = [
@@ -34,15 +34,15 @@ class IndexScores:
     """Scores of every query with every video, each `(num_queries, num_videos)` float32: those of its best segment.
 
     Attributes:
-        score (`np.ndarray`): what hits are ranked by: `model` and `lexical`, fused.
-        model (`np.ndarray`): the model's similarity.
+        score (`np.ndarray`): what hits are ranked by: `similarity` and `lexical`, fused.
+        similarity (`np.ndarray`): the model's score.
         lexical (`np.ndarray`): lexical score of the best window.
         text_video (`np.ndarray`): the text-video part of the model's similarity.
         text_ocr, text_hybrid (`np.ndarray`, *optional*): its other parts; `None` for a model that does not read OCR.
     """
 
     score: np.ndarray
-    model: np.ndarray
+    similarity: np.ndarray
     lexical: np.ndarray
     text_video: np.ndarray
     text_ocr: np.ndarray | None = None

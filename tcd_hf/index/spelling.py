@@ -60,7 +60,7 @@ _UNSPACED = re.compile("[々〆〇\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-
 
 
 class Terms(NamedTuple):
-    """The different terms of a folded text, each in the order of its first place.
+    """The different terms of a folded text, each in the order of its first position.
 
     Attributes:
         grams (`list[str]`): three letters in a row inside words that have a space on either side; a word of one letter
@@ -152,7 +152,7 @@ class TermFinder:
     Terms are numbered from 0: grams, pairs, letters, words.
 
     First over all characters, each taken as one of 16 classes, so that two of them are a byte and tables of 256 say
-    where a term may be; then exactly, over these few places.
+    where a term may be; then exactly, over these few positions.
 
     Args:
         terms ([`Terms`]): of the query.
@@ -168,8 +168,8 @@ class TermFinder:
         self._codes = {kind: _sorted_codes(numbers, getattr(terms, kind)) for kind in ("grams", "pairs", "letters")}
 
         classes = np.zeros(256, np.uint8)  # by the last 8 bits of a character
-        for place, letter in enumerate(dict.fromkeys("".join(terms.words))):
-            classes[ord(letter) & 0xFF] = 2 + place % 14
+        for position, letter in enumerate(dict.fromkeys("".join(terms.words))):
+            classes[ord(letter) & 0xFF] = 2 + position % 14
         classes[ord(" ")] = 1
 
         def pair(text: str) -> int:
@@ -195,36 +195,36 @@ class TermFinder:
             low_bytes (`np.ndarray` of shape `(num_characters,)`, uint8): the last 8 bits of each.
 
         Returns:
-            `tuple[np.ndarray, np.ndarray]`: places of the first characters of terms, for those that begin with a space
-            that of the space; and the terms' numbers. In no order.
+            `tuple[np.ndarray, np.ndarray]`: positions of the first characters of terms, for those that begin with a
+            space that of the space; and the terms' numbers. In no order.
         """
         classes = _look_up(self._classes, low_bytes)
         pairs = 16 * classes[:-1] + classes[1:]
         flags = _look_up(self._pair_flags, pairs)
-        places = np.flatnonzero((flags[:-1] & (flags[1:] >> 1) & 1).view(bool))
-        hashes = SPREAD * pairs[places] + pairs[1:][places]  # modulo 256
-        places = places[_look_up(self._gram_flags, hashes).view(bool)]
-        found = {"grams": self._check(characters, places, "grams")}
+        positions = np.flatnonzero((flags[:-1] & (flags[1:] >> 1) & 1).view(bool))
+        hashes = SPREAD * pairs[positions] + pairs[1:][positions]  # modulo 256
+        positions = positions[_look_up(self._gram_flags, hashes).view(bool)]
+        found = {"grams": self._check(characters, positions, "grams")}
         if len(self._codes["pairs"][0]):
-            places = np.flatnonzero(((flags >> 2) & 1).view(bool))
-            found["pairs"] = self._check(characters, places, "pairs")
+            positions = np.flatnonzero(((flags >> 2) & 1).view(bool))
+            found["pairs"] = self._check(characters, positions, "pairs")
         if len(self._codes["letters"][0]):
-            places = np.flatnonzero(_look_up(self._letter_flags, low_bytes).view(bool))
-            found["letters"] = self._check(characters, places, "letters")
+            positions = np.flatnonzero(_look_up(self._letter_flags, low_bytes).view(bool))
+            found["letters"] = self._check(characters, positions, "letters")
         words = [_follow(*found["grams"], grams, number) for number, grams in self._words]
-        places, numbers = map(np.concatenate, zip(*found.values(), *words, strict=True))
-        return places, numbers
+        positions, numbers = map(np.concatenate, zip(*found.values(), *words, strict=True))
+        return positions, numbers
 
-    def _check(self, characters: np.ndarray, places: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Those of the places at which there is a term of a kind, and its number."""
+    def _check(self, characters: np.ndarray, positions: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the positions at which there is a term of a kind, and its number."""
         codes, numbers = self._codes[kind]
         length = {"grams": 3, "pairs": 2, "letters": 1}[kind]
-        found = np.zeros(len(places), np.uint64)
+        found = np.zeros(len(positions), np.uint64)
         for offset in range(length):
-            found = found << BITS | characters[offset:][places].astype(np.uint64)
+            found = found << BITS | characters[offset:][positions].astype(np.uint64)
         rows = np.minimum(np.searchsorted(codes, found), len(codes) - 1)
         is_term = codes[rows] == found
-        return places[is_term], numbers[rows[is_term]]
+        return positions[is_term], numbers[rows[is_term]]
 
 
 def _sorted_codes(numbers: dict[str, int], parts: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -241,19 +241,19 @@ def _look_up(table: bytes, values: np.ndarray) -> np.ndarray:
     return np.frombuffer(values.tobytes().translate(table), np.uint8)  # several times as fast as indexing
 
 
-def _follow(places: np.ndarray, grams: np.ndarray, word: list[int], number: int) -> tuple[np.ndarray, np.ndarray]:
+def _follow(positions: np.ndarray, grams: np.ndarray, word: list[int], number: int) -> tuple[np.ndarray, np.ndarray]:
     """Where all grams of a word, from the space before it to the one after it, stand one after another.
 
     Args:
-        places, grams (`np.ndarray` of shape `(num_grams,)`): what was found, in ascending order of places.
+        positions, grams (`np.ndarray` of shape `(num_grams,)`): what was found, in ascending order of positions.
         word (`list[int]`): the numbers of the word's grams.
         number (`int`): that of the word.
     """
     starts = np.flatnonzero(grams[: max(0, len(grams) - len(word) + 1)] == word[0])
     for offset, gram in enumerate(word[1:], start=1):
         follows = starts + offset
-        starts = starts[(grams[follows] == gram) & (places[follows] == places[starts] + offset)]
-    return places[starts], np.full(len(starts), number)
+        starts = starts[(grams[follows] == gram) & (positions[follows] == positions[starts] + offset)]
+    return positions[starts], np.full(len(starts), number)
 
 
 def gram_token(gram: str) -> str:
@@ -269,10 +269,10 @@ def word_token(word: str) -> str:
 def _parts(word: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The grams, telling pairs and single letters of a word."""
     padded = f" {word} "
-    grams = tuple(padded[place : place + 3] for place in range(len(word)))
+    grams = tuple(padded[position : position + 3] for position in range(len(word)))
     if word.isascii() and word.isalpha():
         return grams, (), ()
-    pairs = (word[place : place + 2] for place in range(len(word) - 1))
+    pairs = (word[position : position + 2] for position in range(len(word) - 1))
     telling = tuple(pair for pair in pairs if "." not in pair and not (pair.isascii() and pair.isalpha()))
     return grams, telling, tuple(_UNSPACED.findall(word))
 

@@ -1,6 +1,7 @@
 """Where an index lies: LanceDB tables in a folder or an object store, with one writer at a time."""
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from tcd_hf.index.recall import COARSE_COLUMN, TEXT_COLUMN, bytes_in_memory, cre
 from tcd_hf.index.schema import IndexMetadata, IndexMismatchError
 from tcd_hf.reading.files import write_whole
 
-__all__ = ["IndexStorage"]
+__all__ = ["IndexStorage", "sql_list", "sql_string"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +94,23 @@ class IndexStorage:
         """Another handle of a table, at its latest version for as long as it lives."""
         return self._connect().open_table(name)
 
-    def read(self, columns: Iterable[str], where: str | None = None) -> pa.Table:
-        """Columns of the videos' rows, all or those a filter lets through, in the order of the table."""
+    def new_handle(self) -> "IndexStorage":
+        """Another handle of the table, which writes and reads without waiting for this one. Nothing is checked anew."""
+        other = copy.copy(self)
+        other.videos = self.open_table()
+        return other
+
+    def read(self, columns: Iterable[str], where: str | None = None, limit: int | None = None) -> pa.Table:
+        """Columns of the videos' rows, all or those a filter lets through, in the order of the table.
+
+        Args:
+            columns (`Iterable[str]`): their names.
+            where (`str`, *optional*): a filter in SQL.
+            limit (`int`, *optional*): rows at most, the first ones.
+        """
         query = self.videos.search().select(list(columns))
-        return (query if where is None else query.where(where)).to_arrow()
+        query = query if where is None else query.where(where)
+        return (query if limit is None else query.limit(limit)).to_arrow()
 
     def append(self, rows: pa.Table) -> None:
         """Writes rows of videos that the index does not have, in one commit: all of them or, when killed, none."""
@@ -221,19 +235,19 @@ class IndexStorage:
         names = (file.name for file in self.folder.iterdir())
         return sorted(name for name in names if name not in own and not name.startswith("."))
 
-    def update_errors(self, causes: Mapping[str, str], fine: Iterable[str] = ()) -> None:
+    def update_errors(self, causes: Mapping[str, str], resolved: Iterable[str] = ()) -> None:
         """Keeps `errors.jsonl`: one line per file that cannot be read now, `{"path": ..., "cause": ...}`.
 
         Args:
             causes (`dict[str, str]`): why files cannot be read, by path.
-            fine (`Iterable[str]`, *optional*): paths that can be read again, or are no longer asked for.
+            resolved (`Iterable[str]`, *optional*): paths that can be read again, or are no longer asked for.
         """
         if self.folder is None:
             return
         file = self.folder / ERRORS_FILE
         before = self.read_errors()
         errors = {**before, **causes}
-        for path in fine:
+        for path in resolved:
             if path not in causes:
                 errors.pop(path, None)
         if errors == before:

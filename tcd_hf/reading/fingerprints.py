@@ -64,7 +64,7 @@ def model_name(model: TCDModel) -> str:
 
 
 def model_fingerprint(model: TCDModel) -> str:
-    """A digest that tells a model's weights, their dtype included, and its configuration from others.
+    """The fingerprint of a model: its weights, their dtype included, and its configuration.
 
     It is the same before and after saving, in any folder, and in any release of transformers that gives new settings
     defaults which change nothing.
@@ -73,7 +73,7 @@ def model_fingerprint(model: TCDModel) -> str:
 
 
 def tokenizer_fingerprint(processor: TCDProcessor) -> str:
-    """A digest that tells what makes tokens of queries and captions."""
+    """The fingerprint of what makes tokens of queries and captions."""
     tokenizer = processor.tokenizer
     return fingerprint(
         {
@@ -85,7 +85,7 @@ def tokenizer_fingerprint(processor: TCDProcessor) -> str:
 
 
 def frame_fingerprint(processor: TCDProcessor) -> str:
-    """A digest that tells what makes frames: their number and the image processor."""
+    """The fingerprint of what makes frames: their number and the image processor."""
     settings = processor.image_processor.to_dict()
     for name in ("auto_map", "processor_class"):  # set when it is saved
         settings.pop(name, None)
@@ -94,11 +94,11 @@ def frame_fingerprint(processor: TCDProcessor) -> str:
 
 
 def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
-    """A digest that tells what makes captions: settings and version of the captioner, and its OCR engine.
+    """The fingerprint of a captioner: its settings and version, and its OCR engine by name, release and options.
 
-    An engine counts by name, release and options, or by its state if it is yours. A file that an option names counts by
-    its content, so that new weights under an old name are noticed. Threads do not count: they change no reading. Nor
-    does a setting that a later release has added, while it is at its default: what was read before is not read again.
+    An engine of your own counts by its state. A file that an option names counts by its content, so that new weights
+    under an old name are noticed. Threads do not count: they change no reading. Nor does a setting that a later release
+    has added, while it is at its default: what was read before is not read again.
     """
     added = vars(captioner).keys() - FIRST_SETTINGS
     defaults = vars(type(captioner)()) if added else {}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tcd_hf.visualization.film_strip import Clip, film_strip, read_clip
+from tcd_hf.visualization.film_strip import DrawnClip, film_strip, read_clip
 from tcd_hf.visualization.style import BLUE, GREEN, GREY, VERMILLION
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _draw_legend(axes: "Axes") -> None:
     axes.legend(handles=entries, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=len(entries))
 
 
-def _title(clip: Clip, cycle: Cycle) -> str:
+def _title(clip: DrawnClip, cycle: Cycle) -> str:
     count = len(clip.frames)
     distance = sum((landing - place) ** 2 for place, landing in enumerate(cycle.landings.tolist())) / count
     return (

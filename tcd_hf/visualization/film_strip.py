@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tcd_hf.processing.processing_tcd import TCDProcessor
     from tcd_hf.processing.window_ocr import WindowCaption
 
-__all__ = ["Clip", "film_strip", "read_clip"]
+__all__ = ["DrawnClip", "film_strip", "read_clip"]
 
 FRAME_SIDE = 256  # pixels of the longer side, enough for a column of an inch
 # inches: width of a window's column, height of a line of its caption, and what is left free around the rows
@@ -33,7 +33,7 @@ CAPTION_WIDTH, CAPTION_LINES = 15, 6  # characters, lines
 TITLE_WIDTH, TITLE_LINES, TITLE_LINE = 7, 3, 0.18
 
 
-class Clip(NamedTuple):
+class DrawnClip(NamedTuple):
     """What is drawn of one video.
 
     Attributes:
@@ -49,7 +49,7 @@ class Clip(NamedTuple):
     features: "TCDVideoFeatures"
 
 
-def read_clip(model: "TCDModel", processor: "TCDProcessor", video) -> Clip:
+def read_clip(model: "TCDModel", processor: "TCDProcessor", video) -> DrawnClip:
     """Reads and embeds a video, with the model in evaluation mode and left as it was.
 
     Raises:
@@ -72,17 +72,19 @@ def read_clip(model: "TCDModel", processor: "TCDProcessor", video) -> Clip:
         features = model.eval().get_video_features(**inputs.to(model.device))
     model.train(was_training)
     name = Path(video).name if isinstance(video, str | os.PathLike) else "the clip"
-    return Clip(name, frames, captions, features)
+    return DrawnClip(name, frames, captions, features)
 
 
 @contextmanager
-def film_strip(clip: Clip, title: str, height: float, path: str | Path | None) -> Iterator[tuple["Figure", "Axes"]]:
+def film_strip(
+    clip: DrawnClip, title: str, height: float, path: str | Path | None
+) -> Iterator[tuple["Figure", "Axes"]]:
     """A figure with a title, the clip's frames in a row above, its captions below, and axes to draw on between them.
 
     In these axes window `i`, from 0, spans x = `i` - 0.5 to `i` + 0.5, as it does above and below.
 
     Args:
-        clip ([`Clip`])
+        clip ([`DrawnClip`])
         title (`str`): wrapped to the width of the figure, and cut at its end where it is very long.
         height (`float`): of the axes, inches.
         path (`str` or `Path`, *optional*): see [`new_figure`].
@@ -113,7 +115,7 @@ def film_strip(clip: Clip, title: str, height: float, path: str | Path | None) -
         yield figure, middle
 
 
-def _show_frames(axes: "Axes", clip: Clip, tallest: float) -> None:
+def _show_frames(axes: "Axes", clip: DrawnClip, tallest: float) -> None:
     for place, (frame, caption) in enumerate(zip(clip.frames, clip.captions, strict=True)):
         picture = Image.fromarray(frame)
         picture.thumbnail((FRAME_SIDE, FRAME_SIDE))

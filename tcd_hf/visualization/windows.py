@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tcd_hf.index.hits import score_windows
-from tcd_hf.visualization.film_strip import Clip, film_strip, read_clip
+from tcd_hf.visualization.film_strip import DrawnClip, film_strip, read_clip
 from tcd_hf.visualization.style import BLUE, GREEN, VERMILLION
 
 if TYPE_CHECKING:
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["plot_window_similarity", "window_similarities"]
 
 
-def window_similarities(model: "TCDModel", processor: "TCDProcessor", query: str, clip: Clip) -> tuple[np.ndarray, ...]:
+def window_similarities(
+    model: "TCDModel", processor: "TCDProcessor", query: str, clip: DrawnClip
+) -> tuple[np.ndarray, ...]:
     """The cosines by which a search finds the best window.
 
     Args:
         model ([`TCDModel`]), processor ([`TCDProcessor`])
         query (`str`)
-        clip ([`Clip`]): of the same model.
+        clip ([`DrawnClip`]): of the same model.
 
     Returns:
         Cosines of the query with the fused frame embeddings and with the fused OCR embeddings, each `(num_frames,)`

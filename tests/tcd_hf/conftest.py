@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from tcd_hf.cli import common
 from tcd_hf.cli.main import app
+from tcd_hf.index.storage import IndexStorage
+from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.ocr_engines import TextReading
@@ -74,6 +76,25 @@ def make_tiny_processor(engine=None) -> TCDProcessor:
     tokenizer = CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77)
     image_processor = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16)
     return TCDProcessor(image_processor, tokenizer, num_frames=NUM_FRAMES, ocr_engine=engine)
+
+
+def open_storage(index: VideoIndex) -> IndexStorage:
+    """The tables of an index through a handle of their own: what is stored there, and no user needs to know."""
+    storage = IndexStorage(index.uri)
+    storage.open()
+    return storage
+
+
+def count_calls(monkeypatch, owner, name) -> list[str]:
+    """A list that grows with each call of a function or method, which does what it always does."""
+    real, calls = getattr(owner, name), []
+
+    def counted(*args, **options):
+        calls.append(name)
+        return real(*args, **options)
+
+    monkeypatch.setattr(owner, name, counted)
+    return calls
 
 
 @pytest.fixture

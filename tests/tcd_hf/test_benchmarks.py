@@ -7,7 +7,7 @@ import pytest
 
 from tcd_hf.processing.ocr_engines import TextReading
 from tcd_hf.processing.window_ocr import WindowCaption
-from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor, open_storage
 
 
 @pytest.mark.parametrize("num_videos", [3, 60])
@@ -135,7 +135,7 @@ def test_tables_of_two_indexes_are_compared(tmp_path, clips, code_reader):
     assert not other["equal"] and other["columns_that_differ"] == []
     assert other["largest_difference_of_features"] > benchmark_index.MAX_DIFFERENCE
     captions = VideoIndex.open(whole, make_tiny_model(), make_tiny_processor(code_reader))
-    captions._storage.videos.update(values={"caption_text": "else"})
+    open_storage(captions).videos.update(values={"caption_text": "else"})
     changed = benchmark_index.compare_tables(whole, tmp_path / "reversed")
     assert not changed["equal"] and changed["columns_that_differ"] == ["caption_text"]
 

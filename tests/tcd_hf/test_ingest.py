@@ -17,10 +17,9 @@ import pytest
 import torch
 
 from tcd_hf.index import ingest as ingest_module
-from tcd_hf.index.features import _stacked, compute_features
+from tcd_hf.index.features import compute_features, stack_inputs
 from tcd_hf.index.ingest import AddReport
 from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, feature_tensors
-from tcd_hf.index.storage import _count_terms
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.processing.ocr_engines import OCREngineError
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
@@ -30,7 +29,7 @@ from tcd_hf.reading.cache import CacheError
 from tcd_hf.reading.video_reader import OpenedVideo, VideoFile
 from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
 from tests.clips import coded_frame, write_clip
-from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor, open_storage
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,7 +62,7 @@ def forbid_reading(monkeypatch):
 
 def contents(index):
     """All that the index stores of its videos, but for the time stamps, by path."""
-    rows = index._storage.videos.to_arrow().drop_columns("modified").to_pylist()
+    rows = open_storage(index).videos.to_arrow().drop_columns("modified").to_pylist()
     assert len({row["path"] for row in rows}) == len({row["id"] for row in rows}) == len(rows)
     return {row.pop("path"): row for row in rows}
 
@@ -205,7 +204,10 @@ def test_what_is_finished_stays_when_a_run_is_broken_off(make_index, clips, code
     uninterrupted.add(clips.values(), workers=0)
     assert contents(index) == contents(uninterrupted)
     assert code_reader.images_read > read
-    stored, counted = index._storage.load_statistics(), _count_terms(index._storage.videos)
+    storage = open_storage(index)
+    stored = storage.load_statistics()
+    storage.save_statistics()  # counts
+    counted = storage.load_statistics()
     np.testing.assert_array_equal(stored.document_frequency, counted.document_frequency)
 
 
@@ -315,13 +317,15 @@ def test_what_a_run_left_undone_that_was_killed_at_its_end_is_made_good(make_ind
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(ingest_module.Ingest, "_finish", die)
         index.add(clips.values(), workers=0)
-    assert index._storage.videos.index_stats("term_text_idx").num_unindexed_rows == 4
-    assert index._storage.has_statistics()  # with every commit: other processes need not count
-    index._storage.videos.delete("path LIKE '%sea.mp4'")  # as a kill before that would leave it: another version
-    assert not index._storage.has_statistics()
+    storage = open_storage(index)
+    assert storage.videos.index_stats("term_text_idx").num_unindexed_rows == 4
+    assert storage.has_statistics()  # with every commit: other processes need not count
+    storage.videos.delete("path LIKE '%sea.mp4'")  # as a kill before that would leave it: another version
+    assert not storage.has_statistics()
     assert len(index.add(list(clips.values())[:2], workers=0).unchanged) == 2
-    assert index._storage.videos.index_stats("term_text_idx").num_unindexed_rows == 0
-    assert index._storage.has_statistics() and index._storage.load_statistics().num_rows == 3
+    storage = open_storage(index)
+    assert storage.videos.index_stats("term_text_idx").num_unindexed_rows == 0
+    assert storage.has_statistics() and storage.load_statistics().num_rows == 3
 
 
 def test_a_progress_bar_is_for_terminals_and_for_those_without_one_of_their_own(make_index, clips, capsys, monkeypatch):
@@ -563,8 +567,8 @@ def test_processes_end_with_the_one_that_was_killed(tmp_path):
 
 def test_captions_of_a_batch_are_padded_on_the_side_of_the_tokenizer():
     captions = [np.array([[[1, 2, 3]]]), np.array([[[4]]])]
-    assert _stacked(captions, "right").tolist() == [[[1, 2, 3]], [[4, 0, 0]]]
-    assert _stacked(captions, "left").tolist() == [[[1, 2, 3]], [[0, 0, 4]]]
+    assert stack_inputs(captions, "right").tolist() == [[[1, 2, 3]], [[4, 0, 0]]]
+    assert stack_inputs(captions, "left").tolist() == [[[1, 2, 3]], [[0, 0, 4]]]
 
 
 def test_a_batch_of_videos_has_the_features_of_each_alone(random_model, make_inputs):

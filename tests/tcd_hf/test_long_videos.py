@@ -15,13 +15,12 @@ import pytest
 import torch
 
 from tcd_hf.index import ingest as ingest_module
-from tcd_hf.index.ingest import ReadingProgress
-from tcd_hf.index.schema import IndexMismatchError, checksums, row_id, video_id
-from tcd_hf.index.storage import STATISTICS, IndexStorage
+from tcd_hf.index.ingest import VideoProgress
+from tcd_hf.index.schema import IndexMismatchError, checksums, row_id, table_schema, video_id
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.integrations.videos import process_video
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor, open_storage
 from tests.tcd_hf.long_clips import WatchedReader, write_codes, write_sparse
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +56,7 @@ def hall(tmp_path):
 
 def contents(index):
     """All rows but for the time stamps, by path and segment."""
-    rows = index.read(index._storage.videos.schema.names).drop_columns("modified").to_pylist()
+    rows = index.read(table_schema(index.metadata).names).drop_columns("modified").to_pylist()
     by_place = {(row["path"], row["segment"]): row for row in rows}
     assert len(by_place) == len({row["id"] for row in rows}) == len(rows)
     return by_place
@@ -75,19 +74,18 @@ def assert_same_contents(index, expected):
 
 
 def assert_statistics_are_those_of_a_recount(index):
-    stored = index._storage.load_statistics()
-    index._storage._connect().drop_table(STATISTICS)
-    counted = index._storage.load_statistics()
+    storage = open_storage(index)
+    assert storage.has_statistics()
+    stored = storage.load_statistics()
+    storage.save_statistics()  # counts
+    counted = storage.load_statistics()
     assert stored.num_rows == counted.num_rows == len(index.read(["id"]))
     np.testing.assert_array_equal(stored.document_frequency, counted.document_frequency)
-    index._storage.save_statistics(counted)
 
 
 def stored_rows(index):
     """The rows as they lie in the table, captions too."""
-    storage = IndexStorage(index.uri)
-    storage.open()
-    return storage.read(storage.videos.schema.names)
+    return open_storage(index).videos.to_arrow()
 
 
 class TestRows:
@@ -252,7 +250,7 @@ class TestLengthOfSegments:
         import lancedb
 
         index = make_index()
-        schema = index._storage.videos.schema
+        schema = table_schema(index.metadata)
         values = {**json.loads(schema.metadata[b"tcd_hf"]), "schema_version": 1}
         values.pop("segment_seconds")
         older = schema.with_metadata({b"tcd_hf": json.dumps(values).encode()})
@@ -330,7 +328,7 @@ class TestAFileIsInOrIsNot:
         seen, done = [], []
         make_index().add([station, hall], workers=0, on_video=done.append, on_progress=seen.append)
         size = station.stat().st_size
-        assert seen[:5] == [ReadingProgress(str(station), pytest.approx(4.0 * n), 20.0, size) for n in range(1, 6)]
+        assert seen[:5] == [VideoProgress(str(station), pytest.approx(4.0 * n), 20.0, size) for n in range(1, 6)]
         assert [progress.seconds for progress in seen[5:]] == pytest.approx([4.0, 8.0])
         assert done == [str(station), str(hall)]
 

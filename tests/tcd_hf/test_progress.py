@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tcd_hf.index.ingest import ReadingProgress
+from tcd_hf.index.ingest import VideoProgress
 from tcd_hf.index.progress import Progress, progress_bar
 
 
@@ -31,7 +31,7 @@ def files(tmp_path):
 
 
 def read(path, seconds, duration):
-    return ReadingProgress(path, seconds, duration, size=0)
+    return VideoProgress(path, seconds, duration, size=0)
 
 
 def test_it_moves_inside_a_long_file(now, files):
@@ -95,16 +95,6 @@ def test_a_file_that_lasts_longer_than_its_frames_ends_with_them(now, files):
     assert progress.share < 1e-6
     progress.advance(read(other, 30, 60))
     assert progress.share == pytest.approx(0.5, abs=1e-6)
-
-
-def test_where_nobody_tells_of_segments_files_count(now, files):
-    first, second = files(100, 300)
-    progress = Progress([first, second])
-    now(10)
-    progress.finish_read(first)
-    assert progress.describe() == "1/2 files, 0:00:30 left"
-    progress.finish_read(second)
-    assert progress.share == 1
 
 
 def test_paths_are_those_of_the_index_and_none_counts_twice(files, monkeypatch, tmp_path):

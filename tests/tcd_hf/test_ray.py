@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tcd_hf.index.ray_engine import add_with_ray
 from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, IndexMismatchError
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.processing.ocr_engines import OCREngineError
-from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor, open_storage
 
 pytestmark = pytest.mark.timeout(900)  # a cluster begins slowly where cores are few
 
@@ -42,7 +41,7 @@ def make_index(tmp_path, code_reader):
 
 def rows_of(index):
     """All columns but the time stamp, which is kept only where it had settled."""
-    rows = index._storage.videos.to_arrow().drop_columns("modified")
+    rows = open_storage(index).videos.to_arrow().drop_columns("modified")
     return rows.sort_by("path").to_pylist()
 
 
@@ -65,11 +64,14 @@ def test_two_workers_make_the_index_that_the_local_engine_makes(cluster, make_in
     copy = shutil.copy(clips["shop.mp4"], tmp_path / "videos" / "copy.mp4")
     paths = [broken, *clips.values(), copy, missing]
     with_ray, local = make_index("ray"), make_index("local")
-    seen = []
-    report, expected = add_with_ray(with_ray, paths, workers=2, on_video=seen.append), local.add(paths, workers=0)
+    seen, read, expected_read = [], [], []
+    callbacks = {"on_video": seen.append, "on_progress": read.append}
+    report = with_ray.add(paths, engine="ray", workers=2, **callbacks)
+    expected = local.add(paths, workers=0, on_progress=expected_read.append)
     assert report == expected
     assert (len(report.added), len(report.skipped)) == (5, 2)
     assert sorted(seen) == sorted(map(str, paths))
+    assert sorted(read) == sorted(expected_read)  # of clips of one segment
     assert with_ray.paths == local.paths
     assert_same_rows(with_ray, local)
     assert with_ray.errors == local.errors and len(with_ray.errors) == 2
@@ -83,11 +85,11 @@ def test_two_workers_make_the_index_that_the_local_engine_makes(cluster, make_in
     shutil.copy(clips["toys.mp4"], clips["sea.mp4"])
     clips["airport.mp4"].write_bytes(b"junk")
     shutil.copy(ROOT / "tests" / "__init__.py", broken)
-    report = add_with_ray(with_ray, paths)
+    report = with_ray.add(paths, engine="ray")
     assert report == local.add(paths, workers=0)
     assert (len(report.replaced), len(report.skipped)) == (1, 3)
     assert_same_rows(with_ray, local)
-    assert with_ray._storage.load_statistics().num_rows == 5
+    assert open_storage(with_ray).load_statistics().num_rows == 5
 
 
 def read_nothing(images):
@@ -100,7 +102,7 @@ def test_what_keeps_all_videos_from_being_read_is_told_in_a_line(cluster, make_i
     with pytest.raises(
         RuntimeError, match=r"A Ray worker had to give up: its weights are not there \(OCREngineError\)"
     ):
-        add_with_ray(index, [clips["shop.mp4"]])
+        index.add([clips["shop.mp4"]], engine="ray")
     assert len(index) == 0
 
 
@@ -108,7 +110,7 @@ def test_what_keeps_all_videos_from_being_read_is_told_in_a_line(cluster, make_i
 def test_more_workers_than_cpus_are_refused_before_they_wait_for_ever(cluster, make_index, clips):
     index = make_index("index")
     with pytest.raises(ValueError, match="3 workers need as many CPUs, but the Ray cluster has 2"):
-        add_with_ray(index, clips.values(), workers=3)
+        index.add(clips.values(), engine="ray", workers=3)
     assert len(index) == 0
 
 
@@ -116,9 +118,9 @@ def test_without_ray_it_says_how_to_install_it(make_index, clips, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setitem(sys.modules, "ray.data", None)
     with pytest.raises(ImportError, match=r'pip install "tcd-hf\[ray\]"'):
-        add_with_ray(make_index("index"), clips.values())
+        make_index("index").add(clips.values(), engine="ray")
     with pytest.raises(ValueError, match="at least 1 with Ray, got 0"):
-        add_with_ray(make_index("other"), clips.values(), workers=0)
+        make_index("other").add(clips.values(), engine="ray", workers=0)
 
 
 def test_videos_read_in_another_way_are_refused(make_index, clips):
@@ -127,7 +129,14 @@ def test_videos_read_in_another_way_are_refused(make_index, clips):
     index = make_index("index")
     index.processor.ocr_fps = 1.0
     with pytest.raises(IndexMismatchError, match="settings of the captions"):
-        add_with_ray(index, clips.values())
+        index.add(clips.values(), engine="ray")
+
+
+def test_an_engine_that_there_is_none_of_is_refused(make_index, clips):
+    index = make_index("index")
+    with pytest.raises(ValueError, match="engine must be one of 'local', 'ray', got 'spark'"):
+        index.add(clips.values(), engine="spark")
+    assert len(index) == 0
 
 
 def test_nothing_else_imports_ray():

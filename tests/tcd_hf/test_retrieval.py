@@ -185,7 +185,7 @@ def test_scores_of_all_pairs_are_those_of_the_slow_way_but_for_storage(make_worl
     world = make_world(rounded=False)
     scores = world.retriever().score(QUERIES)
     np.testing.assert_allclose(scores.score, world.score, atol=1e-3)
-    np.testing.assert_allclose(scores.model, world.parts["similarity"], atol=1e-3)
+    np.testing.assert_allclose(scores.similarity, world.parts["similarity"], atol=1e-3)
     np.testing.assert_allclose(scores.lexical, world.lexical, atol=1e-6)
     for name in ("text_video", "text_ocr", "text_hybrid"):
         np.testing.assert_allclose(getattr(scores, name), world.parts[name], atol=1e-3)
@@ -281,7 +281,7 @@ def test_rows_added_after_the_index_are_found(make_world):
     late = late.set_column(late.schema.get_field_index("term_text"), late.schema.field("term_text"), [["_zebra_"]])
     world.table.add(late)
     retriever = world.retriever()
-    found = retriever.recall.spelled_like("zebra", 5)
+    found = retriever.recall.full_text("zebra", 5)
     assert retriever.recall.positions(found).tolist() == [NUM_VIDEOS]
 
 
@@ -333,11 +333,10 @@ def test_beyond_the_memory_budget_the_index_on_disk_is_searched(make_world):
     assert world.retriever(memory_budget=0).search(QUERIES, mode="coarse") == exact  # no index yet: one by one
     create_coarse_index(world.table)
     retriever = world.retriever(memory_budget=0)
-    assert retriever.recall._vectors is None
+    assert not retriever.recall.in_memory
     found = retriever.search(QUERIES, mode="coarse")
     shared = sum(len({*paths_of(a)} & {*paths_of(b)}) for a, b in zip(found, exact, strict=True))
     assert shared >= 45  # of 50
-    assert retriever.recall._vectors is None
 
 
 def test_equal_videos_keep_the_order_added(make_world):

@@ -9,17 +9,15 @@ import torch
 from tcd_hf.index.schema import (
     IndexMetadata,
     IndexMismatchError,
-    captions_from,
     checksums,
-    decode_captions,
     feature_tensors,
     features_from,
     row_id,
     rows_from,
     table_schema,
     video_id,
-    windows_from,
 )
+from tcd_hf.index.stored_captions import captions_from, decode_captions, windows_from
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord

@@ -151,7 +151,7 @@ def test_mistakes(top_k, fine, message):
 @pytest.mark.parametrize("options", [{}, {"interaction": "tib"}, {"use_ocr": False}], ids=str)
 @pytest.mark.parametrize("texts_at_once", [1, 4, 64])
 def test_by_a_model_equals_the_oracle_on_its_full_matrix(make_model, monkeypatch, options, texts_at_once):
-    monkeypatch.setattr(two_stage, "TEXTS_AT_ONCE", texts_at_once)
+    monkeypatch.setattr(two_stage, "TEXTS_PER_TABLE", texts_at_once)
     model = make_model(randomise=True, **options)
     generator = torch.Generator().manual_seed(0)
     texts, frames, windows = (
@@ -171,7 +171,7 @@ def test_by_a_model_equals_the_oracle_on_its_full_matrix(make_model, monkeypatch
 
 
 def test_pairs_of_a_model_come_in_tables_with_few_holes(monkeypatch):
-    monkeypatch.setattr(two_stage, "TEXTS_AT_ONCE", 2)
+    monkeypatch.setattr(two_stage, "TEXTS_PER_TABLE", 2)
     shapes = []
 
     def score_pairs(text_embeds, features, candidates):

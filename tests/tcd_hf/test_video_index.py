@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +19,15 @@ from scripts.benchmarks.lexical import LexicalScorer
 from tcd_hf.index import storage as storage_module
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.ingest import AddReport
+from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall
 from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.index.storage import IndexStorage
-from tcd_hf.index.video_index import IndexStats, VideoIndex
+from tcd_hf.index.stored_index import IndexStats
+from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.reading.fingerprints import model_fingerprint
-from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor, open_storage
 
 ROOT = Path(__file__).parents[2]
 QUERIES = ["the store TESCO express", "star wars toys", "gate b4"]
@@ -78,7 +81,7 @@ def test_scores_are_the_stated_fusion_of_the_model_and_the_captions(make_index, 
     scores = index.score(QUERIES)
     assert names(index.paths) == list(clips)
     np.testing.assert_allclose(scores.lexical, lexical, atol=1e-6)
-    np.testing.assert_allclose(scores.model, model_scores, atol=2e-3)  # features are kept in float16
+    np.testing.assert_allclose(scores.similarity, model_scores, atol=2e-3)  # features are kept in float16
     np.testing.assert_allclose(scores.score, 0.7 * model_scores + 0.3 * lexical, atol=2e-3)
 
 
@@ -106,11 +109,13 @@ def test_other_uris_go_to_lancedb_as_they_are(monkeypatch):
     import lancedb
 
     seen = []
-    monkeypatch.setattr(lancedb, "connect", lambda uri: seen.append(uri) or pytest.skip.Exception)
+    empty = SimpleNamespace(list_tables=lambda limit: SimpleNamespace(tables=[]))
+    monkeypatch.setattr(lancedb, "connect", lambda uri: seen.append(uri) or empty)
     for uri in ("s3://bucket/a b", "gs://bucket/path", "file://server/share"):
         storage = IndexStorage(uri)
         assert storage.folder is None and storage.bytes_on_disk() is None and storage.read_errors() == {}
-        storage._connect()
+        with pytest.raises(IndexMismatchError, match="There is no index"):
+            storage.open()
     assert seen == ["s3://bucket/a b", "gs://bucket/path", "file://server/share"]
 
 
@@ -151,7 +156,7 @@ def test_an_object_store_holds_the_same(tmp_path, clips, code_reader, filled):
     assert len(index.refresh(list(clips.values())[1:], workers=0).removed) == 1
     index.compact()
     assert names(sorted(opened.paths)) == sorted(set(names(clips.values())) - {Path(next(iter(clips.values()))).name})
-    assert opened._storage.load_statistics().num_rows == 3
+    assert open_storage(opened).load_statistics().num_rows == 3
     with pytest.raises(IndexMismatchError, match="There is no index"):
         VideoIndex.open(uri + "/other", *makers)
 
@@ -247,7 +252,7 @@ def test_tables_of_others_and_of_other_versions_are_refused(tmp_path, code_reade
     lancedb.connect(tmp_path / "foreign").create_table("videos", pa.table({"id": ["a"]}))
     with pytest.raises(IndexMismatchError, match=r"Cannot use the index .*foreign: .*not made by tcd-hf"):
         VideoIndex.open(tmp_path / "foreign", *makers)
-    schema = filled._storage.videos.schema
+    schema = open_storage(filled).videos.schema
     newer = schema.with_metadata({b"tcd_hf": b'{"schema_version": 7}'})
     lancedb.connect(tmp_path / "newer").create_table("videos", schema=newer)
     with pytest.raises(
@@ -274,7 +279,7 @@ def test_removed_videos_are_gone(filled, clips, tmp_path):
     assert filled.remove([clips["airport.mp4"], tmp_path / "never was.mp4"]) == 1
     assert names(filled.paths) == ["shop.mp4", "toys.mp4", "sea.mp4"]
     assert "airport.mp4" not in names(hit.path for hit in filled.search("gate b4"))
-    assert filled._storage.load_statistics().num_rows == 3
+    assert open_storage(filled).load_statistics().num_rows == 3
     assert filled.remove(str(clips["sea.mp4"])) == 1
     assert filled.add([clips["airport.mp4"]], workers=0).added == [str(clips["airport.mp4"])]
     assert filled.search("gate b4", top_k=1)[0].evidence == ["Gate B4"]
@@ -313,12 +318,13 @@ def test_refresh_makes_the_index_one_of_these_files(filled, clips, tmp_path):
     assert found == {"moved.mp4"}
 
 
-def test_statistics_stored_are_those_counted(filled, clips, tmp_path, monkeypatch):
+def test_statistics_stored_are_those_counted(filled, clips, tmp_path):
     def check(videos):
-        counted = storage_module._count_terms(filled._storage.videos)
-        with monkeypatch.context() as patch:
-            patch.setattr(storage_module, "_count_terms", lambda videos: pytest.fail("stored ones are out of date"))
-            stored = filled._storage.load_statistics()
+        storage = open_storage(filled)
+        assert storage.has_statistics()  # up to date: nobody has to count
+        stored = storage.load_statistics()
+        storage.save_statistics()  # counts
+        counted = storage.load_statistics()
         assert stored.num_rows == counted.num_rows == videos
         np.testing.assert_array_equal(stored.document_frequency, counted.document_frequency)
 
@@ -333,8 +339,9 @@ def test_statistics_stored_are_those_counted(filled, clips, tmp_path, monkeypatc
     check(4)
     filled.compact()
     check(4)
-    filled._storage.delete(filled.paths[:1])  # a run killed before they were stored
-    assert filled._storage.load_statistics().num_rows == 3
+    storage = open_storage(filled)
+    storage.delete(filled.paths[:1])  # a run killed before they were stored
+    assert not storage.has_statistics() and storage.load_statistics().num_rows == 3
 
 
 def test_stats(filled, clips, tmp_path):
@@ -367,12 +374,13 @@ def test_many_fragments_are_merged(make_index, clips, monkeypatch):
     index = make_index()
     for path in clips.values():
         index.add([path], workers=0)
-    assert index._storage.videos.stats()["fragment_stats"]["num_fragments"] <= 2
-    assert index._storage.videos.index_stats("term_text_idx").num_unindexed_rows == 0
+    table = open_storage(index).videos
+    assert table.stats()["fragment_stats"]["num_fragments"] <= 2
+    assert table.index_stats("term_text_idx").num_unindexed_rows == 0
 
 
 def test_vectors_beyond_the_memory_budget_get_an_index(filled, make_index):
-    storage, generator = filled._storage, np.random.default_rng(0)
+    storage, generator = open_storage(filled), np.random.default_rng(0)
 
     def add_rows(number):
         row = storage.read(storage.videos.schema.names).slice(0, 1)
@@ -404,6 +412,51 @@ def test_vectors_beyond_the_memory_budget_get_an_index(filled, make_index):
     small = VideoIndex.open(filled.uri, filled.model, filled.processor, memory_budget=0)
     found, expected = (index.search("sea", top_k=5, mode="coarse") for index in (small, filled))
     assert [hit.path for hit in found] == [hit.path for hit in expected]
+
+
+def test_rows_are_read_by_columns_a_filter_and_a_limit(filled, clips):
+    assert names(filled.read(["path"])["path"].to_pylist()) == list(clips)
+    shown = filled.read(["path", "captions"], "caption_text LIKE '%Gate%'").to_pylist()
+    assert [row["path"] for row in shown] == [str(clips["airport.mp4"])]
+    assert {track["text"] for window in shown[0]["captions"] for track in window["tracks"]} == {"DEPARTURES", "Gate B4"}
+    assert names(filled.read(["path"], "has_text", limit=2)["path"].to_pylist()) == ["shop.mp4", "airport.mp4"]
+    for where in ("DROP TABLE videos", "nothing = 1", "duration < 'x'"):
+        for use in (
+            lambda where=where: filled.read(["path"], where),
+            lambda where=where: filled.search("x", where=where),
+        ):
+            with pytest.raises(ValueError, match=r"where=.* cannot be used as a filter"):
+                use()
+    with pytest.raises(ValueError, match="nothing"):
+        filled.read(["nothing"])
+
+
+def test_captions_of_one_video_and_of_a_part_of_it(make_index, clips):
+    index = make_index(segment_seconds=2)
+    index.add(clips.values(), workers=0)
+    shop = clips["shop.mp4"]
+    windows = index.captions_of(shop)
+    assert windows == index.captions[0] and [window.start for window in windows] == [0.5 * n for n in range(8)]
+    assert index.captions_of(str(shop), (2.5, np.inf)) == windows[4:]
+    assert index.captions_of(shop, (0.0, 1.0)) == windows[:4]
+    assert index.captions_of("/never was.mp4") == []
+
+
+def test_the_version_grows_with_every_change(filled, clips, make_index):
+    version = filled.version
+    make_index().remove(clips["sea.mp4"])  # through another handle
+    assert filled.version > version
+
+
+def test_a_new_handle_writes_while_the_other_one_searches(filled, clips, monkeypatch):
+    monkeypatch.setattr(IndexStorage, "open", lambda self: pytest.fail("it was opened again"))
+    filled.batch_size = 2
+    other = filled.new_handle()
+    assert other.model is filled.model and other.processor is not filled.processor and other.batch_size == 2
+    found = []
+    other.remove(clips["airport.mp4"])
+    other.add([clips["airport.mp4"]], workers=0, on_video=lambda path: found.append(len(filled.search("gate b4"))))
+    assert found == [3] and len(filled) == len(other) == 4
 
 
 def test_export(filled, clips):
@@ -476,21 +529,21 @@ def test_other_failures_of_a_search_are_raised(filled, monkeypatch):
 
 
 def test_a_model_that_was_trained_meanwhile_searches_and_adds_in_evaluation_mode(filled, make_index, clips):
-    hits, rows = filled.search(QUERIES), filled._storage.read(["features"])
+    hits, rows = filled.search(QUERIES), filled.read(["features"])
     filled.model.train()
     assert filled.search(QUERIES) == hits
     other = make_index(name="other")
     other.model.train()
     other.add(clips.values(), workers=0)
-    assert other._storage.read(["features"]).equals(rows)
+    assert other.read(["features"]).equals(rows)
 
 
 def test_the_state_of_torch_around_a_search_does_not_matter(filled):
     queries = np.eye(3, filled.metadata.dim, dtype=np.float32)
 
     def nearest():
-        filled._retriever = None
-        return [rows.tolist() for rows in filled._ask(lambda retriever: retriever.recall.nearest(queries, 2))]
+        recall = Recall(open_storage(filled).videos, DEFAULT_MEMORY_BUDGET)  # has read no vectors yet
+        return [rows.tolist() for rows in recall.nearest(queries, 2)]
 
     expected = nearest()
     try:
@@ -550,13 +603,13 @@ def test_two_processes_write_at_once_and_a_dead_one_holds_no_lock(tmp_path, clip
         textwrap.dedent("""
         import sys
         from tcd_hf.index.video_index import VideoIndex
-        from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
+        from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor, open_storage
         folder, *paths = sys.argv[1:]
         texts = {1: ["TESCO express", "£1.30"], 2: ["DEPARTURES", "Gate B4"], 3: ["STAR WARS"]}
         makers = make_tiny_model(), make_tiny_processor(CodeReader(texts))
         index = VideoIndex.open(folder + "/index", *makers, cache_dir=folder + "/cache")
         if not paths:
-            with index._storage.writing():
+            with open_storage(index).writing():
                 print("locked", flush=True)
                 sys.stdin.read()
         report = index.add(paths, workers=0)

@@ -36,7 +36,7 @@ def weigh_index(collection: Collection, args: argparse.Namespace, folder: Path) 
     return {
         "minutes": args.hour,
         "width": args.width,
-        "rows": index._storage.videos.count_rows(),
+        "rows": index.stats().segments,
         "characters_on_screen": shown / len(pictures),
         "megabytes_per_hour": total / 1e6 / hours,
         "shares_megabytes_per_hour": {name: size / 1e6 / hours for name, size in shares.items()},
@@ -48,8 +48,11 @@ def weigh(index, folder: Path) -> dict[str, int]:
     import lancedb
 
     from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN
+    from tcd_hf.index.storage import IndexStorage
 
-    rows = index._storage.videos.to_arrow()
+    storage = IndexStorage(index.uri)  # rows as they are stored: `read` would unpack the captions
+    storage.open()
+    rows = storage.videos.to_arrow()
     groups = {"features": [FEATURES_COLUMN, COARSE_COLUMN], "captions": ["captions"]}
     groups["terms"] = [name for name in ("texts", "terms", "term_counts", "term_text") if name in rows.column_names]
     named = {name for names in groups.values() for name in names}

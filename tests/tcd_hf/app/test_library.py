@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from tcd_hf.app import frames
-from tcd_hf.app.library import ClipError, Library, _is_example, sql_filter
+from tcd_hf.app import library as library_module
+from tcd_hf.app.library import ClipError, Library, is_example, sql_filter
 from tcd_hf.app.pictures import Thumbnails
 from tcd_hf.index.schema import video_id
-from tcd_hf.processing.text_tracks import TextTrack
 from tests.clips import read_code
 from tests.tcd_hf.app.conftest import HOSTILE_NAME, LONG, make_clip, make_index
-from tests.tcd_hf.conftest import NUM_FRAMES
+from tests.tcd_hf.conftest import NUM_FRAMES, count_calls
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_example_queries_are_texts_of_the_index(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "confidence", "is_example"),
+    ("text", "confidence", "expected"),
     [
         ("TESCO express", 0.9, True),
         ("17:45 Lindenberg", 1.0, True),
@@ -111,8 +111,8 @@ def test_example_queries_are_texts_of_the_index(tmp_path):
         ("a text that goes on and on and on", 1.0, False),
     ],
 )
-def test_what_makes_an_example(text, confidence, is_example):
-    assert _is_example(TextTrack(text, confidence, 0.0, 1.0, (0, 0, 1, 1))) is is_example
+def test_what_makes_an_example(text, confidence, expected):
+    assert is_example(text, confidence) is expected
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_examples_of_one_long_clip_are_of_several_segments(long):
 def test_thumbnails_of_a_long_clip_are_of_every_second_and_not_drawn_ahead(long, tmp_path):
     thumbnails = Thumbnails(long, tmp_path)
     clip, shop = long.first_clips(2)
-    assert (thumbnails.num_places(clip), thumbnails.num_places(shop)) == (720, 8)
+    assert (thumbnails.num_pieces(clip), thumbnails.num_pieces(shop)) == (720, 8)
     for seconds in (0.0, 62.4, 63.6, 101.0, 173.0, 179.9):
         shown = read_code(np.asarray(Image.open(io.BytesIO(thumbnails.get(clip, seconds)))))
         assert shown == LONG[int(seconds)]
@@ -175,7 +175,7 @@ def test_thumbnails_of_a_long_clip_are_of_every_second_and_not_drawn_ahead(long,
     assert drawn == {clip.content_hash[:16]: 6, shop.content_hash[:16]: NUM_FRAMES}
 
 
-def test_a_file_is_shown_only_while_it_is_what_was_indexed(tmp_path):
+def test_a_file_is_shown_only_while_it_is_what_was_indexed(tmp_path, monkeypatch):
     library = Library(make_index(tmp_path, {"shop.mp4": [1, 8], "sea.mp4": [64, 64]}))
     shop, sea = library.first_clips(10)
     library.check(shop)
@@ -183,8 +183,10 @@ def test_a_file_is_shown_only_while_it_is_what_was_indexed(tmp_path):
     copy = tmp_path / "copy.mp4"
     shutil.copyfile(shop.path, copy)
     os.replace(copy, shop.path)  # other stamps, the same content
+    hashed = count_calls(monkeypatch, library_module, "hash_file")
     library.check(shop)
-    assert library._same[shop.id, shop.content_hash][0] == shop.size
+    library.check(shop)
+    assert len(hashed) == 1
 
     content = bytearray(Path(shop.path).read_bytes())
     content[-1] ^= 1

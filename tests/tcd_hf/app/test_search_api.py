@@ -5,7 +5,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from tcd_hf.app.library import Library
-from tcd_hf.app.page import _answer
+from tcd_hf.app.page import answer_query
 from tests.tcd_hf.app.conftest import HOSTILE_NAME, make_clip
 
 
@@ -80,7 +80,7 @@ def test_the_api_says_what_is_wrong(client, options, message):
 
 def test_half_a_character_is_no_query(site):
     """It cannot be sent as UTF-8, but as JSON."""
-    assert "half a character" in _answer(Library(site.index), "a \ud800 b", "full", 5, None)
+    assert "half a character" in answer_query(Library(site.index), "a \ud800 b", "full", 5, None)
 
 
 def test_several_people_at_once_get_their_own_answers(site):

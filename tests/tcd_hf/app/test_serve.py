@@ -17,7 +17,10 @@ from tcd_hf.app.pictures import Thumbnails
 from tcd_hf.app.server import build_app, listen, own_names
 from tcd_hf.cli.main import app
 from tcd_hf.cli.serve import serve as serve_command
+from tcd_hf.index.storage import IndexStorage
+from tcd_hf.reading import fingerprints
 from tests.tcd_hf.app.conftest import make_index, serving
+from tests.tcd_hf.conftest import count_calls
 
 with listen("127.0.0.1", 0) as free:
     FREE_PORT = free.getsockname()[1]
@@ -60,6 +63,18 @@ def test_every_option_of_uploads_hosts_and_the_device(serve, tmp_path, monkeypat
     assert (told.app["max_upload_mb"], told.app["max_uploads"]) == (7, 3)
     assert told.app["hosts"] == [*own_names("127.0.0.1"), "a.example", "b.example"]
     assert told.named == {"device": "cpu"}
+
+
+def test_it_opens_the_index_and_hashes_the_weights_once(tmp_path, monkeypatch):
+    index = make_index(tmp_path, {"shop.mp4": [1]})
+    monkeypatch.setattr("tcd_hf.loading.load", lambda name, device: (index.model, index.processor))
+    monkeypatch.setattr(server, "serve_app", lambda app, listener: listener.close())
+    opened = count_calls(monkeypatch, IndexStorage, "open")
+    hashed = count_calls(monkeypatch, fingerprints, "hash_weights")
+    options = ["--index", index.uri, "--model", "tiny", "--port", FREE_PORT, "--allow-add", tmp_path]
+    result = CliRunner().invoke(app, ["serve", *map(str, options)])
+    assert result.exit_code == 0, result.output
+    assert (len(opened), len(hashed)) == (1, 1)
 
 
 def test_it_listens_on_the_loopback_address_and_adds_nothing_unless_told(serve):

@@ -4,7 +4,7 @@ import torch
 
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.visualization import plot_window_similarity
-from tcd_hf.visualization.film_strip import Clip, read_clip
+from tcd_hf.visualization.film_strip import DrawnClip, read_clip
 from tcd_hf.visualization.windows import window_similarities
 from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor
 
@@ -62,7 +62,7 @@ class TestPlot:
     @pytest.mark.parametrize("spread", [1.0, 0.002])  # the smaller, the longer the numbers at the axis
     def test_nothing_is_cut_off(self, makers, monkeypatch, query, spread):
         captions = [WindowCaption(float(start), start + 1.0, "OPEN") for start in range(8)]
-        clip = Clip("clip.mp4", [np.zeros((48, 64, 3), np.uint8)] * 8, captions, None)
+        clip = DrawnClip("clip.mp4", [np.zeros((48, 64, 3), np.uint8)] * 8, captions, None)
         cosines = np.linspace(-spread, spread, 8), np.linspace(spread, 0, 8)
         monkeypatch.setattr("tcd_hf.visualization.windows.read_clip", lambda *args: clip)
         monkeypatch.setattr("tcd_hf.visualization.windows.window_similarities", lambda *args: cosines)

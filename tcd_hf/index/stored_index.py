@@ -1,0 +1,241 @@
+"""What is in an index: to be listed, read and cleaned up, for which no model is needed."""
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall
+from tcd_hf.index.schema import IndexMetadata
+from tcd_hf.index.storage import IndexStorage, sql_list
+from tcd_hf.index.stored_captions import captions_from, captions_in_order, decode_captions
+from tcd_hf.processing.window_ocr import WindowCaption
+from tcd_hf.reading.files import absolute_path
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow as pa
+
+    from tcd_hf.reading.text_files import Cue
+
+__all__ = ["FIRST_SEGMENTS", "IndexStats", "StoredIndex"]
+
+FIRST_SEGMENTS = "segment = 0"  # the rows that count videos
+
+
+@dataclass(frozen=True)
+class IndexStats:
+    """What an index holds.
+
+    Attributes:
+        videos (`int`): number of videos.
+        videos_with_text (`int`): of those, in how many text was read.
+        segments (`int`): rows, into which they are cut.
+        seconds_of_video (`float`): their durations, added up.
+        bytes_on_disk (`int`, *optional*): of all its files, old versions included; `None` on an object store.
+        dim (`int`): width of the embeddings.
+        num_frames (`int`): frames and windows per segment.
+        segment_seconds (`float`): the longest that a segment may be.
+        model (`str`): what its model is loaded by: a folder, a Hub id, `"tcd-mini"`; empty if that is unknown.
+        model_fingerprint (`str`): what tells that model from others.
+        schema_version (`int`): of its columns.
+    """
+
+    videos: int
+    videos_with_text: int
+    segments: int
+    seconds_of_video: float
+    bytes_on_disk: int | None
+    dim: int
+    num_frames: int
+    segment_seconds: float
+    model: str
+    model_fingerprint: str
+    schema_version: int
+
+
+class StoredIndex:
+    """The part of a [`VideoIndex`] that needs no model.
+
+    Args:
+        storage ([`IndexStorage`]): the index, opened.
+    """
+
+    def __init__(self, storage: IndexStorage):
+        self._storage = storage
+
+    def __len__(self) -> int:
+        return self._latest().videos.count_rows(FIRST_SEGMENTS)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r}, {len(self)} videos)"
+
+    @property
+    def uri(self) -> str:
+        """Where the index is."""
+        return self._storage.uri
+
+    @property
+    def metadata(self) -> IndexMetadata:
+        """What the index is made by."""
+        return self._storage.metadata
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change of the index, whoever makes it."""
+        return self._latest().videos.version
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths of the videos, absolute, in the order of the columns of [`~VideoIndex.score`]."""
+        return list(dict.fromkeys(self._latest().read(["path"])["path"].to_pylist()))
+
+    @property
+    def captions(self) -> list[list[WindowCaption]]:
+        """Captions of the videos, one per window of all their segments in the order of time; videos in the order of
+        [`~VideoIndex.paths`]."""
+        rows = self._latest().read(["path", "segment", "captions"])
+        segments: dict[str, dict[int, list[WindowCaption]]] = {}
+        paths, numbers = rows["path"].to_pylist(), rows["segment"].to_pylist()
+        for path, number, captions in zip(paths, numbers, captions_from(rows["captions"]), strict=True):
+            segments.setdefault(path, {})[number] = captions
+        return [[caption for number in sorted(parts) for caption in parts[number]] for parts in segments.values()]
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """Why files could not be read when they were last tried, by path; empty on an object store."""
+        return self._storage.read_errors()
+
+    def read(self, columns: Iterable[str], where: str | None = None, limit: int | None = None) -> "pa.Table":
+        """Columns of the rows, which are segments, in the order of the table.
+
+        Args:
+            columns (`Iterable[str]`): names, see `tcd_hf.index.schema.table_schema`. Captions come as lists of structs.
+            where (`str`, *optional*): a filter as of [`~VideoIndex.search`].
+            limit (`int`, *optional*): rows at most, the first ones; all by default.
+
+        Raises:
+            ValueError: a filter that is no SQL expression on the columns, or a column that there is none of.
+        """
+        try:
+            return decode_captions(self._latest().read(columns, where, limit))
+        except (ValueError, RuntimeError):
+            if where is not None:  # says what is wrong with it, if it is that
+                Recall(self._storage.videos, DEFAULT_MEMORY_BUDGET).check_filter(where)
+            raise
+
+    def captions_of(self, path: str | os.PathLike, between: tuple[float, float] | None = None) -> list[WindowCaption]:
+        """Captions of one video, one per window of its segments in the order of time.
+
+        Args:
+            path (`str | os.PathLike`): of the video.
+            between (`tuple[float, float]`, *optional*): only those of segments that are, in part, between two times,
+                in seconds; infinite ones leave a side open.
+
+        Returns:
+            `list[WindowCaption]`, empty for a video that the index does not have.
+        """
+        conditions = [f"path IN {sql_list([absolute_path(path)])}"]
+        if between is not None:
+            limits = (('"start" <=', between[1]), ('"end" >=', between[0]))
+            conditions += [f"{side} {seconds:.6f}" for side, seconds in limits if math.isfinite(seconds)]
+        return captions_in_order(self._latest().read(["segment", "captions"], " AND ".join(conditions)))
+
+    def transcript(self, path: str | os.PathLike) -> "list[Cue]":
+        """The texts of a video, each once for as long as it is seen, see [`transcript`].
+
+        Args:
+            path (`str | os.PathLike`): of the video.
+
+        Raises:
+            ValueError: the index does not have it.
+        """
+        from tcd_hf.index.transcript import transcript
+
+        captions = self.captions_of(path)
+        if not captions:  # a video has windows, even one without any text
+            raise ValueError(
+                f"The index {self.uri} has no video {absolute_path(path)!r}: `tcd-hf list` names those it has."
+            )
+        return transcript(captions)
+
+    def stats(self) -> IndexStats:
+        """Counts what the index holds."""
+        rows = self._latest().read(["path", "segment", "duration", "has_text"])
+        videos = rows.filter(pc.equal(rows["segment"], 0))
+        return IndexStats(
+            videos=len(videos),
+            videos_with_text=pc.count_distinct(rows.filter(rows["has_text"])["path"]).as_py(),
+            segments=len(rows),
+            seconds_of_video=pc.sum(videos["duration"]).as_py() or 0.0,
+            bytes_on_disk=self._storage.bytes_on_disk(),
+            dim=self.metadata.dim,
+            num_frames=self.metadata.num_frames,
+            segment_seconds=self.metadata.segment_seconds,
+            model=self.metadata.model_name,
+            model_fingerprint=self.metadata.model_fingerprint,
+            schema_version=self.metadata.schema_version,
+        )
+
+    def export_dataset(self) -> "datasets.Dataset":
+        """Gives the index as a data set with a row per segment, without the features for scoring.
+
+        Columns: `path`, `content_hash`, `duration` (seconds) and `fps` of the file, `segment` (its number), `start` and
+        `end` (seconds in the file), `captions` (a list of `start`, `end`, `text` and `tracks`, see [`WindowCaption`]),
+        `coarse` (the vector for recall).
+        """
+        import datasets
+
+        of_file, of_segment = ["path", "content_hash", "duration", "fps"], ["segment", "start", "end"]
+        rows = self.read([*of_file, *of_segment, "captions", "coarse"])
+        if not len(rows):  # a table without any chunk, which datasets does not take
+            features = datasets.Features.from_arrow_schema(rows.schema)
+            return datasets.Dataset.from_dict({name: [] for name in rows.column_names}, features=features)
+        return datasets.Dataset(rows.replace_schema_metadata(None))
+
+    def remove(self, paths: Iterable[str | os.PathLike] | str | os.PathLike) -> int:
+        """Removes videos by their paths; a folder stands for all below it.
+
+        Returns:
+            `int`: how many videos there were. Paths that the index does not have are ignored.
+        """
+        paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+        prefixes = tuple(absolute_path(path).rstrip("/") + "/" for path in paths)
+        with self._storage.writing():
+            gone, resolved = (
+                {path for path in group if (path + "/").startswith(prefixes)} for group in (self._videos(), self.errors)
+            )
+            self._remove(gone)
+            self._storage.update_errors({}, resolved=resolved)
+        return len(gone)
+
+    def compact(self) -> None:
+        """Merges the pieces that many small additions leave, and frees the space of removed and replaced rows.
+
+        In a folder, so are the rest of killed runs and all old versions. On an object store, old versions stay for a
+        week.
+        """
+        with self._storage.writing():
+            self._storage.compact()
+            self._storage.save_statistics()
+
+    def _latest(self) -> IndexStorage:
+        self._storage.videos.checkout_latest()
+        return self._storage
+
+    def _videos(self) -> list[str]:
+        """Paths of the videos at the version at hand."""
+        return self._storage.read(["path"], FIRST_SEGMENTS)["path"].to_pylist()
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        """Removes the rows of videos. The caller holds the writer's lock."""
+        gone = sorted(paths)
+        if gone:
+            statistics = self._storage.load_statistics()
+            for rows in self._storage.read_of(gone, ["term_text"]):
+                statistics.subtract(rows)
+            self._storage.delete(gone)
+            self._storage.save_statistics(statistics if self._storage.folder is not None else None)
