@@ -24,11 +24,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import urlopen
 
 import numpy as np
+import psutil  # comes with accelerate
 
 from scripts.benchmarks.machine import table
 
@@ -114,10 +117,10 @@ def main(argv: list[str] | None = None) -> int:
         texts, num_thumbnails = read_queries(uri, args.queries)
         queries = queries or texts
         load = os.getloadavg()[0]
-        url, seconds_to_start = stack.enter_context(serving(uri, cache))
+        server = stack.enter_context(serving(uri, cache))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=args.chromium, args=ARGUMENTS)
-        page = open_page(browser, url)[0]
+        page = open_page(browser, server.url)[0]
         cold = [time_query(page, f"{query} ") for query in queries[:COLD_QUERIES]]
         begin = time.monotonic()
         while len(list(Path(cache).glob("thumbnails/*/*.jpg"))) < num_thumbnails and time.monotonic() - begin < 300:
@@ -125,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
         warm = [time_query(page, query) for query in queries]
         if late:
             jumps = time_jumps(page, late)
-        ready = [open_page(browser, url)[1] for _ in range(PAGE_LOADS)]
+        ready = [open_page(browser, server.url)[1] for _ in range(PAGE_LOADS)]
         browser.close()
     times = {"page ready": ready}
     for name, rows in (("cold", cold), ("warm", warm)):
@@ -134,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     times.update(jumps)
     print(
         f"{os.cpu_count()} cores, load {load:.1f} before and {os.getloadavg()[0]:.1f} after; server up in "
-        f"{seconds_to_start:.1f} s\n"
+        f"{server.seconds:.1f} s\n"
     )
     rows = [["milliseconds", "n", "min", "p50", "p95", "max"]]
     for name, values in times.items():
@@ -169,15 +172,32 @@ def read_queries(uri: str, count: int) -> tuple[list[str], int]:
     return queries, sum(len(thumbnails.pieces_ahead(clip)) for clip in thumbnails.clips_ahead())
 
 
+class Server(NamedTuple):
+    """One that answers: its URL, the seconds until then, and those of the processor."""
+
+    url: str
+    seconds: float
+    cpu_seconds: float
+
+
 @contextmanager
-def serving(uri: str, cache: str):
-    """`tcd-hf serve` in a process of its own; yields its URL and the seconds until it answered."""
+def serving(uri: str, cache: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """`tcd-hf serve` in a process of its own.
+
+    Args:
+        uri: of an index.
+        cache: folder.
+        environment: all variables, in place of those of this process. It then starts in the root of the file system,
+            where no module lies that Python would take before those that PYTHONPATH names.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-c", "from tcd_hf.cli.main import app; app()", "serve", "--index", uri]
     begin = time.monotonic()
-    server = subprocess.Popen([*command, "--port", str(port), "--cache-dir", cache], stdout=subprocess.DEVNULL)
+    command += ["--port", str(port), "--cache-dir", cache]
+    place = None if environment is None else os.path.sep
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=place)
     url = f"http://127.0.0.1:{port}"
     try:
         while True:
@@ -188,7 +208,8 @@ def serving(uri: str, cache: str):
                 if server.poll() is not None:
                     raise SystemExit("The server has ended.") from None
                 time.sleep(0.1)
-        yield url, time.monotonic() - begin
+        seconds, spent = time.monotonic() - begin, psutil.Process(server.pid).cpu_times()
+        yield Server(url, seconds, spent.user + spent.system)
     finally:
         server.terminate()
         server.wait()

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand
 
+from tcd_hf.cli.quick_start import quick_start
 from tcd_hf.clock import clock
 
 if TYPE_CHECKING:
@@ -255,6 +256,7 @@ def split_paths(paths: Sequence[str]) -> tuple[str, list[str]]:
     return folder, [os.path.relpath(path, folder) if folder else path for path in paths]
 
 
+@quick_start()
 def load(
     model: str | None = None, reading: "Reading | None" = None, device: str | None = None
 ) -> "tuple[TCDModel, TCDProcessor]":
@@ -276,6 +278,7 @@ def load(
     return loaded, processor
 
 
+@quick_start()
 def open_index(
     uri: str,
     model: str | None,

@@ -17,6 +17,7 @@ from tcd_hf.cli.common import (
     reports_errors,
     stdout,
 )
+from tcd_hf.cli.quick_start import quick_start
 from tcd_hf.cli.reading import Reading
 
 __all__ = ["serve"]
@@ -56,14 +57,15 @@ def serve(
 
     with listen(host, port) as listener:  # first: what is wrong with an address is told before a model is loaded
         index = open_index(index_uri, model, Reading(ocr_engine), cache_dir, device=device)
-        app = build_app(
-            index,
-            uploads=uploads,
-            allow_add=allow_add or [],
-            hosts=[*own_names(host), *(allow_host or [])],
-            max_upload_mb=max_upload_mb,
-            max_uploads=max_uploads,
-        )
+        with quick_start():
+            app = build_app(
+                index,
+                uploads=uploads,
+                allow_add=allow_add or [],
+                hosts=[*own_names(host), *(allow_host or [])],
+                max_upload_mb=max_upload_mb,
+                max_uploads=max_uploads,
+            )
         address = f"[{host}]" if ":" in host else host
         stdout.print(
             f"{escape(index_uri)}, {len(index)} videos: [bold]http://{escape(address)}:{port}[/]  (Ctrl-C ends)",
