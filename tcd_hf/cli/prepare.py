@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tcd_hf.cli.common import CacheDirOption, SeveralValues, check_output_folder, quieten_bars, reports_errors
+from tcd_hf.cli.terminal import echo, one_line
 
 if TYPE_CHECKING:
     from tcd_hf.data.preparation import PreparationReport
@@ -102,13 +103,13 @@ def prepare(
         reports = prepare_splits(found, processor, out, num_proc, cache_dir, shipped_ocr=ocr is not None, **shares)
     for split, report in reports.items():
         _print_report(split, report)
-    typer.echo(f"{out}: {time.monotonic() - started:.0f} s")
+    echo(f"{out}: {time.monotonic() - started:.0f} s")
     if not all(report.num_videos for report in reports.values()):
         raise typer.Exit(1)
 
 
 def _print_report(split: str, report: "PreparationReport") -> None:
     state = "found prepared" if report.reused else "prepared"
-    typer.echo(f"{split}: {report.num_videos} videos {state}, {len(report.bad_videos)} left out")
+    echo(f"{split}: {report.num_videos} videos {state}, {len(report.bad_videos)} left out")
     for video_id, cause in report.bad_videos.items():
-        typer.echo(f"  {video_id}: {cause}")
+        echo(f"  {one_line(video_id)}: {one_line(cause)}")
