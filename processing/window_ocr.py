@@ -244,12 +244,12 @@ class WindowOCRCaptioner:
         """Captions from texts that are given, without an engine.
 
         Args:
-            texts: either `num_windows` strings, one per window, or any number of `(start, end, text)` with times in
-                seconds; these go to every window whose ξ part they overlap, longest overlap first.
+            texts: either `num_windows` strings, one per window, or any number of `(start, end, text)`, also none, with
+                times in seconds; these go to every window whose ξ part they overlap, longest overlap first.
             duration (`float`): duration of the video, seconds.
         """
         windows = self._windows(duration)
-        if all(isinstance(text, str) for text in texts):
+        if len(texts) and all(isinstance(text, str) for text in texts):
             if len(texts) != self.num_windows:
                 raise ValueError(
                     f"Got {len(texts)} texts for {self.num_windows} windows: give one string per window, empty where "

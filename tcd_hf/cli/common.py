@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand
 
 from tcd_hf.cli.quick_start import quick_start
+from tcd_hf.cli.terminal import LineFormatter, echo, escape_json, printable, stderr, stdout
 from tcd_hf.clock import clock
 
 if TYPE_CHECKING:
@@ -46,13 +46,11 @@ __all__ = [
     "reading_bar",
     "reports_errors",
     "segment_seconds_option",
+    "show_tracebacks",
     "split_paths",
     "stderr",
     "stdout",
 ]
-
-stdout = Console()
-stderr = Console(stderr=True)
 
 
 class Format(str, Enum):
@@ -82,6 +80,7 @@ CacheDirOption = Annotated[
     typer.Option(metavar="FOLDER", help="Cache of what was read; else $TCD_HF_CACHE or the user's cache folder."),
 ]
 
+_DEBUG = {"on": False}
 INTERRUPTED = 130  # what shells take for a command that Ctrl-C ended: 128 + SIGINT
 
 
@@ -137,16 +136,26 @@ def fail(message: object) -> typer.Exit:
     return typer.Exit(1)
 
 
+def show_tracebacks(on: bool) -> None:
+    """Whether [`reports_errors`] lets errors through, with their traceback."""
+    _DEBUG["on"] = on
+
+
 def reports_errors(command: Callable) -> Callable:
-    """A command whose errors of use (files, settings, missing packages) end in one line and status 1, no traceback.
+    """A command whose errors end in a line and status 1, no traceback.
+
+    These are errors of use (files, settings, missing packages), and whatever else a library raises; `tcd-hf --debug`
+    shows them with their traceback.
 
     So does Ctrl-C, with the status that shells know it by. Warnings are one line each, without file and code.
-    Characters that stdout cannot take are escaped.
+    Characters that stdout cannot take are escaped, and so are control characters, whatever they come from.
     """
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)  # on stderr
+        handler = logging.StreamHandler()  # on stderr
+        handler.setFormatter(LineFormatter("%(levelname)s: %(message)s"))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
@@ -155,22 +164,32 @@ def reports_errors(command: Callable) -> Callable:
                 return command(*args, **kwargs)
         except (typer.Exit, typer.Abort):  # RuntimeErrors themselves
             raise
+        except typer.BadParameter as error:
+            error.message = printable(error.message)
+            raise
         except KeyboardInterrupt as interrupt:
             stderr.print("Interrupted.")
             raise typer.Exit(INTERRUPTED) from interrupt
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
-            raise fail(error) from error
+        except Exception as error:
+            if _DEBUG["on"]:
+                raise
+            expected = isinstance(error, (OSError, ValueError, RuntimeError, ImportError)) and str(error)
+            raise fail(error if expected else _unexpected(error)) from error
 
     return wrapper
+
+
+def _unexpected(error: Exception) -> str:
+    described = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{described} (unexpected: `tcd-hf --debug ...` shows where it comes from)"
 
 
 def print_json(data: Any) -> None:
     """Prints JSON as UTF-8, whatever the locale, never wrapped or coloured."""
     import json
 
-    text = json.dumps(data, ensure_ascii=False, indent=2)
-    # a file name that is not UTF-8 holds lone surrogates, which JSON escapes exactly as backslashreplace does
-    typer.echo(text.encode("utf-8", "backslashreplace"))
+    # a file name that is not UTF-8 holds lone surrogates, which JSON escapes exactly as `echo` does
+    echo(escape_json(json.dumps(data, ensure_ascii=False, indent=2)), exact=True)
 
 
 def _show_warning(message: Warning | str, *details: Any, **named_details: Any) -> None:

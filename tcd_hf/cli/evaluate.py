@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tcd_hf.cli.common import DeviceOption, reports_errors, stderr
+from tcd_hf.cli.terminal import echo
 
 __all__ = ["evaluate"]
 
@@ -56,6 +57,6 @@ def evaluate(
         device=device or "auto",
         progress=stderr.is_terminal,
     )
-    typer.echo(to_markdown(results))
+    echo(to_markdown(results))
     if moments:
-        typer.echo(f"\n{moments_to_markdown(moments)}")
+        echo(f"\n{moments_to_markdown(moments)}")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from tcd_hf.cli.common import (
@@ -21,6 +20,7 @@ from tcd_hf.cli.common import (
     stderr,
     stdout,
 )
+from tcd_hf.cli.terminal import echo, shown
 from tcd_hf.clock import clock
 from tcd_hf.reading.files import absolute_path, write_whole
 
@@ -59,7 +59,7 @@ def export(
             raise typer.BadParameter(
                 f"{len(paths)} videos are {len(paths)} files: say where, --to FOLDER.", param_hint="--to"
             )
-        typer.echo(_written(index.transcript(paths[0]), file_format).encode(), nl=False)
+        echo(_written(index.transcript(paths[0]), file_format), exact=True, nl=False)
         return
     for path, file in _files_for(paths, folder, file_format).items():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -99,11 +99,11 @@ def list_videos(index_uri: IndexOption, as_json: JsonOption = False) -> None:
         return
     folder, names = split_paths([entry["path"] for entry in entries])
     if folder:
-        stdout.print(escape(folder), soft_wrap=True, highlight=False)
+        stdout.print(shown(folder), soft_wrap=True, highlight=False)
     table = Table.grid(padding=(0, 2))
     for entry, name in zip(entries, names, strict=True):
         text = "text" if entry["has_text"] else "no text"
-        table.add_row(clock(entry["duration"]), text, escape(name))
+        table.add_row(clock(entry["duration"]), text, shown(name))
     stdout.print(table, soft_wrap=True, highlight=False)
 
 
@@ -114,7 +114,7 @@ def print_cues(cues: "Sequence[Cue]") -> None:
     table.add_column(overflow="fold")
     for cue in cues:
         source = "" if cue.source == "ocr" else f" ({cue.source})"
-        table.add_row(f"{clock(cue.start)}-{clock(cue.end)}", escape(cue.text + source))
+        table.add_row(f"{clock(cue.start)}-{clock(cue.end)}", shown(cue.text + source))
     stdout.print(table)
 
 

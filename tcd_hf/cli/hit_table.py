@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tcd_hf.cli.common import split_paths, stdout
+from tcd_hf.cli.terminal import one_line, shown
 from tcd_hf.clock import clock
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def print_hits(
         nothing (`str`, *optional*): what to say instead of a table without hits.
     """
     if not hits:
-        stdout.print(f"[bold]{escape(query)}[/]\n{escape(nothing or 'Nothing was found.')}", soft_wrap=True)
+        stdout.print(f"[bold]{shown(query)}[/]\n{escape(nothing or 'Nothing was found.')}", soft_wrap=True)
         return
     common, names = split_paths([shorter_path(hit.path, folder) for hit in hits])
-    title = f"{escape(query)}\n[not bold]in {escape(common)}[/]" if common else escape(query)
+    title = f"{shown(query)}\n[not bold]in {shown(common)}[/]" if common else shown(query)
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("moment", no_wrap=True)
@@ -70,7 +71,7 @@ def _moment_cells(moment: "Hit | Moment", name: str) -> tuple[str, str, str]:
     """Its time, the video, and what matches; what was not read in the picture says where it comes from."""
     sources = {box["text"]: box.get("source", "ocr") for box in moment.boxes}
     texts = [text if sources.get(text, "ocr") == "ocr" else f"{text} ({sources[text]})" for text in moment.evidence]
-    return f"{clock(moment.start)}-{clock(moment.end)}", escape(_in_lines(name)), escape(" | ".join(texts))
+    return f"{clock(moment.start)}-{clock(moment.end)}", escape(_in_lines(one_line(name))), shown(" | ".join(texts))
 
 
 def _in_lines(path: str) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from tcd_hf.cli.common import (
@@ -34,6 +33,7 @@ from tcd_hf.cli.reading import (
     Reading,
     collect_texts,
 )
+from tcd_hf.cli.terminal import shown
 from tcd_hf.clock import clock
 from tcd_hf.reading.files import find_videos
 
@@ -124,7 +124,7 @@ def index(
         if as_json:
             print_json({"index": index_uri, "videos": len(opened), "removed": removed})
         else:
-            stdout.print(f"{removed} removed; {escape(index_uri)} holds {len(opened)} videos.", soft_wrap=True)
+            stdout.print(f"{removed} removed; {shown(index_uri)} holds {len(opened)} videos.", soft_wrap=True)
     else:
         paths = find_videos(videos)
         reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence, no_ocr)
@@ -175,7 +175,7 @@ def _print_report(
     counts = [f"{len(group)} {name}" for name, group in vars(report).items() if group or name != "removed"]
     read = f" ({progress.describe_speed()})" if progress.seconds else ""
     stdout.print(
-        f"{', '.join(counts)} in {seconds:.1f} s{read}; {escape(uri)} holds {len(index)} videos.",
+        f"{', '.join(counts)} in {seconds:.1f} s{read}; {shown(uri)} holds {len(index)} videos.",
         soft_wrap=True,
         highlight=False,
     )
@@ -186,7 +186,7 @@ def _print_stats(index: "VideoIndex", as_json: bool) -> None:
     if as_json:
         print_json({"index": index.uri, **numbers})
         return
-    stdout.print(f"[bold]{escape(index.uri)}[/]", soft_wrap=True, highlight=False)
+    stdout.print(f"[bold]{shown(index.uri)}[/]", soft_wrap=True, highlight=False)
     table = Table.grid(padding=(0, 2))
     for name, value in numbers.items():
         is_time = name == "seconds_of_video"
@@ -197,4 +197,4 @@ def _print_stats(index: "VideoIndex", as_json: bool) -> None:
 def _text(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:,.1f}" if isinstance(value, float) else "unknown" if value in (None, "") else escape(str(value))
+    return f"{value:,.1f}" if isinstance(value, float) else "unknown" if value in (None, "") else shown(value)

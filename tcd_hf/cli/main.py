@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tcd_hf.cli.common import show_tracebacks
 from tcd_hf.cli.demo import demo
 from tcd_hf.cli.evaluate import evaluate
 from tcd_hf.cli.export import export, list_videos, show
@@ -40,8 +41,10 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show errors with the code that they come from.")] = False,
 ) -> None:
     """Find the video a sentence describes, reading the text that appears in the video."""
+    show_tracebacks(debug)
 
 
 SEARCH, TRAINING = "Search", "Train and publish"  # groups of the help page

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from tcd_hf.cli.common import (
@@ -21,6 +20,7 @@ from tcd_hf.cli.common import (
     stdout,
 )
 from tcd_hf.cli.reading import MinConfidenceOption, OcrFpsOption, OcrOptionsOption, parse_options
+from tcd_hf.cli.terminal import echo, shown
 from tcd_hf.clock import clock
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def ocr(
     captions: list[WindowCaption] = []
     shows = not as_json and file_format is None
     if shows:
-        stdout.print(f"[bold]{escape(str(video))}[/]", soft_wrap=True, highlight=False)
+        stdout.print(f"[bold]{shown(video)}[/]", soft_wrap=True, highlight=False)
     with reading_bar("Reading", [str(video)], hidden=shows and stdout.is_terminal) as progress:
         for read in _read_segments(reader, str(video), progress):
             captions += read
@@ -94,7 +94,7 @@ def ocr(
         from tcd_hf.index.transcript import transcript
         from tcd_hf.reading.text_files import write_cues
 
-        typer.echo(write_cues(transcript(captions), file_format.value).encode(), nl=False)
+        echo(write_cues(transcript(captions), file_format.value), exact=True, nl=False)
     elif as_json:
         print_json({"path": str(video), "captions": [caption.to_dict() for caption in captions]})
     if draw is not None:  # last: a full disk then costs the drawing alone
@@ -126,7 +126,7 @@ def _print_captions(captions: "Sequence[WindowCaption]") -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for caption in captions:
-        table.add_row(f"{clock(caption.start)}-{clock(caption.end)}", escape(caption.text))
+        table.add_row(f"{clock(caption.start)}-{clock(caption.end)}", shown(caption.text))
     stdout.print(table)
 
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tcd_hf.cli.common import CacheDirOption, SeveralValues, check_output_folder, quieten_bars, reports_errors
+from tcd_hf.cli.common import (
+    CacheDirOption,
+    SeveralValues,
+    check_output_folder,
+    fail,
+    quieten_bars,
+    reports_errors,
+)
+from tcd_hf.cli.terminal import echo, one_line
 
 if TYPE_CHECKING:
     from tcd_hf.data.preparation import PreparationReport
@@ -55,6 +63,10 @@ def prepare(
     num_proc: Annotated[int, typer.Option(min=1, help="Processes that read.")] = 1,
     shard: Annotated[int, typer.Option(min=0, help="This machine's share, from 0.")] = 0,
     num_shards: Annotated[int, typer.Option(min=1, help="Machines that share the work; then --join.")] = 1,
+    max_left_out: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="SHARE", help="End with status 1 where more of a split cannot be read."),
+    ] = 0.5,
     cache_dir: CacheDirOption = None,
 ) -> None:
     """Read the videos of a data set once: frames at the model's size and the text in them, for training and evaluation.
@@ -101,14 +113,18 @@ def prepare(
         shares = {"shard": shard, "num_shards": num_shards}
         reports = prepare_splits(found, processor, out, num_proc, cache_dir, shipped_ocr=ocr is not None, **shares)
     for split, report in reports.items():
-        _print_report(split, report)
-    typer.echo(f"{out}: {time.monotonic() - started:.0f} s")
-    if not all(report.num_videos for report in reports.values()):
-        raise typer.Exit(1)
+        state = "found prepared" if report.reused else "prepared"
+        echo(f"{split}: {report.num_videos} videos {state}, {len(report.bad_videos)} left out")
+    echo(f"{out}: {time.monotonic() - started:.0f} s")
+    _print_left_out(reports)
+    worst = max(report.share_left_out for report in reports.values())
+    if worst > max_left_out:
+        raise fail(f"{worst:.0%} of the videos of a split were left out, more than --max-left-out {max_left_out:.0%}.")
 
 
-def _print_report(split: str, report: "PreparationReport") -> None:
-    state = "found prepared" if report.reused else "prepared"
-    typer.echo(f"{split}: {report.num_videos} videos {state}, {len(report.bad_videos)} left out")
-    for video_id, cause in report.bad_videos.items():
-        typer.echo(f"  {video_id}: {cause}")
+def _print_left_out(reports: "dict[str, PreparationReport]") -> None:
+    """A table of the videos that could not be read, and why: a line each, however long."""
+    bad = {video_id: cause for report in reports.values() for video_id, cause in report.bad_videos.items()}
+    width = max(map(len, map(one_line, bad)), default=0)
+    for video_id, cause in bad.items():
+        echo(f"  {one_line(video_id):{width}}  {one_line(cause)}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tcd_hf.cli.common import SeveralValues, quieten_bars, reports_errors
+from tcd_hf.cli.terminal import echo
 
 __all__ = ["PushCommand", "push"]
 
@@ -57,10 +58,10 @@ def push(
     with tempfile.TemporaryDirectory() as output:
         export(folder, Path(output), repo_id, measured)
         _list_files(Path(output))
-        typer.echo(upload(Path(output), repo_id, private))
+        echo(upload(Path(output), repo_id, private))
 
 
 def _list_files(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            typer.echo(f"{path.stat().st_size:>13,}  {path.relative_to(folder)}")
+            echo(f"{path.stat().st_size:>13,}  {path.relative_to(folder)}")

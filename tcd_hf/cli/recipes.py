@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from tcd_hf.cli.common import reports_errors, stdout
+from tcd_hf.cli.terminal import echo
 
 __all__ = ["recipes"]
 
@@ -20,7 +21,7 @@ def recipes(
     from tcd_hf.training.recipe import find_recipe, list_recipes
 
     if name is not None:
-        typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
+        echo(find_recipe(name).read_text(encoding="utf-8"), exact=True, nl=False)
         return
     table = Table("recipe", "what it trains", box=None, pad_edge=False)
     for each, description in list_recipes().items():

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from tcd_hf.app.server import DEFAULT_MAX_UPLOADS, DEFAULT_UPLOAD_MB
 from tcd_hf.cli.common import (
@@ -19,6 +18,7 @@ from tcd_hf.cli.common import (
 )
 from tcd_hf.cli.quick_start import quick_start
 from tcd_hf.cli.reading import Reading
+from tcd_hf.cli.terminal import shown
 
 __all__ = ["serve"]
 
@@ -68,7 +68,7 @@ def serve(
             )
         address = f"[{host}]" if ":" in host else host
         stdout.print(
-            f"{escape(index_uri)}, {len(index)} videos: [bold]http://{escape(address)}:{port}[/]  (Ctrl-C ends)",
+            f"{shown(index_uri)}, {len(index)} videos: [bold]http://{shown(address)}:{port}[/]  (Ctrl-C ends)",
             soft_wrap=True,
             highlight=False,
         )

@@ -58,6 +58,11 @@ class PreparationReport:
     fingerprint: str = ""
     reused: bool = False
 
+    @property
+    def share_left_out(self) -> float:
+        """Share of the videos that cannot be read, 0-1."""
+        return len(self.bad_videos) / max(1, self.num_videos + len(self.bad_videos))
+
 
 def prepare_videos(
     batch: Mapping[str, list],

@@ -84,8 +84,8 @@ def load_retrieval_dataset(
     """Loads a benchmark from its published files, one row per video.
 
     Everything is looked for before anything is reported. Videos and OCR are found by what the annotations call them
-    among the files that a folder holds, subfolders included, so that nothing written in an annotation leads out of it;
-    links that do are not followed.
+    among the files that a folder holds, subfolders included, so that nothing written in an annotation leads out of it.
+    Links to files and folders are followed, wherever they lead.
 
     Columns: `video_id`; `video`, the path of the file; `captions`; `query_types`, what kind of query each caption is,
     or `None` (TextVR: the scenario, M4-ViteVQA: where the answer is found); `ocr`, what the data set ships as read in
@@ -203,19 +203,32 @@ def _read_annotations(
 
 
 def _files_in(folder: str | os.PathLike, extensions: Container[str], missing: dict[str, list[str]]) -> dict[str, str]:
-    """Files of a folder by their path in it, and by their name without ending (the first one of a name)."""
+    """Files of a folder by their path in it, and by their name without ending (the first one of a name).
+
+    Links are followed wherever they lead, and a folder is entered once. Links that lead nowhere are files here.
+    """
     root = os.path.realpath(folder)
     if not os.path.isdir(root):
         missing.setdefault("folders", []).append(os.fspath(folder))
     files: dict[str, str] = {}
-    for current, folders, names in os.walk(root):  # linked folders are not entered
+    entered: set[str] = set()
+    for current, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(current)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
         folders.sort()
         for path in (Path(current, name) for name in sorted(names) if not name.startswith(".")):
-            leads_out = path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root)
-            if path.suffix.lower() in extensions and not leads_out:
+            if path.suffix.lower() in extensions:
                 files[path.relative_to(root).as_posix()] = path.as_posix()
                 files.setdefault(path.stem, path.as_posix())
     return files
+
+
+def name_missing(path: str) -> str:
+    """The name of a file that is not there, in a message: of a link, also where it leads."""
+    return f"{path} (a link to {os.readlink(path)}, which is not there)" if os.path.islink(path) else path
 
 
 def _find_files(
@@ -235,6 +248,8 @@ def _find_files(
             ocr = None if ocr_files is None else _read_ocr(form, ocr_files.get(video.ocr_name))
             if path is None:
                 lost.append(video.video_id)
+            elif not os.path.exists(path):
+                lost.append(f"{video.video_id}, {name_missing(path)}")
             else:
                 rows[split].append(
                     {

@@ -8,7 +8,7 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict, Features, Value
 
 from .annotation_formats import check_moments
-from .retrieval_datasets import FEATURES, MOMENTS, MissingFilesError
+from .retrieval_datasets import FEATURES, MOMENTS, MissingFilesError, name_missing
 
 __all__ = ["load_video_folder"]
 
@@ -21,7 +21,7 @@ def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = 
     A line is `{"file_name", "caption"}` and, where known, `"kind"`, the type of the query, `"moments": [[start, end]]`,
     when the video shows it, in seconds, and `"number"` with `"negatives": [{"number"}]`, the members of its group of
     hard negatives. Lines of one file are captions of it. A file name is relative to the split's folder and never leads
-    out of it, by a link neither.
+    out of it; links to files and folders are followed, wherever they lead.
 
     Args:
         folder (`str | os.PathLike`): a folder of splits.
@@ -44,7 +44,7 @@ def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = 
         )
     rows = {split: _read_split(split, found[split]) for split in splits or found}
     missing = {
-        f"videos ({split})": [row["video"] for row in of_split if not os.path.isfile(row["video"])]
+        f"videos ({split})": [name_missing(row["video"]) for row in of_split if not os.path.isfile(row["video"])]
         for split, of_split in rows.items()
     }
     if any(missing.values()):
@@ -67,7 +67,7 @@ def _read_split(split: str, metadata: Path) -> list[dict]:
             members = [line["number"], *(other["number"] for other in line["negatives"])] if "negatives" in line else []
             row = {
                 "video_id": f"{split}-{Path(name).with_suffix('').as_posix()}",
-                "video": (metadata.parent / name).as_posix(),
+                "video": (metadata.parent / os.path.normpath(name)).as_posix(),
                 "captions": [],
                 "query_types": [],
                 "moments": [],
@@ -78,7 +78,7 @@ def _read_split(split: str, metadata: Path) -> list[dict]:
             raise ValueError(f"{metadata}, line {number}: not in the form of a videofolder ({error!r}).") from error
         if not isinstance(caption, str) or not caption.strip():
             raise ValueError(f"{metadata}, line {number}: a caption must be a text that is not blank, got {caption!r}.")
-        if not Path(os.path.realpath(row["video"])).is_relative_to(os.path.realpath(metadata.parent)):
+        if not Path(row["video"]).is_relative_to(metadata.parent) or ".." in Path(os.path.normpath(name)).parts:
             raise ValueError(f"{metadata}, line {number}: {name!r} leads out of the folder. Put the video in it.")
         row = rows.setdefault(row["video"], row)
         row["captions"].append(caption)

@@ -135,11 +135,17 @@ def parse_query(text: str, syntax: str = "plain") -> Query:
             `OR` and `>>`, see the table at the top of this module.
 
     Raises:
-        ValueError: an unknown syntax; a query, or a part of one, of which nothing is left to look for; or more than 8
-            alternatives.
+        ValueError: an unknown syntax; a text with lone surrogates; a query, or a part of one, of which nothing is left
+            to look for; or more than 8 alternatives.
     """
     if syntax not in SYNTAXES:
         raise ValueError(f"syntax must be one of {', '.join(map(repr, SYNTAXES))}, got {syntax!r}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # what Python makes of bytes of a command line that are not UTF-8
+        raise ValueError(
+            f"The query {text!r} is not all UTF-8: set the terminal to UTF-8, or give queries in a file (--queries)."
+        ) from error
     if syntax == "plain":
         return Query(text, (Alternative(text),))
     typed = _split_in_order(text)

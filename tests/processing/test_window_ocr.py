@@ -135,6 +135,10 @@ class TestGivenTexts:
         assert [caption.text for caption in captions] == ["long early", "long late"]
         assert captions[1].tracks[0] == TextTrack("long", 1.0, 2.0, 3.0, (0.0, 0.0, 1.0, 1.0), source="given")
 
+    def test_a_video_that_shows_no_text(self):
+        captions = WindowOCRCaptioner(engine=None, num_windows=2).caption_texts([], 3.0)
+        assert captions == [WindowCaption(0.0, 1.5, ""), WindowCaption(1.5, 3.0, "")]
+
     def test_wrong_number(self):
         with pytest.raises(ValueError, match="3 texts for 2 windows"):
             WindowOCRCaptioner(engine=None, num_windows=2).caption_texts(["a", "b", "c"], 4.0)

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTokenizer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tcd_hf.cli import common
 from tcd_hf.cli.main import app

@@ -51,12 +51,12 @@ class TestPrepare:
         assert done.exit_code == 0, done.stderr
         output = done.stdout
         assert "train: 3 videos prepared, 1 left out" in output
-        assert "train-toys: Cannot read the video" in output and "toys.mp4" in output
+        assert "\n  train-toys  Cannot read the video" in output and "toys.mp4" in output
         rows = load_from_disk(tmp_path / "out")["train"]
         assert rows["video_id"][:] == ["train-airport", "train-sea", "train-shop"]
         assert rows["captions"][0] == ["about airport.mp4"] and len(rows[0]["frames"]) == NUM_FRAMES
         output = invoke("prepare", *arguments).stdout
-        assert "train: 3 videos found prepared, 1 left out" in output and "train-toys: Cannot" in output
+        assert "train: 3 videos found prepared, 1 left out" in output and "train-toys  Cannot" in output
         assert invoke("prepare", *arguments, "--num-frames", "2").exit_code == 0
         assert len(load_from_disk(tmp_path / "out")["train"][0]["frames"]) == 2
 
@@ -81,6 +81,12 @@ class TestPrepare:
         assert refused.exit_code == 1 and "1 videos (test): gone" in refused.stderr
         assert invoke("prepare", *arguments, "--skip-missing").exit_code == 0
         assert load_from_disk(tmp_path / "out")["test"]["captions"][:] == [["a shop"]]
+
+    def test_more_left_out_than_is_allowed(self, folder, model, tmp_path):
+        words = ["prepare", "--videofolder", folder, "--model", model, "--out", tmp_path / "out", "--max-left-out"]
+        refused = invoke(*words, "0.2")
+        assert refused.exit_code == 1 and "25% of the videos of a split were left out, more than" in refused.stderr
+        assert invoke(*words, "0.25").exit_code == 0
 
     def test_nothing_prepared(self, folder, model, tmp_path):
         for path in (folder / "train").glob("*.mp4"):

@@ -148,6 +148,9 @@ class TestRows:
         assert "TESCO" in load_from_disk(tmp_path)["train"]["ocr_captions"][0][2]
         read = code_reader.images_read
         assert read > 0
+        prepare_dataset(table([clips["shop.mp4"]], []), processor, tmp_path, "train", shipped_ocr=True)  # shows no text
+        assert load_from_disk(tmp_path)["train"]["ocr_captions"][0] == [""] * NUM_FRAMES
+        assert code_reader.images_read == read
         other = table([clips["toys.mp4"]])  # nothing shipped for it
         prepare_dataset(other, processor, tmp_path, "train", shipped_ocr=True)
         assert load_from_disk(tmp_path)["train"]["ocr_captions"][0] == ["", "STAR WARS", "", ""]
@@ -586,12 +589,26 @@ class TestVideoFolder:
         with pytest.raises(ValueError, match=r"line 1: moments must be a list of .*, got None"):
             load_video_folder(folder({**line, "moments": None}))
 
-    @pytest.mark.parametrize("name", ["../../outside.mp4", "sub/../../../outside.mp4", "/etc/passwd", "link.mp4"])
-    def test_paths_that_leave_the_folder(self, folder, name, tmp_path):
+    @pytest.mark.parametrize("name", ["../../outside.mp4", "sub/../../../outside.mp4", "/etc/passwd"])
+    def test_paths_that_leave_the_folder(self, folder, name):
         made = folder({"file_name": "0.mp4", "caption": "a"}, {"file_name": name, "caption": "b"})
-        (made / "test" / "link.mp4").symlink_to(tmp_path / "outside.mp4")
         with pytest.raises(ValueError, match=r"line 2: .* leads out of the folder"):
             load_video_folder(made)
+
+    def test_links_are_followed(self, folder, tmp_path):
+        made = folder({"file_name": "0.mp4", "caption": "a"}, {"file_name": "linked/far.mp4", "caption": "b"})
+        (tmp_path / "elsewhere").mkdir()
+        try:
+            (made / "test" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        except OSError as error:
+            pytest.skip(f"links cannot be made here: {error}")
+        with pytest.raises(MissingFilesError, match=r"linked/far\.mp4$"):
+            load_video_folder(made)
+        (tmp_path / "elsewhere" / "far.mp4").symlink_to(tmp_path / "video.mp4")
+        with pytest.raises(MissingFilesError, match=r"far\.mp4 \(a link to .*video\.mp4, which is not there\)"):
+            load_video_folder(made)
+        (tmp_path / "video.mp4").touch()
+        assert load_video_folder(made)["test"]["video_id"][:] == ["test-0", "test-linked/far"]
 
     @pytest.mark.parametrize("line", ["no JSON", [], {"file_name": "0.mp4"}, {"file_name": 3, "caption": "a"}])
     def test_lines_in_another_form(self, folder, line):
