@@ -24,21 +24,3 @@ html_theme = "furo"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
-
-
-# What pages include is written for where it lies in the repository.
-MOVED = {
-    "](tcd_hf/checkpoints/tcd-mini/README.md)": "](checkpoint.md)",
-    "](docs/": "](",
-    "\n### ": "\n## ",
-}
-
-
-def setup(app):
-    app.connect("include-read", _adapt)
-
-
-def _adapt(app, path, docname, content):
-    if docname == "measured":
-        for old, new in MOVED.items():
-            content[0] = content[0].replace(old, new)

@@ -10,7 +10,8 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD = ROOT / "tcd_hf" / "checkpoints" / "tcd-mini" / "README.md"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), CARD]
+README = ROOT / "README.md"
+PAGES = [README, *(path for folder in ("docs", "docs/api") for path in sorted((ROOT / folder).glob("*.md"))), CARD]
 LANGUAGES = {"python", "bash", "text", "bibtex"}  # a page says for every block what it is
 
 
@@ -70,6 +71,22 @@ def split_commands(text: str) -> list[Command]:
                 commands.append(Command(tuple(words[first:]), variables))
             words = []
     return commands
+
+
+def commands_in_text(page: Path) -> list[Command]:
+    """The commands of `scripts` in the text of a page, and those of a table whose head says how they begin."""
+    beginning, spans, found = "", [], []
+    for token in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
+        if token.type == "inline":
+            spans = [child.content for child in token.children if child.type == "code_inline"]
+            if spans and re.fullmatch(r"python -m scripts\.(\w+\.)*", spans[-1]):  # of the head of a table
+                beginning = spans.pop()
+            found += [span for span in spans if span.startswith("python -m scripts.")]
+        elif token.type == "tr_close" and beginning and spans:
+            found.append(f"{beginning}{spans[-1]}")
+        elif token.type == "table_close":
+            beginning = ""
+    return [command for each in found for command in split_commands(each)]
 
 
 def split_statements(block: Block) -> list[tuple[ast.Module, list[str], int]]:

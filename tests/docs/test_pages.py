@@ -1,13 +1,24 @@
 """The harness itself: what it takes for a block, a command, and equal output."""
 
 import re
+import runpy
 
 import pytest
 
 from tests.docs import commands
 from tests.docs.commands import parse_command, why_not_run
 from tests.docs.output import find_difference, refresh, same_line
-from tests.docs.pages import PAGES, Block, Command, read_blocks, split_commands, split_statements
+from tests.docs.pages import (
+    PAGES,
+    README,
+    ROOT,
+    Block,
+    Command,
+    commands_in_text,
+    read_blocks,
+    split_commands,
+    split_statements,
+)
 
 
 def test_blocks_know_their_line_and_what_they_print(tmp_path):
@@ -24,6 +35,45 @@ def test_blocks_know_their_line_and_what_they_print(tmp_path):
         ("text", "2\n", 20),
     ]
     assert [block.shows for block in blocks] == [blocks[1], None, None, None]
+
+
+def test_readme_is_short():
+    text = README.read_text(encoding="utf-8")
+    lines = text.split("\n")
+    assert len(lines) <= 200 and len(text.encode()) <= 15_000
+    assert not [line for line in lines if len(line) > 120]
+
+
+def test_readme_links_nothing_that_a_page_of_the_package_lacks(monkeypatch):
+    """There are no other files there: pages are named, pictures are left out."""
+    text = README.read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    assert pictures and all((ROOT / path).stat().st_size < 300_000 for path in pictures)
+    given = {}
+    monkeypatch.setattr("setuptools.setup", lambda **options: given.update(options))
+    runpy.run_path(str(ROOT / "setup.py"))
+    described = given["long_description"]
+    assert described.count("\n## ") == text.count("\n## ")
+    assert not re.search(r"\]\((?!https://)|<img", described)
+    named = re.findall(r"`(docs/[\w/.]+)`", described)
+    assert named and all((ROOT / path).is_file() for path in named)
+
+
+def test_commands_in_text_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A\n\nAs `python -m scripts.a\n--b` tells, and `x` not.\n\n"
+        "| `a` | `python -m scripts.benchmarks.` |\n|---|---|\n| `b` | `c --d` |\n\n`python -m scripts.e`\n"
+    )
+    lines = [str(command) for command in commands_in_text(page)]
+    assert lines == ["python -m scripts.a --b", "python -m scripts.benchmarks.c --d", "python -m scripts.e"]
+    assert len(commands_in_text(README)) > 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_text_parse(page):
+    for command in commands_in_text(page):
+        parse_command(command)
 
 
 def test_commands():

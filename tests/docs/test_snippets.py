@@ -30,22 +30,17 @@ WITH_CODE = [page for page in PAGES if any(block.language in ("python", "bash") 
 CLIPS = ("cafe.mp4", "station.mp4", "traffic.mp4", "market.mp4", "football.mp4", "sunset.mp4")
 MY_CLIPS = {f"my_clips/{name}": name for name in CLIPS}
 FILES = {
-    "README.md": {
-        **MY_CLIPS,
-        "my_clips/a.mp4": "station.mp4",
-        "clip.mp4": "station.mp4",
-        "station.mp4": "station.mp4",
-    },
+    "README.md": {},
     "quickstart.md": {},
+    "measured.md": {},
     "how_it_works.md": {name: name for name in CLIPS},
     "search_at_scale.md": {**MY_CLIPS, "queries.txt": "mangoes on sale\na car\n"},
 }
-# What the reader is to have at hand.
-NAMES = {"README.md": {"texts": ["a train", "a cafe"], "paths": ["my_clips/station.mp4", "my_clips/cafe.mp4"]}}
 SERVED_AT = "http://127.0.0.1:7860"  # by `tcd-hf serve`, as pages write it
 NEEDS = {
-    "README.md": ["font_lato", "faker"],
+    "README.md": ["gradio"],
     "serve.md": ["gradio"],
+    "measured.md": ["font_lato", "faker"],
     "search_at_scale.md": ["sentence_transformers"],
     "train_and_reproduce.md": ["font_lato", "faker", "mteb", "matplotlib"],
 }
@@ -64,7 +59,7 @@ def test_pages_are_found():
     assert {page.name for page in WITH_CODE} >= {"README.md", "quickstart.md", "search_at_scale.md"}
     blocks = [block for page in PAGES for block in read_blocks(page)]
     assert len([block for block in blocks if block.language == "bash"]) > 10
-    for name in {*FILES, *NAMES, *NEEDS}:
+    for name in {*FILES, *NEEDS}:
         assert name in [page.name for page in WITH_CODE], f"{name} has no code, and needs nothing."
 
 
@@ -148,8 +143,7 @@ def session(request, tmp_path, tmp_path_factory, monkeypatch, drawn_clips, small
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(served_pages(monkeypatch))
         offline_benchmarks(monkeypatch, drawn_clips)
-        names = dict(NAMES.get(page.name, {}))
-        yield SimpleNamespace(page=page, names=names, printed=[], stale={}, server=server)
+        yield SimpleNamespace(page=page, names={}, printed=[], stale={}, server=server)
     AcceleratorState._reset_state(reset_partial_state=True)
     torch.set_num_threads(threads)
 
