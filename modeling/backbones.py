@@ -1,24 +1,34 @@
 """What a dual encoder does for the model, whichever it is: texts, captions and patches in the joint space."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from .outputs import TCDTextFeatures
 
 __all__ = ["PATCH_BACKBONES", "encode_captions", "encode_frames", "encode_text", "project_patches", "text_tower"]
 
 PATCH_BACKBONES = ("clip", "siglip")
 
 
-def encode_text(backbone, input_ids, attention_mask, **kwargs) -> BaseModelOutputWithPooling:
+def encode_text(
+    backbone: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any
+) -> TCDTextFeatures:
     """Output of a dual encoder's text tower, its `pooler_output` L2-normalised."""
     output = backbone.get_text_features(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-    output.pooler_output = nn.functional.normalize(output.pooler_output, dim=-1)
-    return output
+    return TCDTextFeatures(
+        last_hidden_state=output.last_hidden_state,
+        pooler_output=nn.functional.normalize(output.pooler_output, dim=-1),
+        hidden_states=output.hidden_states,
+        attentions=output.attentions,
+    )
 
 
 def encode_frames(
-    backbone: PreTrainedModel, pixel_values_videos: torch.Tensor, extras: dict, with_patches: bool = False, **kwargs
+    backbone: Any, pixel_values_videos: torch.Tensor, extras: dict, with_patches: bool = False, **kwargs: Any
 ) -> tuple[torch.Tensor, torch.Tensor | None, BaseModelOutputWithPooling]:
     """
     Frames of videos in the joint space.
@@ -49,8 +59,8 @@ def encode_frames(
 
 
 def encode_captions(
-    encoder, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs
-) -> tuple[torch.Tensor, BaseModelOutputWithPooling]:
+    encoder: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any
+) -> tuple[torch.Tensor, TCDTextFeatures]:
     """
     Captions of videos, `(batch_size, num_frames, sequence_length)`, as embeddings `(batch_size, num_frames, dim)`,
     L2-normalised; and the output of the text tower. Text that stays on screen gives equal captions, window after
@@ -77,7 +87,7 @@ def text_tower(backbone: PreTrainedModel) -> PreTrainedModel:
     return backbone
 
 
-def project_patches(backbone: PreTrainedModel, last_hidden_state: torch.Tensor) -> torch.Tensor:
+def project_patches(backbone: Any, last_hidden_state: torch.Tensor) -> torch.Tensor:
     """
     Patches in the joint space, each taken there on its own as the image is as a whole: through CLIP's last norm and
     projection; through SigLIP's pooling head, which attends to that patch alone (ours).

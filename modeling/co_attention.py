@@ -1,6 +1,7 @@
 """Video-OCR co-attention: frames and windows of one video read each other (TCD section 4)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,7 +42,7 @@ class CrossAttention(nn.Module):
         self.v_proj = nn.Linear(config.projection_dim, config.projection_dim)
         self.out_proj = nn.Linear(config.projection_dim, config.projection_dim)
         for name, start in (neutral or {}).items():
-            getattr(self, name).neutral_start = start
+            starts_as(start, getattr(self, name))
 
     def forward(
         self,
@@ -87,6 +88,12 @@ class CrossAttention(nn.Module):
 
     def _split_heads(self, states: torch.Tensor) -> torch.Tensor:
         return states.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)  # (batch, heads, length, head_dim)
+
+
+def starts_as(start: str, projection: Any) -> nn.Linear:
+    """The projection, told to start as `"zeros"` or as the identity (`"eye"`), see [`TCDPreTrainedModel`]."""
+    projection.neutral_start = start
+    return projection
 
 
 class VideoOCRCoAttention(nn.Module):

@@ -8,11 +8,14 @@ dot products `G` between a video's own frames it is `g.d / |g|_G` (ours; the pub
 Texts are the last dimension of everything that pairs have, `(num_videos, num_frames, num_texts)`.
 """
 
+from collections.abc import Callable
+from functools import reduce
+
 import torch
 from torch import nn
 
-from .co_attention import CrossAttention
-from .factorized_scoring import gated_cosine, with_tables
+from .co_attention import CrossAttention, starts_as
+from .factorized_scoring import gated_cosine, tables_of, with_tables
 from .outputs import TCDVideoFeatures
 from .pair_scorer import PairScorer
 
@@ -38,6 +41,7 @@ class TemporalEncoder(nn.Module):
     (ours).
     """
 
+    _gradient_checkpointing_func: Callable[..., torch.Tensor]
     gradient_checkpointing = False  # `gradient_checkpointing_enable` of the model sets it, and the function below
 
     def __init__(self, config):
@@ -73,8 +77,7 @@ class TemporalEncoderLayer(nn.Module):
         self.attention = CrossAttention(config, neutral={"out_proj": "zeros"}, num_heads=num_heads)
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp_in = nn.Linear(dim, 4 * dim)
-        self.mlp_out = nn.Linear(4 * dim, dim)
-        self.mlp_out.neutral_start = "zeros"
+        self.mlp_out = starts_as("zeros", nn.Linear(4 * dim, dim))
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         normed = self.attention_norm(states)
@@ -165,7 +168,7 @@ class MixedScorer(PairScorer):
     def pair_elements(self, videos: TCDVideoFeatures) -> int:
         """Elements of one pair's cosines with frames or patches, or of its gated sum or gated moments."""
         (num_moments, dim), has_patches = videos.frame_embeds.shape[1:], self.config.use_patch_features
-        if has_patches:
+        if has_patches and videos.patch_embeds is not None:
             num_moments *= videos.patch_embeds.shape[2]
         return num_moments * dim if self.as_written else max(num_moments, dim * has_patches)
 
@@ -178,7 +181,7 @@ class MixedScorer(PairScorer):
             scores |= self._frame_scores(text, videos)
         if {"patch", "tib_patch"} & set(self.weights):
             scores |= self._patch_scores(text, videos)
-        similarity = sum(weight * scores[name] for name, weight in self.weights.items())
+        similarity = reduce(torch.add, (weight * scores[name] for name, weight in self.weights.items()))
         return {"similarity": similarity, "text_video": similarity}
 
     def _frame_scores(self, text: torch.Tensor, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
@@ -190,11 +193,11 @@ class MixedScorer(PairScorer):
             if self.as_written:
                 scores["tib_frame"] = built_gated_scores(gates, text, frames)
             else:
-                scores["tib_frame"] = gated_cosine(gates, frames @ text.T, videos.scoring_tables.frame_gram)
+                scores["tib_frame"] = gated_cosine(gates, frames @ text.T, tables_of(videos).frame_gram)
         return scores
 
     def _patch_scores(self, text: torch.Tensor, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
-        patches = videos.patch_embeds.flatten(1, 2)  # (num_videos, num_frames * num_patches, dim)
+        patches = videos.patches()  # (num_videos, num_frames * num_patches, dim)
         cosines, scores = patches @ text.T, {}
         if "patch" in self.weights:
             scores["patch"] = weak_scores(cosines, self.config.weak_temperature)
@@ -253,9 +256,7 @@ def built_gated_scores(gates: torch.Tensor, text_embeds: torch.Tensor, moment_em
 
 def identity_projection(dim: int) -> nn.Linear:
     """A projection `(dim, dim)` without bias that is the identity until it is trained."""
-    projection = nn.Linear(dim, dim, bias=False)
-    projection.neutral_start = "eye"
-    return projection
+    return starts_as("eye", nn.Linear(dim, dim, bias=False))
 
 
 def paired_gated_embeds(

@@ -1,6 +1,6 @@
 """TCD model configuration."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
@@ -111,10 +111,15 @@ class TCDConfig(PreTrainedConfig):
     if SubConfigSpec is not None:
         sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="clip")}
     else:
-        sub_configs = {"backbone_config": AutoConfig}
+        sub_configs: ClassVar[Any] = {"backbone_config": AutoConfig}
         has_no_defaults_at_init = True  # older releases compare with default sub-configs, which some backbones lack
 
-    backbone_config: dict | PreTrainedConfig | None = None
+    if TYPE_CHECKING:  # what these are once they are resolved, see below
+        backbone_config: Any = None
+        projection_dim: Any = None
+    else:
+        backbone_config: dict | PreTrainedConfig | None = None
+        projection_dim: int | None = None
     interaction: Literal["tcd", "tib"] = "tcd"
     num_frames: int = 12
     use_ocr: bool = True
@@ -150,7 +155,6 @@ class TCDConfig(PreTrainedConfig):
     rerank_patch_weight: float | int = 0.2
     rerank_tib_frame_weight: float | int = 0.2
     rerank_tib_patch_weight: float | int = 0.0
-    projection_dim: int | None = None
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
@@ -170,7 +174,7 @@ class TCDConfig(PreTrainedConfig):
         """Whether the model embeds OCR captions: with `use_ocr=True`, and never with `interaction="tib"`."""
         return self.use_ocr and self.interaction == "tcd"
 
-    def validate_ranges(self):
+    def validate_ranges(self) -> None:
         """Part of the `@strict` validation: numbers that no model could be built or trained with."""
         for name in ("num_frames", "fusion_num_heads", "projection_dim"):
             if getattr(self, name) < 1:
@@ -197,7 +201,7 @@ class TCDConfig(PreTrainedConfig):
             )
 
 
-def joint_width(backbone_config) -> int:
+def joint_width(backbone_config: Any) -> int:
     """Width of the space in which a dual encoder's texts and images meet."""
     text_config = getattr(backbone_config, "text_config", None)
     for holder, name in (

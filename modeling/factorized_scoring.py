@@ -14,6 +14,8 @@ Texts are the last dimension of everything that pairs have, `(num_videos, num_fr
 over the few frames then run along texts, where the processor computes many at once.
 """
 
+from typing import Any
+
 import torch
 
 from .distillation import ClueDistilling
@@ -62,7 +64,7 @@ class FactorizedScorer(PairScorer):
 
     def __call__(self, texts: slice, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
         """See [`PairScorer`]; `text_ocr` and `text_hybrid` are there where the model reads OCR."""
-        tables = videos.scoring_tables
+        tables = tables_of(videos, self.clues)
         frame_gates = dots(videos.frame_embeds, self.gate_query[:, texts])[:, 0].softmax(dim=1)
         frame_gates = frame_gates * frame_gates.shape[1]
         if self.clues is None:
@@ -70,17 +72,19 @@ class FactorizedScorer(PairScorer):
             text_video = gated_cosine(frame_gates, frame_dots, tables.frame_gram)
             return {"similarity": text_video, "text_video": text_video}
 
-        mask = visible_windows(videos.ocr_mask)[..., None]  # (num_videos, N, 1)
-        window_gates = dots(videos.ocr_embeds, self.gate_query[:, texts])[:, 0] + hidden(mask)
+        ocr_embeds, fused_ocr_embeds, ocr_mask = videos.ocr_parts()
+        window_gram, clue_gram, window_logits, frame_logits = tables.ocr_parts()
+        mask = visible_windows(ocr_mask)[..., None]  # (num_videos, N, 1)
+        window_gates = dots(ocr_embeds, self.gate_query[:, texts])[:, 0] + hidden(mask)
         window_gates = window_gates.softmax(dim=1) * mask.sum(dim=1, keepdim=True)
         frame_dots = dots(videos.fused_frame_embeds, self.seen_by_frames[:, texts])
-        window_dots = dots(videos.fused_ocr_embeds, self.seen_by_windows[:, texts])
+        window_dots = dots(fused_ocr_embeds, self.seen_by_windows[:, texts])
         text_video = gated_cosine(frame_gates, frame_dots[:, 0], tables.frame_gram)
-        text_ocr = gated_cosine(window_gates, window_dots[:, 0], tables.window_gram)
+        text_ocr = gated_cosine(window_gates, window_dots[:, 0], window_gram)
 
         (from_windows, from_frames), all_visible = self.clues, torch.ones_like(mask)
-        on_windows = from_windows.attend(window_gates, frame_gates, tables.window_logits, mask, all_visible)
-        on_frames = from_frames.attend(frame_gates, window_gates, tables.frame_logits, all_visible, mask)
+        on_windows = from_windows.attend(window_gates, frame_gates, window_logits, mask, all_visible)
+        on_frames = from_frames.attend(frame_gates, window_gates, frame_logits, all_visible, mask)
         gated_windows, gated_frames = on_windows * window_gates[:, None], on_frames * frame_gates[:, None]
         text_dots = inner(gated_windows, window_dots[:, 1:]).sum(1) + inner(gated_frames, frame_dots[:, 1:]).sum(1)
         gated, attention = (
@@ -88,7 +92,7 @@ class FactorizedScorer(PairScorer):
             for both in ((gated_windows, gated_frames), (on_windows, on_frames))
         )
         text_dots = text_dots + inner(attention, self.fixed_dots[:, texts])
-        squared_norm = inner(gated, tables.clue_gram @ torch.cat([gated, attention], dim=1))
+        squared_norm = inner(gated, clue_gram @ torch.cat([gated, attention], dim=1))
         squared_norm = squared_norm + inner(attention, self.fixed_gram @ attention)
         text_hybrid = cosine(text_dots, squared_norm)
         similarity = (text_video + text_ocr + text_hybrid) / 3
@@ -112,7 +116,7 @@ def scoring_tables(
     frames = videos.fused_frame_embeds.float()
     if clues is None:
         return TCDScoringTables(frame_gram=frames @ frames.mT)
-    windows, (from_windows, from_frames) = videos.fused_ocr_embeds.float(), clues
+    windows, (from_windows, from_frames) = videos.ocr_parts()[1].float(), clues
     values = torch.cat([from_windows.values(windows), from_frames.values(frames)], dim=1)
     fixed = torch.cat([from_windows.fixed, from_frames.fixed])
     return TCDScoringTables(
@@ -127,10 +131,15 @@ def scoring_tables(
 def with_tables(
     videos: TCDVideoFeatures, clues: "tuple[ClueAttention, ClueAttention] | None" = None
 ) -> TCDVideoFeatures:
-    """The videos with the tables that they have, or else with those of [`scoring_tables`]."""
+    """The videos with the tables of [`tables_of`]."""
     if videos.scoring_tables is not None:
         return videos
-    return TCDVideoFeatures(**{**videos, "scoring_tables": scoring_tables(videos, clues)})
+    return TCDVideoFeatures(**{**videos, "scoring_tables": tables_of(videos, clues)})
+
+
+def tables_of(videos: TCDVideoFeatures, clues: "tuple[ClueAttention, ClueAttention] | None" = None) -> TCDScoringTables:
+    """The tables that the videos have, or else those of [`scoring_tables`]."""
+    return scoring_tables(videos, clues) if videos.scoring_tables is None else videos.scoring_tables
 
 
 def dots(moments: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
@@ -192,7 +201,14 @@ class ClueAttention:
         device (`torch.device`, *optional*): of the mean; an attention brings its own.
     """
 
-    def __init__(self, attention, shape, query=None, type_embedding=None, device=None):
+    def __init__(
+        self,
+        attention: Any,
+        shape: tuple[int, int],
+        query: torch.Tensor | None = None,
+        type_embedding: torch.Tensor | None = None,
+        device: torch.device | None = None,
+    ):
         self.attention, self.query = attention, query
         num_frames, dim = shape
         if attention is None:
@@ -210,7 +226,7 @@ class ClueAttention:
         self.fixed = (constant / attention.num_heads).expand(attention.num_heads * num_frames, -1)  # (H N, dim)
         if type_embedding is not None:
             self.fixed = self.fixed + self.values(type_embedding.float()[None])[0]
-        if query is not None:
+        if query is not None and type_embedding is not None:
             asked = attention.q_proj(query).float().view(heads)[:, None] * attention.scaling
             self.key_weight = (asked @ attention.k_proj.weight.float().unflatten(0, heads))[:, 0]  # (H, dim)
             # The softmax does not see what the key bias adds to the logits of all moments alike: it is here so that
@@ -218,16 +234,16 @@ class ClueAttention:
             bias = (asked[:, 0] * attention.k_proj.bias.float().view(heads)).sum(dim=-1, keepdim=True)
             self.offsets = self.key_weight @ type_embedding.float().T + bias  # (H, N)
 
-    def values(self, moments):
+    def values(self, moments: torch.Tensor) -> torch.Tensor:
         """What each moment `(B, N, dim)` adds to the clue per unit of gate and attention: `(B, H N, dim)`."""
         projected = torch.einsum("bnd,hkd->bhnk", moments, self.value_weight)
         return torch.einsum("bhnk,dhk->bhnd", projected, self.output_weight).flatten(1, 2)
 
-    def seen(self, text):
+    def seen(self, text: torch.Tensor) -> torch.Tensor:
         """Texts `(T, dim)` whose dot products with moments are those of the texts with `values`: `(H, T, dim)`."""
         return torch.einsum("td,dhk->htk", text, self.output_weight) @ self.value_weight
 
-    def logits(self, moments, askers):
+    def logits(self, moments: torch.Tensor, askers: torch.Tensor) -> torch.Tensor:
         """Attention logits per unit of gate: `(B, H, 1, N)` for a clue token, `(B, H, N + 1, N)` where moments ask."""
         if self.attention is None:
             return moments.new_zeros(len(moments), 1, 1, moments.shape[1])

@@ -91,7 +91,7 @@ def tib_losses(model, texts: torch.Tensor, videos: TCDVideoFeatures, scale: torc
         + config.pearson_tib_frame_weight * model.pearson(texts, gated),
     }
     if config.use_patch_features and config.pearson_tib_patch_weight:
-        patches = videos.patch_embeds.flatten(1, 2)
+        patches = videos.patches()
         gated = paired_gated_embeds(texts, patches, patches, config.tib_patch_temperature)
         losses["pearson_loss"] = losses["pearson_loss"] + config.pearson_tib_patch_weight * model.pearson(texts, gated)
     losses["loss"] = (

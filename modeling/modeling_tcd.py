@@ -1,10 +1,11 @@
 """TCD model: text-video retrieval that reads the text in the video."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import can_return_tuple
+from transformers.utils.generic import can_return_tuple
 
 from .backbones import PATCH_BACKBONES, encode_captions, encode_frames, encode_text, text_tower
 from .calibration import CalibrationLoss
@@ -17,7 +18,7 @@ from .distillation import ClueDistilling, CrossAttentionClue, masked_mean
 from .factorized_scoring import clue_attention, scoring_tables
 from .gating import visible_windows
 from .losses import losses_over_processes, tcd_losses, tib_losses
-from .outputs import TCDOutput, TCDScores, TCDVideoFeatures
+from .outputs import TCDOutput, TCDScores, TCDTextFeatures, TCDVideoFeatures
 from .pretrained import LOGIT_SCALE_INIT, TCDPreTrainedModel
 from .scoring import candidate_scores, full_precision, make_scorer, pair_scores
 
@@ -96,7 +97,7 @@ class TCDModel(TCDPreTrainedModel):
     @property
     def ocr_encoder(self) -> PreTrainedModel:
         """The encoder of OCR captions: the backbone itself, unless `share_ocr_encoder=False`."""
-        return self._modules.get("ocr_backbone", self.backbone)
+        return getattr(self, "ocr_backbone", self.backbone)
 
     @property
     def logit_scale(self) -> nn.Parameter:
@@ -106,24 +107,24 @@ class TCDModel(TCDPreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         return self._embeddings_holder.get_input_embeddings()
 
-    def set_input_embeddings(self, value: nn.Module):
+    def set_input_embeddings(self, value: nn.Module) -> None:
         self._embeddings_holder.set_input_embeddings(value)
 
     @property
-    def _embeddings_holder(self) -> nn.Module:
+    def _embeddings_holder(self) -> PreTrainedModel:
         # CLIPModel does not tell where its token embeddings are; its text tower does.
         return getattr(self.backbone, "text_model", self.backbone)
 
     def get_text_features(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
-    ) -> BaseModelOutputWithPooling:
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> TCDTextFeatures:
         """
         Args:
             input_ids (`torch.LongTensor` of shape `(num_texts, sequence_length)`)
             attention_mask (`torch.LongTensor` of shape `(num_texts, sequence_length)`, *optional*)
 
         Returns:
-            The text tower's output; `pooler_output` `(num_texts, dim)` is the L2-normalised embedding.
+            [`TCDTextFeatures`]; `pooler_output` `(num_texts, dim)` is the L2-normalised embedding.
         """
         return encode_text(self.backbone, input_ids, attention_mask, **kwargs)
 
@@ -135,7 +136,7 @@ class TCDModel(TCDPreTrainedModel):
         ocr_mask: torch.Tensor | None = None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> TCDVideoFeatures:
         """
         Args:
@@ -172,7 +173,7 @@ class TCDModel(TCDPreTrainedModel):
         ocr_attention_mask: torch.Tensor | None = None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> TCDVideoFeatures:
         """
         The part of [`~TCDModel.get_video_features`] that runs the towers, nearly all of its cost; `fuse` is the rest.
@@ -193,7 +194,7 @@ class TCDModel(TCDPreTrainedModel):
             self.backbone, pixel_values_videos, extras, self.config.use_patch_features, **kwargs
         )
         ocr_embeds = ocr_output = None
-        if self.config.reads_ocr:
+        if self.config.reads_ocr and ocr_input_ids is not None:
             ocr_embeds, ocr_output = encode_captions(self.ocr_encoder, ocr_input_ids, ocr_attention_mask, **kwargs)
         return TCDVideoFeatures(
             frame_embeds=frame_embeds,
@@ -209,7 +210,7 @@ class TCDModel(TCDPreTrainedModel):
         ocr_embeds: torch.Tensor | None = None,
         ocr_mask: torch.Tensor | None = None,
         patch_embeds: torch.Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> TCDVideoFeatures:
         """
         The part of [`~TCDModel.get_video_features`] after the encoders, for embeddings computed before.
@@ -233,7 +234,7 @@ class TCDModel(TCDPreTrainedModel):
         patch_embeds = patch_embeds if self.config.use_patch_features else None
         temporal_embeds = frame_embeds if self.temporal_encoder is None else self.temporal_encoder(frame_embeds)
         coarse_embeds = nn.functional.normalize(temporal_embeds.mean(dim=1), dim=-1)
-        if not self.config.reads_ocr:
+        if not self.config.reads_ocr or ocr_embeds is None:
             return TCDVideoFeatures(
                 frame_embeds=frame_embeds,
                 fused_frame_embeds=temporal_embeds if self.config.interaction == "tib" else frame_embeds,
@@ -347,7 +348,7 @@ class TCDModel(TCDPreTrainedModel):
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
         return_loss: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> tuple | TCDOutput:
         """
         Embeds texts, videos, or both; scores every text against every video where both are given.
@@ -368,7 +369,9 @@ class TCDModel(TCDPreTrainedModel):
         """
         if input_ids is None and pixel_values_videos is None:
             raise ValueError("Nothing to embed: give `input_ids` (texts), `pixel_values_videos` (videos), or both.")
-        text_output = text_embeds = video_features = None
+        text_output: TCDTextFeatures | None = None
+        text_embeds: Any = None
+        video_features: Any = None
         if input_ids is not None:
             text_output = self.get_text_features(input_ids, attention_mask, **kwargs)
             text_embeds = text_output.pooler_output
@@ -382,7 +385,7 @@ class TCDModel(TCDPreTrainedModel):
                 spatial_shapes,
                 **kwargs,
             )
-        matched = {}  # losses and logits
+        matched: dict[str, Any] = {}  # losses and logits
         if return_loss:
             matched = losses_over_processes(self, text_embeds, video_features)
             if self.config.interaction == "tib":  # whose losses have scores of their own
@@ -411,12 +414,13 @@ class TCDModel(TCDPreTrainedModel):
         """
         with full_precision(text_embeds.device):
             if self.config.interaction == "tib":
-                return TCDOutput(**tib_losses(self, text_embeds, video_features, self._logits_scale()))
+                losses: dict[str, Any] = tib_losses(self, text_embeds, video_features, self._logits_scale())
+                return TCDOutput(**losses)
             scores = self.score(text_embeds, video_features)
             losses = tcd_losses(self, text_embeds, video_features, scores.similarity, self._logits_scale())
             return TCDOutput(**losses, **self._logits(scores))
 
-    def _logits(self, scores: TCDScores) -> dict[str, torch.Tensor | None]:
+    def _logits(self, scores: TCDScores) -> dict[str, Any]:
         """Fields of the output: logits, and the parts of the similarity."""
         logits_per_text = scores.similarity * self._logits_scale()
         return {

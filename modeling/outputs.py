@@ -1,12 +1,30 @@
 """What TCD models return: features and tables of videos, scores of pairs, and the output of `forward`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
-__all__ = ["TCDOutput", "TCDScores", "TCDScoringTables", "TCDVideoFeatures"]
+__all__ = ["TCDOutput", "TCDScores", "TCDScoringTables", "TCDTextFeatures", "TCDVideoFeatures"]
+
+# A `ModelOutput` wants the default `None` of all fields but the first, also of those that are always given.
+ALWAYS_GIVEN = cast(Any, None)
+
+
+@dataclass
+class TCDTextFeatures(BaseModelOutputWithPooling):
+    """
+    The text tower's output, of which `pooler_output` is what texts are scored by.
+
+    Args:
+        pooler_output (`torch.FloatTensor` of shape `(num_texts, dim)`): L2-normalised text embeddings.
+        last_hidden_state, hidden_states, attentions: those of the tower.
+    """
+
+    pooler_output: torch.Tensor = ALWAYS_GIVEN
 
 
 @dataclass
@@ -27,11 +45,25 @@ class TCDScoringTables(ModelOutput):
         frame_logits (`torch.FloatTensor` of shape `(batch_size, H, Q, N)`, *optional*): of each frame, likewise.
     """
 
-    frame_gram: torch.FloatTensor | None = None
-    window_gram: torch.FloatTensor | None = None
-    clue_gram: torch.FloatTensor | None = None
-    window_logits: torch.FloatTensor | None = None
-    frame_logits: torch.FloatTensor | None = None
+    frame_gram: torch.Tensor = ALWAYS_GIVEN
+    window_gram: torch.Tensor | None = None
+    clue_gram: torch.Tensor | None = None
+    window_logits: torch.Tensor | None = None
+    frame_logits: torch.Tensor | None = None
+
+    def ocr_parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        Returns:
+            `window_gram`, `clue_gram`, `window_logits` and `frame_logits`.
+
+        Raises:
+            ValueError: there are none.
+        """
+        window_gram, clue_gram = self.window_gram, self.clue_gram
+        window_logits, frame_logits = self.window_logits, self.frame_logits
+        if window_gram is None or clue_gram is None or window_logits is None or frame_logits is None:
+            raise ValueError("The scoring tables are those of frames alone: a model that reads no OCR made them.")
+        return window_gram, clue_gram, window_logits, frame_logits
 
 
 @dataclass
@@ -70,25 +102,55 @@ class TCDVideoFeatures(ModelOutput):
             What [`~TCDModel.precompute`] adds, so that scoring need not compute it for every call.
     """
 
-    frame_embeds: torch.FloatTensor | None = None
-    ocr_embeds: torch.FloatTensor | None = None
-    fused_frame_embeds: torch.FloatTensor | None = None
-    fused_ocr_embeds: torch.FloatTensor | None = None
-    ocr_mask: torch.BoolTensor | None = None
-    coarse_embeds: torch.FloatTensor | None = None
-    patch_embeds: torch.FloatTensor | None = None
+    frame_embeds: torch.Tensor = ALWAYS_GIVEN
+    ocr_embeds: torch.Tensor | None = None
+    fused_frame_embeds: torch.Tensor = ALWAYS_GIVEN
+    fused_ocr_embeds: torch.Tensor | None = None
+    ocr_mask: torch.Tensor | None = None
+    coarse_embeds: torch.Tensor = ALWAYS_GIVEN
+    patch_embeds: torch.Tensor | None = None
     vision_model_output: BaseModelOutputWithPooling | None = None
     ocr_model_output: BaseModelOutputWithPooling | None = None
-    co_attentions: tuple[torch.FloatTensor, ...] | None = None
+    co_attentions: tuple[torch.Tensor, ...] | None = None
     scoring_tables: TCDScoringTables | None = None
 
-    def map_videos(self, function) -> "TCDVideoFeatures":
+    def map_videos(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "TCDVideoFeatures":
         """The same features with `function` applied to every tensor whose rows are videos."""
-        tensors = {name: function(value) for name, value in self.items() if torch.is_tensor(value)}
+        tensors: dict[str, Any] = {name: function(value) for name, value in self.items() if torch.is_tensor(value)}
         tables = self.scoring_tables
         if tables is not None:
             tables = TCDScoringTables(**{name: function(value) for name, value in tables.items()})
         return TCDVideoFeatures(**tensors, scoring_tables=tables)
+
+    def ocr_parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        Returns:
+            `ocr_embeds`, `fused_ocr_embeds` and `ocr_mask`.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.ocr_embeds is None or self.fused_ocr_embeds is None or self.ocr_mask is None:
+            raise ValueError(
+                "The video features hold no OCR captions: they were made by a model that does not read them "
+                '(`use_ocr=False`, or `interaction="tib"`).'
+            )
+        return self.ocr_embeds, self.fused_ocr_embeds, self.ocr_mask
+
+    def patches(self) -> torch.Tensor:
+        """
+        Returns:
+            `patch_embeds` of shape `(batch_size, num_frames * num_patches, dim)`.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.patch_embeds is None:
+            raise ValueError(
+                "The video features hold no patches: they were made by a model without patch features "
+                "(`use_patch_features=False`)."
+            )
+        return self.patch_embeds.flatten(1, 2)
 
     def split(self, size: int) -> list["TCDVideoFeatures"]:
         """Pieces of at most `size` videos, in order."""
@@ -113,10 +175,10 @@ class TCDScores(ModelOutput):
         text_hybrid (`torch.FloatTensor` of shape `(num_texts, num_videos)`, *optional*): text against the hybrid clue.
     """
 
-    similarity: torch.FloatTensor | None = None
-    text_video: torch.FloatTensor | None = None
-    text_ocr: torch.FloatTensor | None = None
-    text_hybrid: torch.FloatTensor | None = None
+    similarity: torch.Tensor = ALWAYS_GIVEN
+    text_video: torch.Tensor = ALWAYS_GIVEN
+    text_ocr: torch.Tensor | None = None
+    text_hybrid: torch.Tensor | None = None
 
 
 @dataclass
@@ -142,22 +204,22 @@ class TCDOutput(ModelOutput):
             The parts of the similarity: why a video matched.
         text_embeds (`torch.FloatTensor` of shape `(T, dim)`): L2-normalised.
         video_features ([`TCDVideoFeatures`]): of the `B` videos, the towers' outputs with them.
-        text_model_output (`BaseModelOutputWithPooling`): the text tower's output for the texts.
+        text_model_output ([`TCDTextFeatures`]): the text tower's output for the texts.
     """
 
-    loss: torch.FloatTensor | None = None
-    contrastive_loss: torch.FloatTensor | None = None
-    calibration_loss: torch.FloatTensor | None = None
-    coarse_loss: torch.FloatTensor | None = None
-    pearson_loss: torch.FloatTensor | None = None
-    logits_per_text: torch.FloatTensor | None = None
-    logits_per_video: torch.FloatTensor | None = None
-    text_video_similarity: torch.FloatTensor | None = None
-    text_ocr_similarity: torch.FloatTensor | None = None
-    text_hybrid_similarity: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
+    loss: torch.Tensor | None = None
+    contrastive_loss: torch.Tensor | None = None
+    calibration_loss: torch.Tensor | None = None
+    coarse_loss: torch.Tensor | None = None
+    pearson_loss: torch.Tensor | None = None
+    logits_per_text: torch.Tensor | None = None
+    logits_per_video: torch.Tensor | None = None
+    text_video_similarity: torch.Tensor | None = None
+    text_ocr_similarity: torch.Tensor | None = None
+    text_hybrid_similarity: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
     video_features: TCDVideoFeatures | None = None
-    text_model_output: BaseModelOutputWithPooling | None = None
+    text_model_output: TCDTextFeatures | None = None
 
     def to_tuple(self) -> tuple:
         return tuple(v.to_tuple() if isinstance(v, ModelOutput) else v for v in self.values())

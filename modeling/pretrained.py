@@ -1,8 +1,12 @@
 """Where the weights of a model come from: initialisation, a pretrained backbone, a checkpoint."""
 
+import os
+from typing import TYPE_CHECKING, Any, Literal, overload
+
 import torch
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
+from typing_extensions import Self
 
 from .co_attention import VideoOCRCoAttention
 from .coarse_to_fine import TemporalEncoder
@@ -20,7 +24,7 @@ class TCDPreTrainedModel(PreTrainedModel):
     config: TCDConfig
     base_model_prefix = "model"
     main_input_name = "pixel_values_videos"
-    input_modalities = ("video", "text")
+    input_modalities = ["video", "text"]  # noqa: RUF012
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
@@ -32,6 +36,10 @@ class TCDPreTrainedModel(PreTrainedModel):
     ]
     # Projections that are the identity until they are trained: a checkpoint without them is as good with them.
     _keys_to_ignore_on_load_missing = [r"^coarse_projection\.", r"^frame_projection\."]  # noqa: RUF012
+
+    if TYPE_CHECKING:  # a type checker takes transformers' own for a function that is given no model
+
+        def to(self, *args: Any, **kwargs: Any) -> Self: ...
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -54,8 +62,11 @@ class TCDPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_backbone(
-        cls, backbone: str | PreTrainedModel, backbone_kwargs: dict | None = None, **config_overrides
-    ) -> "TCDPreTrainedModel":
+        cls,
+        backbone: str | os.PathLike | PreTrainedModel,
+        backbone_kwargs: dict[str, Any] | None = None,
+        **config_overrides: Any,
+    ) -> Self:
         """
         A model on pretrained towers, its new modules neutral: a sane zero-shot model, and where training starts. Its
         similarity is the mean of the cosines of the text with the gated frames, the gated windows, and both; with
@@ -79,20 +90,42 @@ class TCDPreTrainedModel(PreTrainedModel):
         """
         check_overrides(config_overrides)
         if not isinstance(backbone, PreTrainedModel):
-            backbone = AutoModel.from_pretrained(backbone, **{"trust_remote_code": False, **(backbone_kwargs or {})})
+            tower = AutoModel.from_pretrained(backbone, **{"trust_remote_code": False, **(backbone_kwargs or {})})
         elif backbone_kwargs:
             raise TypeError("`backbone_kwargs` say how to load a backbone, but a loaded model was given.")
+        else:
+            tower = backbone
 
-        config = TCDConfig(backbone_config=backbone.config.to_dict(), **config_overrides)
-        attn_implementation = backbone.config._attn_implementation
+        config = TCDConfig(backbone_config=tower.config.to_dict(), **config_overrides)
+        attn_implementation = tower.config._attn_implementation
         if attn_implementation == "sdpa":  # the default of all towers that have it; one without must not be told
             attn_implementation = None
-        model = cls._from_config(config, dtype=backbone.dtype, attn_implementation=attn_implementation)
-        weights = backbone.state_dict()
+        model: Any = cls._from_config(config, dtype=tower.dtype, attn_implementation=attn_implementation)
+        weights = tower.state_dict()
         model.backbone.load_state_dict(weights)
         if model.ocr_encoder is not model.backbone:
             model.ocr_encoder.load_state_dict({name: weights[name] for name in model.ocr_encoder.state_dict()})
         return model.eval()
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike | None,
+        *args: Any,
+        output_loading_info: Literal[False] = False,
+        **kwargs: Any,
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike | None,
+        *args: Any,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[Self, dict[str, Any]]: ...
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
@@ -100,7 +133,8 @@ class TCDPreTrainedModel(PreTrainedModel):
         Loads as `PreTrainedModel.from_pretrained` does. A checkpoint of a shared encoder that is loaded with
         `share_ocr_encoder=False` gives both towers its weights.
         """
-        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        model, info = loaded
         missing = {name for name in info["missing_keys"] if name.startswith("ocr_backbone.")}
         if missing:
             weights = model.backbone.state_dict()

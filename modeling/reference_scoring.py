@@ -1,5 +1,7 @@
 """Scores of (text, video) pairs as the method is written: gate, fuse, distil, match (TCD sections 2 and 4-6)."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -37,11 +39,12 @@ class ReferenceScorer(PairScorer):
             text_video = cosine(text, (frame_weights[..., None] * videos.fused_frame_embeds).mean(dim=-2))
             return {"similarity": text_video, "text_video": text_video}
 
-        mask = visible_windows(videos.ocr_mask)
-        window_weights = self._gate(text, videos.ocr_embeds, mask)
+        ocr_embeds, fused_ocr_embeds, ocr_mask = videos.ocr_parts()
+        mask = visible_windows(ocr_mask)
+        window_weights = self._gate(text, ocr_embeds, mask)
         mask = mask.expand(len(text), -1, -1)  # (num_texts, num_videos, num_frames)
         frames = frame_weights[..., None] * videos.fused_frame_embeds  # (num_texts, num_videos, num_frames, dim)
-        windows = window_weights[..., None] * videos.fused_ocr_embeds
+        windows = window_weights[..., None] * fused_ocr_embeds
         if self.co_attention is not None and config.text_condition == "before":
             frames, windows, _ = in_pairs(self.co_attention, self.dtype, frames, windows, mask)
 
@@ -63,7 +66,9 @@ def cosine(text_embeds: torch.Tensor, video_embeds: torch.Tensor) -> torch.Tenso
     return torch.einsum("td,tbd->tb", text_embeds, nn.functional.normalize(video_embeds, dim=-1))
 
 
-def in_pairs(module: nn.Module, dtype: torch.dtype, frames: torch.Tensor, windows: torch.Tensor, mask: torch.Tensor):
+def in_pairs(
+    module: nn.Module, dtype: torch.dtype, frames: torch.Tensor, windows: torch.Tensor, mask: torch.Tensor
+) -> Any:
     """Runs a module that knows single sequences over all pairs of a block. Its tensors come back in pairs, float32."""
     pairs = frames.shape[:2]
     output = module(frames.flatten(0, 1).to(dtype), windows.flatten(0, 1).to(dtype), mask.flatten(0, 1))

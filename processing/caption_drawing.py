@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .video_reading import opened_video
 
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont  # of PIL itself, or of a file
+
 __all__ = ["BOX_COLOR", "draw_boxes", "draw_captions"]
 
 MARGIN = 8  # pixels
@@ -49,15 +51,16 @@ def draw_boxes(image: Image.Image, boxes: Sequence[Box], labels: Sequence[str] =
     draw = ImageDraw.Draw(picture)
     line = max(2, round(max(picture.size) / 320))
     corners = np.sort(np.clip(np.reshape(boxes, (-1, 2, 2)), 0, 1), axis=1) * (picture.width - 1, picture.height - 1)
-    outlines = [tuple(corner.ravel()) for corner in corners]
+    outlines: list[tuple[float, ...]] = [tuple(corner.ravel()) for corner in corners]
     for x0, y0, x1, y1 in outlines:
         draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=STRIP_COLOR)
         draw.rectangle((x0, y0, x1, y1), outline=BOX_COLOR, width=line)
-    font = _font(max(FONT_SIZE, round(max(picture.size) / 48)))
-    taken = list(outlines)
+    size = max(FONT_SIZE, round(max(picture.size) / 48))
+    font = _font(size)
+    taken: list[Box] = [*outlines]
     for outline, label in zip(outlines, labels, strict=False):
-        label = _fitted(label, font, picture.width - font.size)
-        strip = _place(outline, font.getlength(label) + font.size * 0.7, font.size * 1.5, picture.size, taken)
+        label = _fitted(label, font, picture.width - size)
+        strip = _place(outline, font.getlength(label) + size * 0.7, size * 1.5, picture.size, taken)
         draw.rectangle(strip, fill=STRIP_COLOR)
         middle = ((strip[0] + strip[2]) / 2, (strip[1] + strip[3]) / 2)
         draw.text(middle, label, fill="white", font=font, anchor="mm")
@@ -97,9 +100,10 @@ def draw_captions(video: Any, captions: Sequence[Any], columns: int = 3, tile_wi
 
 
 def _frames_of(video: Any, captions: Sequence[Any], max_side: int) -> list[Any]:
+    given: Any = video
     if isinstance(video, Sequence) and not isinstance(video, str | bytes) and len(video) == len(captions):
-        return [frame if isinstance(frame, Image.Image) else Image.fromarray(frame) for frame in video]
-    with opened_video(video) as opened:
+        return [frame if isinstance(frame, Image.Image) else Image.fromarray(frame) for frame in given]
+    with opened_video(given) as opened:
         times = [_shown_time(caption) for caption in captions]
         return [Image.fromarray(frame) for frame in opened.frames_at(times, max_side=2 * max_side)]
 
@@ -134,7 +138,7 @@ def _clock(seconds: float) -> str:
 
 
 @functools.cache
-def _font(size: int) -> ImageFont.ImageFont:
+def _font(size: int) -> Font:
     for name in SYSTEM_FONTS:
         try:
             return ImageFont.truetype(name, size)
@@ -143,7 +147,7 @@ def _font(size: int) -> ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _fitted(label: str, font: ImageFont.ImageFont, width: float) -> str:
+def _fitted(label: str, font: Font, width: float) -> str:
     """The label on one line, cut with an ellipsis where it is too wide."""
     label = " ".join(label.split())
     if font.getlength(label) <= width:

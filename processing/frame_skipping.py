@@ -54,23 +54,27 @@ def split_into_stretches(
             Longest time in seconds one frame stands for while the picture keeps changing. `None`: every sample is a
             stretch of its own.
     """
-    stretch = chosen = previous = looked_at = None
+    frames = iter(frames)
+    try:
+        time, looked_at = next(frames)
+    except StopIteration:
+        return
+    stretch = Stretch(time, looked_at, [time])
+    chosen = previous = _Look.of(looked_at)
     for time, frame in frames:
         look = previous if frame is looked_at else _Look.of(frame)  # one look at a frame that stays on screen
         differs = closes = True
-        if stretch is not None and reading_interval is not None:
+        if reading_interval is not None:
             differs, closes = _compare(look, chosen, previous)
             closes |= differs and time - stretch.times[0] >= reading_interval - 1e-6
         if closes:
-            if stretch is not None:
-                yield stretch
+            yield stretch
             stretch, chosen = Stretch(time, frame), look
         elif differs and look.sharpness > chosen.sharpness:
             stretch.time, stretch.frame, chosen = time, frame, look
         stretch.times.append(time)
         previous, looked_at = look, frame
-    if stretch is not None:
-        yield stretch
+    yield stretch
 
 
 def _compare(look: "_Look", chosen: "_Look", previous: "_Look") -> tuple[bool, bool]:

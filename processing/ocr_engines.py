@@ -327,7 +327,8 @@ def _as_reading(reading: Any) -> TextReading:
             raise TypeError(
                 f"An OCR engine returns TextReadings or (text, confidence, (x0, y0, x1, y1)) tuples, got {reading!r}."
             ) from None
-        reading = TextReading(text, float(confidence), tuple(float(value) for value in box))
+        numbers: Any = tuple(float(value) for value in box)
+        reading = TextReading(text, float(confidence), numbers)
     if not isinstance(reading.text, str) or len(reading.box) != 4:
         raise TypeError(f"A reading needs a text and a box of four numbers (x0, y0, x1, y1), got {reading!r}.")
     return reading
@@ -336,7 +337,8 @@ def _as_reading(reading: Any) -> TextReading:
 def _bounding_box(geometry) -> tuple[float, float, float, float]:
     # two corners for straight pages, four for rotated ones
     points = np.asarray(geometry, dtype=float)[:, :2]
-    return (*map(float, points.min(axis=0)), *map(float, points.max(axis=0)))
+    (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return x0, y0, x1, y1
 
 
 def _checked_num_threads(num_threads: int | None) -> int | None:

@@ -1,16 +1,16 @@
 """Processor of TCD models: texts, videos, and the text that appears in the videos."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import logging
 
-from .ocr_engines import default_num_threads, is_pool_worker
-from .video_reading import opened_video
+from .ocr_engines import OCREngine, default_num_threads, is_pool_worker
+from .video_reading import Video, VideoInput, opened_video
 from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
 
 __all__ = ["TCDProcessor"]
@@ -59,18 +59,18 @@ class TCDProcessor(ProcessorMixin):
 
     def __init__(
         self,
-        image_processor,
-        tokenizer,
-        num_frames=12,
-        window_scale=1.0,
-        ocr_engine="rapidocr",
-        ocr_options=None,
-        ocr_fps=2.0,
-        reading_interval=0.75,
-        min_confidence=0.5,
-        max_length=None,
-        video_backend="auto",
-        chat_template=None,
+        image_processor: BaseImageProcessor,
+        tokenizer: PreTrainedTokenizerBase,
+        num_frames: int = 12,
+        window_scale: float = 1.0,
+        ocr_engine: str | OCREngine | Callable | None = "rapidocr",
+        ocr_options: dict[str, Any] | None = None,
+        ocr_fps: float = 2.0,
+        reading_interval: float | None = 0.75,
+        min_confidence: float = 0.5,
+        max_length: int | None = None,
+        video_backend: str = "auto",
+        chat_template: str | None = None,
     ):
         self.num_frames = num_frames
         self.window_scale = window_scale
@@ -114,7 +114,7 @@ class TCDProcessor(ProcessorMixin):
     def __call__(
         self,
         text: str | Sequence[str] | None = None,
-        videos=None,
+        videos: VideoInput | Sequence[VideoInput] | None = None,
         ocr_captions: Sequence[Sequence[str | WindowCaption]] | None = None,
         fps: float | None = None,
         return_tensors: str | None = "pt",
@@ -156,7 +156,7 @@ class TCDProcessor(ProcessorMixin):
             raise ValueError("`ocr_captions` belong to videos, but no `videos` were given.")
         return BatchFeature(inputs, tensor_type=return_tensors)
 
-    def caption(self, videos, fps: float | None = None) -> list[list[WindowCaption]]:
+    def caption(self, videos: VideoInput | Sequence[VideoInput], fps: float | None = None) -> list[list[WindowCaption]]:
         """
         Reads the text in videos.
 
@@ -176,7 +176,7 @@ class TCDProcessor(ProcessorMixin):
         return captions
 
     def read_video(
-        self, video, fps: float | None = None, with_captions: bool = True
+        self, video: VideoInput | Video, fps: float | None = None, with_captions: bool = True
     ) -> tuple[list[np.ndarray], list[WindowCaption] | None]:
         """
         Frames and captions of one video, from one pass over it.
@@ -305,7 +305,8 @@ class TCDProcessor(ProcessorMixin):
 
     @property
     def _token_limit(self) -> int:
-        limit = min(self.max_length or math.inf, self.tokenizer.model_max_length)
+        limit = self.tokenizer.model_max_length
+        limit = min(self.max_length or limit, limit)
         if limit > 1_000_000:  # what transformers writes for "unknown"
             raise ValueError("The tokenizer tells no length limit; give the processor `max_length` (77 for CLIP).")
         return limit
@@ -336,7 +337,7 @@ def as_image(frame: np.ndarray | Image.Image) -> Image.Image:
     return frame.convert("RGB") if isinstance(frame, Image.Image) else Image.fromarray(frame)
 
 
-def use_one_thread_in_workers():
+def use_one_thread_in_workers() -> None:
     """
     The workers of `datasets.map(num_proc=...)` and the like fill the cores themselves. More than that: torch's threads
     do not survive a fork, and a worker whose parent has used them would wait for ever. `DataLoader` does the same.
@@ -345,7 +346,7 @@ def use_one_thread_in_workers():
         torch.set_num_threads(1)
 
 
-def checked_texts(text) -> list[str]:
+def checked_texts(text: str | Sequence[str]) -> list[str]:
     texts = [text] if isinstance(text, str) else text
     if not isinstance(texts, (list, tuple)) or not all(isinstance(each, str) for each in texts):
         raise TypeError(f"`text` must be a string or a list of strings, got {text!r:.100}.")
@@ -357,7 +358,7 @@ def checked_texts(text) -> list[str]:
     return list(texts)
 
 
-def as_batch(videos) -> list:
+def as_batch(videos: VideoInput | Sequence[VideoInput]) -> list[Any]:
     """One video or a list of them, as a list of videos."""
     if isinstance(videos, (list, tuple)):
         if not videos:

@@ -7,7 +7,7 @@
 """
 
 import importlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -184,7 +184,7 @@ class _Track:
 
     def winner(self) -> TextReading:
         """The best reading of the spelling with most confidence in all."""
-        votes: Counter = Counter()
+        votes: dict[str, float] = defaultdict(float)
         for reading in self.readings:
             votes[reading.text] += reading.confidence
         text = max(votes, key=lambda candidate: votes[candidate])

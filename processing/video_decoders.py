@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +58,7 @@ class TooLongForDecord(Exception):
     """A file whose frames, decoded, take more than `LOOK_AHEAD_BYTES`: PyAV stands in for decord."""
 
 
-def open_decoder(decoder_class: "type[Decoder]", source: "Source", num_threads: int, **options) -> "Decoder":
+def open_decoder(decoder_class: Any, source: "Source", num_threads: int, **options: Any) -> "Decoder":
     """A decoder, or the `VideoReadError` that says why there is none."""
     try:
         return decoder_class(source, num_threads, **options)
@@ -99,7 +99,7 @@ class Decoder:
         """Frame `index`, RGB uint8 `(height, width, 3)`; raises `DecodeError`."""
         raise NotImplementedError
 
-    def close(self):
+    def close(self) -> None:
         """Gives the file back."""
 
     @classmethod
@@ -115,7 +115,7 @@ class ImageDecoder(Decoder):
 
     backend = "memory"
 
-    def __init__(self, images: "np.ndarray | list[Image.Image]", fps: float | None):
+    def __init__(self, images: "np.ndarray | Sequence[Image.Image]", fps: float | None):
         name = "<array>" if isinstance(images, np.ndarray) else "<images>"
         if isinstance(images, np.ndarray) and (images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8):
             raise ValueError(
@@ -145,6 +145,7 @@ class DecordDecoder(Decoder):
     """
 
     backend = "decord"
+    _reader: Any = None
 
     def __init__(self, source: Source, num_threads: int):
         if not has_pyav():
@@ -189,7 +190,7 @@ class DecordDecoder(Decoder):
             raise DecodeError(f"decord returned a frame of shape {frame.shape}")
         return frame
 
-    def close(self):
+    def close(self) -> None:
         self._reader = None
 
 
@@ -200,13 +201,16 @@ class PyAVDecoder(Decoder):
     """
 
     backend = "pyav"
+    _pts: Any  # of all frames, in ticks, ascending; `None` where the file tells none
 
     def __init__(self, source: Source, num_threads: int, in_place_of_decord: bool = False):
         self._errors = read_errors()
         self._in_place_of_decord = in_place_of_decord
         self._source = source
         self._num_threads = num_threads
-        self._held = self._ahead = None  # (index, frame): the last one at or before the wanted, and the one after it
+        # The last one at or before the wanted, and the one after it.
+        self._held: tuple[int, Any] | None = None
+        self._ahead: tuple[int, Any] | None = None
         self._wanted_pts = -math.inf
         self._open()
         try:
@@ -235,7 +239,7 @@ class PyAVDecoder(Decoder):
             raise DecodeError(f"frame {index} cannot be decoded ({first_line(error)})") from error
         return pixels
 
-    def close(self):
+    def close(self) -> None:
         self._container.close()
 
     def _open(self):

@@ -30,7 +30,7 @@ from .video_files import COPY_AGAIN, Source, VideoReadError, has_pyav
 
 __all__ = ["Video", "VideoInput", "VideoReadError", "open_video", "opened_video"]
 
-VideoInput = str | os.PathLike | bytes | BinaryIO | np.ndarray | list[Image.Image]
+VideoInput = str | os.PathLike | bytes | BinaryIO | np.ndarray | list[Image.Image] | tuple[Image.Image, ...]
 
 
 def open_video(
@@ -133,11 +133,25 @@ class Video:
         self._closed = False
         self._warn_if_broken()
 
-    backend = property(lambda self: self._decoder.backend)
-    num_frames = property(lambda self: len(self._decoder.timeline.starts))
-    duration = property(lambda self: self._decoder.timeline.duration)
-    fps = property(lambda self: self.num_frames / self.duration)
-    frame_times = property(lambda self: self._decoder.timeline.starts)
+    @property
+    def backend(self) -> str:
+        return self._decoder.backend
+
+    @property
+    def num_frames(self) -> int:
+        return len(self._decoder.timeline.starts)
+
+    @property
+    def duration(self) -> float:
+        return self._decoder.timeline.duration
+
+    @property
+    def fps(self) -> float:
+        return self.num_frames / self.duration
+
+    @property
+    def frame_times(self) -> np.ndarray:
+        return self._decoder.timeline.starts
 
     def iter_frames_at(self, times: Iterable[float], max_side: int | None = None) -> Iterator[np.ndarray]:
         """
@@ -173,7 +187,7 @@ class Video:
         """[`iter_frames_at`] as a list: one RGB uint8 array `(height, width, 3)` per time."""
         return list(self.iter_frames_at(times, max_side))
 
-    def close(self):
+    def close(self) -> None:
         """Gives the file back. A closed video cannot be read any more."""
         self._closed = True
         self._decoder.close()

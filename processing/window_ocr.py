@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from .caption_drawing import draw_captions
 from .frame_skipping import Stretch, split_into_stretches
 from .ocr_engines import OCREngine, TextReading, default_num_threads, get_engine, normalize_text
 from .text_tracks import WHOLE_FRAME, Sighting, TextTrack, merge_sightings, spelling, split_columns
-from .video_reading import Video, opened_video
+from .video_reading import Video, VideoInput, opened_video
 
 __all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
 
@@ -136,7 +136,7 @@ class WindowOCRCaptioner:
         if engine is not None:
             get_engine(engine, **self.engine_options)  # a wrong name or option shows here, not in a worker
 
-    def __call__(self, video, fps: float | None = None) -> list[WindowCaption]:
+    def __call__(self, video: VideoInput | Video, fps: float | None = None) -> list[WindowCaption]:
         """Reads a video.
 
         Args:
@@ -155,6 +155,16 @@ class WindowOCRCaptioner:
             times = self.sample_times(opened.duration, opened.num_frames)
             frames = opened.iter_frames_at(times, max_side=self.max_side)
             return self.caption_frames(zip(times, frames, strict=True), opened.duration)
+
+    @overload
+    def read(
+        self, video: Video, start: float = 0.0, duration: float | None = None, with_captions: Literal[True] = True
+    ) -> tuple[list[np.ndarray], list[WindowCaption]]: ...
+
+    @overload
+    def read(
+        self, video: Video, start: float = 0.0, duration: float | None = None, with_captions: bool = True
+    ) -> tuple[list[np.ndarray], list[WindowCaption] | None]: ...
 
     def read(
         self, video: Video, start: float = 0.0, duration: float | None = None, with_captions: bool = True
@@ -249,17 +259,18 @@ class WindowOCRCaptioner:
             duration (`float`): duration of the video, seconds.
         """
         windows = self._windows(duration)
-        if len(texts) and all(isinstance(text, str) for text in texts):
-            if len(texts) != self.num_windows:
+        given: Any = texts
+        if len(given) and all(isinstance(text, str) for text in given):
+            if len(given) != self.num_windows:
                 raise ValueError(
-                    f"Got {len(texts)} texts for {self.num_windows} windows: give one string per window, empty where "
+                    f"Got {len(given)} texts for {self.num_windows} windows: give one string per window, empty where "
                     "there is no text, or (start, end, text) tuples."
                 )
-            return [WindowCaption(*window, normalize_text(text)) for window, text in zip(windows, texts, strict=True)]
+            return [WindowCaption(*window, normalize_text(text)) for window, text in zip(windows, given, strict=True)]
         captions = []
         for window, (part_start, part_end) in zip(windows, self._read_parts(duration), strict=True):
             tracks = []
-            for start, end, text in texts:
+            for start, end, text in given:
                 start, end = max(start, part_start), min(end, part_end)
                 if end > start and normalize_text(text):
                     tracks.append(TextTrack(normalize_text(text), 1.0, start, end, WHOLE_FRAME, source="given"))
@@ -314,6 +325,7 @@ class WindowOCRCaptioner:
 
     def _read(self, stretches: list[Stretch]) -> list[tuple[list[TextReading], float, float]]:
         """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
+        assert self.engine is not None  # who calls this has refused it
         engine = get_engine(self.engine, **self.engine_options)
         read = []
         for stretch, readings in zip(stretches, engine([stretch.frame for stretch in stretches]), strict=True):
@@ -331,7 +343,9 @@ class WindowOCRCaptioner:
     def _captions(self, seen, read, parts, duration: float) -> list[WindowCaption]:
         samples: list[list[tuple[float, int]]] = [[] for _ in parts]
         for time, number in seen:
-            samples[self._window_at(time, parts)].append((time, number))
+            window = self._window_at(time, parts)
+            if window is not None:
+                samples[window].append((time, number))
         return [
             _as_caption(window, merge_sightings(_sightings(in_window, part, read)))
             for window, part, in_window in zip(self._windows(duration), parts, samples, strict=True)

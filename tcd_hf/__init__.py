@@ -31,7 +31,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation.moment_metrics": ["compute_moment_metrics"],
     },
 )
-__all__ = [*__all__, "__version__"]
+__all__ += ["__version__"]
 
 if TYPE_CHECKING:  # type checkers see no names that are imported when first used
     from .checkpoints import load_mini as load_mini

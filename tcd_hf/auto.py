@@ -6,6 +6,7 @@ Both happen when the import in question is over, so that neither package ever se
 """
 
 import importlib
+from typing import Any
 
 import wrapt
 
@@ -16,21 +17,21 @@ OWN = "tcd_hf.modeling.configuration_tcd", "tcd_hf.modeling.modeling_tcd", "tcd_
 
 
 @wrapt.when_imported(OWN[0])
-def register_config(module):
+def register_config(module: Any) -> None:
     from transformers import AutoConfig
 
     AutoConfig.register("tcd", module.TCDConfig)
 
 
 @wrapt.when_imported(OWN[1])
-def register_model(module):
+def register_model(module: Any) -> None:
     from transformers import AutoModel
 
     AutoModel.register(module.TCDConfig, module.TCDModel)
 
 
 @wrapt.when_imported(OWN[2])
-def register_processor(module):
+def register_processor(module: Any) -> None:
     from transformers import AutoProcessor
 
     from .modeling.configuration_tcd import TCDConfig

@@ -25,8 +25,9 @@ from huggingface_hub.utils import (
     validate_repo_id,
 )
 from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedConfig
-from transformers.utils import cached_file, is_peft_available
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
+from transformers.utils.import_utils import is_peft_available
 
 from tcd_hf.checkpoints import MINI
 from tcd_hf.modeling.configuration_tcd import TCDConfig
@@ -341,6 +342,6 @@ def _read_processor(
 
 
 def _saved_options(place: str, hub: Mapping[str, Any]) -> dict[str, Any]:
-    with open(cached_file(place, "processor_config.json", **hub), encoding="utf-8") as file:
+    with open(cached_file(place, "processor_config.json", **hub) or "", encoding="utf-8") as file:
         saved = json.load(file)
     return {name: saved[name] for name in PROCESSOR_OPTIONS if name in saved}

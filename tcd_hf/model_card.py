@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
@@ -143,7 +144,7 @@ def read_results(path: str | Path) -> Results:
         OSError: it cannot be read.
     """
 
-    def refuse(cause):
+    def refuse(cause: str) -> NoReturn:
         raise ValueError(
             f"{path} does not hold results as tcd_hf.evaluation.report.write_results writes them: {cause}. "
             "Give the JSON file of an evaluation."

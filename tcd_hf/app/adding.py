@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcd_hf.app.html_parts import render_message
 from tcd_hf.app.uploads import UploadFolder, videos_under
@@ -37,7 +37,7 @@ class Adder:
         self.uploads = uploads
         self.roots = list(roots)
 
-    def add_uploaded(self, names: list[str]) -> Iterator[str]:
+    def add_uploaded(self, names: Any) -> Iterator[str]:
         """Adds files that were uploaded; those that cannot be read are removed again. Yields HTML, the report last.
 
         Args:
@@ -102,8 +102,9 @@ class Adder:
 
     def _discard(self, paths: Sequence[str]) -> None:
         self.index.remove(paths)
-        for path in paths:
-            self.uploads.discard(Path(path).name)
+        if self.uploads is not None:
+            for path in paths:
+                self.uploads.discard(Path(path).name)
 
 
 def _render_progress(finished: Sequence[str], total: int, current: "VideoProgress | None") -> str:

@@ -33,8 +33,9 @@ def frames_at(clip: Clip, times: Sequence[float], max_side: int) -> Iterator[np.
         VideoReadError: the file is lost or broken.
     """
     found = [_seek(clip.path, seconds) for seconds in times] if clip.duration >= SOUGHT_SECONDS else [None]
-    if all(frame is not None for frame in found):
-        for frame in found:
+    sought = [frame for frame in found if frame is not None]
+    if len(sought) == len(found):
+        for frame in sought:
             with open_video(frame[None]) as picture:
                 yield from picture.iter_frames_at([0.0], max_side)
     else:
@@ -45,7 +46,7 @@ def frames_at(clip: Clip, times: Sequence[float], max_side: int) -> Iterator[np.
 def _seek(path: str, seconds: float) -> np.ndarray | None:
     """The frame, by PyAV; `None` where that is not installed, or the file cannot be sought in."""
     try:
-        import av
+        from av.error import FFmpegError
     except ImportError:
         return None
     try:
@@ -59,7 +60,7 @@ def _seek(path: str, seconds: float) -> np.ndarray | None:
             if shown is None:
                 return None
             return upright_pixels(shown)
-    except (av.FFmpegError, OSError, ValueError):
+    except (FFmpegError, OSError, ValueError):
         return None
 
 

@@ -84,7 +84,7 @@ class Library:
         self.index = index
         self._searching = threading.Lock()
         self._last_search = -math.inf
-        self._same: dict[tuple[str, str], tuple[int, int]] = {}
+        self._same: dict[tuple[str, str], tuple[int, ...]] = {}
         self._transcripts = Transcripts(index.captions_of)
 
     def search(
@@ -148,8 +148,9 @@ class Library:
             clip ([`Clip`]): the clip.
             around (`float`, *optional*): seconds; only the windows of segments that touch this time, if there are any.
         """
-        is_inside = around is not None and 0 <= around <= clip.duration
-        near = self.index.captions_of(clip.path, (around - TOUCHING, around + TOUCHING)) if is_inside else []
+        near = None
+        if around is not None and 0 <= around <= clip.duration:
+            near = self.index.captions_of(clip.path, (around - TOUCHING, around + TOUCHING))
         return near or self.index.captions_of(clip.path)
 
     def transcript(self, clip: Clip) -> Transcript:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 from tcd_hf.index.hits import EvidenceFinder
 from tcd_hf.index.lexical import fold
@@ -32,4 +33,5 @@ def _matching(query: Query, windows: Sequence[Sequence[str]]) -> list[list[str]]
         return [find(window, None) for window in windows]
     folded = {text: fold(text) for window in windows for text in window}
     allowed = allowed_windows(query, [[folded[text] for text in window if folded[text]] for window in windows])
-    return [find(window, None) if may else [] for window, may in zip(windows, allowed.any(axis=0), strict=True)]
+    may_match: Any = allowed.any(axis=0)
+    return [find(window, None) if may else [] for window, may in zip(windows, may_match, strict=True)]

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.events import api
+from gradio.themes import Base
 
 from tcd_hf.app.adding import FILES_AT_ONCE, Adder
 from tcd_hf.app.html_parts import render_message
@@ -22,7 +24,7 @@ __all__ = ["CSS", "THEME", "answer_query", "make_page"]
 STATIC = Path(__file__).parent / "static"
 CSS = (STATIC / "page.css").read_text(encoding="utf-8")
 FONTS = ["system-ui", "sans-serif"]  # of the reader's system: nothing is fetched
-THEME = gr.themes.Base(
+THEME = Base(
     primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"], radius_size="md"
 )
 MAX_RESULTS = 50
@@ -56,7 +58,7 @@ def make_page(library: Library, adder: Adder) -> gr.Blocks:
                 _search_tab(page, library)
             with gr.Tab("Add videos"):
                 _add_tab(adder)
-        gr.api(_make_search_api(library), api_name="search", concurrency_limit=None)
+        api(_make_search_api(library), api_name="search", concurrency_limit=None)
     return page
 
 
@@ -98,7 +100,7 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
         return answer_query(library, query, *options)
 
     def answer_example(event: gr.EventData, *options: Any) -> tuple[str, str]:
-        query = getattr(event, "query", None)
+        query: Any = getattr(event, "query", None)
         return query, answer_query(library, query, *options)
 
     options = [mode, top_k, within, shortest, longest, with_text, path, text_from]
@@ -153,7 +155,7 @@ def _greet(library: Library) -> tuple[str, str]:
 def answer_query(library: Library, query: str, mode: str, top_k: int, within: str | None, *filters: Any) -> str:
     """The results of a query, or a message, as HTML. The filters are those of `sql_filter`, seconds as typed."""
     try:
-        seconds = _typed_seconds(within)
+        seconds: Any = _typed_seconds(within)
         seconds = DEFAULT_WITHIN if seconds is None else seconds
         hits = _find(library, query, mode, top_k, seconds, *map(_typed_seconds, filters[:2]), *filters[2:])
     except ValueError as error:

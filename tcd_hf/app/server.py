@@ -107,8 +107,8 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address, family=family)
     except OSError as error:
         raise ValueError(
-            f"Cannot listen on port {port} of {host}: {os.strerror(error.errno)}. Choose another --port, or another "
-            "--host."
+            f"Cannot listen on port {port} of {host}: {os.strerror(error.errno or 0)}. Choose another --port, or "
+            "another --host."
         ) from error
 
 

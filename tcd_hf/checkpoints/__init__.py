@@ -1,13 +1,18 @@
 """The checkpoint inside the package."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..modeling.modeling_tcd import TCDModel
+    from ..processing.processing_tcd import TCDProcessor
 
 __all__ = ["MINI", "load_mini"]
 
 MINI = Path(__file__).resolve().parent / "tcd-mini"
 
 
-def load_mini(**options):
+def load_mini(**options: Any) -> "tuple[TCDModel, TCDProcessor]":
     """
     Loads the small checkpoint that comes with the package; no network is needed.
 

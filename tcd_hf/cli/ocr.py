@@ -63,7 +63,7 @@ def ocr(
     """
     if as_json and file_format is not None:
         raise typer.BadParameter("Give --format or --json, not both.", param_hint="--format")
-    if ocr_fps <= 0:
+    if ocr_fps is not None and ocr_fps <= 0:
         raise typer.BadParameter(f"must be above 0, got {ocr_fps}.", param_hint="--ocr-fps")
     if draw is not None:
         _check_image_path(draw)
@@ -77,8 +77,8 @@ def ocr(
         engine=ocr_engine or "rapidocr",
         engine_options=parse_options(ocr_options or []),
         num_windows=num_windows,
-        ocr_fps=ocr_fps,
-        min_confidence=min_confidence,
+        ocr_fps=2.0 if ocr_fps is None else ocr_fps,
+        min_confidence=0.5 if min_confidence is None else min_confidence,
     )
     reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
     captions: list[WindowCaption] = []

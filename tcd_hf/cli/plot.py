@@ -44,8 +44,7 @@ def windows(
         raise typer.BadParameter("--query is empty: say what to look for.")
     from tcd_hf.visualization import plot_window_similarity
 
-    model, processor = load(model, device=device)
-    plot_window_similarity(model, processor, query, video, out)
+    plot_window_similarity(*load(model, device=device), query, video, out)
 
 
 @plot.command()

@@ -106,6 +106,7 @@ def prepare(
         if videofolder:
             found = load_video_folder(videofolder, splits)
         else:
+            assert dataset and annotations and videos  # refused above
             rewrites = QuestionRewriter(rewriter, annotations / "sentences.jsonl") if rewriter else None
             found = load_retrieval_dataset(
                 dataset, annotations, videos, ocr, rewrites, splits, validation_size, skip_missing

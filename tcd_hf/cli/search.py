@@ -155,6 +155,7 @@ def search(
         if mode is None and index.stats().segments <= MAX_SCORED_SEGMENTS:
             mode = Mode.FULL
     else:
+        assert index_uri  # refused above
         index = open_index(index_uri, model, reading, cache_dir, device=device)
     condition = _filter(where, folder)
     results = [

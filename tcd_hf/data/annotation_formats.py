@@ -35,7 +35,7 @@ class AnnotatedVideo:
         video_id (`str`): as the data set names it.
         file_names (`tuple[str, ...]`): what its file may be called: a path relative to the folder of videos, or a name
             without its ending.
-        captions (`list[str] | list[QuestionAnswer]`): at least one.
+        captions (`Sequence[str | QuestionAnswer]`): at least one; all of a kind.
         query_types (`list[str | None]`): for each caption what kind of query it is, where that is known.
         ocr_name (`str`, *optional*): the file of its shipped OCR, likewise.
         moments (`list[list[tuple[float, float]]]`, *optional*): for each caption the times, start and end in seconds,
@@ -45,7 +45,7 @@ class AnnotatedVideo:
 
     video_id: str
     file_names: tuple[str, ...]
-    captions: list[str] | list[QuestionAnswer]
+    captions: Sequence[str | QuestionAnswer]
     query_types: list[str | None]
     ocr_name: str | None = None
     moments: list[Moments] | None = None
@@ -301,10 +301,10 @@ def _merge(videos: Iterable[AnnotatedVideo]) -> list[AnnotatedVideo]:
     for video in videos:
         first = merged.setdefault(video.video_id, video)
         if first is not video:
-            first.captions += video.captions
+            first.captions = [*first.captions, *video.captions]
             first.query_types += video.query_types
             if first.moments is not None:
-                first.moments += video.moments
+                first.moments += video.moments or []
     return list(merged.values())
 
 

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
-from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets, load_from_disk
+from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from tcd_hf.processing.ocr_engines import OCREngineError
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -160,7 +161,7 @@ def prepare_splits(
     reports = {}
     for split, dataset in datasets.items():
         share = dataset.shard(num_shards, shard, contiguous=True)
-        reports[split] = prepare_dataset(share, processor, out, split, num_proc, caption_cache, shipped_ocr)
+        reports[split] = prepare_dataset(share, processor, out, str(split), num_proc, caption_cache, shipped_ocr)
     return reports
 
 
@@ -247,7 +248,8 @@ def prepare_dataset(
 def _what_rows_are_made_from(piece: Dataset) -> list[dict]:
     """The rows themselves, and what shows that a file is not the one it was."""
     stamps = [file_stamp(path) if os.path.isfile(path) else None for path in piece["video"]]
-    return [{**row, "stamp": stamp} for row, stamp in zip(piece, stamps, strict=True)]
+    rows: Any = piece
+    return [{**row, "stamp": stamp} for row, stamp in zip(rows, stamps, strict=True)]
 
 
 # folders --------------------------------------------------------------------------------------------------------------
@@ -284,10 +286,10 @@ def join_shards(folder: str | os.PathLike) -> dict[str, PreparationReport]:
         raise ValueError(f"Shards of another number of shards are in the way: {', '.join(others)}. Delete them.")
     reports = {}
     for split in splits:
-        parts = [load_from_disk(shard / split) for shard in shards]
+        parts = [Dataset.load_from_disk(shard / split) for shard in shards]
         if len({part.info.description for part in parts}) > 1:
             raise ValueError(f"The shards of the split {split!r} were prepared with different processors.")
-        made = [_read_report(shard / split) for shard in shards]
+        made: list[Any] = [_read_report(shard / split) for shard in shards]
         bad = {name: cause for report in made for name, cause in report.bad_videos.items()}
         whole = fingerprint({"shards": [report.fingerprint for report in made]})
         reports[split] = PreparationReport(sum(report.num_videos for report in made), bad, whole)

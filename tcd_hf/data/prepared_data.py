@@ -139,7 +139,9 @@ def check_prepared(dataset: Dataset, processor: TCDProcessor) -> None:
             f"This is no prepared data set: it has {len(dataset)} rows and lacks the columns {missing}. Prepare it "
             "with `tcd-hf prepare`."
         )
-    lengths = [pc.unique(pc.list_value_length(dataset.data.column(name))).to_pylist() for name in PER_WINDOW]
+    lengths = [
+        pc.call_function("list_value_length", [dataset.data.column(name)]).unique().to_pylist() for name in PER_WINDOW
+    ]
     counts = {length for of_column in lengths for length in of_column}
     if counts != {processor.num_frames}:
         raise ValueError(

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = ["QuestionRewriter"]
 
@@ -39,7 +40,7 @@ class QuestionRewriter:
         cache_file: str | os.PathLike,
         batch_size: int = 16,
         max_new_tokens: int = 64,
-        **pipeline_options,
+        **pipeline_options: Any,
     ):
         for name, value in {"batch_size": batch_size, "max_new_tokens": max_new_tokens}.items():
             if value < 1:
@@ -124,10 +125,10 @@ class QuestionRewriter:
         )
         return [_first_line(output[0]["generated_text"]) for output in outputs]
 
-    def _load_generator(self):
+    def _load_generator(self) -> Any:
         from transformers import pipeline
 
-        generator = pipeline("text-generation", model=self.model, **self.pipeline_options)
+        generator: Any = pipeline("text-generation", model=self.model, **self.pipeline_options)
         tokenizer = generator.tokenizer
         tokenizer.padding_side = "left"  # sentences go on where prompts end
         if tokenizer.pad_token is None:

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets import Dataset, DatasetDict, Features, List, NamedSplit, Value
 
 from tcd_hf.reading.files import VIDEO_EXTENSIONS
 
@@ -128,7 +129,7 @@ def load_retrieval_dataset(
     form = _checked_format(name, ocr, rewriter, splits, validation_size)
     needed: dict[str, list[str]] = {}  # what is missing of it
     wanted: dict[str, list[str]] = {}
-    annotated = _read_annotations(name, form, Path(annotations), splits or form.files, needed)
+    annotated = _read_annotations(name, form, Path(annotations), splits or list(form.files), needed)
     video_files = _files_in(videos, VIDEO_EXTENSIONS, needed)
     ocr_files = None if ocr is None else _files_in(ocr, {".json"}, needed)
     rows = {} if "folders" in needed else _find_files(form, annotated, video_files, ocr_files, wanted)
@@ -137,14 +138,14 @@ def load_retrieval_dataset(
         if needed or not skip_missing or not all(rows.values()):
             raise report
         logger.warning("%s", report)
-    if form.has_questions:
+    if form.has_questions and rewriter is not None:
         _rewrite_questions(rows, rewriter)
     _warn_of_shared_videos(rows)
     if validation_size:
         rows = _hold_out(rows, validation_size)
     features = Features({**FEATURES, **MOMENTS}) if form.has_moments else FEATURES
     return DatasetDict(
-        {split: Dataset.from_list(found, features=features, split=split) for split, found in rows.items()}
+        {split: Dataset.from_list(found, features=features, split=NamedSplit(split)) for split, found in rows.items()}
     )
 
 
@@ -245,7 +246,9 @@ def _find_files(
         lost, unread = [], []
         for video in videos:
             path = next((video_files[name] for name in video.file_names if name in video_files), None)
-            ocr = None if ocr_files is None else _read_ocr(form, ocr_files.get(video.ocr_name))
+            ocr = None
+            if ocr_files is not None and form.read_ocr is not None:
+                ocr = _read_ocr(form.read_ocr, ocr_files.get(video.ocr_name or ""))
             if path is None:
                 lost.append(video.video_id)
             elif not os.path.exists(path):
@@ -268,11 +271,11 @@ def _find_files(
     return rows
 
 
-def _read_ocr(form: AnnotationFormat, path: str | None) -> list[dict] | None:
+def _read_ocr(read: Callable[[Any], list[dict]], path: str | None) -> list[dict] | None:
     if path is None:
         return None
     try:
-        return form.read_ocr(json.loads(Path(path).read_text(encoding="utf-8")))
+        return read(json.loads(Path(path).read_text(encoding="utf-8")))
     except (*OTHER_FORM, ValueError, OSError) as error:
         logger.warning("%s cannot be read: %r", path, error)
         return None

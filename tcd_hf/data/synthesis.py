@@ -9,7 +9,7 @@ import json
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -120,7 +120,7 @@ def prepare_synthetic_videos(
             prepare = partial(_prepare_clip, processor, side, seed, split)
         num_videos = clips // clips_per_video
         with _mapper(workers) as mapped:
-            rows = [tqdm(mapped(prepare, range(num_videos)), split, num_videos, disable=None)]
+            rows: list[Iterable[dict]] = [tqdm(mapped(prepare, range(num_videos)), split, num_videos, disable=None)]
             if text_pairs:
                 pairs = _text_pair_rows(processor, side, seed, text_pairs)
                 rows.append(tqdm(pairs, "text pairs", text_pairs, disable=None))
@@ -166,7 +166,7 @@ def _write_video(folder: Path, seed: int, split: str, size: int, num_clips: int,
 
 
 def _save_rows(
-    parts: list[Iterator[dict]], folder: str | os.PathLike, split: str, processor: "TCDProcessor", has_moments: bool
+    parts: Sequence[Iterable[dict]], folder: str | os.PathLike, split: str, processor: "TCDProcessor", has_moments: bool
 ) -> None:
     """Saves rows as a split of a prepared data set, without holding them in memory."""
     from datasets import Dataset, Features, Value
@@ -202,7 +202,7 @@ def _prepare_clip(processor: "TCDProcessor", side: int, seed: int, split: str, n
         "captions": [clip.query],
         "query_types": [clip.kind],
         "group": f"{split}-{min(number, *clip.negatives):06d}",
-        **prepare_video(processor, clip.frames(processor.num_frames, side), captions),
+        **prepare_video(processor, list(clip.frames(processor.num_frames, side)), captions),
     }
 
 
@@ -221,7 +221,7 @@ def _prepare_long_video(
         "query_types": video.kinds,
         "group": None,
         "moments": video.moments,
-        **prepare_video(processor, video.frames(processor.num_frames, side), captions),
+        **prepare_video(processor, list(video.frames(processor.num_frames, side)), captions),
     }
 
 
@@ -245,6 +245,6 @@ def _text_pair_rows(processor: "TCDProcessor", side: int, seed: int, count: int)
             "query_types": ["text pair"],
             "group": f"pairs-{pair.group:06d}",
             **prepare_video(
-                processor, bare.frames(windows, side), processor.captioner.caption_texts(texts, clip.duration)
+                processor, list(bare.frames(windows, side)), processor.captioner.caption_texts(texts, clip.duration)
             ),
         }

@@ -321,8 +321,9 @@ def _two_texts(rng: random.Random, texts: SplitTexts) -> tuple[str, str]:
 def _everywhere(rng: random.Random, a: _Look, b: _Look) -> tuple[Thing, Thing]:
     """Two things that stay for the whole clip, side by side."""
     left, right = (rng.uniform(0.27, 0.35), rng.uniform(0.4, 0.55)), (rng.uniform(0.65, 0.73), rng.uniform(0.4, 0.55))
-    places = (left, right) if rng.random() < 0.5 else (right, left)
-    return tuple(look.at(0.0, DURATION, place) for look, place in zip((a, b), places, strict=True))
+    if rng.random() >= 0.5:
+        left, right = right, left
+    return a.at(0.0, DURATION, left), b.at(0.0, DURATION, right)
 
 
 def _on_frame(time: float) -> float:
@@ -375,8 +376,8 @@ def _draw_lettering(
     way = rng.choices(("fixed", "drift", "crawl", "label"), (4, 3, 2, 3))[0]
     shift = rng.choice((-1, 1)) * rng.uniform(*{"drift": (0.1, 0.25), "crawl": (0.5, 0.9)}.get(way, (0.0, 0.0)))
     has_plate = rng.random() < 0.55 or way == "label"
-    tilt = [0.0] * 4
-    tilt[rng.randrange(4)] = rng.uniform(0.1, 0.35) if has_plate and rng.random() < 0.5 else 0.0
+    tilts = [0.0] * 4
+    tilts[rng.randrange(4)] = rng.uniform(0.1, 0.35) if has_plate and rng.random() < 0.5 else 0.0
     center, face = y[lane.split()[0]], rng.randrange(len(FACES))
     blur = rng.uniform(0.001, 0.005) if rng.random() < 0.2 else 0.0
     return Lettering(
@@ -387,7 +388,7 @@ def _draw_lettering(
         ink=ink,
         plate=board if has_plate else None,
         edge=None if has_plate else board,
-        tilt=tuple(tilt),
+        tilt=(tilts[0], tilts[1], tilts[2], tilts[3]),
         blur=blur,
         origin=(x, center) if corner else (x - shift / 2, center),
         target=(x, center) if corner else (x + shift / 2, center),
@@ -397,10 +398,11 @@ def _draw_lettering(
 
 def _draw_inks(rng: random.Random) -> tuple[RGB, RGB]:
     """Colours of letters and of what is behind them: far apart, now and then less so."""
-    dark = tuple(rng.randrange(0, 80) for _ in range(3))
-    light = tuple(rng.randrange(190, 256) for _ in range(3))
+    dark = (rng.randrange(0, 80), rng.randrange(0, 80), rng.randrange(0, 80))
+    light = (rng.randrange(190, 256), rng.randrange(190, 256), rng.randrange(190, 256))
     ink, board = (dark, light) if rng.random() < 0.5 else (light, dark)
     if rng.random() < 0.2:  # faded
         share = rng.uniform(0.45, 0.72)
-        ink = tuple(round(share * a + (1 - share) * b) for a, b in zip(ink, board, strict=True))
+        red, green, blue = (round(share * a + (1 - share) * b) for a, b in zip(ink, board, strict=True))
+        ink = (red, green, blue)
     return ink, board

@@ -38,11 +38,13 @@ def paint_background(background: Background, side: int) -> Image.Image:
 
 
 def _muted(hue: float, light: float, rng: random.Random) -> RGB:
-    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(0.12, 0.38), light))
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(0.12, 0.38), light)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _shade(color: RGB, factor: float) -> RGB:
-    return tuple(min(255, round(value * factor)) for value in color)
+    red, green, blue = (min(255, round(value * factor)) for value in color)
+    return red, green, blue
 
 
 def _sky(image: Image.Image, side: int, top: RGB, bottom: RGB) -> None:

@@ -258,7 +258,7 @@ def _paint_thing(thing: Thing, size: int) -> Image.Image:
     if thing.shape == "ring":
         hole = [room / 2 - radius * 0.48, room / 2 + radius * 0.48]
         draw.ellipse((hole[0], hole[0], hole[1], hole[1]), fill=(*edge, 0), outline=(*edge, 255), width=width)
-    light = Image.linear_gradient("L").resize((room, room)).point(lambda value: 255 - value // 3)
+    light = Image.linear_gradient("L").resize((room, room)).point([255 - value // 3 for value in range(256)])
     shaded = ImageChops.multiply(sprite.convert("RGB"), Image.merge("RGB", [light] * 3))
     shaded.putalpha(sprite.getchannel("A"))
     return shaded.resize((side, side), Image.Resampling.BOX)
@@ -287,7 +287,7 @@ def load_font(face: int, size: float) -> ImageFont.FreeTypeFont:
     """
     module, name = FACES[face]
     spec = importlib.util.find_spec(module)
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise ImportError(
             f"The synthetic world is lettered with the fonts of package {module.replace('_', '-')}, which is missing: "
             'pip install "tcd-hf[synthetic]".'
@@ -320,7 +320,7 @@ def _paint_lettering(lettering: Lettering, size: int, shutter: float) -> Image.I
     return sprite.convert("RGBa").filter(ImageFilter.BoxBlur(radius)).convert("RGBA") if max(radius) > 0.2 else sprite
 
 
-def _perspective(size: tuple[int, int], tilt: tuple[float, float, float, float]) -> np.ndarray:
+def _perspective(size: tuple[int, int], tilt: tuple[float, float, float, float]) -> list[float]:
     """Coefficients for PIL that shorten the sides of an image by the parts of `tilt`: left, right, top, bottom."""
     width, height = size
     left, right, top, bottom = (part / 2 for part in tilt)
@@ -330,4 +330,4 @@ def _perspective(size: tuple[int, int], tilt: tuple[float, float, float, float])
     for (x, y), (u, v) in zip(target, source, strict=True):
         rows += [(x, y, 1, 0, 0, 0, -u * x, -u * y), (0, 0, 0, x, y, 1, -v * x, -v * y)]
         wanted += [u, v]
-    return np.linalg.solve(np.array(rows), np.array(wanted))
+    return np.linalg.solve(np.array(rows), np.array(wanted)).tolist()

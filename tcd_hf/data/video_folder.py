@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict, Features, Value
+from datasets import Dataset, DatasetDict, Features, NamedSplit, Value
 
 from .annotation_formats import check_moments
 from .retrieval_datasets import FEATURES, MOMENTS, MissingFilesError, name_missing
@@ -52,7 +52,9 @@ def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = 
     has_moments = any(moments for of_split in rows.values() for row in of_split for moments in row["moments"])
     features = Features({**FOLDER_FEATURES, **(MOMENTS if has_moments else {})})
     rows = {split: [{name: row[name] for name in features} for row in of_split] for split, of_split in rows.items()}
-    return DatasetDict({split: Dataset.from_list(of_split, features, split=split) for split, of_split in rows.items()})
+    return DatasetDict(
+        {split: Dataset.from_list(of_split, features, split=NamedSplit(split)) for split, of_split in rows.items()}
+    )
 
 
 def _read_split(split: str, metadata: Path) -> list[dict]:

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 
 from tcd_hf.evaluation.evaluate_model import Evaluation, curves_by_query_type, evaluate_model, query_types_of
 from tcd_hf.evaluation.rank_plot import plot_ranks
@@ -77,4 +77,4 @@ def _load_split(folder: Path, split: str) -> Dataset:
         raise ValueError(
             f"{folder} holds no prepared split {split!r}, but {splits}. Name the folder that `tcd-hf prepare` wrote."
         )
-    return load_from_disk(folder / split)
+    return Dataset.load_from_disk(folder / split)

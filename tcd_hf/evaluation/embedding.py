@@ -1,5 +1,7 @@
 """Embeddings of a prepared data set: of its captions and of its videos, in chunks."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 from datasets import Dataset
@@ -7,12 +9,20 @@ from tqdm import tqdm
 
 from tcd_hf.modeling.outputs import TCDVideoFeatures
 
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel
+    from tcd_hf.processing.processing_tcd import TCDProcessor
+
 __all__ = ["embed_dataset"]
 
 
 @torch.inference_mode()
 def embed_dataset(
-    model, processor, dataset: Dataset, batch_size: int = 32, progress: bool = True
+    model: "TCDModel",
+    processor: "TCDProcessor",
+    dataset: Dataset,
+    batch_size: int = 32,
+    progress: bool = True,
 ) -> tuple[torch.Tensor, np.ndarray, TCDVideoFeatures]:
     """Embeds every caption and every video of a prepared data set, on the device of the model.
 
@@ -56,7 +66,9 @@ def embed_dataset(
     return text_embeds, text_to_video, _embed_videos(model, processor, dataset, batch_size, progress)
 
 
-def _embed_texts(model, processor, texts: list[str], batch_size: int, progress: bool) -> torch.Tensor:
+def _embed_texts(
+    model: "TCDModel", processor: "TCDProcessor", texts: list[str], batch_size: int, progress: bool
+) -> torch.Tensor:
     batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
     return torch.cat(
         [
@@ -66,11 +78,14 @@ def _embed_texts(model, processor, texts: list[str], batch_size: int, progress: 
     )
 
 
-def _embed_videos(model, processor, dataset: Dataset, batch_size: int, progress: bool) -> TCDVideoFeatures:
-    batches = dataset.select_columns(["frames", "ocr_captions"]).iter(batch_size)
+def _embed_videos(
+    model: "TCDModel", processor: "TCDProcessor", dataset: Dataset, batch_size: int, progress: bool
+) -> TCDVideoFeatures:
+    batches: Any = dataset.select_columns(["frames", "ocr_captions"]).iter(batch_size)
     pieces = []
     for batch in tqdm(batches, "videos", -(-len(dataset) // batch_size), disable=not progress):
         inputs = processor.process_frame_batch(batch["frames"], batch["ocr_captions"])
         features = model.get_video_features(**inputs.to(model.device, model.dtype))
         pieces.append(features.map_videos(lambda rows: rows))  # tensors alone: the towers' outputs are large
-    return TCDVideoFeatures(**{name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]})
+    whole: dict[str, Any] = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+    return TCDVideoFeatures(**whole)

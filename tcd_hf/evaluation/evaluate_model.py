@@ -1,7 +1,7 @@
 """A model on a prepared data set: embed it, score every text against every video, rank, report."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,10 @@ from tcd_hf.evaluation.moment_ranking import evaluate_moments
 from tcd_hf.evaluation.report import summarise_by_query_type
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
 from tcd_hf.modeling.outputs import TCDVideoFeatures
+
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel
+    from tcd_hf.processing.processing_tcd import TCDProcessor
 
 __all__ = ["EVALUATION_MODES", "Evaluation", "curves_by_query_type", "evaluate_model", "query_types_of", "rank"]
 
@@ -37,7 +41,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_model(
-    model, processor, dataset: Dataset, mode: str = "full", top_k: int = 50, batch_size: int = 32, progress: bool = True
+    model: "TCDModel",
+    processor: "TCDProcessor",
+    dataset: Dataset,
+    mode: str = "full",
+    top_k: int = 50,
+    batch_size: int = 32,
+    progress: bool = True,
 ) -> Evaluation:
     """Metrics of a model on a prepared data set, in both directions and by type of query where that is known; and of
     moments, where its captions have times: these are scored in the same way whatever the mode.
@@ -63,7 +73,7 @@ def evaluate_model(
 
 @torch.inference_mode()
 def rank(
-    model,
+    model: "TCDModel",
     text_embeds: torch.Tensor,
     text_to_video: np.ndarray,
     video_features: TCDVideoFeatures,
@@ -116,6 +126,6 @@ def curves_by_query_type(
     return curves
 
 
-def check_mode(mode: str):
+def check_mode(mode: str) -> None:
     if mode not in EVALUATION_MODES:
         raise ValueError(f"mode must be one of {list(EVALUATION_MODES)}, got {mode!r}.")

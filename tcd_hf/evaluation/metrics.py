@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["compute_retrieval_metrics", "retrieval_ranks", "summarise_ranks"]
 
@@ -10,7 +11,7 @@ RECALL_CUTOFFS = (1, 5, 10, 50)
 BLOCK_ELEMENTS = 1 << 22  # scores compared at once: a row block and its two masks stay below some 50 MB
 
 
-def compute_retrieval_metrics(similarity: np.ndarray, text_to_video: np.ndarray) -> dict[str, float]:
+def compute_retrieval_metrics(similarity: ArrayLike, text_to_video: ArrayLike) -> dict[str, float]:
     """Text-to-video and video-to-text retrieval metrics of a similarity matrix.
 
     Args:
@@ -30,7 +31,7 @@ def compute_retrieval_metrics(similarity: np.ndarray, text_to_video: np.ndarray)
     }
 
 
-def retrieval_ranks(similarity: np.ndarray, text_to_video: np.ndarray) -> dict[str, np.ndarray]:
+def retrieval_ranks(similarity: ArrayLike, text_to_video: ArrayLike) -> dict[str, np.ndarray]:
     """Ranks of the right answers, from 1, in both directions.
 
     The rank of a right answer is `1 + candidates scored strictly higher + half of the other candidates tied with it`,
@@ -44,9 +45,9 @@ def retrieval_ranks(similarity: np.ndarray, text_to_video: np.ndarray) -> dict[s
     Besides the matrix, memory is bounded: it is read in blocks of rows, so a memory-mapped one is fine.
 
     Args:
-        similarity (`np.ndarray` of shape `(num_texts, num_videos)`):
+        similarity (array of shape `(num_texts, num_videos)`, or nested lists):
             Scores, higher is more alike. Any real dtype; compared as it is.
-        text_to_video (`np.ndarray` of shape `(num_texts,)`, integers):
+        text_to_video (array of shape `(num_texts,)`, integers, or a list):
             Column of the video that each text describes. Several texts may share one video.
 
     Returns:
@@ -121,7 +122,7 @@ def row_blocks(matrix: np.ndarray) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, len(matrix), size))
 
 
-def check_matrix(similarity: np.ndarray, text_to_video: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check_matrix(similarity: ArrayLike, text_to_video: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays; refuses what does not fit together, see [`retrieval_ranks`]."""
     similarity, text_to_video = np.asarray(similarity), np.asarray(text_to_video)
     if similarity.ndim != 2 or similarity.size == 0:

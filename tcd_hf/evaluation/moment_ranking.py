@@ -1,6 +1,7 @@
 """Moments of prepared videos: of what a caption describes, when its own video shows it, as far as windows tell."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,12 +44,13 @@ def evaluate_moments(
     ranked = rank_moments(dataset, text_embeds, video_features)
     timed = [query for query, moments in enumerate(true) if moments]
     groups = {ALL_QUERIES: timed} if timed else {}
-    for query in timed if query_types is not None else ():
-        groups.setdefault(query_types[query], []).append(query)
+    if query_types is not None:
+        for query in timed:
+            groups.setdefault(query_types[query], []).append(query)
     return {
         name: {
             "queries": len(queries),
-            **compute_moment_metrics([ranked[query] for query in queries], [true[query] for query in queries]),
+            **compute_moment_metrics([ranked[query] or [] for query in queries], [true[query] for query in queries]),
         }
         for name, queries in groups.items()
     } or None
@@ -74,14 +76,15 @@ def rank_moments(
     Returns:
         `list`: for each caption, row by row, start and end of its moments in seconds; `None` for one without a time.
     """
-    rows = dataset.select_columns(["captions", "moments", "ocr_captions", "window_starts", "window_ends"])
+    columns = ["captions", "moments", "ocr_captions", "window_starts", "window_ends"]
+    rows: Any = dataset.select_columns(columns)
     videos = [_windows(row) for row in rows]
-    columns = [text_columns(windows) for windows in videos]
+    of_texts = [text_columns(windows) for windows in videos]
     statistics = LexicalStatistics()
-    statistics.add(pa.Table.from_pylist(columns, pa.schema(TEXT_SCHEMA)))
+    statistics.add(pa.Table.from_pylist(of_texts, pa.schema(TEXT_SCHEMA)))
     ranked: list[list[Times] | None] = []
     for video, row in enumerate(rows):
-        texts = SegmentTexts([columns[video]["texts"]])
+        texts = SegmentTexts([of_texts[video]["texts"]])
         features = video_features.map_videos(lambda values, video=video: values[video])
         for caption, moments in zip(row["captions"], row["moments"], strict=True):
             found = None
@@ -108,11 +111,10 @@ def _score(text_embed: torch.Tensor, video: TCDVideoFeatures, lexical: np.ndarra
     def cosines_with(embeds: torch.Tensor) -> np.ndarray:
         return torch.cosine_similarity(embeds.float(), text_embed.float(), dim=-1).cpu().numpy()
 
-    reads_text = video.ocr_mask is not None
     return score_windows(
         cosines_with(video.fused_frame_embeds),
-        cosines_with(video.fused_ocr_embeds) if reads_text else None,
-        video.ocr_mask.cpu().numpy() if reads_text else None,
+        None if video.fused_ocr_embeds is None else cosines_with(video.fused_ocr_embeds),
+        None if video.ocr_mask is None else video.ocr_mask.cpu().numpy(),
         lexical,
         DEFAULT_LEXICAL_WEIGHT,
     )

@@ -41,13 +41,12 @@ def summarise_by_query_type(
     results = {ALL_QUERIES: {direction: summarise(each) for direction, each in ranks.items()}}
     if query_types is None:
         return results
-    text_ranks, query_types = ranks["t2v"], np.asarray(query_types)
-    if query_types.shape != text_ranks.shape:
+    text_ranks, types = ranks["t2v"], np.asarray(query_types)
+    if types.shape != text_ranks.shape:
         raise ValueError(
-            f"query_types must name the type of each of the {len(text_ranks)} texts, got shape {query_types.shape}."
+            f"query_types must name the type of each of the {len(text_ranks)} texts, got shape {types.shape}."
         )
-    types = dict.fromkeys(query_types.tolist())
-    return results | {name: {"t2v": summarise(text_ranks[query_types == name])} for name in types}
+    return results | {name: {"t2v": summarise(text_ranks[types == name])} for name in dict.fromkeys(types.tolist())}
 
 
 def to_markdown(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:

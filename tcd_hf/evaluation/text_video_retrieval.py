@@ -25,7 +25,7 @@ class TextVideoRetrieval(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description=self.__doc__,
+            description=self.__doc__ or "",
             citation="",
             inputs_description=(
                 "\nFor every text, in any number of batches:\n"

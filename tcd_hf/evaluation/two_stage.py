@@ -4,11 +4,15 @@ asked for by pairs, so that there is never a full matrix of them.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from tcd_hf.evaluation.metrics import check_matrix, own_scores, retrieval_ranks, row_blocks
+
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 
 __all__ = ["pair_scorer", "two_stage_ranks"]
 
@@ -99,7 +103,8 @@ def candidate_pairs(scores: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndar
         cutoff = np.partition(block, kth, axis=1)[:, kth, None]
         queries, columns = np.nonzero(block > cutoff)
         pairs.append((rows.start + queries, columns))
-    return tuple(np.concatenate(each) for each in zip(*pairs, strict=True))
+    queries, columns = zip(*pairs, strict=True)
+    return np.concatenate(queries), np.concatenate(columns)
 
 
 def rerank(
@@ -122,7 +127,9 @@ def rerank(
     return np.where(count(right) > 0, among, behind)
 
 
-def pair_scorer(model, text_embeds: torch.Tensor, video_features) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def pair_scorer(
+    model: "TCDModel", text_embeds: torch.Tensor, video_features: "TCDVideoFeatures"
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The fine scores of listed pairs, by [`~TCDModel.score_pairs`], whose blocks bound memory.
 
     Args:

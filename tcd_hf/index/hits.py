@@ -162,7 +162,7 @@ def score_windows(
         `np.ndarray` of shape `(..., num_windows)`.
     """
     ocr_part = 0.0
-    if has_text is not None:
+    if has_text is not None and ocr_cosines is not None:
         ocr_cosines = np.where(has_text, ocr_cosines, 0)
         mean = ocr_cosines.sum(axis=-1, keepdims=True) / has_text.sum(axis=-1, keepdims=True).clip(1)
         ocr_part = np.where(has_text, ocr_cosines - mean, 0)

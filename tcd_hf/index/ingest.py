@@ -171,8 +171,10 @@ class Ingest:
 
     def _looks_unchanged(self, path: str) -> bool:
         row = self.known.get(path)
+        if row is None:
+            return False
         try:
-            unchanged = row is not None and (row["size"], row["modified"]) == file_stamp(path)
+            unchanged = (row["size"], row["modified"]) == file_stamp(path)
             unchanged = unchanged and ((texts := self._texts_of(path)) is None or texts.digest == row["texts_hash"])
         except (OSError, ValueError):  # told when it is opened
             return False

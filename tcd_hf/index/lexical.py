@@ -8,10 +8,11 @@ import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from tcd_hf.index.spelling import (
     FILLER_WORDS,
@@ -41,6 +42,7 @@ __all__ = [
     "text_columns",
 ]
 
+pc: Any = pyarrow.compute  # makes its functions when it is imported
 FILLER_WEIGHT = 0.2  # of a filler word, relative to any other that is as rare
 CAPITAL_WEIGHT = 2.0  # of a word that a query writes in capitals, likewise
 MIN_IDF = 0.01  # what every row shows tells no rows apart, but still texts
@@ -312,7 +314,8 @@ def _weigh(terms: Terms, capitals: set[str], statistics: LexicalStatistics) -> n
     factors.update(dict.fromkeys(telling_words(terms.words), 1.0))
     factors.update({word: CAPITAL_WEIGHT for word in terms.words if word in capitals and factors[word] == 1})
     factor_of_part: dict[str, float] = {}
-    for word in sorted(terms.words, key=factors.get):  # what several words share counts as in the one that counts most
+    # What several words share counts as in the one that counts most
+    for word in sorted(terms.words, key=factors.__getitem__):
         of_word = terms_of(word)
         factor_of_part.update(dict.fromkeys([*of_word.grams, *of_word.pairs, *of_word.letters], factors[word]))
 

@@ -122,7 +122,8 @@ def _follow(
     """When a text of the window at this place is seen without a pause, and the places of the windows that show it."""
     is_same = _comparer(text)
     track = next(track for track in windows[place].tracks if track.text == text)
-    seen, places = _join((track.start, track.end), filter(is_same, windows[place].tracks)), [place]
+    own = (track.start, track.end)
+    seen, places = _join(own, filter(is_same, windows[place].tracks)) or own, [place]
     for step in (1, -1):
         neighbour = place + step
         while 0 <= neighbour < len(windows) and possible[neighbour] and _touch(windows, neighbour - step, neighbour):

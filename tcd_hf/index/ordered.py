@@ -1,7 +1,7 @@
 """Moments that follow on one another: what `first >> then` asks for, joined to moments of their own (ours)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +24,7 @@ def check_within(within: float) -> None:
 
 
 def find_chains(
-    parts: Sequence[Sequence[Moment]], within: float = DEFAULT_WITHIN, limit: int | None = None
+    parts: Iterable[Sequence[Moment]], within: float = DEFAULT_WITHIN, limit: int | None = None
 ) -> list[list[Moment]]:
     """Finds those moments of one video that follow on one another, a moment of each part, best first.
 
@@ -35,7 +35,7 @@ def find_chains(
     best chain is the only one, as the best moment is.
 
     Args:
-        parts (`Sequence[Sequence[Moment]]`): for each part of an ordered query the moments that match it, in any order.
+        parts (`Iterable[Sequence[Moment]]`): for each part of an ordered query the moments that match it, in any order.
         within (`float`, defaults to 60.0): seconds; infinity asks for the order alone.
         limit (`int`, *optional*): most chains to find, at least 1. All, if not given.
 

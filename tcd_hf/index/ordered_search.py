@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -161,7 +161,7 @@ class OrderedSearch:
             if chains:
                 moments = [join_chain(chain) for chain in chains]
                 scores = _mean_scores(chains[0], scored, places, times)
-                hits.append(make_hit(self.recall.path(own[0]), moments[0].score, scores, moments))
+                hits.append(make_hit(self.recall.path(int(own[0])), moments[0].score, scores, moments))
         return hits
 
     def _moments_of_parts(
@@ -254,4 +254,5 @@ def _mean_scores(
         best = places[np.where(shows, ranked_by[places], -np.inf).argmax()]
         of_moments.append(of_part.scores.pick(texts[best], best))
     values = {field.name: [getattr(scores, field.name) for scores in of_moments] for field in fields(IndexScores)}
-    return IndexScores(**{name: None if own[0] is None else np.mean(own) for name, own in values.items()})
+    means: dict[str, Any] = {name: None if own[0] is None else np.mean(own) for name, own in values.items()}
+    return IndexScores(**means)

@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -128,7 +128,7 @@ class FragmentWriter:
             for path, digest, stamp, settled, texts in _parse(item)
         ]
         written = _Rows(self.schema)
-        self.read(written, files, len(files))
+        self.read(cast(Any, written), files, len(files))
         tables = {file.path: written.rows[file.path] for file in files if file.path in written.rows}
         fragments = []
         if tables:
@@ -164,6 +164,7 @@ def _map_with_ray(files: list[VideoFile], engine: RayEngine, dataset: "LanceData
     """What the workers wrote, as it comes."""
     with _cluster(engine.workers) as num_workers:
         import ray.data
+        from ray.exceptions import RayError
 
         size = min(MAX_VIDEOS_PER_FRAGMENT, -(-len(files) // (FRAGMENTS_PER_WORKER * num_workers)))
         items = [
@@ -178,7 +179,7 @@ def _map_with_ray(files: list[VideoFile], engine: RayEngine, dataset: "LanceData
             dataset.data_storage_version,
         )
         results = ray.data.from_items(items, override_num_blocks=len(items)).map(
-            FragmentWriter,
+            cast(Any, FragmentWriter),
             fn_constructor_args=writer,
             compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(items))),
             num_cpus=1,
@@ -188,7 +189,7 @@ def _map_with_ray(files: list[VideoFile], engine: RayEngine, dataset: "LanceData
                 if "failure" in result:
                     raise RuntimeError(f"A Ray worker had to give up: {result['failure']}")
                 yield result
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             raise RuntimeError(f"Ray had to give up: {error}") from error
 
 
@@ -242,7 +243,8 @@ def _commit(dataset: "LanceDataset", fragments: "list[dict[str, Any]]", replaced
         addresses = dataset.to_table(columns=[], filter=former, with_row_address=True)["_rowaddr"].to_pylist()
         removed, updated = [], []
         for number in sorted({address >> 32 for address in addresses}):
-            left = dataset.get_fragment(number).delete(former)
+            fragment: Any = dataset.get_fragment(number)
+            left = fragment.delete(former)
             removed, updated = ([*removed, number], updated) if left is None else (removed, [*updated, left])
         operation = lance.LanceOperation.Update(removed, updated, new)
     lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +42,7 @@ def create_text_index(table: "Table") -> None:
     from lancedb.index import FTS
 
     # The column holds terms, cut and normalised: the index takes them as they are.
-    plain = {"stem": False, "remove_stop_words": False, "lower_case": False, "ascii_folding": False}
+    plain: dict[str, Any] = dict.fromkeys(("stem", "remove_stop_words", "lower_case", "ascii_folding"), False)
     config = FTS(base_tokenizer="whitespace", max_token_length=None, **plain)
     table.create_index(TEXT_COLUMN, config=config, replace=True)
 
@@ -76,17 +76,20 @@ class Recall:
         in_memory (`bool`): whether the coarse vectors fit the budget.
     """
 
+    # What `_load` reads; vectors only where they fit.
+    _row_ids: np.ndarray
+    _sorted: np.ndarray
+    _vectors: np.ndarray
+    _halves: torch.Tensor
+    _videos: np.ndarray
+    _paths: pa.Array
+
     def __init__(self, table: "Table", memory_budget: int):
         self.table = table
         self.num_rows = table.count_rows()
         self.dim = table.schema.field(COARSE_COLUMN).type.list_size
         self.in_memory = bytes_in_memory(self.num_rows, self.dim) <= memory_budget
-        self._row_ids: np.ndarray | None = None
-        self._sorted: np.ndarray | None = None
-        self._vectors: np.ndarray | None = None
-        self._halves: torch.Tensor | None = None
-        self._videos: np.ndarray | None = None
-        self._paths: pa.Array | None = None
+        self._loaded = False
 
     def check_filter(self, where: str) -> None:
         """Refuses, with a `ValueError` that says what is wrong, what is no SQL expression on columns of the table."""
@@ -233,7 +236,7 @@ class Recall:
 
     def _nearest_by_index(self, query: np.ndarray, count: int, where: str | None) -> np.ndarray:
         # By angle, as the index is made: vectors of videos have length 1, so the order is that of the dot products.
-        search = self.table.search(query, vector_column_name=COARSE_COLUMN, query_type="vector")
+        search: Any = self.table.search(query, vector_column_name=COARSE_COLUMN, query_type="vector")
         search = search.distance_type("cosine").refine_factor(REFINE_FACTOR).select(["_rowid", "_distance"])
         if where is not None:
             search = search.where(where, prefilter=True)
@@ -253,7 +256,7 @@ class Recall:
         return times
 
     def _load(self) -> None:
-        if self._row_ids is not None:
+        if self._loaded:
             return
         row_ids, vectors, columns, paths = np.empty(self.num_rows, np.uint64), None, ["_rowid", "path"], []
         if self.in_memory:
@@ -269,12 +272,13 @@ class Recall:
         encoded = pa.chunked_array(paths, pa.string()).combine_chunks().dictionary_encode()
         self._paths, self._videos = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
         self._sorted = np.argsort(row_ids, kind="stable")
-        self._vectors = vectors
-        self._halves = None if vectors is None else torch.from_numpy(vectors).half()
-        self._row_ids = row_ids  # last: another thread that sees it goes on to the others
+        if vectors is not None:
+            self._vectors, self._halves = vectors, torch.from_numpy(vectors).half()
+        self._row_ids = row_ids
+        self._loaded = True  # last: another thread that sees it goes on to the others
 
 
-def _full_text_query(query: str):
+def _full_text_query(query: str) -> Any:
     """What a query looks for in the full-text index; `None` for one without a letter or digit."""
     from lancedb.query import MatchQuery
 
@@ -284,7 +288,8 @@ def _full_text_query(query: str):
     # One query of all: a filler word counts little as it is one token, a telling word several rarer ones. A second
     # query beside it, of less weight, would make LanceDB score all rows that have any token: 14 times as slow.
     # And one of a class, not of a string: quotes, signs and brackets would be operators there.
-    return MatchQuery(f"{telling} {filler}".strip(), TEXT_COLUMN)
+    match_query: Any = MatchQuery  # a checker takes what has a default for required
+    return match_query(f"{telling} {filler}".strip(), TEXT_COLUMN)
 
 
 def _best_of_many(videos: np.ndarray, count: int, num_videos: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -81,6 +81,12 @@ class Retriever:
         self.columns = [FEATURES_COLUMN, "texts"]  # that scores are computed from
         if model.config.interaction == "tib":  # of whose score the coarse one is a part
             self.columns.append(COARSE_COLUMN)
+
+    @overload
+    def search(self, queries: str, *args: Any, **kwargs: Any) -> list[Hit]: ...
+
+    @overload
+    def search(self, queries: Sequence[str], *args: Any, **kwargs: Any) -> list[list[Hit]]: ...
 
     def search(
         self,
@@ -257,7 +263,7 @@ class Retriever:
             if not search.query.excluded and not search.query.phrases:
                 return row_ids
             # The filter lets rows through whose windows each lack something.
-            texts = SegmentTexts.from_column(self.take(row_ids, ["texts"])["texts"]) if len(row_ids) else []
+            texts: Any = SegmentTexts.from_column(self.take(row_ids, ["texts"])["texts"]) if len(row_ids) else []
             possible = [allowed_windows(search.query, texts.windows(row)).any() for row in range(len(row_ids))]
             row_ids = row_ids[np.array(possible, bool)]
             exhausted = num_videos == 1 and all(len(rows) < depth for rows in named)
@@ -343,7 +349,7 @@ class Retriever:
             moments = moments_of(search, scored, places, own, stored, find_evidence, limit)
             if moments:
                 leader = places[0]
-                path = self.recall.path(row_ids[leader])
+                path = self.recall.path(int(row_ids[leader]))
                 scores = scored.scores.pick(texts[leader], leader)
                 hits.append(make_hit(path, float(ranked_by[leader]), scores, moments))
         return hits
@@ -394,7 +400,9 @@ class Retriever:
         times = zip(rows["start"].to_pylist(), rows["end"].to_pylist(), strict=True) if search.between else None
         for row in range(len(segments)):
             allowed = allowed_windows(search.query, segments.windows(row))
-            in_range = times is None or _overlapping(*next(times), allowed.shape[1], search.between)
+            in_range = (
+                times is None or search.between is None or _overlapping(*next(times), allowed.shape[1], search.between)
+            )
             for place, mask in enumerate(allowed):
                 scores = np.where(in_range, windows[place][row], np.float32(OUT_OF_RANGE))
                 restricted[place].append(np.where(mask, scores, np.float32(-np.inf)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +51,8 @@ class IndexScores:
     def pick(self, rows: np.ndarray, columns: np.ndarray) -> "IndexScores":
         """Entries by their places, as arrays of the shape of the places."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return IndexScores(**{name: value if value is None else value[rows, columns] for name, value in values.items()})
+        picked: dict[str, Any] = {name: each if each is None else each[rows, columns] for name, each in values.items()}
+        return IndexScores(**picked)
 
 
 class Search(NamedTuple):
@@ -194,7 +195,7 @@ def window_scores(
 
     scores = score_windows(
         cosines_with(features.fused_frame_embeds),
-        None if features.ocr_mask is None else cosines_with(features.fused_ocr_embeds),
+        None if features.fused_ocr_embeds is None else cosines_with(features.fused_ocr_embeds),
         None if features.ocr_mask is None else features.ocr_mask[rows].cpu().numpy(),
         np.where(possible, lexical.clip(0), 0),
         lexical_weight,
@@ -215,10 +216,10 @@ def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Mom
     return Hit(
         path=path,
         score=score,
-        text_video=part(scores.text_video),
+        text_video=float(scores.text_video),
         text_ocr=part(scores.text_ocr),
         text_hybrid=part(scores.text_hybrid),
-        lexical=part(scores.lexical),
+        lexical=float(scores.lexical),
         start=best.start,
         end=best.end,
         evidence=best.evidence,

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -61,7 +61,7 @@ class IndexStorage:
         self.folder = _local_folder(self.uri)
         self._database = None
         self.videos: Any = None
-        self.metadata: IndexMetadata | None = None
+        self.metadata = cast(IndexMetadata, None)  # until it is opened
 
     def exists(self) -> bool:
         """Whether there is a table of videos, whoever made it."""

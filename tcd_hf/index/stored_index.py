@@ -4,9 +4,9 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall
 from tcd_hf.index.schema import IndexMetadata
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIRST_SEGMENTS", "IndexStats", "StoredIndex"]
 
+pc: Any = pyarrow.compute  # makes its functions when it is imported
 FIRST_SEGMENTS = "segment = 0"  # the rows that count videos
 
 

@@ -1,6 +1,6 @@
 """What is read in a video, as a person reads it: each text once, with the time for which it is seen (ours)."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 
 from tcd_hf.index.lexical import fold
@@ -54,7 +54,7 @@ class _Seen:
     def __init__(self, track: TextTrack, folded: str):
         self.start, self.end, self.source = track.start, track.end, track.source
         self._folded = folded
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = defaultdict(float)
 
     def goes_on(self, track: TextTrack, folded: str) -> bool:
         """Whether a track of the same or the next window is the same text."""
@@ -70,5 +70,5 @@ class _Seen:
         self._seconds[track.text] += track.end - track.start
 
     def finish(self) -> Cue:
-        ((text, _),) = self._seconds.most_common(1)
+        text = max(self._seconds, key=self._seconds.__getitem__)
         return Cue(self.start, self.end, text, self.source)

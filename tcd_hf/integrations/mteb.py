@@ -7,17 +7,20 @@ needed, and vectors are those that [`VideoIndex`] would store. Text is read once
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from datasets import Dataset, Video
 from tqdm.auto import tqdm
+from typing_extensions import Self
 
 try:
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import AbsEncoder
+    from mteb.models.model_meta import ScoringFunction
 except ImportError as error:
     raise ImportError("This needs mteb 2.26 or later, and Python 3.11: pip install 'tcd-hf[mteb]'") from error
 
@@ -56,10 +59,21 @@ class TCDEncoder(AbsEncoder):
     ```"""
 
     score = "coarse"
+    model: TCDModel
+    processor: TCDProcessor
+    mteb_model_meta: ModelMeta
 
-    def __init__(self, model: TCDModel, processor: TCDProcessor):
-        self.model, self.processor = model.eval(), processor
-        self.mteb_model_meta = describe(model, processor, self.score)
+    if TYPE_CHECKING:  # for mteb's protocol, which also says how an encoder is made: from a name, by its command line
+
+        def __new__(cls, model: TCDModel, processor: TCDProcessor) -> Self: ...
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    else:
+
+        def __init__(self, model: TCDModel, processor: TCDProcessor):
+            self.model, self.processor = model.eval(), processor
+            self.mteb_model_meta = describe(model, processor, self.score)
 
     @torch.inference_mode()
     def encode(self, inputs: torch.utils.data.DataLoader, **kwargs: Any) -> np.ndarray:
@@ -95,12 +109,12 @@ class TCDEncoder(AbsEncoder):
         columns = [column for column in ("text", "video") if column in items.column_names]
         if columns == ["video"]:
             # Not decoded: the processor reads the files itself.
-            videos = items.select_columns("video").cast_column("video", Video(decode=False))
+            videos: Any = items.select_columns("video").cast_column("video", Video(decode=False))
             rows = tqdm(videos, "videos", disable=not show_progress_bar)
             return concatenate_features([embed_video(self.model, self.processor, row["video"]) for row in rows])
         if columns != ["text"]:
             raise ValueError(f"An item must be a text or a video, one of them; got columns {items.column_names}.")
-        batches = items.select_columns("text").iter(batch_size)
+        batches: Any = items.select_columns("text").iter(batch_size)
         return torch.cat([self._embed_texts(batch["text"]) for batch in batches])
 
     def _embed_texts(self, texts: list[str]) -> torch.Tensor:
@@ -117,10 +131,10 @@ class TCDSearch(TCDEncoder):
     """
 
     score = "full"
-    _corpus = None
+    _corpus: torch.Tensor | TCDVideoFeatures | None = None
 
     @torch.inference_mode()
-    def index(self, corpus: Dataset, *, encode_kwargs: dict[str, Any], **kwargs: Any) -> None:
+    def index(self, corpus: Dataset, *, encode_kwargs: Mapping[str, Any], **kwargs: Any) -> None:
         """Embeds a corpus of videos, or of texts to find by video, with columns `id`, and `video` or `text`."""
         self._ids, self._corpus = np.array(corpus["id"]), self._embed(corpus, **encode_kwargs)
 
@@ -130,7 +144,7 @@ class TCDSearch(TCDEncoder):
         queries: Dataset,
         *,
         top_k: int,
-        encode_kwargs: dict[str, Any],
+        encode_kwargs: Mapping[str, Any],
         top_ranked: dict[str, list[str]] | None = None,
         **kwargs: Any,
     ) -> dict[str, dict[str, float]]:
@@ -153,8 +167,6 @@ class TCDSearch(TCDEncoder):
         if self._corpus is None:
             raise RuntimeError("There is nothing to search: call `index` with a corpus first.")
         embeds = self._embed(queries, **encode_kwargs)
-        if isinstance(embeds, TCDVideoFeatures) == isinstance(self._corpus, TCDVideoFeatures):
-            raise ValueError("The full score is of a text and a video. Compare two of a kind by TCDEncoder.")
         places = {document: place for place, document in enumerate(self._ids)}
         scores = (row for block in embeds.split(QUERIES_AT_ONCE) for row in self._score(block))
         found = {}
@@ -168,9 +180,12 @@ class TCDSearch(TCDEncoder):
 
     def _score(self, queries: torch.Tensor | TCDVideoFeatures) -> np.ndarray:
         """`(num_queries, num_documents)`."""
-        if isinstance(queries, TCDVideoFeatures):
-            return self.model.score(self._corpus, queries).similarity.T.cpu().numpy()
-        return self.model.score(queries, self._corpus).similarity.cpu().numpy()
+        corpus = self._corpus
+        if isinstance(queries, TCDVideoFeatures) and isinstance(corpus, torch.Tensor):
+            return self.model.score(corpus, queries).similarity.T.cpu().numpy()
+        if isinstance(queries, torch.Tensor) and isinstance(corpus, TCDVideoFeatures):
+            return self.model.score(queries, corpus).similarity.cpu().numpy()
+        raise ValueError("The full score is of a text and a video. Compare two of a kind by TCDEncoder.")
 
 
 def describe(model: TCDModel, processor: TCDProcessor, score: str) -> ModelMeta:
@@ -193,7 +208,7 @@ def describe(model: TCDModel, processor: TCDProcessor, score: str) -> ModelMeta:
         public_training_code=None,
         public_training_data=None,
         framework=["PyTorch"],
-        similarity_fn_name="dot",
+        similarity_fn_name=ScoringFunction.DOT_PRODUCT,
         use_instructions=False,
         training_datasets=None,
         modalities=["text", "video"],

@@ -62,7 +62,7 @@ def to_sentence_transformer(model: TCDModel, processor: TCDProcessor) -> Sentenc
     >>> videos = encoder.encode(["shop.mp4", "match.mp4"])
     >>> encoder.similarity(encoder.encode(["the store TESCO express"]), videos)
     ```"""
-    modules = [TCDModule(model, processor)]
+    modules: list[torch.nn.Module] = [TCDModule(model, processor)]
     return SentenceTransformer(modules=modules, similarity_fn_name="dot", device=str(model.device))
 
 
@@ -96,13 +96,13 @@ class TCDModule(InputModule):
         return ["text", "video", "message"]
 
     @property
-    def tokenizer(self):
+    def tokenizer(self) -> Any:
         return self.processor.tokenizer
 
     def get_embedding_dimension(self) -> int:
         return self.model.config.projection_dim
 
-    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs) -> dict[str, torch.Tensor]:
+    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, torch.Tensor]:
         """
         Args:
             inputs: texts and videos, see above.
@@ -127,7 +127,7 @@ class TCDModule(InputModule):
             features.update(stack_videos(videos, self.tokenizer.padding_side))
         return features
 
-    def forward(self, features: dict[str, torch.Tensor], **kwargs) -> dict[str, torch.Tensor]:
+    def forward(self, features: dict[str, torch.Tensor], **kwargs: Any) -> dict[str, torch.Tensor]:
         """Adds `sentence_embedding` `(batch_size, dim)`, float32, to what [`~TCDModule.preprocess`] gives."""
         is_video = features["is_video"]
         embeds = torch.empty(len(is_video), self.get_embedding_dimension(), device=is_video.device)
@@ -140,7 +140,7 @@ class TCDModule(InputModule):
             embeds[is_video] = self.model.get_video_features(**videos).coarse_embeds.float()
         return {**features, "sentence_embedding": embeds}
 
-    def save(self, output_path: str, *args, **kwargs) -> None:
+    def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
         """Writes a TCD checkpoint."""
         self.model.save_pretrained(output_path)
         self.processor.save_pretrained(output_path)
@@ -157,7 +157,7 @@ class TCDModule(InputModule):
         model_kwargs: dict[str, Any] | None = None,
         processor_kwargs: dict[str, Any] | None = None,
         backend: str = "torch",
-        **kwargs,
+        **kwargs: Any,
     ) -> "TCDModule":
         """Loads what [`tcd_hf.load`] does; weights keep the dtype that they are saved in.
 

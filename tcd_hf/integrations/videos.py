@@ -47,7 +47,8 @@ def embed_video(model: TCDModel, processor: TCDProcessor, video: Any) -> TCDVide
 
 def concatenate_features(features: Sequence[TCDVideoFeatures]) -> TCDVideoFeatures:
     """Features of several videos as one batch, in order. They have no scoring tables."""
-    return TCDVideoFeatures(**{name: torch.cat([each[name] for each in features]) for name in features[0]})
+    tensors: dict[str, Any] = {name: torch.cat([each[name] for each in features]) for name in features[0]}
+    return TCDVideoFeatures(**tensors)
 
 
 def unwrap(video: Any) -> tuple[Any, float | None]:

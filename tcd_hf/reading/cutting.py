@@ -45,7 +45,7 @@ def cut_out(video: str | os.PathLike, start: float, end: float, target: Path) ->
         VideoReadError: the video cannot be read, or has nothing there.
         OSError: the file cannot be written.
     """
-    import av
+    from av.error import FFmpegError
 
     for ending, container_format in ((".mp4", "mp4"), (".mkv", "matroska")):
         file, part = target.with_name(target.name + ending), target.with_name(f".{target.name}{ending}")
@@ -54,10 +54,11 @@ def cut_out(video: str | os.PathLike, start: float, end: float, target: Path) ->
         except VideoReadError:
             part.unlink(missing_ok=True)
             raise
-        except (av.FFmpegError, ValueError) as error:  # the codec does not go into it
+        except (FFmpegError, ValueError) as error:  # the codec does not go into it
             part.unlink(missing_ok=True)
-            if getattr(error, "errno", None) in UNWRITABLE:
-                raise OSError(error.errno, os.strerror(error.errno), os.fspath(file)) from error
+            number = getattr(error, "errno", None)
+            if number in UNWRITABLE:
+                raise OSError(number, os.strerror(number), os.fspath(file)) from error
             cause = f"it cannot be cut ({error})"
             continue
         os.replace(part, file)

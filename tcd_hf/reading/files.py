@@ -120,11 +120,11 @@ def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:
     return list(found.values())
 
 
-def _files(paths: Iterable[str | os.PathLike]) -> Iterator[str | os.PathLike]:
+def _files(paths: Iterable[str | os.PathLike]) -> Iterator[str]:
     """Paths, and in the place of a folder the videos in it; a folder is entered once."""
     entered: set[str] = set()
     for path in paths:
-        yield from _walk(os.fspath(path), entered) if os.path.isdir(path) else [path]
+        yield from _walk(os.fspath(path), entered) if os.path.isdir(path) else [os.fspath(path)]
 
 
 def _walk(folder: str, entered: set[str]) -> Iterator[str]:

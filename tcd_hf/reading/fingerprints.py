@@ -57,7 +57,7 @@ def all_fingerprints(model: TCDModel, processor: TCDProcessor) -> dict[str, str]
 
 def model_name(model: TCDModel) -> str:
     """What to load a model by: a Hub id, a folder, `"tcd-mini"` for the package's own; empty if that is unknown."""
-    name = model.name_or_path
+    name = model.name_or_path or ""
     if not os.path.isdir(name):
         return name
     return MINI.name if Path(name).resolve() == MINI else absolute_path(name)

@@ -191,7 +191,7 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
     Raises:
         VideoReadError: the file cannot be opened.
     """
-    import av
+    from av.error import FFmpegError
 
     from tcd_hf.processing.video_files import Source, clock_start, open_container
 
@@ -203,7 +203,7 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
         for packet in _whole_packets(container, streams):
             try:
                 texts = [getattr(part, "dialogue", b"") for part in packet.decode()]
-            except av.FFmpegError:  # one broken line
+            except FFmpegError:  # one broken line
                 continue
             start = float(packet.pts * packet.time_base) - clock_zero
             end = start + float(packet.duration * packet.time_base)
@@ -214,13 +214,13 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
 
 def _whole_packets(container: Any, streams: list) -> Iterator[Any]:
     """Packets that have a time and last, as far as a file can be read."""
-    import av
+    from av.error import FFmpegError
 
     try:
         for packet in container.demux(streams) if streams else ():
             if packet.pts is not None and packet.duration:
                 yield packet
-    except av.FFmpegError:  # it breaks off: the pictures are read as far as they go, too
+    except FFmpegError:  # it breaks off: the pictures are read as far as they go, too
         return
 
 

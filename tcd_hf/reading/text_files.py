@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import webvtt
+from webvtt.errors import MalformedCaptionError, MalformedFileError
 
 from tcd_hf.clock import read_clock
 
@@ -111,7 +112,7 @@ def read_cues(path: Path, source: str = "given") -> list[Cue]:
         else:
             captions = webvtt.from_string(content)
             texts = [html.unescape(caption.text) for caption in captions]
-    except (webvtt.errors.MalformedFileError, webvtt.errors.MalformedCaptionError) as error:
+    except (MalformedFileError, MalformedCaptionError) as error:
         raise ValueError(f"{path} is no file of subtitles: {error} {_FORMS[path.suffix.lower()]}") from error
     times = [(read_clock(caption.start), read_clock(caption.end)) for caption in captions]
     cues = [Cue(start, end, text.strip(), source) for (start, end), text in zip(times, texts, strict=True)]

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class VideoRecord:
     captions: list[WindowCaption]
     segment: int = 0
     start: float = 0.0
-    end: float = None  # type: ignore[assignment]  # set below
+    end: float = cast(float, None)  # the duration by default, see below
     texts_hash: str = ""
 
     def __post_init__(self):
@@ -200,12 +200,14 @@ class VideoReader:
             with self.open(VideoFile.of(video)) as opened:
                 return opened.read(opened.whole)
         content_hash = hash_bytes(video) if isinstance(video, bytes) else None
-        captions = self.cached_captions(content_hash) if content_hash else None
+        cached = self.cached_captions(content_hash) if content_hash else None
         with opened_video(video, fps=fps, backend=self.backend, num_threads=default_num_threads()) as opened:
-            frames, read = self.captioner.read(opened, with_captions=captions is None)
-        if captions is None and content_hash:
-            self._save(content_hash, read)
-        return frames, read if captions is None else captions
+            if cached is not None:
+                return self.captioner.read(opened, with_captions=False)[0], cached
+            frames, captions = self.captioner.read(opened)
+        if content_hash:
+            self._save(content_hash, captions)
+        return frames, captions
 
     def cached_captions(self, content_hash: str, segment: Segment | None = None) -> list[WindowCaption] | None:
         """What the cache has of a segment, or of a whole video, read with the same settings; nothing is decoded.
@@ -266,11 +268,15 @@ class OpenedVideo:
         keeps = bool(digest) and reader.captioner.engine is not None
         if captions is None and keeps:
             captions = reader.cached_captions(digest, segment)
-        frames, read = reader.captioner.read(self._video, segment.start, segment.duration, captions is None)
+        is_read = captions is None
+        if captions is None:
+            frames, captions = reader.captioner.read(self._video, segment.start, segment.duration)
+        else:
+            frames, _ = reader.captioner.read(self._video, segment.start, segment.duration, with_captions=False)
         self._check_unchanged()
-        if captions is None and keeps:
-            reader._save(digest, read, segment)
-        return frames, add_texts(read if captions is None else captions, self._own_texts)
+        if is_read and keeps:
+            reader._save(digest, captions, segment)
+        return frames, add_texts(captions, self._own_texts)
 
     @cached_property
     def _own_texts(self) -> list[Cue]:
@@ -304,7 +310,7 @@ class OpenedVideo:
     def __enter__(self) -> "OpenedVideo":
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def _check_unchanged(self) -> None:

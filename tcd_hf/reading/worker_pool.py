@@ -30,7 +30,7 @@ MAX_DEFAULT_WORKERS = 32
 IDLE_SECONDS = 60  # after which a worker ends; it is started again when needed
 TASKS_PER_WORKER = 2  # in flight: read, and waiting to be
 
-_reader: VideoReader | None = None  # of a worker process
+_reader: VideoReader  # of a worker process, which is started with one
 _opened: OpenedVideo | None = None  # the video that it was at last: its other segments are likely to follow
 
 
@@ -142,8 +142,8 @@ def _read_alone(reader: VideoReader, tasks: list[_Task]) -> list[_Result]:
         for task in tasks:
             future = pool.submit(task)
             wait([future])
-            if _died(future):
-                pool.check(future.exception())
+            if isinstance(death := future.exception(), BrokenProcessPool):
+                pool.check(death)
                 error = RuntimeError("the process that read it died: a crash in a decoder, or no memory left")
                 skipped = SkippedVideo(task.file.path, describe_error(task.file.path, error))
                 results.append(_Result(task.file, skipped, []))

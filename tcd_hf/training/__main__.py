@@ -13,10 +13,11 @@ explains every field. A run that was stopped goes on with `--resume`. The traine
 
 import logging
 import sys
+from typing import Any, cast
 
-import datasets
 import torch
 import typer
+from datasets import DatasetDict
 from transformers import HfArgumentParser
 
 from tcd_hf import load
@@ -30,11 +31,12 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None) -> int:
     """Trains as the command line says, and returns the exit status."""
+    summary = (__doc__ or "").partition("\n")[0]
     parser = HfArgumentParser(
-        TrainingRecipe,
+        cast(Any, TrainingRecipe),
         prog="accelerate launch -m tcd_hf.training",
         usage="%(prog)s [RECIPE] [--field value ...]",
-        description=f"{__doc__.splitlines()[0]} RECIPE is a name that `tcd-hf recipes` lists, or a YAML file.",
+        description=f"{summary} RECIPE is a name that `tcd-hf recipes` lists, or a YAML file.",
         allow_abbrev=False,
     )
     recipe = parse_recipe(sys.argv[1:] if argv is None else argv, parser)
@@ -50,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def _train(recipe: TrainingRecipe) -> None:
     quieten_bars()
     accelerator = make_accelerator(recipe)
-    prepared = datasets.load_from_disk(recipe.data)
+    prepared = {str(split): rows for split, rows in DatasetDict.load_from_disk(recipe.data).items()}
     options = {"overrides": recipe.model_overrides, "seed": recipe.seed, "max_length": recipe.max_length}
     model, processor = load(recipe.model, **options, dtype=torch.float32)
     metrics = train(model, processor, prepared, recipe, accelerator)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +10,9 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from tcd_hf.training.recipe import TrainingRecipe
+
+if TYPE_CHECKING:
+    from tcd_hf.processing.processing_tcd import TCDProcessor
 
 __all__ = ["BatchPlan", "PairCollator", "Pairs", "chunk_loader"]
 
@@ -125,7 +129,7 @@ class PairCollator:
         processor ([`TCDProcessor`]): of the model.
     """
 
-    def __init__(self, processor):
+    def __init__(self, processor: "TCDProcessor"):
         self.processor = processor
 
     def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | bool]:
@@ -155,7 +159,12 @@ class _ChunkKeys:
 
 
 def chunk_loader(
-    dataset: Dataset, processor, plan: BatchPlan, recipe: TrainingRecipe, steps: tuple[int, int], share: slice
+    dataset: Dataset,
+    processor: "TCDProcessor",
+    plan: BatchPlan,
+    recipe: TrainingRecipe,
+    steps: tuple[int, int],
+    share: slice,
 ) -> Iterator[list[dict]]:
     """
     What one process trains on: for each step, the chunks of its share of the batch, as inputs of the model.

@@ -9,15 +9,19 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel
+
 __all__ = ["load_checkpoint", "replace_folder", "save_checkpoint"]
 
 
-def save_checkpoint(path: Path, model, optimizer: torch.optim.Optimizer, progress: dict) -> None:
+def save_checkpoint(path: Path, model: "TCDModel", optimizer: torch.optim.Optimizer, progress: dict) -> None:
     """
     Args:
         path (`Path`): of the file, which is replaced.
@@ -38,7 +42,7 @@ def save_checkpoint(path: Path, model, optimizer: torch.optim.Optimizer, progres
     os.replace(beside, path)
 
 
-def load_checkpoint(path: Path, model, optimizer: torch.optim.Optimizer) -> dict:
+def load_checkpoint(path: Path, model: "TCDModel", optimizer: torch.optim.Optimizer) -> dict:
     """
     Puts weights and moments back.
 

@@ -13,6 +13,7 @@ numbers. So all know the same loss, and the gradient of the own embeddings, with
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from accelerate import Accelerator
 
 from tcd_hf.modeling.contrastive import gather_with_gradient
 from tcd_hf.modeling.outputs import TCDOutput
+
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel
 
 __all__ = ["backward_of_batch", "embed_pairs", "seed_step"]
 
@@ -29,7 +33,7 @@ OF_TOWERS = ("pixel_values_videos", "ocr_input_ids", "ocr_attention_mask", "pixe
 Embeds = dict[str, torch.Tensor]
 
 
-def embed_pairs(model, chunk: dict, accelerator: Accelerator) -> Embeds:
+def embed_pairs(model: "TCDModel", chunk: dict, accelerator: Accelerator) -> Embeds:
     """
     What the losses see of some pairs: `text_embeds` `(batch_size, dim)`, and the arguments of [`TCDModel.fuse`], as far
     as the model has them.
@@ -53,7 +57,7 @@ def embed_pairs(model, chunk: dict, accelerator: Accelerator) -> Embeds:
 
 
 def backward_of_batch(
-    model, chunks: Sequence[dict], accelerator: Accelerator, seed: Callable[[int | None], None]
+    model: "TCDModel", chunks: Sequence[dict], accelerator: Accelerator, seed: Callable[[int | None], None]
 ) -> TCDOutput:
     """
     The loss of the batch that the chunks of all processes make up, and its gradients, added to those of the weights.
@@ -84,7 +88,7 @@ def backward_of_batch(
     batch = _gather(pieces)
     seed(None)
     output = _losses(model, batch)
-    output.loss.backward()
+    output["loss"].backward()
 
     # Weights after the towers now have the gradient of the whole loss, in every process. Those of the towers are about
     # to get the part of it that goes through this process's own pairs; multiplied by the number of processes, so that
@@ -93,16 +97,19 @@ def backward_of_batch(
         embeds = pieces[index] if once else embed(index)
         own = slice(start, start + sizes[index])
         # No mask, nothing that no loss reads, and nothing of a frozen tower.
-        names = [name for name in embeds if embeds[name].requires_grad and batch[name].grad is not None]
-        if not names:
+        gradients = {
+            name: whole.grad[own] * accelerator.num_processes
+            for name, whole in batch.items()
+            if whole.grad is not None and embeds[name].requires_grad
+        }
+        if not gradients:
             break  # other chunks would be embedded again for nothing, too
-        torch.autograd.backward(
-            [embeds[name] for name in names], [batch[name].grad[own] * accelerator.num_processes for name in names]
-        )
+        torch.autograd.backward([embeds[name] for name in gradients], list(gradients.values()))
     if accelerator.num_processes > 1:
         for weight in model.parameters():
             if weight.grad is not None:
-                weight.grad = accelerator.reduce(weight.grad, "mean")
+                mean: Any = accelerator.reduce(weight.grad, "mean")
+                weight.grad = mean
     return TCDOutput(**{name: value.detach() for name, value in output.items() if name.endswith("loss")})
 
 
@@ -129,7 +136,7 @@ def _gather(pieces: list[Embeds]) -> Embeds:
     return {name: value.requires_grad_(value.is_floating_point()) for name, value in batch.items()}
 
 
-def _losses(model, batch: Embeds) -> TCDOutput:
+def _losses(model: "TCDModel", batch: Embeds) -> TCDOutput:
     batch = dict(batch)
     text_embeds = batch.pop("text_embeds")
     return model.compute_losses(text_embeds, model.fuse(**batch))

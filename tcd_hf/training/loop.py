@@ -1,9 +1,11 @@
 """The training loop: batches in order, one update each, an evaluation and a checkpoint at the end of every epoch."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -19,13 +21,21 @@ from tcd_hf.training.recipe import TrainingRecipe
 from tcd_hf.training.run_state import Run
 from tcd_hf.training.validation import check_validation
 
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel
+    from tcd_hf.processing.processing_tcd import TCDProcessor
+
 __all__ = ["train"]
 
 logger = logging.getLogger(__name__)
 
 
 def train(
-    model, processor, datasets: Mapping[str, Dataset], recipe: TrainingRecipe, accelerator: Accelerator | None = None
+    model: "TCDModel",
+    processor: "TCDProcessor",
+    datasets: Mapping[str, Dataset],
+    recipe: TrainingRecipe,
+    accelerator: Accelerator | None = None,
 ) -> dict[str, float]:
     """
     Trains a model. Under `output` of the recipe it leaves
@@ -83,7 +93,7 @@ def train(
     return run.end()
 
 
-def make_step(run: Run, scheduler, loader: Iterator[list[dict]], steps_per_epoch: int) -> float:
+def make_step(run: Run, scheduler: Any, loader: Iterator[list[dict]], steps_per_epoch: int) -> float:
     """
     Updates the weights by the next batch, and writes a line of the log.
 
@@ -103,9 +113,10 @@ def make_step(run: Run, scheduler, loader: Iterator[list[dict]], steps_per_epoch
     chunks = next(loader)
     loaded = time.perf_counter()
     losses = backward_of_batch(run.model, chunks, run.accelerator, partial(seed_step, recipe.seed, run.step))
-    if not losses.loss.isfinite():
+    loss = losses["loss"].item()
+    if not math.isfinite(loss):
         raise ValueError(
-            f"The loss of step {run.step + 1} is {losses.loss.item()}. Weights are as the last step left them; the "
+            f"The loss of step {run.step + 1} is {loss}. Weights are as the last step left them; the "
             "learning rates may be too high."
         )
     norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), recipe.max_grad_norm)
@@ -119,16 +130,20 @@ def make_step(run: Run, scheduler, loader: Iterator[list[dict]], steps_per_epoch
         epoch=(run.step - 1) // steps_per_epoch + 1,
         **{name: value.item() for name, value in losses.items()},
         grad_norm=norm.item(),
-        learning_rate=rates[-1],
-        backbone_learning_rate=rates[0] if recipe.backbone_learning_rate else 0.0,
+        learning_rate=float(rates[-1]),
+        backbone_learning_rate=float(rates[0]) if recipe.backbone_learning_rate else 0.0,
         seconds=round(time.perf_counter() - started, 4),
         loading_seconds=round(loaded - started, 4),
     )
-    return losses.loss.item()
+    return loss
 
 
 def check_run(
-    model, processor, datasets: Mapping[str, Dataset], recipe: TrainingRecipe, accelerator: Accelerator
+    model: "TCDModel",
+    processor: "TCDProcessor",
+    datasets: Mapping[str, Dataset],
+    recipe: TrainingRecipe,
+    accelerator: Accelerator,
 ) -> None:
     """
     Refuses what would fail later, or train something else than meant.

@@ -1,9 +1,14 @@
 """Optimiser and schedule: pretrained towers learn slowly, new modules faster."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from transformers import get_cosine_schedule_with_warmup
 
 from tcd_hf.training.recipe import TrainingRecipe
+
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel
 
 __all__ = ["make_optimizer", "make_scheduler", "parameter_groups"]
 
@@ -12,7 +17,7 @@ TOWERS = ("backbone.", "ocr_backbone.")
 EMBEDDINGS = ("_clue", "_type_embedding", "position_embedding", "position_embedding.weight")
 
 
-def parameter_groups(model, recipe: TrainingRecipe) -> list[dict]:
+def parameter_groups(model: "TCDModel", recipe: TrainingRecipe) -> list[dict]:
     """
     Groups of AdamW, `names` of their weights with them: towers and the rest, each with and without weight decay. Of
     weights that do not require a gradient there are none.
@@ -30,7 +35,7 @@ def parameter_groups(model, recipe: TrainingRecipe) -> list[dict]:
     return [group for group in groups if group["params"]]
 
 
-def make_optimizer(model, recipe: TrainingRecipe) -> torch.optim.AdamW:
+def make_optimizer(model: "TCDModel", recipe: TrainingRecipe) -> torch.optim.AdamW:
     """AdamW on the [`parameter_groups`]. Towers whose learning rate is 0 are frozen first: they need no gradient."""
     if recipe.backbone_learning_rate == 0:
         for name, weight in model.named_parameters():
@@ -39,7 +44,9 @@ def make_optimizer(model, recipe: TrainingRecipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(parameter_groups(model, recipe))
 
 
-def make_scheduler(optimizer: torch.optim.Optimizer, warmup_share: float, num_steps: int, step: int = 0):
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, warmup_share: float, num_steps: int, step: int = 0
+) -> torch.optim.lr_scheduler.LambdaLR:
     """
     A cosine after a linear rise. Neither the first step nor the last has a rate of 0.
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 from accelerate import Accelerator
@@ -10,6 +11,9 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType, broadcast
 
 from tcd_hf.training.recipe import TrainingRecipe
+
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel
 
 __all__ = ["check_processes", "end_process", "make_accelerator", "make_equal"]
 
@@ -34,7 +38,7 @@ def make_accelerator(recipe: TrainingRecipe) -> Accelerator:
             f"`report_to` names {missing}, which are not installed: pip install {' '.join(missing)}, or leave them out."
         )
     accelerator = Accelerator(
-        mixed_precision=recipe.mixed_precision, log_with=recipe.report_to or None, project_dir=recipe.output
+        mixed_precision=recipe.mixed_precision, log_with=[*recipe.report_to] or None, project_dir=recipe.output
     )
     check_processes(accelerator.num_processes, recipe)
     return accelerator
@@ -70,7 +74,7 @@ def check_processes(num_processes: int, recipe: TrainingRecipe, environment: Map
         )
 
 
-def make_equal(model) -> None:
+def make_equal(model: "TCDModel") -> None:
     """Gives all processes the weights of the first."""
     for tensor in model.state_dict().values():
         tensor.copy_(broadcast(tensor))

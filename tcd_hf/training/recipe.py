@@ -5,18 +5,20 @@
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import yaml
 from transformers import HfArgumentParser
-from transformers.hf_argparser import HfArg
+from transformers.hf_argparser import HfArg as _HfArg
 
 __all__ = ["TrainingRecipe", "find_recipe", "list_recipes", "parse_recipe", "read_recipe", "write_recipe"]
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
+
+HfArg = cast(Callable[..., Any], _HfArg)  # its own type says that it gives a `Field`, whatever the field's is
 
 
 @dataclass
@@ -113,7 +115,7 @@ def parse_recipe(arguments: Sequence[str], parser: HfArgumentParser | None = Non
     Raises:
         SystemExit: as argparse does, on an unknown field or a value that does not do.
     """
-    parser = parser or HfArgumentParser(TrainingRecipe, allow_abbrev=False)
+    parser = parser or HfArgumentParser(cast(Any, TrainingRecipe), allow_abbrev=False)
     arguments = list(arguments)
     try:
         if arguments and not arguments[0].startswith("-"):

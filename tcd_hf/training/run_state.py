@@ -7,6 +7,7 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +18,10 @@ from tcd_hf.training.processes import make_equal
 from tcd_hf.training.recipe import TrainingRecipe, write_recipe
 from tcd_hf.training.validation import validate
 from tcd_hf.version import __version__
+
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel
+    from tcd_hf.processing.processing_tcd import TCDProcessor
 
 __all__ = ["Run", "TrainingLog", "git_revision", "provenance"]
 
@@ -44,7 +49,14 @@ class Run:
         accelerator (`Accelerator`)
     """
 
-    def __init__(self, model, processor, optimizer, recipe: TrainingRecipe, accelerator: Accelerator):
+    def __init__(
+        self,
+        model: "TCDModel",
+        processor: "TCDProcessor",
+        optimizer: torch.optim.Optimizer,
+        recipe: TrainingRecipe,
+        accelerator: Accelerator,
+    ):
         self.model, self.processor, self.optimizer = model, processor, optimizer
         self.recipe, self.accelerator = recipe, accelerator
         self.output = Path(recipe.output)
@@ -86,7 +98,8 @@ class Run:
 
     def _check_step(self) -> None:
         """Processes that do not see the checkpoint would begin anew, without moments, beside those that go on."""
-        steps = self.accelerator.gather(torch.tensor([self.step], device=self.accelerator.device)).tolist()
+        gathered: Any = self.accelerator.gather(torch.tensor([self.step], device=self.accelerator.device))
+        steps = gathered.tolist()
         if len(set(steps)) > 1:
             raise ValueError(
                 f"Processes would go on after different steps, {steps}: not all of them see the checkpoint in "

@@ -1,5 +1,7 @@
 """Retrieval on the validation split, each process embedding its share of the videos."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -9,6 +11,10 @@ from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.evaluation.evaluate_model import query_types_of, rank
 from tcd_hf.evaluation.report import ALL_QUERIES, summarise_by_query_type
 from tcd_hf.modeling.outputs import TCDVideoFeatures
+
+if TYPE_CHECKING:
+    from tcd_hf.modeling.modeling_tcd import TCDModel
+    from tcd_hf.processing.processing_tcd import TCDProcessor
 
 __all__ = ["check_validation", "validate"]
 
@@ -27,7 +33,11 @@ def check_validation(dataset: Dataset, num_processes: int) -> None:
 
 
 def validate(
-    model, processor, dataset: Dataset, accelerator: Accelerator, batch_size: int = 32
+    model: "TCDModel",
+    processor: "TCDProcessor",
+    dataset: Dataset,
+    accelerator: Accelerator,
+    batch_size: int = 32,
 ) -> dict[str, float] | None:
     """
     Metrics of all captions of all videos, by the whole score.
@@ -51,7 +61,8 @@ def validate(
     model.train(was_training)
 
     texts = _gather_rows(texts.float(), accelerator)
-    videos = TCDVideoFeatures(**{name: _gather_rows(rows, accelerator) for name, rows in videos.items()})
+    gathered: dict[str, Any] = {name: _gather_rows(rows, accelerator) for name, rows in videos.items()}
+    videos = TCDVideoFeatures(**gathered)
     if not accelerator.is_main_process:
         return None
     model.eval()
@@ -76,9 +87,10 @@ def _gather_rows(rows: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:
     """Rows of all processes, of which each may have another number, in order of the processes."""
     if accelerator.num_processes == 1:
         return rows
-    counts = accelerator.gather(torch.tensor([len(rows)], device=accelerator.device)).tolist()
+    counts: Any = accelerator.gather(torch.tensor([len(rows)], device=accelerator.device))
     kind = rows.dtype
     rows = rows.to(torch.uint8) if kind == torch.bool else rows  # not every backend takes masks
-    gathered = accelerator.gather(accelerator.pad_across_processes(rows.contiguous(), dim=0))
+    gathered: Any = accelerator.gather(accelerator.pad_across_processes(rows.contiguous(), dim=0))
+    counts = counts.tolist()
     pieces = gathered.split(max(counts))
     return torch.cat([piece[:count] for piece, count in zip(pieces, counts, strict=True)]).to(kind)

@@ -1,7 +1,7 @@
 """What heterogeneous semantics calibrating sees in one clip: from each frame to its nearest window, and back."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcd_hf.visualization.film_strip import DrawnClip, film_strip, read_clip
 from tcd_hf.visualization.style import BLUE, GREEN, GREY, VERMILLION
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from tcd_hf.modeling.modeling_tcd import TCDModel
     from tcd_hf.processing.processing_tcd import TCDProcessor
+    from tcd_hf.processing.video_reading import VideoInput
 
 __all__ = ["Cycle", "calibration_cycle", "plot_calibration_cycle"]
 
@@ -21,7 +22,8 @@ NEAREST_ROW, SOFT_ROW = 1.16, 1.28  # y of what is noted above them
 NOTE = {"ha": "center", "va": "center_baseline", "fontsize": 7, "color": GREY}
 HOME = {"color": "#D7F0E7", "markeredgecolor": GREEN, "markeredgewidth": 2.2}
 ELSEWHERE = {"color": "white", "markeredgecolor": GREY, "markeredgewidth": 1.2}
-THERE, BACK = (BLUE, "-"), (VERMILLION, (0, (4, 1.5)))
+THERE: tuple[str, Any] = (BLUE, "-")  # colour and line
+BACK: tuple[str, Any] = (VERMILLION, (0, (4, 1.5)))
 
 
 class Cycle(NamedTuple):
@@ -71,7 +73,7 @@ def calibration_cycle(
 
 
 def plot_calibration_cycle(
-    model: "TCDModel", processor: "TCDProcessor", video, path: str | Path | None = None
+    model: "TCDModel", processor: "TCDProcessor", video: "VideoInput", path: str | Path | None = None
 ) -> "Figure":
     """Draws one clip's cycle: frames above, windows with their captions below, and between them an arrow from each
     frame to its nearest window in meaning, and one from there to the frame that what it found is nearest to. Above each
@@ -96,15 +98,13 @@ def plot_calibration_cycle(
         ValueError: the model does not read OCR, or fewer than two windows show text: such a clip has no cycle.
     """
     clip = read_clip(model, processor, video)
-    mask = clip.features.ocr_mask[0]
+    (ocr_embeds,), _, (mask,) = clip.features.ocr_parts()
     if mask.sum() < 2:
         raise ValueError(
             f"A cycle needs two windows with text or more, {clip.name} has {int(mask.sum())}: choose a clip that shows "
             "more text."
         )
-    cycle = calibration_cycle(
-        clip.features.frame_embeds[0], clip.features.ocr_embeds[0], mask, model.config.calibration_temperature
-    )
+    cycle = calibration_cycle(clip.features.frame_embeds[0], ocr_embeds, mask, model.config.calibration_temperature)
     cycle = Cycle(*(part.cpu() for part in cycle))
     with film_strip(clip, _title(clip, cycle), 2.3, path) as (figure, axes):
         _draw_cycle(axes, cycle, mask.tolist())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ STYLE = {
 
 @contextmanager
 def new_figure(
-    width: float, height: float, path: str | Path | None = None, layout: str | None = "constrained"
+    width: float, height: float, path: str | Path | None = None, layout: Literal["constrained"] | None = "constrained"
 ) -> Iterator["Figure"]:
     """An empty figure in this style, to be drawn on in a `with` block; written to `path` at its end.
 
@@ -76,7 +76,8 @@ def new_figure(
         raise ImportError(f'Plots need Matplotlib ({error}): pip install "tcd-hf[plot]"') from error
 
     installed = set(font_manager.get_font_names())
-    with rc_context({**STYLE, "font.family": [font for font in FONTS if font in installed]}):
+    style: dict[Any, Any] = {**STYLE, "font.family": [font for font in FONTS if font in installed]}
+    with rc_context(style):
         figure = Figure(figsize=(width, height), layout=layout)
         yield figure
         if path is not None:

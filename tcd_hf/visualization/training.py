@@ -57,7 +57,10 @@ def read_training_log(log: str | Path) -> Series:
         for name, value in entry.items():
             if name != "step" and isinstance(value, int | float):
                 series.setdefault(name, []).append((entry["step"], value))
-    return {name: tuple(map(np.array, zip(*points, strict=True))) for name, points in series.items()}
+    return {
+        name: (np.array([step for step, _ in points]), np.array([value for _, value in points]))
+        for name, points in series.items()
+    }
 
 
 def plot_training(log: str | Path, path: str | Path | None = None, title: str | None = None) -> "Figure":
@@ -87,7 +90,8 @@ def plot_training(log: str | Path, path: str | Path | None = None, title: str | 
         _draw_losses(panels[0], losses)
         if recalls:
             _draw_recalls(panels[1], recalls)
-        figure.suptitle(title)
+        if title is not None:
+            figure.suptitle(title)
     return figure
 
 

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
     from tcd_hf.modeling.modeling_tcd import TCDModel
     from tcd_hf.processing.processing_tcd import TCDProcessor
+    from tcd_hf.processing.video_reading import VideoInput
 
 __all__ = ["plot_window_similarity", "window_similarities"]
 
 
 def window_similarities(
     model: "TCDModel", processor: "TCDProcessor", query: str, clip: DrawnClip
-) -> tuple[np.ndarray, ...]:
+) -> tuple[np.ndarray, np.ndarray]:
     """The cosines by which a search finds the best window.
 
     Args:
@@ -38,16 +39,17 @@ def window_similarities(
     with torch.inference_mode():
         inputs = processor(text=[query], return_tensors="pt").to(model.device)
         text_embeds = model.get_text_features(**inputs).pooler_output
+        _, fused_ocr_embeds, ocr_mask = clip.features.ocr_parts()
         frames, windows = (
             torch.cosine_similarity(embeds[0].float(), text_embeds.float(), dim=-1)
-            for embeds in (clip.features.fused_frame_embeds, clip.features.fused_ocr_embeds)
+            for embeds in (clip.features.fused_frame_embeds, fused_ocr_embeds)
         )
-        windows = windows.masked_fill(~clip.features.ocr_mask[0], torch.nan)
+        windows = windows.masked_fill(~ocr_mask[0], torch.nan)
     return frames.cpu().numpy(), windows.cpu().numpy()
 
 
 def plot_window_similarity(
-    model: "TCDModel", processor: "TCDProcessor", query: str, video, path: str | Path | None = None
+    model: "TCDModel", processor: "TCDProcessor", query: str, video: "VideoInput", path: str | Path | None = None
 ) -> "Figure":
     """Draws a query's similarity with each window of a clip: with its frame, and with the text read in it.
 
@@ -71,11 +73,11 @@ def plot_window_similarity(
         ValueError: an empty query, or a model that does not read OCR.
     """
     clip = read_clip(model, processor, video)
-    cosines = window_similarities(model, processor, query, clip)
-    has_text = ~np.isnan(cosines[1])
-    best = int(score_windows(*cosines, has_text, np.zeros(len(has_text)), lexical_weight=0.0).argmax())
+    frames, windows = window_similarities(model, processor, query, clip)
+    has_text = ~np.isnan(windows)
+    best = int(score_windows(frames, windows, has_text, np.zeros(len(has_text)), lexical_weight=0.0).argmax())
     with film_strip(clip, f"“{query}” in {clip.name}", 1.8, path) as (figure, axes):
-        _draw_curves(axes, *cosines, best)
+        _draw_curves(axes, frames, windows, best)
     return figure
 
 

@@ -24,7 +24,7 @@ from tcd_hf.modeling.coarse_to_fine import (
 )
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tcd_hf.modeling.outputs import TCDScoringTables
+from tcd_hf.modeling.outputs import TCDScoringTables, TCDVideoFeatures
 from tests.conftest import (
     NUM_FRAMES,
     TEXT_TOWER,
@@ -63,7 +63,7 @@ class TestScoresByHand:
     """One text (1, 0). Two frames with cosines 1 and 0.6; temporal frames (0, 1) and (1, 0); four patches."""
 
     text = torch.tensor([[1.0, 0.0]])
-    videos = SimpleNamespace(
+    videos = TCDVideoFeatures(
         frame_embeds=torch.tensor([[[1.0, 0.0], [0.6, 0.8]]]),
         fused_frame_embeds=torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]),
         coarse_embeds=torch.tensor([[0.8, 0.6]]),
@@ -143,7 +143,7 @@ class TestGate:
 
     def test_in_evaluation_every_text_gates_for_itself(self):
         tables = TCDScoringTables(frame_gram=torch.eye(2).expand(2, 2, 2))
-        videos = SimpleNamespace(frame_embeds=self.frames, fused_frame_embeds=self.frames, scoring_tables=tables)
+        videos = TCDVideoFeatures(frame_embeds=self.frames, fused_frame_embeds=self.frames, scoring_tables=tables)
         model = SimpleNamespace(
             config=SimpleNamespace(tib_frame_temperature=0.5), frame_projection=None, get_coarse_queries=torch.clone
         )
