@@ -52,7 +52,8 @@ class CrossAttention(nn.Module):
         key_mask: torch.Tensor | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """
+        """Attends from each query to what it may see.
+
         Args:
             query (`torch.FloatTensor` of shape `(batch_size, query_length, dim)`)
             key, value (`torch.FloatTensor` of shape `(batch_size, key_length, dim)`)
@@ -113,7 +114,8 @@ class VideoOCRCoAttention(nn.Module):
     def forward(
         self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, window_mask: torch.Tensor, **kwargs
     ) -> tuple[torch.Tensor, torch.Tensor, tuple]:
-        """
+        """Lets frames and captions of each video look at each other.
+
         Args:
             frame_embeds, ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`)
             window_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`): windows that may be read.

@@ -50,7 +50,8 @@ class TemporalEncoder(nn.Module):
         self.layers = nn.ModuleList(TemporalEncoderLayer(config) for _ in range(config.temporal_num_layers))
 
     def forward(self, frame_embeds: torch.Tensor) -> torch.Tensor:
-        """
+        """Lets frames know what comes before and after them.
+
         Args:
             frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`): L2-normalised.
 

@@ -33,7 +33,8 @@ class ClueDistilling(nn.Module):
         self.dropout = nn.Dropout(config.fusion_dropout)
 
     def forward(self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, window_mask: torch.Tensor) -> torch.Tensor:
-        """
+        """Distils the clues of captions and frames for each text.
+
         Args:
             frame_embeds, ocr_embeds (`torch.FloatTensor` of shape `(num_pairs, num_frames, dim)`): gated by the query.
             window_mask (`torch.BoolTensor` of shape `(num_pairs, num_frames)`): windows that may be read.

@@ -118,7 +118,8 @@ class TCDModel(TCDPreTrainedModel):
     def get_text_features(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
     ) -> TCDTextFeatures:
-        """
+        """Embeds texts.
+
         Args:
             input_ids (`torch.LongTensor` of shape `(num_texts, sequence_length)`)
             attention_mask (`torch.LongTensor` of shape `(num_texts, sequence_length)`, *optional*)
@@ -138,7 +139,8 @@ class TCDModel(TCDPreTrainedModel):
         spatial_shapes: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> TCDVideoFeatures:
-        """
+        """Embeds videos, and lets their frames and captions explain each other.
+
         Args:
             pixel_values_videos (`torch.FloatTensor` of shape `(batch_size, num_frames, num_channels, height, width)`):
                 Frame `i` is the one at the centre of window `i`. For SigLIP 2, patches of shape `(batch_size,

@@ -52,7 +52,8 @@ class TCDScoringTables(ModelOutput):
     frame_logits: torch.Tensor | None = None
 
     def ocr_parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """
+        """The parts that only a model that reads OCR makes.
+
         Returns:
             `window_gram`, `clue_gram`, `window_logits` and `frame_logits`.
 
@@ -123,7 +124,8 @@ class TCDVideoFeatures(ModelOutput):
         return TCDVideoFeatures(**tensors, scoring_tables=tables)
 
     def ocr_parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """
+        """The parts that only a model that reads OCR makes.
+
         Returns:
             `ocr_embeds`, `fused_ocr_embeds` and `ocr_mask`.
 
@@ -138,7 +140,8 @@ class TCDVideoFeatures(ModelOutput):
         return self.ocr_embeds, self.fused_ocr_embeds, self.ocr_mask
 
     def patches(self) -> torch.Tensor:
-        """
+        """The patches of all frames of a video, one after the other.
+
         Returns:
             `patch_embeds` of shape `(batch_size, num_frames * num_patches, dim)`.
 

@@ -33,7 +33,8 @@ class PairScorer:
         raise NotImplementedError
 
     def __call__(self, texts: slice, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
-        """
+        """Scores some texts with some videos.
+
         Args:
             texts (`slice`): which of the texts.
             videos ([`TCDVideoFeatures`]): `num_videos` videos as [`~PairScorer.prepare`] gives them.

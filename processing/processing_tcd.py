@@ -119,7 +119,8 @@ class TCDProcessor(ProcessorMixin):
         fps: float | None = None,
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
-        """
+        """Makes the model's inputs of queries, videos and captions.
+
         Args:
             text (`str` or `list[str]`, *optional*): queries. One longer than the tokenizer's limit is cut, with a
                 warning.

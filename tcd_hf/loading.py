@@ -280,7 +280,7 @@ def _announce_download(name: str, hub: Mapping[str, Any]) -> None:
 
 
 def _read_config(place: str, hub: Mapping[str, Any], overrides: Mapping[str, Any]) -> PreTrainedConfig:
-    """Of a TCD checkpoint, with overrides, or of a dual encoder; less what would bring in code."""
+    """The configuration of a TCD checkpoint, with overrides, or of a dual encoder, less what would bring in code."""
     settings = _without_code(PreTrainedConfig.get_config_dict(place, **hub)[0])
     kind = settings.get("model_type")
     if kind not in CONFIG_MAPPING:

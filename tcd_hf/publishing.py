@@ -62,14 +62,18 @@ def export(folder: Path, output: Path, repo_id: str, results: Mapping[str, Mappi
     from tcd_hf import TCDModel, TCDProcessor
 
     model, info = TCDModel.from_pretrained(
-        folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+        folder,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
     )
     wrong = {kind: sorted(info[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[kind]}
     if wrong:
         raise ValueError(
             f"The weights in {folder} do not fit its config.json: {wrong}. Save the model again with this release."
         )
-    processor = TCDProcessor.from_pretrained(folder)
+    processor = TCDProcessor.from_pretrained(folder, trust_remote_code=False)
     readme = folder / "README.md"
     own_card = ModelCard.load(readme, ignore_metadata_errors=False) if readme.is_file() else None
     card = make_model_card(model.config, repo_id, results, own_card)
@@ -84,7 +88,8 @@ def export(folder: Path, output: Path, repo_id: str, results: Mapping[str, Mappi
 
 
 def check_folder(folder: Path) -> None:
-    """
+    """Refuses a folder that cannot be published as it is.
+
     Raises:
         ValueError: files are missing from a folder to be published, it is of another model, or it holds pickles.
     """

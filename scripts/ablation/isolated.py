@@ -37,7 +37,8 @@ class IsolatedTokenModel(TCDModel):
         self.post_init()
 
     def fuse(self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, ocr_mask: torch.Tensor) -> TCDVideoFeatures:
-        """
+        """Makes the coarse vector of frames and of texts, neither of which sees the other.
+
         Args:
             frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`): L2-normalised.
             ocr_embeds (`torch.FloatTensor` of shape `(batch_size, max_tokens, dim)`): L2-normalised.

@@ -1,6 +1,6 @@
 """Measures indexing on a folder of clips: files per second, where the time goes, and what a kill costs.
 
-    python -m scripts.benchmarks.index --data ../shared/data/realvid --json index.json
+    python -m scripts.benchmarks.index --data FOLDER --json index.json
 
 1. All clips in one process, step by step: where the time goes.
 2. All clips by `VideoIndex.add` with `--workers` processes, in a process of its own.

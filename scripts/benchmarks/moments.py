@@ -1,6 +1,6 @@
 """Measures search for moments in long videos, beside SQLite FTS5 on the same readings, and what long videos cost.
 
-    python -m scripts.benchmarks.moments --data ../shared/data/realvid --readings readings.jsonl --json moments.json
+    python -m scripts.benchmarks.moments --data FOLDER --readings readings.jsonl --json moments.json
     python -m scripts.benchmarks.moments --parts strings memory
 
 Parts, each a table of its own (`--parts`; all by default):

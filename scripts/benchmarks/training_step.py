@@ -6,7 +6,6 @@ A file of its own, run by the package of any checkout: it takes only what older 
 import json
 import os
 import time
-from functools import partial
 from statistics import median
 
 import numpy as np
@@ -19,10 +18,9 @@ from tcd_hf import load_mini
 from tcd_hf.training.batching import BatchPlan, chunk_loader
 from tcd_hf.training.gradient_caching import backward_of_batch
 from tcd_hf.training.optimisation import make_optimizer
-from tcd_hf.training.randomness import seed_step
 from tcd_hf.training.recipe import TrainingRecipe
 
-PAIRS, STEPS = 4, 5  # after one that does not count
+PAIRS, STEPS = 4, 9  # after one that does not count
 TEXTS = ["the store TESCO express", "gate 24 opens", "a man at the hotel", "the sign says exit"]
 
 
@@ -35,9 +33,9 @@ def main() -> None:
     optimizer = make_optimizer(model, recipe)
     loader = chunk_loader(dataset, processor, BatchPlan(dataset, PAIRS), recipe, (0, STEPS + 1), slice(0, PAIRS))
     times = []
-    for step in range(STEPS + 1):
+    for _ in range(STEPS + 1):
         begin = now()
-        backward_of_batch(model, next(loader), accelerator, partial(seed_step, 0, step))
+        backward_of_batch(model, next(loader), accelerator, lambda *chunk: torch.manual_seed(0))
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()

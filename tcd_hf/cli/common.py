@@ -33,6 +33,7 @@ __all__ = [
     "Format",
     "IndexOption",
     "JsonOption",
+    "LoadedModelOption",
     "ModelOption",
     "OcrEngineOption",
     "SeveralValues",
@@ -54,7 +55,7 @@ __all__ = [
 
 
 class Format(str, Enum):
-    """Of files of texts, see `write_cues`."""
+    """The formats of files of texts, see [`write_cues`]."""
 
     SRT = "srt"
     VTT = "vtt"
@@ -65,6 +66,9 @@ class Format(str, Enum):
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelOption = Annotated[
     str | None, typer.Option(help="Model folder or Hub id; by default that of the index, else the package's small one.")
+]
+LoadedModelOption = Annotated[
+    str | None, typer.Option("--model", help="Model folder or Hub id; by default the package's small one.")
 ]
 OcrEngineOption = Annotated[
     str | None,
@@ -290,8 +294,9 @@ def load(
         ValueError: when there is nothing that can be loaded, or no such device.
     """
     from tcd_hf import loading
+    from tcd_hf.checkpoints import MINI
 
-    loaded, processor = loading.load(model or "tcd-mini", device=device or "auto")
+    loaded, processor = loading.load(model or MINI.name, device=device or "auto")
     if reading is not None:
         reading.apply(processor)
     return loaded, processor

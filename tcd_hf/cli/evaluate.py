@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tcd_hf.cli.common import DeviceOption, reports_errors, stderr
+from tcd_hf.cli.common import DeviceOption, LoadedModelOption, reports_errors, stderr
 from tcd_hf.cli.terminal import echo
 
 __all__ = ["evaluate"]
@@ -24,9 +24,7 @@ class Ranking(str, Enum):
 def evaluate(
     data: Annotated[Path, typer.Option(metavar="FOLDER", help="A data set that `tcd-hf prepare` wrote.")],
     out: Annotated[Path, typer.Option(metavar="FILE.json", help="Results; a table and a plot are put beside it.")],
-    model: Annotated[
-        str, typer.Option(help="Model folder or Hub id; by default the package's small one.")
-    ] = "tcd-mini",
+    model: LoadedModelOption = None,
     split: Annotated[str, typer.Option(help="Which split is measured.")] = "test",
     mode: Annotated[
         Ranking, typer.Option(help="Rank by the whole score, by the coarse vectors, or by both in turn.")
@@ -43,11 +41,12 @@ def evaluate(
     if out.suffix != ".json":
         raise typer.BadParameter(f"--out must end in .json, got {out}.")
 
+    from tcd_hf.checkpoints import MINI
     from tcd_hf.evaluation import evaluate_checkpoint
     from tcd_hf.evaluation.report import moments_to_markdown, to_markdown
 
     results, _, moments = evaluate_checkpoint(
-        model,
+        model or MINI.name,
         data,
         split,
         mode.value,

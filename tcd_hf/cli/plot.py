@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tcd_hf.cli.common import DeviceOption, load, reports_errors
+from tcd_hf.cli.common import DeviceOption, LoadedModelOption, load, reports_errors
 
 __all__ = ["plot"]
 
@@ -13,7 +13,6 @@ plot = typer.Typer(no_args_is_help=True)
 
 VideoArgument = Annotated[Path, typer.Argument(metavar="VIDEO", help="File to draw.")]
 OutOption = Annotated[Path, typer.Option(metavar="FILE", help="Picture: .png, .svg or .pdf.")]
-ModelOption = Annotated[str | None, typer.Option(help="Model folder or Hub id; by default the package's small one.")]
 
 
 @plot.callback()
@@ -23,7 +22,9 @@ def main() -> None:
 
 @plot.command()
 @reports_errors
-def calibration(video: VideoArgument, out: OutOption, model: ModelOption = None, device: DeviceOption = None) -> None:
+def calibration(
+    video: VideoArgument, out: OutOption, model: LoadedModelOption = None, device: DeviceOption = None
+) -> None:
     """Draw the calibration cycle of a clip: from each caption to a frame, and back."""
     from tcd_hf.visualization import plot_calibration_cycle
 
@@ -36,7 +37,7 @@ def windows(
     video: VideoArgument,
     query: Annotated[str, typer.Option(help="What to look for.")],
     out: OutOption,
-    model: ModelOption = None,
+    model: LoadedModelOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Draw the similarity of a query with every window of a clip."""

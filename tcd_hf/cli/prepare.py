@@ -8,12 +8,14 @@ import typer
 
 from tcd_hf.cli.common import (
     CacheDirOption,
+    LoadedModelOption,
     SeveralValues,
     check_output_folder,
     fail,
     quieten_bars,
     reports_errors,
 )
+from tcd_hf.cli.reading import NoOcrOption
 from tcd_hf.cli.terminal import echo, one_line
 
 if TYPE_CHECKING:
@@ -30,12 +32,14 @@ class PrepareCommand(SeveralValues):
 
 @reports_errors
 def prepare(
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Of the prepared data set, made if need be.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the prepared data set goes.")],
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="A published data set: textvr, msrvtt-1ka, msvd, ...")
     ] = None,
-    annotations: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Of --dataset, as published.")] = None,
-    videos: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Of --dataset.")] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of the annotations of --dataset, as published.")
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the videos of --dataset.")] = None,
     videofolder: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Clips of your own: SPLIT/metadata.jsonl beside them.")
     ] = None,
@@ -53,13 +57,11 @@ def prepare(
         str | None, typer.Option(metavar="MODEL", help="Makes sentences of M4-ViteVQA's questions: a text generator.")
     ] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out videos that are not there.")] = False,
-    model: Annotated[
-        str, typer.Option(help="Model folder or Hub id whose processor prepares; by default the package's small one.")
-    ] = "tcd-mini",
+    model: LoadedModelOption = None,
     num_frames: Annotated[
         int | None, typer.Option(min=1, help="Frames and windows of a video; else as --model.")
     ] = None,
-    no_ocr: Annotated[bool, typer.Option("--no-ocr", help="Read no text.")] = False,
+    no_ocr: NoOcrOption = False,
     num_proc: Annotated[int, typer.Option(min=1, help="Processes that read.")] = 1,
     shard: Annotated[int, typer.Option(min=0, help="This machine's share, from 0.")] = 0,
     num_shards: Annotated[int, typer.Option(min=1, help="Machines that share the work; then --join.")] = 1,
@@ -89,6 +91,7 @@ def prepare(
     if shard >= num_shards:
         raise typer.BadParameter(f"--shard must be from 0 to {num_shards - 1} (--num-shards less 1), got {shard}.")
 
+    from tcd_hf.checkpoints import MINI
     from tcd_hf.data.preparation import join_shards, prepare_splits
     from tcd_hf.data.question_rewriting import QuestionRewriter
     from tcd_hf.data.retrieval_datasets import load_retrieval_dataset
@@ -100,7 +103,7 @@ def prepare(
     if join:
         reports = join_shards(out)
     else:
-        processor = load_processor(model, num_frames=num_frames)
+        processor = load_processor(model or MINI.name, num_frames=num_frames)
         if no_ocr:
             processor.ocr_engine = None
         if videofolder:

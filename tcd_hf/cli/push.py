@@ -35,7 +35,7 @@ def push(
     ],
     results: Annotated[
         list[str] | None,
-        typer.Option("--results", metavar="[NAME=]FILE...", help="Of `tcd-hf evaluate`, for the card."),
+        typer.Option("--results", metavar="[NAME=]FILE...", help="Results of `tcd-hf evaluate`, for the card."),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="A private repository; refuse a public one.")] = False,
     dry_run: Annotated[

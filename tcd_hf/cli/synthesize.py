@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tcd_hf.cli.common import SeveralValues, check_output_folder, reports_errors
+from tcd_hf.cli.common import LoadedModelOption, SeveralValues, check_output_folder, reports_errors
 
 __all__ = ["SynthesizeCommand", "synthesize"]
 
@@ -29,7 +29,7 @@ class SynthesizeCommand(SeveralValues):
 
 @reports_errors
 def synthesize(
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Of the clips, made if need be.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the clips go.")],
     splits: Annotated[list[Split] | None, typer.Option("--splits", help="Which splits; else test.")] = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips of each split; 20 are one group of each kind.")] = 1000,
     clips_per_video: Annotated[
@@ -43,10 +43,8 @@ def synthesize(
         bool, typer.Option("--prepared", help="Write the data set that training takes; no video is made or read.")
     ] = False,
     text_pairs: Annotated[int, typer.Option(min=0, help="With --prepared: further rows, of texts alone.")] = 0,
-    model: Annotated[
-        str | None, typer.Option(help="With --prepared: whose processor; by default of the package's small model.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the world: the same seed gives the same clips.")] = 0,
+    model: LoadedModelOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the world: the same one gives the same clips.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that make clips.")] = 1,
 ) -> None:
     r"""Make clips of moving shapes and scene text, with queries and hard negatives: videos, or data to train on.
@@ -59,11 +57,12 @@ def synthesize(
     if not prepared and (model or text_pairs):
         raise typer.BadParameter("--model and --text-pairs are for --prepared: videos know no model.")
 
+    from tcd_hf.checkpoints import MINI
     from tcd_hf.data.synthesis import prepare_synthetic_videos, write_synthetic_videos
 
     names = [split.value for split in splits or [Split.TEST]]
     options = {"clips_per_video": clips_per_video, "seed": seed, "workers": workers}
     if prepared:
-        prepare_synthetic_videos(out, names, clips, text_pairs=text_pairs, model=model or "tcd-mini", **options)
+        prepare_synthetic_videos(out, names, clips, text_pairs=text_pairs, model=model or MINI.name, **options)
     else:
         write_synthetic_videos(out, names, clips, size=size or VIDEO_SIZE, **options)

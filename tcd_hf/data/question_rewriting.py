@@ -53,7 +53,8 @@ class QuestionRewriter:
         self._generator = None
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
-        """
+        """Makes a sentence of each question and its answer, and keeps it.
+
         Args:
             pairs (`Sequence[tuple[str, str]]`): questions and their answers.
 
@@ -128,7 +129,8 @@ class QuestionRewriter:
     def _load_generator(self) -> Any:
         from transformers import pipeline
 
-        generator: Any = pipeline("text-generation", model=self.model, **self.pipeline_options)
+        options = {**self.pipeline_options, "trust_remote_code": False}  # no code that a model brings is ever run
+        generator: Any = pipeline("text-generation", model=self.model, **options)
         tokenizer = generator.tokenizer
         tokenizer.padding_side = "left"  # sentences go on where prompts end
         if tokenizer.pad_token is None:

@@ -197,7 +197,7 @@ class EvidenceFinder:
         self._matches: dict[str, _Match] = {}  # of texts
 
     def __call__(self, texts: Sequence[str], limit: int | None = 5) -> list[str]:
-        """Of the texts of a window those that match, best first, each spelling once.
+        """The texts of a window that match, best first, each spelling once.
 
         Args:
             texts (`Sequence[str]`): what was read, most salient first, lines of one block together.

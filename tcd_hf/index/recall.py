@@ -105,7 +105,7 @@ class Recall:
 
     @property
     def paths(self) -> pa.Array:
-        """Of the videos, in the order in which they were added."""
+        """The paths of the videos, in the order in which they were added."""
         self._load()
         return self._paths
 
@@ -115,7 +115,7 @@ class Recall:
         return self._videos[positions]
 
     def path(self, row_id: int) -> str:
-        """Of the video that a row is of."""
+        """The path of the video that a row belongs to."""
         return self.paths[int(self.videos(np.array([row_id], np.uint64))[0])].as_py()
 
     def rows_of(self, videos: np.ndarray, where: str | None = None) -> np.ndarray:
@@ -169,7 +169,7 @@ class Recall:
         return nearest
 
     def _products(self, queries: torch.Tensor) -> tuple[np.ndarray, float]:
-        """Of all vectors with some queries, `(num_queries, num_rows)` float32, and their error, see `ROUNDING`."""
+        """Products of all vectors and some queries, `(num_queries, num_rows)` float32, and their error (`ROUNDING`)."""
         # By torch, as all else: threads of another library, still awake from here, would stand in its way.
         with torch.autocast("cpu", enabled=False):
             if len(queries) == 1:
@@ -243,13 +243,13 @@ class Recall:
         return search.limit(count).to_arrow()["_rowid"].to_numpy()
 
     def _positions_of(self, where: str) -> np.ndarray:
-        """Of the rows that a filter lets through, in order."""
+        """The positions of the rows that a filter lets through, in order."""
         found = self.table.search().select(["_rowid"]).where(where).to_arrow()
         return np.sort(self.positions(found["_rowid"].to_numpy()))
 
     @cached_property
     def _times(self) -> np.ndarray:
-        """Of all rows; read when first needed, as few searches do."""
+        """The times of all rows; they are read when first needed, as few searches need them."""
         rows = self.table.search().select(["_rowid", "start", "end"]).to_arrow()
         times = np.empty((self.num_rows, 2))
         times[self.positions(rows["_rowid"].to_numpy())] = np.stack([rows["start"], rows["end"]], axis=1)

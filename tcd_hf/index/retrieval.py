@@ -233,7 +233,7 @@ class Retriever:
         mode: str,
         between: tuple[float, float] | None,
     ) -> list[Search]:
-        """Of all parts of all queries, one after the other; `where` is what every row must pass."""
+        """The searches of all parts of all queries, one after the other; `where` is what every row must pass."""
         parts = [part for query in queries for part in query.parts]
         embeds = self._embed([alternative.text for part in parts for alternative in part.alternatives])
         searches, start = [], 0
@@ -411,8 +411,8 @@ class Retriever:
     def _rows_to_show(
         self, search: Search, row_ids: np.ndarray, places: np.ndarray, scored: ScoredRows, texts: np.ndarray
     ) -> np.ndarray:
-        """Of the rows of a video, best first, those whose captions are worth reading: reading them takes time. With a
-        row go those beside it, over which what it shows may go on."""
+        """The rows of a video whose captions are worth reading, which takes time, best first. With a row go those
+        beside it, over which what it shows may go on."""
         lexical = scored.scores.lexical[texts[places], places]
         worth = places[(np.arange(len(places)) == 0) | (lexical >= max(lexical[0] / 2, 1e-6))]
         positions = self.recall.positions(row_ids[worth])

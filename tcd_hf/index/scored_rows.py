@@ -77,7 +77,7 @@ class Search(NamedTuple):
 
     @property
     def texts(self) -> list[str]:
-        """Of its alternatives."""
+        """The texts of its alternatives."""
         return [alternative.text for alternative in self.query.alternatives]
 
     @property

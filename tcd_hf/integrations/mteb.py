@@ -77,7 +77,8 @@ class TCDEncoder(AbsEncoder):
 
     @torch.inference_mode()
     def encode(self, inputs: torch.utils.data.DataLoader, **kwargs: Any) -> np.ndarray:
-        """
+        """Embeds texts or videos.
+
         Args:
             inputs (`DataLoader`): of a data set with a column `text` or `video`.
             kwargs: of mteb's interface; `batch_size` texts are embedded at once, 32 by default, and

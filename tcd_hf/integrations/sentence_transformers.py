@@ -103,7 +103,8 @@ class TCDModule(InputModule):
         return self.model.config.projection_dim
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, torch.Tensor]:
-        """
+        """Makes the model's inputs of texts and videos.
+
         Args:
             inputs: texts and videos, see above.
             prompt (`str`, *optional*): put in front of texts.

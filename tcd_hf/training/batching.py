@@ -133,7 +133,8 @@ class PairCollator:
         self.processor = processor
 
     def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | bool]:
-        """
+        """Makes a batch of prepared rows.
+
         Args:
             rows (`list` of mappings): with `caption`, a text that describes the video; `frames`, PIL images, and
                 `ocr_captions`, of prepared data.

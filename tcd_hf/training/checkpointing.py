@@ -22,7 +22,8 @@ __all__ = ["load_checkpoint", "replace_folder", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, model: "TCDModel", optimizer: torch.optim.Optimizer, progress: dict) -> None:
-    """
+    """Writes a checkpoint, whole or not at all, in the place of the one before.
+
     Args:
         path (`Path`): of the file, which is replaced.
         model ([`TCDModel`])

@@ -29,7 +29,6 @@ def make_accelerator(recipe: TrainingRecipe) -> Accelerator:
     The accelerator of a run.
 
     Raises:
-        ValueError: see [`check_processes`].
         ImportError: a tracker that is not installed, of which accelerate would merely warn.
     """
     missing = sorted(set(recipe.report_to) & set(LoggerType.list()) - {str(each) for each in get_available_trackers()})
@@ -37,15 +36,14 @@ def make_accelerator(recipe: TrainingRecipe) -> Accelerator:
         raise ImportError(
             f"`report_to` names {missing}, which are not installed: pip install {' '.join(missing)}, or leave them out."
         )
-    accelerator = Accelerator(
+    return Accelerator(
         mixed_precision=recipe.mixed_precision, log_with=[*recipe.report_to] or None, project_dir=recipe.output
     )
-    check_processes(accelerator.num_processes, recipe)
-    return accelerator
 
 
 def check_processes(num_processes: int, recipe: TrainingRecipe, environment: Mapping[str, str] = os.environ) -> None:
-    """
+    """Refuses a number of processes that is not the one that was meant, or does not fit the batch.
+
     Args:
         num_processes (`int`): that there are.
         recipe ([`TrainingRecipe`]): may say how many there should be, and gives the size of a batch.

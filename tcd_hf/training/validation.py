@@ -20,7 +20,8 @@ __all__ = ["check_validation", "validate"]
 
 
 def check_validation(dataset: Dataset, num_processes: int) -> None:
-    """
+    """Refuses a validation split that cannot be shared out.
+
     Raises:
         ValueError: so few videos that a process would have none with a caption to embed.
     """
