@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from huggingface_hub import is_offline_mode, try_to_load_from_cache
@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     from tcd_hf.index.schema import IndexMetadata
     from tcd_hf.processing.ocr_engines import OCREngine
 
-__all__ = ["READING_OPTIONS", "load", "load_checkpoint", "load_for_index", "load_processor", "read_as_index"]
+__all__ = [
+    "READING_OPTIONS",
+    "LoadOptions",
+    "load",
+    "load_checkpoint",
+    "load_for_index",
+    "load_processor",
+    "read_as_index",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +55,20 @@ logger = logging.getLogger(__name__)
 READING_OPTIONS = ("ocr_engine", "ocr_options", "ocr_fps", "reading_interval", "min_confidence", "window_scale")
 PROCESSOR_OPTIONS = (*READING_OPTIONS, "num_frames", "max_length", "video_backend")
 WEIGHT_FILES = [f"{name}{end}" for name in ("model.safetensors", "pytorch_model.bin") for end in ("", ".index.json")]
+
+
+class LoadOptions(TypedDict, total=False):
+    """The options of [`load`], whose meaning it tells."""
+
+    overrides: Mapping[str, Any] | None
+    seed: int
+    num_frames: int | None
+    max_length: int | None
+    ocr_engine: "str | OCREngine | Callable | None"
+    device: str | torch.device | None
+    dtype: str | torch.dtype | None
+    device_map: Any
+    revision: str | None
 
 
 def load(

@@ -1,9 +1,12 @@
 """The checkpoint inside the package."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..loading import LoadOptions
     from ..modeling.modeling_tcd import TCDModel
     from ..processing.processing_tcd import TCDProcessor
 
@@ -12,7 +15,7 @@ __all__ = ["MINI", "load_mini"]
 MINI = Path(__file__).resolve().parent / "tcd-mini"
 
 
-def load_mini(**options: Any) -> "tuple[TCDModel, TCDProcessor]":
+def load_mini(**options: "Unpack[LoadOptions]") -> "tuple[TCDModel, TCDProcessor]":
     """
     Loads the small checkpoint that comes with the package; no network is needed.
 

@@ -36,6 +36,7 @@ reveal_type(TCDModel.from_pretrained("my-tcd"))
 reveal_type(TCDModel.from_pretrained("my-tcd", output_loading_info=True)[1])
 model, processor = load_mini()
 model.score(model.get_text_features(**processor(text="a car")).pooler_output, [])
+load_mini(max_lenght=9)
 """
 SEEN = {
     3: 'Type of "VideoIndex" is "type[VideoIndex]"',
@@ -45,6 +46,7 @@ SEEN = {
     9: 'to("cpu")" is "TCDModel"',
     10: 'Type of "TCDModel.from_pretrained("my-tcd")" is "TCDModel"',
     11: 'output_loading_info=True)[1]" is "dict[str, Any]"',
+    14: 'No parameter named "max_lenght"',
     13: 'cannot be assigned to parameter "video_features" of type "TCDVideoFeatures"',
 }
 # Whose types are missing where they are not installed; mteb needs Python 3.11.

@@ -2,6 +2,7 @@
 
 import builtins
 import contextlib
+import inspect
 import io
 import json
 from pathlib import Path
@@ -416,6 +417,10 @@ class TestLoad:
         assert load_mini(dtype=torch.bfloat16, max_length=9)[0].dtype == torch.bfloat16
         assert processor.num_frames == load_processor().num_frames == 12
         assert load_processor(num_frames=5).num_frames == 5
+
+    def test_its_options_are_typed_as_they_are(self):
+        parameters = inspect.signature(load).parameters
+        assert list(loading.LoadOptions.__annotations__) == list(parameters)[1:]
 
     def test_what_can_be_set(self, tmp_path):
         encoder = save_checkpoint(tmp_path / "encoder", "CLIP")
