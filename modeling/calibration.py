@@ -37,12 +37,12 @@ class CalibrationLoss(nn.Module):
         mask = ocr_mask | ~has_cycle[:, None]
         all_visible = torch.ones_like(mask)
 
-        from_frames = self._cycle_error(frames, windows, all_visible, mask)
-        from_windows = self._cycle_error(windows, frames, mask, all_visible)
+        from_frames = self.cycle_error(frames, windows, all_visible, mask)
+        from_windows = self.cycle_error(windows, frames, mask, all_visible)
         per_video = (from_frames + from_windows) / 2
         return (per_video * has_cycle).sum() / has_cycle.sum().clamp(min=1)
 
-    def _cycle_error(self, start, middle, start_mask, middle_mask):
+    def cycle_error(self, start, middle, start_mask, middle_mask):
         """Mean squared distance, in steps, of the cycle start -> middle -> start. Returns `(batch_size,)`."""
         nearest = self._soft_neighbours(start, middle, middle_mask) @ middle  # (batch_size, num_frames, dim)
         landing = self._soft_neighbours(nn.functional.normalize(nearest, dim=-1), start, start_mask)

@@ -56,7 +56,7 @@ def draw_boxes(image: Image.Image, boxes: Sequence[Box], labels: Sequence[str] =
         draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=STRIP_COLOR)
         draw.rectangle((x0, y0, x1, y1), outline=BOX_COLOR, width=line)
     size = max(FONT_SIZE, round(max(picture.size) / 48))
-    font = _font(size)
+    font = label_font(size)
     taken: list[Box] = [*outlines]
     for outline, label in zip(outlines, labels, strict=False):
         label = _fitted(label, font, picture.width - size)
@@ -115,7 +115,7 @@ def _shown_time(caption: Any) -> float:
 
 
 def _draw_tile(frame: Image.Image, caption: Any, width: int) -> Image.Image:
-    font = _font(FONT_SIZE)
+    font = label_font(FONT_SIZE)
     line_height = FONT_SIZE + 3
     picture = frame.convert("RGB").resize((width, max(1, round(width * frame.height / frame.width))))
     shown = _shown_time(caption)
@@ -138,7 +138,8 @@ def _clock(seconds: float) -> str:
 
 
 @functools.cache
-def _font(size: int) -> Font:
+def label_font(size: int) -> Font:
+    """The font of labels, `size` pixels high: one of the system that has all letters, or else PIL's own."""
     for name in SYSTEM_FONTS:
         try:
             return ImageFont.truetype(name, size)

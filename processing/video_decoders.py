@@ -155,7 +155,7 @@ class DecordDecoder(Decoder):
         with container:
             if cause := _refuses(container, stream):  # asked beforehand: decord may abort the whole process
                 raise DecodeError(cause)
-            if not _fits_in_memory(container, stream):
+            if not fits_in_memory(container, stream):
                 raise TooLongForDecord(source.name)
             self._open(source, num_threads)
             if len(self._reader) * _frame_bytes(stream) > LOOK_AHEAD_BYTES:  # a header that lies
@@ -251,7 +251,7 @@ class PyAVDecoder(Decoder):
         """Reads the times of all frames off the packets, without decoding any."""
         packets = [
             (packet.pts, packet.duration or 0, packet.is_keyframe)
-            for packet in self._packets()
+            for packet in self.packets()
             if packet.size and not packet.is_discard
         ]
         if not packets:
@@ -277,16 +277,17 @@ class PyAVDecoder(Decoder):
                 return rounded, ends.astype(np.float32)
         return starts, ends
 
-    def _packets(self) -> Iterator[Any]:
+    def packets(self) -> Iterator[Any]:
+        """The packets of the stream, from where the container stands; a broken end is the end."""
         try:
             yield from self._container.demux(self._stream)
         except self._errors as error:
             self.problem = self.problem or f"it breaks off ({first_line(error)})"
 
-    def _frames(self) -> Iterator[tuple[int, Any]]:
+    def decoded_frames(self) -> Iterator[tuple[int, Any]]:
         """Decodes on from where the container stands."""
         count = itertools.count()
-        for packet in self._packets():
+        for packet in self.packets():
             if self._stream.codec_context.name in SKIPPING:
                 # What is shown before the wanted frame, and no other frame is made of, need not be decoded.
                 is_passed = packet.pts is not None and packet.pts < self._wanted_pts
@@ -304,7 +305,7 @@ class PyAVDecoder(Decoder):
 
     def _seek(self, key: int):
         self._held = self._ahead = None
-        self._decoded = self._frames()
+        self._decoded = self.decoded_frames()
         if key > 0:
             try:
                 self._container.seek(int(self._pts[key]), stream=self._stream)
@@ -325,7 +326,7 @@ class PyAVDecoder(Decoder):
             self._held, self._ahead = self._ahead, None
 
 
-def _fits_in_memory(container, stream) -> bool:
+def fits_in_memory(container, stream) -> bool:
     """Whether all frames of a file, decoded, take no more than `LOOK_AHEAD_BYTES`, by what its header says of them."""
     num_frames = stream.frames
     if not num_frames and container.duration and stream.average_rate:

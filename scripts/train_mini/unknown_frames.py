@@ -42,16 +42,16 @@ def noise_picture(rng: np.random.Generator) -> np.ndarray:
     """A spectrum, dead leaves, or both: blended, or one lighting the other."""
     way = rng.integers(4)
     if way == 0:
-        return _spectrum(rng)
-    leaves = _dead_leaves(rng)
+        return noise_spectrum(rng)
+    leaves = dead_leaves(rng)
     if way == 1:
         return leaves
-    spectrum, share = _spectrum(rng) / 255, rng.uniform(0.2, 0.8)
+    spectrum, share = noise_spectrum(rng) / 255, rng.uniform(0.2, 0.8)
     mixed = share * leaves + (1 - share) * 255 * spectrum if way == 2 else leaves * (0.4 + 1.2 * spectrum)
     return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
-def _spectrum(rng: np.random.Generator) -> np.ndarray:
+def noise_spectrum(rng: np.random.Generator) -> np.ndarray:
     """Noise whose amplitude falls with a power of the frequency, in channels that are alike to some degree."""
     side = PICTURE_SIZE
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
@@ -64,7 +64,7 @@ def _spectrum(rng: np.random.Generator) -> np.ndarray:
     return np.clip(rng.uniform(60, 196, 3) + waves @ colors * rng.uniform(25, 70), 0, 255).astype(np.uint8)
 
 
-def _dead_leaves(rng: np.random.Generator) -> np.ndarray:
+def dead_leaves(rng: np.random.Generator) -> np.ndarray:
     """Ellipses and polygons that cover one another, small ones many, large ones few."""
     side = PICTURE_SIZE
     image = Image.new("RGB", (side, side))

@@ -61,7 +61,7 @@ def export(
             )
         echo(_written(index.transcript(paths[0]), file_format), exact=True, nl=False)
         return
-    for path, file in _files_for(paths, folder, file_format).items():
+    for path, file in files_for(paths, folder, file_format).items():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, _written(index.transcript(path), file_format).encode())
     stderr.print(f"{len(paths)} files in {folder}", markup=False, highlight=False, soft_wrap=True)
@@ -149,7 +149,7 @@ def _written(cues: "Sequence[Cue]", file_format: Format) -> str:
     return write_cues(cues, file_format.value)
 
 
-def _files_for(paths: Sequence[str], folder: Path, file_format: Format) -> dict[str, Path]:
+def files_for(paths: Sequence[str], folder: Path, file_format: Format) -> dict[str, Path]:
     """A file of its own for each video: named as it is, in the subfolders in which the videos lie."""
     files: dict[str, Path] = {}
     taken: set[str] = set()  # as disks see them that do not tell capitals from small letters

@@ -64,12 +64,12 @@ class QuestionRewriter:
         Raises:
             ValueError: when the model has nothing to say to some pairs; the others are kept.
         """
-        keys = {(question, answer): self._key(question, answer) for question, answer in pairs}
+        keys = {(question, answer): self.key_of(question, answer) for question, answer in pairs}
         sentences = self._load()
         todo = [pair for pair, key in keys.items() if key not in sentences]
         for start in range(0, len(todo), self.batch_size):
             batch = todo[start : start + self.batch_size]
-            said = zip(batch, self._generate(batch), strict=True)
+            said = zip(batch, self.generate(batch), strict=True)
             made = {keys[pair]: sentence for pair, sentence in said if sentence}
             self._append(made)
             sentences |= made
@@ -81,7 +81,8 @@ class QuestionRewriter:
             )
         return [sentences[keys[question, answer]] for question, answer in pairs]
 
-    def _key(self, question: str, answer: str) -> str:
+    def key_of(self, question: str, answer: str) -> str:
+        """What tells apart the sentences in the cache: all that one is made from."""
         made_from = [
             self.model,
             self.pipeline_options.get("revision"),
@@ -110,7 +111,8 @@ class QuestionRewriter:
             # the newline goes first: it also ends a line that a killed run left open
             file.writelines(f"\n{json.dumps({'key': key, 'sentence': text})}" for key, text in sentences.items())
 
-    def _generate(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    def generate(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
+        """Sentences by the model, one a pair; `""` where it says nothing."""
         generator = self._generator = self._generator or self._load_generator()
         prompts = [f"{INSTRUCTION}: question: {question} answer: {answer}" for question, answer in pairs]
         if generator.tokenizer.chat_template:

@@ -155,7 +155,7 @@ def make_clip(seed: int, split: str, number: int) -> SyntheticClip:
     kind, role = _locate(number)
     rng = random.Random(f"{seed} {split} {number - role} {kind}")
     # Members of a group draw the same numbers in the same order; only what is picked by `role` tells them apart.
-    setting = _draw_setting(rng, _texts(split), bare=kind == "visual" and rng.random() < 0.5)
+    setting = _draw_setting(rng, split_texts(split), bare=kind == "visual" and rng.random() < 0.5)
     plot = _PLOTS[kind](rng, split, role, setting.bystander)
     letterings = setting.letterings if setting.bare else (*setting.letterings, *plot.letterings)
     return SyntheticClip(
@@ -188,7 +188,8 @@ def _difference(kind: str, role: int, other: int) -> str:
 
 
 @cache
-def _texts(split: str) -> SplitTexts:
+def split_texts(split: str) -> SplitTexts:
+    """The texts of a split, drawn once."""
     return SplitTexts(split)
 
 
@@ -218,7 +219,7 @@ class _Setting(NamedTuple):
 
 
 def _text_plot(rng: random.Random, split: str, role: int, bystander: Thing) -> _Plot:
-    texts = _texts(split)
+    texts = split_texts(split)
     a, b = _cast(rng, 2, bystander)
     things = _everywhere(rng, a, b)
     drawn = [texts.draw(rng) for _ in range(2)]
@@ -233,7 +234,7 @@ def _text_plot(rng: random.Random, split: str, role: int, bystander: Thing) -> _
 
 
 def _visual_plot(rng: random.Random, split: str, role: int, bystander: Thing) -> _Plot:
-    texts = _texts(split)
+    texts = split_texts(split)
     first, b = _cast(rng, 2, bystander)
     a = [
         first,
@@ -251,7 +252,7 @@ def _visual_plot(rng: random.Random, split: str, role: int, bystander: Thing) ->
 
 
 def _both_plot(rng: random.Random, split: str, role: int, bystander: Thing) -> _Plot:
-    texts = _texts(split)
+    texts = split_texts(split)
     first, b = _cast(rng, 2, bystander)
     a = (first, _other(rng, first, (b, bystander), **_some_parts(rng)))[role >> 1]
     things = _everywhere(rng, a, b)
@@ -262,7 +263,7 @@ def _both_plot(rng: random.Random, split: str, role: int, bystander: Thing) -> _
 
 
 def _temporal_plot(rng: random.Random, split: str, role: int, bystander: Thing) -> _Plot:
-    texts = _texts(split)
+    texts = split_texts(split)
     first, second = _cast(rng, 2, bystander)
     third = _other(rng, first, (second, bystander), **_some_parts(rng))
     fourth = _other(rng, second, (first, third, bystander), color=True, shape=True)

@@ -141,7 +141,7 @@ class Ingest:
             self._engine(self, self._copy_rows(), len(self._copies))
         finally:  # an error or Ctrl-C: what is finished stays
             self._commit()
-        self._finish()
+        self.finish()
         for group in (self.report.added, self.report.unchanged, self.report.replaced):
             group.sort(key=self.positions.__getitem__)
         self.report.skipped.sort(key=lambda video: self.positions[video.path])
@@ -256,7 +256,8 @@ class Ingest:
         write(rows)
         self.statistics.add(rows)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Brings stamps, full-text index and statistics in step with the rows that were committed."""
         stamps = {file.path: _stamp_values(file) for file in self._restamped}
         for rows in self.storage.read_of(stamps, ["id", "path"]):
             values = [{"id": row["id"], **stamps[row["path"]]} for row in rows.to_pylist()]

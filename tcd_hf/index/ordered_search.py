@@ -106,7 +106,7 @@ class OrderedSearch:
         if self.searches[0].mode == "full":
             yield from self.retriever.read_blocks(self.where)
         else:
-            row_ids = self._recall_rows()
+            row_ids = self.recall_rows()
             for start in range(0, len(row_ids), ROWS_AT_ONCE):
                 yield self.retriever.take(row_ids[start : start + ROWS_AT_ONCE], self._columns)
 
@@ -114,9 +114,9 @@ class OrderedSearch:
         """Scores rows for each part."""
         return [self.retriever.score_rows(search.texts, search.text_embeds, rows, search) for search in self.searches]
 
-    def _recall_rows(self) -> np.ndarray:
+    def recall_rows(self) -> np.ndarray:
         """Ids of the rows to score in mode `"two-stage"`."""
-        named = [self._named(search) for search in self.searches]
+        named = [self.candidates_of(search) for search in self.searches]
         if not all(any(map(len, lists)) for lists in named):
             return np.zeros(0, np.uint64)
         videos = self.recall.videos(np.concatenate([row_ids for lists in named for row_ids in lists]))
@@ -129,13 +129,13 @@ class OrderedSearch:
                 places = np.searchsorted(positions, self.recall.positions(of_kind))
                 own[places] = np.minimum(own[places], np.arange(len(places)))
         reach = self.within * (len(named) - 1)
-        nearby = _least_nearby(ranks, self.recall.videos(row_ids), self.recall.times(row_ids), reach)
+        nearby = least_nearby(ranks, self.recall.videos(row_ids), self.recall.times(row_ids), reach)
         # A row answers one of the parts, rows nearby the others.
         costs = nearby.sum(axis=0) + (ranks - nearby).min(axis=0)
         count = min(SCORED_SHARE * self._recall_k, (costs < len(named) * last).sum())
         return row_ids[np.sort(np.argsort(costs, kind="stable")[:count])]
 
-    def _named(self, search: Search) -> list[np.ndarray]:
+    def candidates_of(self, search: Search) -> list[np.ndarray]:
         """Ids of rows that either recall names for a part, best first: a list for each kind and alternative."""
         count = min(NAMED_SHARE * self._recall_k, self.recall.num_rows)
         num_videos = min(search.top_k, len(self.recall.paths))
@@ -197,7 +197,7 @@ def _groups(order: np.ndarray, sizes: Sequence[int]) -> Iterator[list[int]]:
         yield group
 
 
-def _least_nearby(values: np.ndarray, videos: np.ndarray, times: np.ndarray, reach: float) -> np.ndarray:
+def least_nearby(values: np.ndarray, videos: np.ndarray, times: np.ndarray, reach: float) -> np.ndarray:
     """For each row the least value of the rows of its video that begin or end at most `reach` seconds from it.
 
     Args:

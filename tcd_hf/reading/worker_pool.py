@@ -74,7 +74,7 @@ def read_videos(
         for file in files:
             yield from reader(file)
         return
-    tasks = _Tasks(files)
+    tasks = Tasks(files)
     pool = _Pool(reader, num_workers)
     waiting: dict[Future, _Task] = {}
     try:
@@ -95,7 +95,7 @@ def read_videos(
         pool.close()
 
 
-class _Tasks:
+class Tasks:
     """What is still to be read, and of which videos nothing more is."""
 
     def __init__(self, files: Iterable[VideoFile]):
@@ -113,7 +113,7 @@ class _Tasks:
             else:
                 return
 
-    def settle(self, result: "_Result") -> Iterator[ReadSegment | SkippedVideo]:
+    def settle(self, result: "Result") -> Iterator[ReadSegment | SkippedVideo]:
         """Takes what a worker did; yields what is new of it."""
         file, read, others = result
         if file.path in self._skipped:
@@ -126,7 +126,7 @@ class _Tasks:
         yield read
 
 
-class _Result(NamedTuple):
+class Result(NamedTuple):
     """What became of a task, and the segments of its video that there are besides, if it was to find them out."""
 
     file: VideoFile
@@ -134,7 +134,7 @@ class _Result(NamedTuple):
     others: list[Segment]
 
 
-def _read_alone(reader: VideoReader, tasks: list[_Task]) -> list[_Result]:
+def _read_alone(reader: VideoReader, tasks: list[_Task]) -> list[Result]:
     if not tasks:
         return []
     results, pool = [], _Pool(reader, num_workers=1)
@@ -146,7 +146,7 @@ def _read_alone(reader: VideoReader, tasks: list[_Task]) -> list[_Result]:
                 pool.check(death)
                 error = RuntimeError("the process that read it died: a crash in a decoder, or no memory left")
                 skipped = SkippedVideo(task.file.path, describe_error(task.file.path, error))
-                results.append(_Result(task.file, skipped, []))
+                results.append(Result(task.file, skipped, []))
             else:
                 results.append(future.result())
     finally:
@@ -220,7 +220,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _read(task: _Task) -> _Result:
+def _read(task: _Task) -> Result:
     """Reads a segment in a worker process, which keeps the video open for the next one."""
     global _opened
     others: list[Segment] = []
@@ -234,12 +234,12 @@ def _read(task: _Task) -> _Result:
         read = _opened.read_segment(segment)
         if len(_opened.segments) == 1:
             _close()
-        return _Result(task.file, read, others)
+        return Result(task.file, read, others)
     except (CacheError, OCREngineError, ImportError):
         raise
     except Exception as error:  # decoders raise what they like at broken files; the others are to be indexed
         _close()
-        return _Result(task.file, SkippedVideo(task.file.path, describe_error(task.file.path, error)), [])
+        return Result(task.file, SkippedVideo(task.file.path, describe_error(task.file.path, error)), [])
 
 
 def _close() -> None:

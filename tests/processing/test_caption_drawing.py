@@ -73,11 +73,11 @@ class TestBoxes:
         own = ImageFont.load_default(13)
         monkeypatch.setattr(caption_drawing.ImageFont, "truetype", missing)
         monkeypatch.setattr(caption_drawing.ImageFont, "load_default", lambda size: own)
-        caption_drawing._font.cache_clear()
+        caption_drawing.label_font.cache_clear()
         try:
             drawn = np.asarray(draw_boxes(picture(), [(0.3, 0.5, 0.6, 0.6)], ["EXIT 出口"]))
         finally:
-            caption_drawing._font.cache_clear()
+            caption_drawing.label_font.cache_clear()
         assert (drawn == 255).all(-1).any()
 
 

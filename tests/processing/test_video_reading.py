@@ -176,7 +176,7 @@ class TestLongFiles:
     def test_a_header_that_lies_does_not_help(self, folder, monkeypatch):
         path = write_clip(folder / "lying.mkv", coded_frames(60), fps=10)
         monkeypatch.setattr(video_decoders, "LOOK_AHEAD_BYTES", 59 * 64 * 48 * 3)
-        monkeypatch.setattr(video_decoders, "_fits_in_memory", lambda container, stream: True)
+        monkeypatch.setattr(video_decoders, "fits_in_memory", lambda container, stream: True)
         with open_video(path, num_threads=1) as video:
             assert video.backend == "pyav" and video.num_frames == 60
 
@@ -302,9 +302,9 @@ def test_the_first_frame_wanted_is_a_late_one(folder, name, codec):
 
 def counted_frames(monkeypatch):
     """The numbers of all frames that PyAV decodes from now on."""
-    decoded, frames = [], video_decoders.PyAVDecoder._frames
+    decoded, frames = [], video_decoders.PyAVDecoder.decoded_frames
     counting = lambda self: (decoded.append(index) or (index, frame) for index, frame in frames(self))  # noqa: E731
-    monkeypatch.setattr(video_decoders.PyAVDecoder, "_frames", counting)
+    monkeypatch.setattr(video_decoders.PyAVDecoder, "decoded_frames", counting)
     return decoded
 
 
@@ -467,7 +467,7 @@ def test_refused_files_are_given_back(folder, clip, monkeypatch):
             monkeypatch.setitem(sys.modules["decord"].__dict__, "VideoReader", not_permitted)
         with pytest.raises(VideoReadError):
             open_video(path, backend="decord")
-    monkeypatch.setattr(video_decoders.PyAVDecoder, "_packets", lambda self: iter(()))
+    monkeypatch.setattr(video_decoders.PyAVDecoder, "packets", lambda self: iter(()))
     with pytest.raises(VideoReadError, match="no frames"):
         open_video(clip, backend="pyav")
     assert len(opened) == 5

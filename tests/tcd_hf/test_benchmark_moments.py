@@ -83,14 +83,14 @@ def test_cards_stand_where_they_are_said_to():
 
 def test_strings_stand_once_and_nobody_else_shows_them():
     from scripts.benchmarks.videos.collection import string_collection
-    from scripts.benchmarks.videos.texts import MAX_TEXTS, _spelled
+    from scripts.benchmarks.videos.texts import MAX_TEXTS, spell_out
 
     collection = string_collection([(1, 10), (3, 1)], count=15, seed=0)
     assert [sum(card.seconds for card in cards) for cards in collection.videos] == [600, 60, 60, 60]
     assert [sum(target.video == video for target in collection.targets) for video in range(4)] == [8, 3, 2, 2]
     texts = [text for cards in collection.videos for card in cards for text, *_ in card.readings[0]]
     for target in collection.targets:
-        assert sum(_spelled(target.query) in _spelled(text) for text in texts) == 1
+        assert sum(spell_out(target.query) in spell_out(text) for text in texts) == 1
         begins = np.cumsum([0, *(card.seconds for card in collection.videos[target.video])])
         card = collection.videos[target.video][begins.tolist().index(target.start)]
         assert target.query in [text for text, *_ in card.readings[0]] and target.end - target.start == 8

@@ -315,7 +315,7 @@ def test_what_a_run_left_undone_that_was_killed_at_its_end_is_made_good(make_ind
     index = make_index()
     monkeypatch.setattr(ingest_module, "ROWS_PER_COMMIT", 2)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ingest_module.Ingest, "_finish", die)
+        patch.setattr(ingest_module.Ingest, "finish", die)
         index.add(clips.values(), workers=0)
     storage = open_storage(index)
     assert storage.videos.index_stats("term_text_idx").num_unindexed_rows == 4

@@ -11,7 +11,7 @@ import pytest
 from tcd_hf.index import ordered_search
 from tcd_hf.index.moments import Moment
 from tcd_hf.index.ordered import find_chains, join_chain
-from tcd_hf.index.ordered_search import _least_nearby
+from tcd_hf.index.ordered_search import least_nearby
 from tcd_hf.index.video_index import VideoIndex
 from tests.clips import coded_frame, write_clip
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
@@ -91,7 +91,7 @@ def test_the_least_value_nearby():
         (90, [3, 2, 2, 1, 1, 2]),
         (math.inf, [2, 2, 2, 1, 1, 2]),
     ):
-        assert _least_nearby(values, videos, times, reach).tolist() == [expected], reach
+        assert least_nearby(values, videos, times, reach).tolist() == [expected], reach
 
 
 @pytest.fixture
@@ -239,24 +239,22 @@ def test_a_time_that_is_none(index, within):
 
 def test_what_is_not_recalled_is_found_beside_what_is(index, monkeypatch):
     """The second part names rows of another video alone; those near the row that the first names are scored."""
-    named = ordered_search.OrderedSearch._named
+    named = ordered_search.OrderedSearch.candidates_of
 
     def name_one(self, search):
         video = "right" if search.query.text == "way in" else "far"
         of_video = [[row for row in rows if video in self.recall.path(row)] for rows in named(self, search)]
         return [np.array(rows[:1], np.uint64) for rows in of_video]
 
-    monkeypatch.setattr(ordered_search.OrderedSearch, "_named", name_one)
+    monkeypatch.setattr(ordered_search.OrderedSearch, "candidates_of", name_one)
     assert names(find(index, '"way in" >> exit')) == ["right"]
 
 
 def test_no_more_rows_are_scored_than_promised(index, monkeypatch):
     taken = []
     monkeypatch.setattr(ordered_search, "SCORED_SHARE", 1)
-    rows = ordered_search.OrderedSearch._recall_rows
-    monkeypatch.setattr(
-        ordered_search.OrderedSearch, "_recall_rows", lambda self: taken.append(rows(self)) or taken[-1]
-    )
+    rows = ordered_search.OrderedSearch.recall_rows
+    monkeypatch.setattr(ordered_search.OrderedSearch, "recall_rows", lambda self: taken.append(rows(self)) or taken[-1])
     (hit,) = find(index, '"way in" >> "no exit"', recall_k=4, top_k=1)
     assert len(taken[0]) == 4 and names([hit]) == ["right"]
 

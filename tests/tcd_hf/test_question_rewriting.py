@@ -91,7 +91,7 @@ def test_a_second_run_needs_no_model(rewriter, tmp_path):
 
 
 def test_a_killed_run_goes_on_where_it_was(rewriter, monkeypatch):
-    generate = rewriter._generate
+    generate = rewriter.generate
     batches = []
 
     def killed(batch):
@@ -100,7 +100,7 @@ def test_a_killed_run_goes_on_where_it_was(rewriter, monkeypatch):
             raise KeyboardInterrupt
         return generate(batch)
 
-    monkeypatch.setattr(rewriter, "_generate", killed)
+    monkeypatch.setattr(rewriter, "generate", killed)
     with pytest.raises(KeyboardInterrupt):
         rewriter(PAIRS)
     with open(rewriter.cache_file, "a") as file:
@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_where_it_was(rewriter, monkeypatch):
 
 
 def test_a_sentence_is_kept_whatever_its_characters(rewriter):
-    keys = [rewriter._key(*pair) for pair in PAIRS]
+    keys = [rewriter.key_of(*pair) for pair in PAIRS]
     sentences = [f"A{separator}sign." for separator in "\u2028\x85\v"]
     lines = [
         json.dumps({"key": key, "sentence": text}, ensure_ascii=False)
@@ -123,7 +123,7 @@ def test_a_sentence_is_kept_whatever_its_characters(rewriter):
 
 
 def test_a_model_with_nothing_to_say_is_refused_and_the_rest_kept(rewriter, monkeypatch):
-    monkeypatch.setattr(rewriter, "_generate", lambda batch: ["" if pair == PAIRS[1] else "Yes." for pair in batch])
+    monkeypatch.setattr(rewriter, "generate", lambda batch: ["" if pair == PAIRS[1] else "Yes." for pair in batch])
     with pytest.raises(ValueError, match=r"gave no sentence for 1 of 3 questions.*'Who\?', 'Ann'"):
         rewriter(PAIRS)
     entries = [json.loads(line) for line in rewriter.cache_file.read_text().splitlines() if line]

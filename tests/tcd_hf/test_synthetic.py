@@ -66,7 +66,7 @@ def asked(clip: SyntheticClip) -> tuple[tuple[str, str], str]:
 
 class TestDeterminism:
     def test_a_clip_can_be_made_alone(self, gallery):
-        synthetic._texts.cache_clear()
+        synthetic.split_texts.cache_clear()
         for number in (37, 5, 398):
             again = make_clip(0, "test", number)
             assert again == gallery[number]

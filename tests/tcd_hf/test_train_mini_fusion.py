@@ -115,13 +115,13 @@ class TestUnknownFrames:
             assert (first[1:] != first[:-1]).any(axis=(1, 2, 3)).all() and first.std() > 5
 
     def test_dead_leaves_cover_and_spectra_fall(self):
-        from scripts.train_mini.unknown_frames import PICTURE_SIZE, _dead_leaves, _spectrum
+        from scripts.train_mini.unknown_frames import PICTURE_SIZE, dead_leaves, noise_spectrum
 
         rng = np.random.default_rng(0)
-        leaves = [_dead_leaves(rng) for _ in range(5)]
+        leaves = [dead_leaves(rng) for _ in range(5)]
         assert all(len(np.unique(each.reshape(-1, 3), axis=0)) <= 251 for each in leaves)  # a colour a leaf
         for _ in range(5):
-            power = np.abs(np.fft.rfft2(_spectrum(rng).mean(-1))) ** 2
+            power = np.abs(np.fft.rfft2(noise_spectrum(rng).mean(-1))) ** 2
             assert power[1:4, 1:4].mean() > 10 * power[PICTURE_SIZE // 2 - 8 : PICTURE_SIZE // 2, -8:].mean()
 
 

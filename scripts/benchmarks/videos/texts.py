@@ -28,7 +28,7 @@ class Texts:
     def __init__(self, seed: int, unlike: Sequence[str] = ()):
         self.rng = random.Random(seed)
         self.unlike = list(unlike)
-        self._forbidden = {_spelled(text) for text in unlike}
+        self._forbidden = {spell_out(text) for text in unlike}
         self._words_of_targets = [word for text in unlike for word in text.split() if word.isalpha()]
 
     @cached_property
@@ -58,7 +58,7 @@ class Texts:
             if self._words_of_targets and self.rng.random() < SHARED_WORD:
                 text = f"{self.makers['words'](self.rng)} {self.rng.choice(self._words_of_targets)}"
                 text = text.title() if self.rng.random() < 0.5 else text
-            spelled = _spelled(text)
+            spelled = spell_out(text)
             if not any(target in spelled for target in self._forbidden):
                 return text
 
@@ -74,7 +74,7 @@ class Texts:
         chosen: dict[str, str] = {}
         while len(chosen) < count:
             text = self.makers[STRING_KINDS[len(chosen) % len(STRING_KINDS)]](self.rng)
-            spelled = _spelled(text)
+            spelled = spell_out(text)
             if len(spelled.split()) > 1 and not any(spelled in other or other in spelled for other in chosen):
                 chosen[spelled] = text
         return list(chosen.values())
@@ -103,7 +103,7 @@ def _one_word(pool: Sequence[str], rng: random.Random) -> str:
             return word
 
 
-def _spelled(text: str) -> str:
+def spell_out(text: str) -> str:
     """Words between single spaces, spaces around: a text that contains another does so in whole words."""
     words = re.findall(r"[^_\W]+", text.casefold())
     return " " + " ".join(words) + " "

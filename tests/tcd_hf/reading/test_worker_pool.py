@@ -10,7 +10,7 @@ from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 from tcd_hf.reading.cache import CaptionCache
 from tcd_hf.reading.segments import Segment
 from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, VideoReader
-from tcd_hf.reading.worker_pool import TASKS_PER_WORKER, _Result, _Tasks, read_videos
+from tcd_hf.reading.worker_pool import TASKS_PER_WORKER, Result, Tasks, read_videos
 from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader
 from tests.tcd_hf.long_clips import write_codes
 
@@ -52,30 +52,30 @@ class TestTasks:
         return [(task.file.path, task.segment and task.segment.number) for task in tasks]
 
     def test_a_video_that_was_begun_is_finished_before_others_are(self):
-        tasks = _Tasks(iter(self.FILES))
+        tasks = Tasks(iter(self.FILES))
         assert self.names(tasks.take(2)) == [("a", None), ("b", None)]
-        assert list(tasks.settle(_Result(self.FILES[0], "a0", self.SEGMENTS[1:]))) == ["a0"]
+        assert list(tasks.settle(Result(self.FILES[0], "a0", self.SEGMENTS[1:]))) == ["a0"]
         assert self.names(tasks.take(1)) == [("a", 1)]
-        assert list(tasks.settle(_Result(self.FILES[1], "b0", self.SEGMENTS[1:]))) == ["b0"]
+        assert list(tasks.settle(Result(self.FILES[1], "b0", self.SEGMENTS[1:]))) == ["b0"]
         assert self.names(tasks.take(9)) == [("a", 2), ("b", 1), ("b", 2), ("c", None)]
         assert self.names(tasks.take(9)) == []
 
     def test_of_a_video_that_is_skipped_nothing_more_is_read_or_given(self):
-        tasks = _Tasks(iter(self.FILES))
+        tasks = Tasks(iter(self.FILES))
         list(tasks.take(1))
-        list(tasks.settle(_Result(self.FILES[0], "a0", self.SEGMENTS[1:])))
+        list(tasks.settle(Result(self.FILES[0], "a0", self.SEGMENTS[1:])))
         in_flight = self.names(tasks.take(1))
         bad = SkippedVideo("a", "cause")
-        assert in_flight == [("a", 1)] and list(tasks.settle(_Result(self.FILES[0], bad, []))) == [bad]
-        assert list(tasks.settle(_Result(self.FILES[0], "a1", []))) == []
-        assert list(tasks.settle(_Result(self.FILES[0], bad, []))) == []  # told once
+        assert in_flight == [("a", 1)] and list(tasks.settle(Result(self.FILES[0], bad, []))) == [bad]
+        assert list(tasks.settle(Result(self.FILES[0], "a1", []))) == []
+        assert list(tasks.settle(Result(self.FILES[0], bad, []))) == []  # told once
         assert self.names(tasks.take(9)) == [("b", None), ("c", None)]
 
     def test_files_are_taken_no_faster_than_asked_for(self):
         taken = []
-        tasks = _Tasks(taken.append(file.path) or file for file in self.FILES)
+        tasks = Tasks(taken.append(file.path) or file for file in self.FILES)
         assert self.names(tasks.take(1)) == [("a", None)] and taken == ["a"]
-        list(tasks.settle(_Result(self.FILES[0], "a0", self.SEGMENTS[1:])))
+        list(tasks.settle(Result(self.FILES[0], "a0", self.SEGMENTS[1:])))
         list(tasks.take(2))
         assert taken == ["a"]
 

@@ -38,7 +38,7 @@ class TestCycle:
         frames, windows, mask = random_clip()
         cycle = calibration_cycle(frames, windows, mask, temperature)
         normal = torch.nn.functional.normalize
-        from_frames = CalibrationLoss(temperature)._cycle_error(
+        from_frames = CalibrationLoss(temperature).cycle_error(
             normal(frames, dim=-1)[None], normal(windows, dim=-1)[None], torch.ones(1, 6, dtype=bool), mask[None]
         )
         mine = (cycle.landings - torch.arange(6)).square().mean()
