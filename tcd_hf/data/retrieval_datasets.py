@@ -14,7 +14,7 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict, Features, List, NamedSplit, Value
 
-from tcd_hf.reading.files import VIDEO_EXTENSIONS
+from tcd_hf.reading.files import VIDEO_EXTENSIONS, walk_once
 
 from .annotation_formats import FORMATS, AnnotatedVideo, AnnotationFormat
 
@@ -212,15 +212,8 @@ def _files_in(folder: str | os.PathLike, extensions: Container[str], missing: di
     if not os.path.isdir(root):
         missing.setdefault("folders", []).append(os.fspath(folder))
     files: dict[str, str] = {}
-    entered: set[str] = set()
-    for current, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(current)
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders.sort()
-        for path in (Path(current, name) for name in sorted(names) if not name.startswith(".")):
+    for current, _, names in walk_once(root, set()):
+        for path in (Path(current, name) for name in names if not name.startswith(".")):
             if path.suffix.lower() in extensions:
                 files[path.relative_to(root).as_posix()] = path.as_posix()
                 files.setdefault(path.stem, path.as_posix())

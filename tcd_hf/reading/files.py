@@ -17,6 +17,7 @@ __all__ = [
     "find_videos",
     "hash_bytes",
     "hash_file",
+    "walk_once",
     "write_whole",
 ]
 
@@ -127,14 +128,21 @@ def _files(paths: Iterable[str | os.PathLike]) -> Iterator[str]:
         yield from _walk(os.fspath(path), entered) if os.path.isdir(path) else [os.fspath(path)]
 
 
-def _walk(folder: str, entered: set[str]) -> Iterator[str]:
+def walk_once(folder: str, entered: set[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """What `os.walk` gives, sorted and links followed, of each folder once; `entered` are those that were seen."""
     for current, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(current)
         if real in entered:  # a link back, or the same folder named twice
             folders.clear()
             continue
         entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
+        folders.sort()
+        yield current, folders, sorted(files)
+
+
+def _walk(folder: str, entered: set[str]) -> Iterator[str]:
+    for current, folders, files in walk_once(folder, entered):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
             if Path(name).suffix.lower() in VIDEO_EXTENSIONS and not name.startswith("."):
                 yield os.path.join(current, name)
