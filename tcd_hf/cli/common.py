@@ -197,7 +197,10 @@ def print_json(data: Any) -> None:
 
 
 def _show_warning(message: Warning | str, *details: Any, **named_details: Any) -> None:
-    stderr.print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):  # above a bar that is being shown
+        stderr.print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 def print_skipped(skipped: "Sequence[SkippedVideo]") -> None:
@@ -230,28 +233,16 @@ def reading_bar(
         kept (`Callable[[], str]`, *optional*): says which videos are ready, such as `"3 videos in my.index"`.
         hidden (`bool`, *optional*, defaults to `False`): show no bar.
     """
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-    from rich.progress import Progress as Bar
+    from tcd_hf.index.progress import progress_bar
 
-    from tcd_hf.index.progress import Progress
-
-    columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), TaskProgressColumn()]
-    with Bar(
-        *columns,
-        TextColumn("{task.fields[state]}"),
-        console=stderr,
-        transient=True,
-        redirect_stdout=False,  # it would come out on stderr
-        disable=hidden or not stderr.is_terminal,
-    ) as bar:
-        task = bar.add_task(description, total=1.0, state="")
-        progress = Progress(paths, lambda news: bar.update(task, completed=news.share, state=news.describe()))
+    with progress_bar(description, paths, leave=False, hidden=hidden) as progress:
         try:
             yield progress
-        except KeyboardInterrupt as interrupt:
-            bar.stop()
-            _print_kept(progress, "" if kept is None else kept())
-            raise typer.Exit(INTERRUPTED) from interrupt
+            return
+        except KeyboardInterrupt as error:
+            interrupt = error
+    _print_kept(progress, "" if kept is None else kept())
+    raise typer.Exit(INTERRUPTED) from interrupt
 
 
 def _print_kept(progress: "Progress", videos: str) -> None:

@@ -52,8 +52,8 @@ def ocr(
     ] = None,
     num_windows: Annotated[int, typer.Option(min=1, help="Windows that each such piece is cut into.")] = 12,
     ocr_options: OcrOptionsOption = None,
-    ocr_fps: OcrFpsOption = 2.0,
-    min_confidence: MinConfidenceOption = 0.5,
+    ocr_fps: OcrFpsOption = None,
+    min_confidence: MinConfidenceOption = None,
     cache_dir: CacheDirOption = None,
 ) -> None:
     """Read the text that appears in a video: one caption per time window.
@@ -73,13 +73,9 @@ def ocr(
     from tcd_hf.reading.segments import DEFAULT_SEGMENT_SECONDS
     from tcd_hf.reading.video_reader import VideoReader
 
-    captioner = WindowOCRCaptioner(
-        engine=ocr_engine or "rapidocr",
-        engine_options=parse_options(ocr_options or []),
-        num_windows=num_windows,
-        ocr_fps=2.0 if ocr_fps is None else ocr_fps,
-        min_confidence=0.5 if min_confidence is None else min_confidence,
-    )
+    said = {"engine": ocr_engine, "ocr_fps": ocr_fps, "min_confidence": min_confidence}
+    said = {name: value for name, value in said.items() if value is not None}
+    captioner = WindowOCRCaptioner(engine_options=parse_options(ocr_options or []), num_windows=num_windows, **said)
     reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
     captions: list[WindowCaption] = []
     shows = not as_json and file_format is None

@@ -103,11 +103,21 @@ class Progress:
 
 
 @contextmanager
-def progress_bar(description: str, paths: Iterable[str | os.PathLike]) -> Iterator[Progress]:
-    """A bar on the terminal, if there is one, that shows a [`Progress`]."""
+def progress_bar(
+    description: str, paths: Iterable[str | os.PathLike], leave: bool = True, hidden: bool = False
+) -> Iterator[Progress]:
+    """A bar on the terminal, if stderr is one, that shows a [`Progress`].
+
+    Args:
+        description (`str`): what is done.
+        paths (`Iterable[str | os.PathLike]`): the videos.
+        leave (`bool`, *optional*, defaults to `True`): let it stand when all is done.
+        hidden (`bool`, *optional*, defaults to `False`): show none.
+    """
     from tqdm.auto import tqdm
 
-    with tqdm(total=1.0, disable=None, bar_format=f"{description}: {{percentage:3.0f}}%|{{bar}}| {{desc}}") as bar:
+    words = f"{description}: {{percentage:3.0f}}%|{{bar}}| {{desc}}"
+    with tqdm(total=1.0, disable=True if hidden else None, leave=leave, bar_format=words) as bar:
 
         def show(progress: Progress) -> None:
             bar.set_description_str(progress.describe(), refresh=False)
