@@ -22,9 +22,9 @@ from tcd_hf.app.html_parts import (
 )
 from tcd_hf.app.library import Clip
 from tcd_hf.app.matching import matching_in_windows
+from tcd_hf.choices import DEFAULT_WITHIN
 from tcd_hf.clock import clock
 from tcd_hf.index.moments import Moment
-from tcd_hf.index.ordered import DEFAULT_WITHIN
 from tcd_hf.reading.text_files import Cue
 
 __all__ = ["render_clip", "render_moments", "render_transcript"]

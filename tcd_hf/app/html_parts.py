@@ -4,10 +4,10 @@ from html import escape
 from urllib.parse import urlencode
 
 from tcd_hf.app.library import Clip
+from tcd_hf.choices import DEFAULT_WITHIN
 from tcd_hf.clock import clock
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
-from tcd_hf.index.ordered import DEFAULT_WITHIN
 
 __all__ = [
     "asking",

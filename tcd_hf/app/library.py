@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tcd_hf.app.transcripts import Transcript, Transcripts
-from tcd_hf.index.ordered import DEFAULT_WITHIN
+from tcd_hf.choices import DEFAULT_WITHIN, SearchMode
 from tcd_hf.index.storage import sql_list, sql_string
 from tcd_hf.index.stored_index import FIRST_SEGMENTS
 from tcd_hf.processing.text_tracks import SOURCES
@@ -88,7 +88,7 @@ class Library:
         self._transcripts = Transcripts(index.captions_of)
 
     def search(
-        self, query: str, mode: str, top_k: int, where: str | None, within: float = DEFAULT_WITHIN
+        self, query: str, mode: SearchMode, top_k: int, where: str | None, within: float = DEFAULT_WITHIN
     ) -> "list[Hit]":
         """See [`VideoIndex.search`]; reads quotes, exclusions, `OR` and `>>`. An empty index has no hits."""
         with self._searching:

@@ -12,8 +12,7 @@ from tcd_hf.app.adding import FILES_AT_ONCE, Adder
 from tcd_hf.app.html_parts import render_message
 from tcd_hf.app.library import MAX_QUERY_LENGTH, Library, sql_filter
 from tcd_hf.app.rendering import render_examples, render_hits
-from tcd_hf.index.ordered import DEFAULT_WITHIN
-from tcd_hf.index.retrieval import SEARCH_MODES
+from tcd_hf.choices import DEFAULT_WITHIN, SearchMode
 from tcd_hf.index.schema import video_id
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
     examples = _html(elem_id="examples", script="examples")
     with gr.Accordion("Mode and filters", open=False, elem_id="filters"), gr.Row():
         choices = [(name, mode) for mode, name in MODE_NAMES.items()]
-        mode = gr.Dropdown(choices, value=SEARCH_MODES[0], label="Mode", min_width=220)
+        mode = gr.Dropdown(choices, value="two-stage", label="Mode", min_width=220)
         top_k = gr.Slider(1, MAX_RESULTS, value=10, step=1, label="Results", min_width=185)
         # no gr.Number: it shows a 0 where nothing was typed
         shortest = gr.Textbox(label="Shortest (s)", placeholder="any", max_length=12, min_width=110)
@@ -152,7 +151,7 @@ def _greet(library: Library) -> tuple[str, str]:
     return render_examples(library.example_queries()), render_message(*(NO_QUERY if len(library) else EMPTY_INDEX))
 
 
-def answer_query(library: Library, query: str, mode: str, top_k: int, within: str | None, *filters: Any) -> str:
+def answer_query(library: Library, query: str, mode: SearchMode, top_k: int, within: str | None, *filters: Any) -> str:
     """The results of a query, or a message, as HTML. The filters are those of `sql_filter`, seconds as typed."""
     try:
         seconds: Any = _typed_seconds(within)
@@ -168,7 +167,9 @@ def answer_query(library: Library, query: str, mode: str, top_k: int, within: st
     return render_hits(query.strip(), hits, library.clips(video_id(hit.path) for hit in hits), num_videos, seconds)
 
 
-def _find(library: Library, query: str, mode: str, top_k: int, within: float, *filters: Any) -> "list[Hit] | None":
+def _find(
+    library: Library, query: str, mode: SearchMode, top_k: int, within: float, *filters: Any
+) -> "list[Hit] | None":
     if not isinstance(query, str | None):
         raise ValueError(f"The query must be a text, got {query!r}.")
     query = (query or "").strip()
@@ -196,7 +197,7 @@ def _typed_seconds(text: str | None) -> float | str | None:
 def _make_search_api(library: Library):
     def search(
         query: str,
-        mode: str = SEARCH_MODES[0],
+        mode: SearchMode = "two-stage",
         top_k: int = 10,
         min_seconds: float | None = None,
         max_seconds: float | None = None,

@@ -5,9 +5,9 @@ from html import escape
 
 from tcd_hf.app.html_parts import asking, attributes, link, moment_attributes, render_thumbnail, render_when
 from tcd_hf.app.library import Clip
+from tcd_hf.choices import DEFAULT_WITHIN
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
-from tcd_hf.index.ordered import DEFAULT_WITHIN
 from tcd_hf.index.schema import video_id
 from tcd_hf.visualization.html_report import WORDS
 

@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -30,7 +29,6 @@ __all__ = [
     "INTERRUPTED",
     "CacheDirOption",
     "DeviceOption",
-    "Format",
     "IndexOption",
     "JsonOption",
     "LoadedModelOption",
@@ -52,15 +50,6 @@ __all__ = [
     "stderr",
     "stdout",
 ]
-
-
-class Format(str, Enum):
-    """The formats of files of texts, see [`write_cues`]."""
-
-    SRT = "srt"
-    VTT = "vtt"
-    CSV = "csv"
-    JSON = "json"
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

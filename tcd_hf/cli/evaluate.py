@@ -1,23 +1,15 @@
 """`tcd-hf evaluate`: a model measured on a prepared data set."""
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tcd_hf.choices import EvaluationMode
 from tcd_hf.cli.common import DeviceOption, LoadedModelOption, reports_errors, stderr
 from tcd_hf.cli.terminal import echo
 
 __all__ = ["evaluate"]
-
-
-class Ranking(str, Enum):
-    """What ranks, see [`rank`]."""
-
-    FULL = "full"
-    TWO_STAGE = "two-stage"
-    COARSE = "coarse"
 
 
 @reports_errors
@@ -27,8 +19,8 @@ def evaluate(
     model: LoadedModelOption = None,
     split: Annotated[str, typer.Option(help="Which split is measured.")] = "test",
     mode: Annotated[
-        Ranking, typer.Option(help="Rank by the whole score, by the coarse vectors, or by both in turn.")
-    ] = Ranking.FULL,
+        EvaluationMode, typer.Option(help="Rank by the whole score, by the coarse vectors, or by both in turn.")
+    ] = "full",
     top_k: Annotated[int, typer.Option(min=1, help="Candidates of the second stage, in mode two-stage.")] = 50,
     batch_size: Annotated[int, typer.Option(min=1, help="Videos embedded at once.")] = 32,
     device: DeviceOption = None,
@@ -49,7 +41,7 @@ def evaluate(
         model or MINI.name,
         data,
         split,
-        mode.value,
+        mode,
         top_k,
         batch_size,
         out=out,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from tcd_hf.choices import TextFormat
 from tcd_hf.cli.common import (
-    Format,
     IndexOption,
     JsonOption,
     check_output_folder,
@@ -39,8 +39,8 @@ def export(
         typer.Argument(metavar="[VIDEO...]", help="Videos of the index, or folders of such; all by default."),
     ] = None,
     file_format: Annotated[
-        Format, typer.Option("--format", help="SubRip or WebVTT, as players show them, or a table, or JSON.")
-    ] = Format.SRT,
+        TextFormat, typer.Option("--format", help="SubRip or WebVTT, as players show them, or a table, or JSON.")
+    ] = "srt",
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -143,25 +143,25 @@ def _entries(index: "VideoIndex") -> list[dict[str, Any]]:
     return list(videos.values())
 
 
-def _written(cues: "Sequence[Cue]", file_format: Format) -> str:
+def _written(cues: "Sequence[Cue]", file_format: TextFormat) -> str:
     from tcd_hf.reading.text_files import write_cues
 
-    return write_cues(cues, file_format.value)
+    return write_cues(cues, file_format)
 
 
-def files_for(paths: Sequence[str], folder: Path, file_format: Format) -> dict[str, Path]:
+def files_for(paths: Sequence[str], folder: Path, file_format: TextFormat) -> dict[str, Path]:
     """A file of its own for each video: named as it is, in the subfolders in which the videos lie."""
     files: dict[str, Path] = {}
     taken: set[str] = set()  # as disks see them that do not tell capitals from small letters
     for path, name in zip(paths, split_paths(paths)[1], strict=True):
         if os.path.isabs(name) or ".." in Path(name).parts:  # names come from an index, which anybody may have made
             raise ValueError(f"The index names a video {path!r}, whose file would be written outside of {folder}.")
-        file = folder / Path(name).with_suffix(f".{file_format.value}")
+        file = folder / Path(name).with_suffix(f".{file_format}")
         for number in count(1):
             if str(file).casefold() not in taken:
                 break
             more = f".{number}" if number > 1 else ""  # a.mp4 beside a.mkv
-            file = folder / f"{name}{more}.{file_format.value}"
+            file = folder / f"{name}{more}.{file_format}"
         taken.add(str(file).casefold())
         files[path] = file
     return files

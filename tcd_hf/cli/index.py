@@ -3,13 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from tcd_hf.choices import Engine
 from tcd_hf.cli.common import (
     CacheDirOption,
     DeviceOption,
@@ -46,13 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["index"]
 
 
-class Engine(str, Enum):
-    """What spreads the work."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
 @reports_errors
 def index(
     index_uri: Annotated[
@@ -75,7 +68,7 @@ def index(
     ] = None,
     engine: Annotated[
         Engine, typer.Option(help=r"Where videos are read: here, or on a Ray cluster (pip install 'tcd-hf\[ray]').")
-    ] = Engine.LOCAL,
+    ] = "local",
     segment_seconds: Annotated[
         float | None,
         segment_seconds_option(
@@ -147,7 +140,7 @@ def _check_usage(videos: list[Path], actions: dict[str, bool], engine: Engine) -
         raise typer.BadParameter(f"It takes no videos, got {videos[0]}.", param_hint="--stats")
     if chosen != ["--stats"] and not videos:
         raise typer.BadParameter("Say which videos, for example my_clips/", param_hint="VIDEOS")
-    if chosen and engine is Engine.RAY:
+    if chosen and engine == "ray":
         raise typer.BadParameter(f"ray only adds videos: leave it out with {chosen[0]}.", param_hint="--engine")
 
 
@@ -161,7 +154,7 @@ def _bring_in(
     texts: "dict[str, OwnTexts] | None",
 ) -> "AddReport":
     options = {"workers": workers, "on_video": progress.finish, "on_progress": progress.advance, "texts": texts}
-    return index.refresh(paths, **options) if sync else index.add(paths, engine=engine.value, **options)
+    return index.refresh(paths, **options) if sync else index.add(paths, engine=engine, **options)
 
 
 def _print_report(

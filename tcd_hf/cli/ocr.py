@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from tcd_hf.choices import TextFormat
 from tcd_hf.cli.common import (
     CacheDirOption,
-    Format,
     JsonOption,
     OcrEngineOption,
     print_json,
@@ -36,7 +36,7 @@ def ocr(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file to read.")],
     as_json: JsonOption = False,
     file_format: Annotated[
-        Format | None,
+        TextFormat | None,
         typer.Option("--format", help="Print subtitles or a table instead: each text once, as long as it is seen."),
     ] = None,
     draw: Annotated[
@@ -90,7 +90,7 @@ def ocr(
         from tcd_hf.index.transcript import transcript
         from tcd_hf.reading.text_files import write_cues
 
-        echo(write_cues(transcript(captions), file_format.value), exact=True, nl=False)
+        echo(write_cues(transcript(captions), file_format), exact=True, nl=False)
     elif as_json:
         print_json({"path": str(video), "captions": [caption.to_dict() for caption in captions]})
     if draw is not None:  # last: a full disk then costs the drawing alone

@@ -4,12 +4,12 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, SearchMode
 from tcd_hf.cli.common import (
     CacheDirOption,
     DeviceOption,
@@ -41,16 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["SearchCommand", "add_videos", "search"]
 
 MAX_SCORED_SEGMENTS = 2000  # of --videos: up to here mode "full", which misses nothing, is the default
-DEFAULT_MOMENTS, DEFAULT_WITHIN = 3, 60.0  # as of VideoIndex.search, whose import takes long
-
-
-class Mode(str, Enum):
-    """The modes of [`VideoIndex.search`]."""
-
-    TWO_STAGE = "two-stage"
-    FULL = "full"
-    COARSE = "coarse"
-    LEXICAL = "lexical"
 
 
 class SearchCommand(SeveralValues):
@@ -82,7 +72,7 @@ def search(
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Videos to list per query.")] = 10,
     mode: Annotated[
-        Mode | None,
+        SearchMode | None,
         typer.Option(
             help="Score candidates of a quick recall (two-stage), all videos (full), or rank by one kind of recall "
             f"alone. Two-stage by default, with --videos full up to {MAX_SCORED_SEGMENTS:,} pieces of 30 s.",
@@ -153,7 +143,7 @@ def search(
         index = VideoIndex.cached(videos, *load(model, reading, device), cache_dir=cache_dir, refresh=False)
         add_videos(index, paths)
         if mode is None and index.stats().segments <= MAX_SCORED_SEGMENTS:
-            mode = Mode.FULL
+            mode = "full"
     else:
         assert index_uri  # refused above
         index = open_index(index_uri, model, reading, cache_dir, device=device)
@@ -164,7 +154,7 @@ def search(
             all_queries,
             top_k=top_k,
             recall_k=recall_k,
-            mode=(mode or Mode.TWO_STAGE).value,
+            mode=mode or "two-stage",
             where=condition,
             moments=moments,
             between=time_range,

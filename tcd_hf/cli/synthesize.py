@@ -1,6 +1,5 @@
 """`tcd-hf synthesize`: clips of a world of moving shapes and scene text, to train and to measure on."""
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +12,6 @@ __all__ = ["SynthesizeCommand", "synthesize"]
 VIDEO_SIZE = 384  # pixels; as of write_synthetic_videos, whose import takes long
 
 
-class Split(str, Enum):
-    """The splits of the world, which share no word that is searched for and no form of sentence."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
-
-
 class SynthesizeCommand(SeveralValues):
     """Lets `--splits` take more than one value."""
 
@@ -30,7 +21,9 @@ class SynthesizeCommand(SeveralValues):
 @reports_errors
 def synthesize(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the clips go.")],
-    splits: Annotated[list[Split] | None, typer.Option("--splits", help="Which splits; else test.")] = None,
+    splits: Annotated[
+        list[str] | None, typer.Option("--splits", metavar="SPLIT...", help="Of train, validation, test; else test.")
+    ] = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips of each split; 20 are one group of each kind.")] = 1000,
     clips_per_video: Annotated[
         int, typer.Option(min=1, metavar="N", help="Join so many clips to a long video, whose captions have times.")
@@ -60,7 +53,7 @@ def synthesize(
     from tcd_hf.checkpoints import MINI
     from tcd_hf.data.synthesis import prepare_synthetic_videos, write_synthetic_videos
 
-    names = [split.value for split in splits or [Split.TEST]]
+    names = splits or ["test"]
     options = {"clips_per_video": clips_per_video, "seed": seed, "workers": workers}
     if prepared:
         prepare_synthetic_videos(out, names, clips, text_pairs=text_pairs, model=model or MINI.name, **options)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
+from tcd_hf.choices import EvaluationMode
 from tcd_hf.evaluation.evaluate_model import Evaluation, curves_by_query_type, evaluate_model, query_types_of
 from tcd_hf.evaluation.rank_plot import plot_ranks
 from tcd_hf.evaluation.report import write_results
@@ -20,7 +21,7 @@ def evaluate_checkpoint(
     model: str | os.PathLike,
     data: str | os.PathLike,
     split: str = "test",
-    mode: str = "full",
+    mode: EvaluationMode = "full",
     top_k: int = 50,
     batch_size: int = 32,
     *,

@@ -1,12 +1,13 @@
 """A model on a prepared data set: embed it, score every text against every video, rank, report."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 import torch
 from datasets import Dataset
 
+from tcd_hf.choices import EvaluationMode
 from tcd_hf.data.prepared_data import check_prepared
 from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.evaluation.metrics import retrieval_ranks
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from tcd_hf.modeling.modeling_tcd import TCDModel
     from tcd_hf.processing.processing_tcd import TCDProcessor
 
-__all__ = ["EVALUATION_MODES", "Evaluation", "curves_by_query_type", "evaluate_model", "query_types_of", "rank"]
+__all__ = ["Evaluation", "curves_by_query_type", "evaluate_model", "query_types_of", "rank"]
 
-EVALUATION_MODES = ("full", "two-stage", "coarse")
 TEXTS_AT_ONCE = 4096  # whose whole scores, and the parts of them, are on the device of the model
 
 
@@ -44,7 +44,7 @@ def evaluate_model(
     model: "TCDModel",
     processor: "TCDProcessor",
     dataset: Dataset,
-    mode: str = "full",
+    mode: EvaluationMode = "full",
     top_k: int = 50,
     batch_size: int = 32,
     progress: bool = True,
@@ -77,7 +77,7 @@ def rank(
     text_embeds: torch.Tensor,
     text_to_video: np.ndarray,
     video_features: TCDVideoFeatures,
-    mode: str = "full",
+    mode: EvaluationMode = "full",
     top_k: int = 50,
 ) -> dict[str, np.ndarray]:
     """Ranks of the right answers by a model's scores of embeddings.
@@ -126,6 +126,6 @@ def curves_by_query_type(
     return curves
 
 
-def check_mode(mode: str) -> None:
-    if mode not in EVALUATION_MODES:
-        raise ValueError(f"mode must be one of {list(EVALUATION_MODES)}, got {mode!r}.")
+def check_mode(mode: EvaluationMode) -> None:
+    if mode not in get_args(EvaluationMode):
+        raise ValueError(f"mode must be one of {', '.join(map(repr, get_args(EvaluationMode)))}, got {mode!r}.")

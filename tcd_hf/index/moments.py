@@ -15,10 +15,9 @@ from tcd_hf.index.stored_captions import StoredWindow
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 
-__all__ = ["DEFAULT_MOMENTS", "MAX_PAUSE", "Moment", "are_alike", "clip_moments", "find_moments"]
+__all__ = ["MAX_PAUSE", "Moment", "are_alike", "clip_moments", "find_moments"]
 
 Window = WindowCaption | StoredWindow
-DEFAULT_MOMENTS = 3  # of a hit, besides its best
 SIMILAR_TEXT = 80  # of 100: the same text, read with a slip
 SHORT_WORD = 2  # words up to this length must be equal: GATE A and GATE B are alike in all other letters
 MAX_PAUSE = 1.0  # seconds between two sightings of one text, at most: frames are read about as often

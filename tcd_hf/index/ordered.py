@@ -6,11 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from tcd_hf.choices import DEFAULT_WITHIN
 from tcd_hf.index.moments import Moment
 
-__all__ = ["DEFAULT_WITHIN", "check_within", "find_chains", "join_chain"]
-
-DEFAULT_WITHIN = 60.0  # seconds from the end of a moment to the begin of the next, at most
+__all__ = ["check_within", "find_chains", "join_chain"]
 
 
 def check_within(within: float) -> None:

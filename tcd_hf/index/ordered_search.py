@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from tcd_hf.choices import DEFAULT_WITHIN
 from tcd_hf.index.hits import EvidenceFinder, Hit
 from tcd_hf.index.moments import Moment, clip_moments
-from tcd_hf.index.ordered import DEFAULT_WITHIN, find_chains, join_chain
+from tcd_hf.index.ordered import find_chains, join_chain
 from tcd_hf.index.schema import CAPTIONS_COLUMN
 from tcd_hf.index.scored_rows import IndexScores, ScoredRows, Search, best_of_each, make_hit, moments_in, window_scores
 

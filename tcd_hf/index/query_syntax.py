@@ -23,14 +23,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from tcd_hf.choices import QuerySyntax
 from tcd_hf.index.lexical import fold
 
 __all__ = [
-    "SYNTAXES",
     "UNSPACED_LETTERS",
     "Alternative",
     "Query",
@@ -40,7 +40,6 @@ __all__ = [
     "sql_filter_for",
 ]
 
-SYNTAXES = ("plain", "query")
 MAX_ALTERNATIVES = 8  # of all parts together: each is embedded and recalled by itself
 # Of an alternative, and of a phrase, in the SQL filter, which lets too many rows through rather than grow too long.
 MAX_FILTERED_PHRASES, MAX_FILTERED_LETTERS = 16, 200
@@ -126,7 +125,7 @@ class _Token(NamedTuple):
     text: str
 
 
-def parse_query(text: str, syntax: str = "plain") -> Query:
+def parse_query(text: str, syntax: QuerySyntax = "plain") -> Query:
     """Reads a query.
 
     Args:
@@ -138,8 +137,8 @@ def parse_query(text: str, syntax: str = "plain") -> Query:
         ValueError: an unknown syntax; a text with lone surrogates; a query, or a part of one, of which nothing is left
             to look for; or more than 8 alternatives.
     """
-    if syntax not in SYNTAXES:
-        raise ValueError(f"syntax must be one of {', '.join(map(repr, SYNTAXES))}, got {syntax!r}.")
+    if syntax not in get_args(QuerySyntax):
+        raise ValueError(f"syntax must be one of {', '.join(map(repr, get_args(QuerySyntax)))}, got {syntax!r}.")
     try:
         text.encode()
     except UnicodeEncodeError as error:  # what Python makes of bytes of a command line that are not UTF-8

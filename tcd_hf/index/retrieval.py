@@ -4,16 +4,17 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit, fuse_scores
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
-from tcd_hf.index.moments import DEFAULT_MOMENTS, Moment, clip_moments
-from tcd_hf.index.ordered import DEFAULT_WITHIN, check_within
+from tcd_hf.index.moments import Moment, clip_moments
+from tcd_hf.index.ordered import check_within
 from tcd_hf.index.ordered_search import ORDERED_MODES, OrderedSearch
 from tcd_hf.index.query_syntax import Query, allowed_windows, parse_query, sql_filter_for
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
@@ -38,9 +39,8 @@ from tcd_hf.processing.processing_tcd import TCDProcessor
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-__all__ = ["SEARCH_MODES", "IndexScores", "Retriever"]
+__all__ = ["IndexScores", "Retriever"]
 
-SEARCH_MODES = ("two-stage", "full", "coarse", "lexical")
 ROWS_PER_BLOCK = 512  # whose features are in memory at once while all are scored
 QUERIES_PER_BATCH = 64
 
@@ -93,11 +93,11 @@ class Retriever:
         queries: str | Sequence[str],
         top_k: int = 10,
         recall_k: int = 50,
-        mode: str = "two-stage",
+        mode: SearchMode = "two-stage",
         where: str | None = None,
         moments: int = DEFAULT_MOMENTS,
         between: tuple[float, float] | None = None,
-        syntax: str = "plain",
+        syntax: QuerySyntax = "plain",
         within: float = DEFAULT_WITHIN,
     ) -> list[Hit] | list[list[Hit]]:
         """The best videos of each query, best first; ties in the order added.
@@ -141,8 +141,8 @@ class Retriever:
         for name, value, least in (("top_k", top_k, 1), ("recall_k", recall_k, 1), ("moments", moments, 0)):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
-        if mode not in SEARCH_MODES:
-            raise ValueError(f"mode must be one of {', '.join(map(repr, SEARCH_MODES))}, got {mode!r}.")
+        if mode not in get_args(SearchMode):
+            raise ValueError(f"mode must be one of {', '.join(map(repr, get_args(SearchMode)))}, got {mode!r}.")
         if where is not None:
             self.recall.check_filter(where)
         if between is not None:
@@ -164,7 +164,9 @@ class Retriever:
             for parts in searches
         ]
 
-    def moments(self, query: str, path: str, syntax: str = "plain", within: float = DEFAULT_WITHIN) -> list[Moment]:
+    def moments(
+        self, query: str, path: str, syntax: QuerySyntax = "plain", within: float = DEFAULT_WITHIN
+    ) -> list[Moment]:
         """All moments of one video that match a query, in the order of time; where no text of it does, the window that
         the model finds best.
 
@@ -211,7 +213,7 @@ class Retriever:
         best = np.stack([_best_rows(row, videos, len(self.recall.paths)) for row in segments.score])
         return segments.pick(np.arange(len(queries))[:, None], best)
 
-    def _parse(self, queries: Sequence[str], syntax: str) -> list[Query]:
+    def _parse(self, queries: Sequence[str], syntax: QuerySyntax) -> list[Query]:
         self._check_askable(queries)
         return [parse_query(query, syntax) for query in queries]
 
@@ -230,7 +232,7 @@ class Retriever:
         top_k: int,
         recall_k: int,
         moments: int,
-        mode: str,
+        mode: SearchMode,
         between: tuple[float, float] | None,
     ) -> list[Search]:
         """The searches of all parts of all queries, one after the other; `where` is what every row must pass."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from tcd_hf.choices import SearchMode
 from tcd_hf.index.hits import EvidenceFinder, Hit, score_windows
 from tcd_hf.index.lexical import SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments, find_moments
@@ -71,7 +72,7 @@ class Search(NamedTuple):
     top_k: int
     recall_k: int
     moments: int
-    mode: str
+    mode: SearchMode
     between: tuple[float, float] | None
     where: str | None
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import torch
 
+from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
-from tcd_hf.index.moments import DEFAULT_MOMENTS
 from tcd_hf.index.opening import check_model
-from tcd_hf.index.ordered import DEFAULT_WITHIN
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.stored_index import StoredIndex
@@ -78,11 +77,11 @@ class SearchableIndex(StoredIndex):
         queries: str,
         top_k: int = ...,
         recall_k: int = ...,
-        mode: str = ...,
+        mode: SearchMode = ...,
         where: str | None = ...,
         moments: int = ...,
         between: tuple[float, float] | None = ...,
-        syntax: str = ...,
+        syntax: QuerySyntax = ...,
         within: float = ...,
     ) -> "list[Hit]": ...
 
@@ -92,11 +91,11 @@ class SearchableIndex(StoredIndex):
         queries: list[str] | tuple[str, ...],
         top_k: int = ...,
         recall_k: int = ...,
-        mode: str = ...,
+        mode: SearchMode = ...,
         where: str | None = ...,
         moments: int = ...,
         between: tuple[float, float] | None = ...,
-        syntax: str = ...,
+        syntax: QuerySyntax = ...,
         within: float = ...,
     ) -> "list[list[Hit]]": ...
 
@@ -105,11 +104,11 @@ class SearchableIndex(StoredIndex):
         queries: str | Sequence[str],
         top_k: int = 10,
         recall_k: int = 50,
-        mode: str = "two-stage",
+        mode: SearchMode = "two-stage",
         where: str | None = None,
         moments: int = DEFAULT_MOMENTS,
         between: tuple[float, float] | None = None,
-        syntax: str = "plain",
+        syntax: QuerySyntax = "plain",
         within: float = DEFAULT_WITHIN,
     ) -> "list[Hit] | list[list[Hit]]":
         """Finds the videos that match best; see [`~Retriever.search`].
@@ -149,7 +148,7 @@ class SearchableIndex(StoredIndex):
         )
 
     def moments(
-        self, query: str, path: str | os.PathLike, syntax: str = "plain", within: float = DEFAULT_WITHIN
+        self, query: str, path: str | os.PathLike, syntax: QuerySyntax = "plain", within: float = DEFAULT_WITHIN
     ) -> "list[Moment]":
         """All moments of one video that match a query, in the order of time; where no text of it does, the window that
         the model finds best.

@@ -3,10 +3,11 @@
 import copy
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 
+from tcd_hf.choices import Engine
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine, LocalEngine, VideoProgress
 from tcd_hf.index.opening import cached_folder, load_model, make_or_open, open_storage
@@ -23,8 +24,6 @@ from tcd_hf.reading.own_texts import check_texts
 from tcd_hf.reading.video_reader import VideoReader
 
 __all__ = ["VideoIndex"]
-
-Engine = Literal["local", "ray"]
 
 
 class VideoIndex(SearchableIndex):

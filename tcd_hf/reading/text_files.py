@@ -10,16 +10,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import webvtt
 from webvtt.errors import MalformedCaptionError, MalformedFileError
 
+from tcd_hf.choices import TextFormat
 from tcd_hf.clock import read_clock
 
-__all__ = ["EXTENSIONS", "FORMATS", "Cue", "check_cue", "dialogue_text", "plain_text", "read_cues", "write_cues"]
+__all__ = ["EXTENSIONS", "Cue", "check_cue", "dialogue_text", "plain_text", "read_cues", "write_cues"]
 
-FORMATS = ("srt", "vtt", "csv", "json")
 EXTENSIONS = (".srt", ".vtt", ".json")  # that are read
 
 # SubRip has no escapes: what players take for a mark, and this arrow, which ends a file for some of them.
@@ -48,7 +48,7 @@ class Cue:
     source: str = "given"
 
 
-def write_cues(cues: Sequence[Cue], file_format: str) -> str:
+def write_cues(cues: Sequence[Cue], file_format: TextFormat) -> str:
     """Texts as the content of a file, to be encoded as UTF-8.
 
     SubRip and WebVTT have times to the millisecond, CSV (`start,end,text,source`) and JSON (a list of objects with
@@ -61,8 +61,10 @@ def write_cues(cues: Sequence[Cue], file_format: str) -> str:
     Raises:
         ValueError: another format.
     """
-    if file_format not in FORMATS:
-        raise ValueError(f"file_format must be one of {', '.join(map(repr, FORMATS))}, got {file_format!r}.")
+    if file_format not in get_args(TextFormat):
+        raise ValueError(
+            f"file_format must be one of {', '.join(map(repr, get_args(TextFormat)))}, got {file_format!r}."
+        )
     cues = sorted(cues, key=lambda cue: cue.start)
     if file_format == "json":
         return json.dumps([asdict(cue) for cue in cues], ensure_ascii=False, indent=1) + "\n"

@@ -37,6 +37,7 @@ reveal_type(TCDModel.from_pretrained("my-tcd", output_loading_info=True)[1])
 model, processor = load_mini()
 model.score(model.get_text_features(**processor(text="a car")).pooler_output, [])
 load_mini(max_lenght=9)
+VideoIndex.open("my.index").search("a car", mode="fast")
 """
 SEEN = {
     3: 'Type of "VideoIndex" is "type[VideoIndex]"',
@@ -47,6 +48,7 @@ SEEN = {
     10: 'Type of "TCDModel.from_pretrained("my-tcd")" is "TCDModel"',
     11: 'output_loading_info=True)[1]" is "dict[str, Any]"',
     14: 'No parameter named "max_lenght"',
+    15: '"fast" is not assignable to type "two-stage"',
     13: 'cannot be assigned to parameter "video_features" of type "TCDVideoFeatures"',
 }
 # Whose types are missing where they are not installed; mteb needs Python 3.11.

@@ -15,9 +15,7 @@ from tcd_hf.cli import common
 from tcd_hf.cli.common import open_index, reports_errors
 from tcd_hf.cli.main import app
 from tcd_hf.cli.reading import Reading
-from tcd_hf.cli.search import Mode
 from tcd_hf.demo import DEMO_CLIPS, DEMO_QUERIES
-from tcd_hf.index.retrieval import SEARCH_MODES
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.processing.video_reading import open_video
 from tcd_hf.version import __version__
@@ -249,7 +247,6 @@ def test_small_collections_are_scored_in_full(run, clips, tmp_path, monkeypatch)
     monkeypatch.setattr("tcd_hf.cli.search.MAX_SCORED_SEGMENTS", 3)
     run(*search)
     assert modes == ["full", "lexical", "two-stage"]
-    assert [mode.value for mode in Mode] == list(SEARCH_MODES)
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(run, clips, tmp_path):

@@ -2,14 +2,14 @@ import csv
 import io
 import json
 import os
+from typing import get_args
 
 import numpy as np
 import pytest
 import webvtt
 
-from tcd_hf.cli.common import Format
+from tcd_hf.choices import TextFormat
 from tcd_hf.cli.export import files_for
-from tcd_hf.reading.text_files import FORMATS
 from tests.clips import coded_frame, write_clip
 
 pytestmark = pytest.mark.usefixtures("wide_terminal")
@@ -62,10 +62,10 @@ def test_many_videos_are_files_in_a_folder(run, index, tmp_path):
 
 
 def test_files_do_not_overwrite_each_other_nor_leave_the_folder(tmp_path):
-    files = files_for(["/v/a.mp4", "/v/a.mkv", "/v/b/a.v2.mp4"], tmp_path, Format.SRT)
+    files = files_for(["/v/a.mp4", "/v/a.mkv", "/v/b/a.v2.mp4"], tmp_path, "srt")
     names = [file.relative_to(tmp_path).as_posix() for file in files.values()]
     assert names == ["a.srt", "a.mkv.srt", "b/a.v2.srt"]
-    files = files_for(["/v/a.mp4", "/v/a.mkv.mp4", "/v/a.mkv", "/v/A.avi"], tmp_path, Format.SRT)
+    files = files_for(["/v/a.mp4", "/v/a.mkv.mp4", "/v/a.mkv", "/v/A.avi"], tmp_path, "srt")
     names = [file.relative_to(tmp_path).as_posix() for file in files.values()]
     assert names == ["a.srt", "a.mkv.srt", "a.mkv.2.srt", "A.avi.srt"]
     for path in ("/v/../../etc/x.mp4", "../x.mp4"):
@@ -75,7 +75,7 @@ def test_files_do_not_overwrite_each_other_nor_leave_the_folder(tmp_path):
 
 def _safe(paths, folder):
     try:
-        return files_for(paths, folder, Format.SRT).values()
+        return files_for(paths, folder, "srt").values()
     except ValueError:
         return []
 
@@ -120,7 +120,7 @@ def test_a_video_that_is_not_there_is_an_error(run, index, tmp_path, command):
     assert result.exit_code == 1 and "There is no index" in result.stderr
 
 
-@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("file_format", get_args(TextFormat))
 def test_ocr_writes_files_of_texts(run, clips, tmp_path, monkeypatch, code_reader, file_format):
     from tcd_hf.processing import window_ocr
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from PIL import Image as PILImage
 
+from tcd_hf.choices import EvaluationMode
 from tcd_hf.data.prepared_data import PREPARED_FEATURES
 from tcd_hf.data.retrieval_datasets import MOMENTS
 from tcd_hf.evaluation import evaluate_checkpoint
 from tcd_hf.evaluation import evaluate_model as evaluation
 from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.evaluation.evaluate_model import (
-    EVALUATION_MODES,
     curves_by_query_type,
     evaluate_model,
     query_types_of,
@@ -202,7 +203,7 @@ class TestLeaks:
     """What else is in the gallery, in which order and in which batch, must not change a rank but by being ranked."""
 
     OPTIONS = pytest.mark.parametrize("options", [{}, {"interaction": "tib"}], ids=str)
-    EVERY_MODE = pytest.mark.parametrize("mode", EVALUATION_MODES)
+    EVERY_MODE = pytest.mark.parametrize("mode", get_args(EvaluationMode))
 
     @staticmethod
     def ranks(model, processor, dataset, mode, batch_size=32):
@@ -261,7 +262,7 @@ class TestCommand:
         DatasetDict({"validation": prepared(seed=2), "test": dataset}).save_to_disk(tmp_path / "town")
         return ["--model", str(tmp_path / "model"), "--data", str(tmp_path / "town")]
 
-    @pytest.mark.parametrize("mode", EVALUATION_MODES)
+    @pytest.mark.parametrize("mode", get_args(EvaluationMode))
     def test_writes_results(self, tmp_path, processor, dataset, folders, mode):
         out = tmp_path / "new" / "results.json"
         done = invoke("evaluate", *folders, "--mode", mode, "--top-k", "3", "--out", out)

@@ -1,0 +1,22 @@
+"""The values that options may have, and defaults that several doors share. Imports nothing, for the command line."""
+
+from typing import Literal
+
+__all__ = [
+    "DEFAULT_MOMENTS",
+    "DEFAULT_WITHIN",
+    "Engine",
+    "EvaluationMode",
+    "QuerySyntax",
+    "SearchMode",
+    "TextFormat",
+]
+
+SearchMode = Literal["two-stage", "full", "coarse", "lexical"]  # of VideoIndex.search
+EvaluationMode = Literal["full", "two-stage", "coarse"]  # of evaluate_model
+QuerySyntax = Literal["plain", "query"]  # of VideoIndex.search
+Engine = Literal["local", "ray"]  # of VideoIndex.add
+TextFormat = Literal["srt", "vtt", "csv", "json"]  # of write_cues
+
+DEFAULT_MOMENTS = 3  # of a hit, besides its best
+DEFAULT_WITHIN = 60.0  # seconds from the end of a moment to the begin of the next, at most
