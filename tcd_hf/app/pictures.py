@@ -60,7 +60,7 @@ class Thumbnails:
         piece = self._piece(clip, seconds)
         file = self._file(clip, piece)
         if not file.exists():
-            self._draw(clip, [piece])
+            self.draw(clip, [piece])
         return file.read_bytes()
 
     def draw_ahead(self, stop: threading.Event) -> None:
@@ -73,7 +73,7 @@ class Thumbnails:
                     return
                 try:
                     self.library.check(clip)
-                    self._draw(clip, missing)
+                    self.draw(clip, missing)
                 except (ClipError, OSError):  # told to whoever asks for it
                     continue
 
@@ -101,7 +101,8 @@ class Thumbnails:
         name = f"{clip.content_hash}-{piece}-of-{self.num_pieces(clip)}.jpg"
         return self.folder / clip.content_hash[:2] / name
 
-    def _draw(self, clip: Clip, pieces: Sequence[int]) -> None:
+    def draw(self, clip: Clip, pieces: Sequence[int]) -> None:
+        """Draws thumbnails of pieces of a video, from 0, and keeps them in the folder. Raises `ClipError`."""
         from PIL import Image
 
         times = [(piece + 0.5) / self.num_pieces(clip) * clip.duration for piece in pieces]

@@ -105,16 +105,16 @@ def read_once():
     """One reading of every picture: pages read the same clips, and reading is what takes the time."""
     from tcd_hf.processing.ocr_engines import RapidOCREngine
 
-    known, read = {}, RapidOCREngine._read
+    known, read = {}, RapidOCREngine.__call__
 
-    def read_or_recall(engine, model, image):
-        key = (engine.limit_side_len, engine.enlarge, image.shape, image.tobytes())
-        if key not in known:
-            known[key] = read(engine, model, image)
-        return known[key]
+    def read_or_recall(engine, images):
+        keys = [(engine.limit_side_len, engine.enlarge, image.shape, image.tobytes()) for image in images]
+        new = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
+        known.update(zip(new, read(engine, list(new.values())), strict=True))
+        return [known[key] for key in keys]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RapidOCREngine, "_read", read_or_recall)
+        patch.setattr(RapidOCREngine, "__call__", read_or_recall)
         yield
 
 

@@ -6,8 +6,8 @@ import pickle
 
 import numpy as np
 import pytest
+import rapidocr
 
-from tcd_hf.processing import ocr_engines
 from tcd_hf.processing.ocr_engines import (
     DoctrEngine,
     OCREngineError,
@@ -48,21 +48,23 @@ class TestRapidOCR:
                 seen.append((image[0, 0].tolist(), flags))
                 return type("Output", (), {"boxes": None, "txts": None, "scores": None})
 
-        engine = RapidOCREngine()
-        red = np.full((40, 40, 3), (255, 0, 0), np.uint8)
-        assert engine._read(Model(), red) == []
-        assert seen == [([0, 0, 255], {"use_det": True, "use_cls": False, "use_rec": True})]
+            def recognize_txt(self, images):
+                pass
+
+        monkeypatch.setattr("rapidocr.RapidOCR", lambda params: Model())
+        engine = RapidOCREngine(params={"a model": "of its own"})
+        seen.clear()  # what it was built with
+        assert engine([np.full((40, 40, 3), (255, 0, 0), np.uint8)]) == [[]]
+        assert seen[-1] == ([0, 0, 255], {"use_det": True, "use_cls": False, "use_rec": True})
 
     def test_is_built_once_per_process_and_options(self, sign, monkeypatch):
-        built = []
-        build = RapidOCREngine._build
-        monkeypatch.setattr(RapidOCREngine, "_build", lambda self, n: built.append(n) or build(self, n))
-        monkeypatch.setattr(ocr_engines, "_models", {})
-        for engine in (get_engine("rapidocr", num_threads=1), get_engine("rapidocr", num_threads=1)):
-            engine([sign])
-        assert built == [1]
-        get_engine("rapidocr", num_threads=1, limit_side_len=640)([sign])
-        assert built == [1, 1]
+        built, build = [], rapidocr.RapidOCR
+        monkeypatch.setattr(rapidocr, "RapidOCR", lambda params: built.append(params) or build(params=params))
+        for _ in range(2):
+            get_engine("rapidocr", num_threads=1, limit_side_len=607)([sign])  # which no other test has built
+        assert len(built) == 1
+        get_engine("rapidocr", num_threads=1, limit_side_len=608)([sign])
+        assert len(built) == 2
 
     @pytest.mark.parametrize("copied", [copy.deepcopy, lambda engine: pickle.loads(pickle.dumps(engine))])
     def test_copies_read_the_same(self, sign, copied):
@@ -194,8 +196,8 @@ class TestDoctr:
         torch.save(detector.state_dict(), tmp_path / "det.pt")
         torch.save(recogniser.state_dict(), tmp_path / "reco.pt")
         engine = DoctrEngine(**TINY_DOCTR, det_weights=tmp_path / "det.pt", reco_weights=tmp_path / "reco.pt")
-        loaded = engine._model().reco_predictor.model.state_dict()
-        assert all(torch.equal(loaded[name], value) for name, value in recogniser.state_dict().items())
+        own = models.ocr_predictor(detector, recogniser, pretrained=False, pretrained_backbone=False)
+        assert engine([sign]) == DoctrEngine(predictor=own)([sign])
         with pytest.raises(OCREngineError, match=r'det\.pt.*"rapidocr"'):  # a file of another model
             get_engine("doctr", **TINY_DOCTR, pretrained=False, reco_weights=str(tmp_path / "det.pt"))([sign])
 

@@ -250,8 +250,10 @@ class TestRealReading:
         from tcd_hf.processing.ocr_engines import RapidOCREngine
 
         counted = []
-        read = RapidOCREngine._read
-        monkeypatch.setattr(RapidOCREngine, "_read", lambda *args: counted.append(1) or read(*args))
+        read = RapidOCREngine.__call__
+        monkeypatch.setattr(
+            RapidOCREngine, "__call__", lambda self, images: counted.extend(images) or read(self, images)
+        )
         return counted
 
     def test_text_shown_shortly_between_others_is_found(self, captioner, tmp_path):

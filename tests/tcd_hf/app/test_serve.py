@@ -134,7 +134,7 @@ def test_the_server_ends_only_after_its_warm_up(tmp_path, monkeypatch):
         done.append("search")
 
     monkeypatch.setattr(Library, "search", slow_search)
-    monkeypatch.setattr(Thumbnails, "_draw", lambda *args: done.append("draw"))
+    monkeypatch.setattr(Thumbnails, "draw", lambda *args: done.append("draw"))
     with serving(build_app(make_index(tmp_path, {"shop.mp4": [1]}))):
         assert begun.wait(10)
     assert done == ["search"]
