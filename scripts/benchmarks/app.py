@@ -33,7 +33,7 @@ from urllib.request import urlopen
 import numpy as np
 import psutil  # comes with accelerate
 
-from scripts.benchmarks.machine import table
+from scripts.benchmarks.machine import describe_machine, in_words, table
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
             uri, queries, late = make_hours(Path(stack.enter_context(tempfile.TemporaryDirectory())), args)
         texts, num_thumbnails = read_queries(uri, args.queries)
         queries = queries or texts
-        load = os.getloadavg()[0]
+        machine = describe_machine("gradio", "lancedb", "playwright")
         server = stack.enter_context(serving(uri, cache))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=args.chromium, args=ARGUMENTS)
@@ -135,16 +135,13 @@ def main(argv: list[str] | None = None) -> int:
         times[f"{name}: list painted"] = [row["list"] for row in rows]
         times[f"{name}: thumbnails painted"] = [row["thumbnails"] for row in rows]
     times.update(jumps)
-    print(
-        f"{os.cpu_count()} cores, load {load:.1f} before and {os.getloadavg()[0]:.1f} after; server up in "
-        f"{server.seconds:.1f} s\n"
-    )
+    print(f"{in_words(machine)}; load {os.getloadavg()[0]:.1f} after. Server up in {server.seconds:.1f} s.\n")
     rows = [["milliseconds", "n", "min", "p50", "p95", "max"]]
     for name, values in times.items():
         rows.append([name, len(values), *(f"{each:.0f}" for each in np.percentile(values, [0, 50, 95, 100]))])
     print(table(rows, align="lrrrrr"))
     if args.json:
-        args.json.write_text(json.dumps({"load": load, **times}, indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps({"machine": machine, **times}, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from transformers.utils import logging
 
 from scripts.benchmarks.lexical import LexicalScorer
-from scripts.benchmarks.machine import table
+from scripts.benchmarks.machine import describe_machine, in_words, table
 from tcd_hf import compute_retrieval_metrics, load_mini
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.index.hits import fuse_scores
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     for weight in np.arange(11) / 10:
         metrics = compute_retrieval_metrics(fuse_scores(model, lexical, weight), np.arange(len(pairs)))
         rows.append([f"{weight:.1f}", *(f"{metrics[f't2v_{name}']:.3f}" for name in cutoffs)])
-    print(table(rows))
+    print(f"{in_words(describe_machine())}\n\n{table(rows)}")
     return 0
 
 

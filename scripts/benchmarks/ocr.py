@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.benchmarks.machine import table
+from scripts.benchmarks.machine import READERS, describe_machine, in_words, table
 from tcd_hf.processing.ocr_engines import get_engine, normalize_text
 from tcd_hf.processing.text_tracks import spelling
 from tcd_hf.processing.video_reading import open_video
@@ -168,7 +168,7 @@ def main(argv=None) -> int:
     engine_options = {"limit_side_len": args.limit_side_len, "enlarge": not args.no_enlarge}
     timed = TimedEngine(get_engine("rapidocr", **engine_options), args.readings)
     result = measure(args.data, {"ocr_fps": args.ocr_fps}, timed, args.reference_every)
-    print(to_markdown(result))
+    print(f"{in_words(describe_machine(*READERS))}\n\n{to_markdown(result)}")
     if args.json:
         args.json.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
     return 0

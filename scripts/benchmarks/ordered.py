@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from transformers import BatchEncoding
 
-from scripts.benchmarks.machine import table
+from scripts.benchmarks.machine import describe_machine, in_words, table
 from scripts.benchmarks.retrieval import open_index
 from scripts.benchmarks.synthetic_rows import (
     WINDOW_SECONDS,
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         report = {"hours": args.hours, "dim": args.dim, "pairs": PAIRS, "chance": 1 / args.hours, "results": results}
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(to_markdown(results))
+    print(f"{in_words(describe_machine('lancedb'))}\n\n{to_markdown(results)}")
     return 0
 
 

@@ -15,7 +15,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from scripts.benchmarks.machine import table
+from scripts.benchmarks.machine import describe_machine, in_words, table
 
 __all__ = ["main", "required", "weigh"]
 
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--largest", type=int, default=8, help="distributions that are shown one by one (default: 8)")
     args = parser.parse_args(argv)
     weights = {name: weigh(distribution) for name, distribution in required("tcd-hf").items()}
-    print(to_markdown(weights, args.largest))
+    print(f"{in_words(describe_machine())}\n\n{to_markdown(weights, args.largest)}")
     return 0
 
 

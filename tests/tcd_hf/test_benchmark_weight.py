@@ -55,6 +55,6 @@ def test_the_table_begins_with_the_sum():
 
 def test_this_installation_is_weighed(capsys):
     assert main(["--largest", "1"]) == 0
-    total = capsys.readouterr().out.split("\n")[2]
+    total = capsys.readouterr().out.split("\n")[4]
     with_gpu, without = map(float, total.strip(" |").split(" | ")[1:])
     assert with_gpu >= without > 0.5
