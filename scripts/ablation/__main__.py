@@ -25,6 +25,7 @@ from scripts.ablation.costs import measure_costs
 from scripts.ablation.jobs import features, prepare, read, run_job, write
 from scripts.ablation.report import summarise, to_markdown
 from scripts.ablation.rows import FULL, ROWS, readings_of
+from scripts.benchmarks.machine import describe_machine
 from scripts.frozen_towers.batches import BLOCKS, Recipe
 from scripts.frozen_towers.features import BLOCK, SPLITS, WORLD, encode_split, weights_digest
 from scripts.frozen_towers.workers import workers
@@ -109,7 +110,8 @@ def run(args: argparse.Namespace, clips: dict[str, int]) -> None:
         with workers(1, prepare, args.model, encoded):
             write(costs, measure_costs(args.model, features["train"], recipe))
     summary = summarise([read(path) for path in sorted((args.output / "runs").glob("*.json"))])
-    summary = {"settings": read(args.output / "settings.json"), **summary, "choice": choice, "costs": read(costs)}
+    about = {"settings": read(args.output / "settings.json"), "machine": describe_machine()}
+    summary = {**about, **summary, "choice": choice, "costs": read(costs)}
     write(args.output / "ablation.json", summary)
     (args.output / "ablation.md").write_text(to_markdown(summary), encoding="utf-8")
     logger.info("see %s", args.output / "ablation.md")

@@ -1,11 +1,12 @@
 """The ablation's runs in one summary, and as Markdown."""
 
+import textwrap
 from collections.abc import Iterable
 
 import numpy as np
 
 from scripts.ablation.rows import FULL, ROWS
-from scripts.benchmarks.machine import table
+from scripts.benchmarks.machine import in_words, table
 from tcd_hf.data.synthetic import GROUPS
 from tcd_hf.evaluation.report import ALL_QUERIES
 
@@ -106,6 +107,7 @@ def to_markdown(summary: dict) -> str:
         "Text to video, in per cent: R@1 / R@10, mean ± standard deviation over seeds (R@1). *Binding*: temporal "
         "queries that score higher with their clip than with the one that shows the same two at other times "
         "(chance is 50).",
+        f"Made by `python -m scripts.ablation --model FOLDER` on {in_words(summary['machine'])}.",
         results_table(summary["rows"]),
         training_table(summary["rows"]),
     ]
@@ -114,7 +116,12 @@ def to_markdown(summary: dict) -> str:
     if summary["choice"]:
         parts.append(choice_text(summary["choice"], clips["validation"]))
     parts.append(costs_text(summary["costs"]))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(wrapped, parts)) + "\n"
+
+
+def wrapped(text: str) -> str:
+    """Paragraphs in lines of a page; tables stay as they are."""
+    return "\n\n".join(each if each.startswith("|") else textwrap.fill(each, 120) for each in text.split("\n\n"))
 
 
 def results_table(rows: dict) -> str:

@@ -48,7 +48,7 @@ SEEN = {
     10: 'Type of "TCDModel.from_pretrained("my-tcd")" is "TCDModel"',
     11: 'output_loading_info=True)[1]" is "dict[str, Any]"',
     14: 'No parameter named "max_lenght"',
-    15: '"fast" is not assignable to type "two-stage"',
+    15: 'cannot be assigned to parameter "mode" of type "SearchMode"',
     13: 'cannot be assigned to parameter "video_features" of type "TCDVideoFeatures"',
 }
 # Whose types are missing where they are not installed; mteb needs Python 3.11.
