@@ -30,9 +30,6 @@ def evaluate(
     Writes the results as JSON, of which tcd-hf push makes a model card, and beside it a table of them (.md) and a plot
     of the ranks (.png, with the extra tcd-hf\[plot]).
     """
-    if out.suffix != ".json":
-        raise typer.BadParameter(f"--out must end in .json, got {out}.")
-
     from tcd_hf.checkpoints import MINI
     from tcd_hf.evaluation import evaluate_checkpoint
     from tcd_hf.evaluation.report import moments_to_markdown, to_markdown

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,17 +77,9 @@ def prepare(
     read are named and left out.
     """
     check_output_folder(out, "--out")
-    what = {"--dataset": dataset, "--videofolder": videofolder, "--join": join}
-    given = [name for name, value in what.items() if value]
-    if len(given) != 1:
-        raise typer.BadParameter(f"give one of {', '.join(what)}; got {' and '.join(given) or 'none'}.")
-    of_dataset = {"--ocr": ocr, "--rewriter": rewriter, "--validation-size": validation_size}
-    of_dataset |= {"--annotations": annotations, "--videos": videos, "--skip-missing": skip_missing}
-    others = [name for name, value in of_dataset.items() if value]
-    if others and not dataset:
-        raise typer.BadParameter(f"{', '.join(others)}: only with --dataset.")
-    if dataset and not (annotations and videos):
-        raise typer.BadParameter("--dataset needs --annotations and --videos.")
+    of_dataset = {"--annotations": annotations, "--videos": videos, "--ocr": ocr, "--rewriter": rewriter}
+    of_dataset |= {"--validation-size": validation_size, "--skip-missing": skip_missing}
+    _check_usage({"--dataset": dataset, "--videofolder": videofolder, "--join": join}, of_dataset)
     if shard >= num_shards:
         raise typer.BadParameter(f"--shard must be from 0 to {num_shards - 1} (--num-shards less 1), got {shard}.")
 
@@ -106,20 +98,36 @@ def prepare(
         processor = load_processor(model or MINI.name, num_frames=num_frames)
         if no_ocr:
             processor.ocr_engine = None
-        if videofolder:
-            found = load_video_folder(videofolder, splits)
-        else:
-            assert dataset and annotations and videos  # refused above
+        if dataset and annotations and videos:
             rewrites = QuestionRewriter(rewriter, annotations / "sentences.jsonl") if rewriter else None
-            found = load_retrieval_dataset(
-                dataset, annotations, videos, ocr, rewrites, splits, validation_size, skip_missing
-            )
+            options = ocr, rewrites, splits, validation_size, skip_missing
+            found = load_retrieval_dataset(dataset, annotations, videos, *options)
+        else:
+            assert videofolder  # else refused above
+            found = load_video_folder(videofolder, splits)
         shares = {"shard": shard, "num_shards": num_shards}
         reports = prepare_splits(found, processor, out, num_proc, cache_dir, shipped_ocr=ocr is not None, **shares)
+    _print_reports(reports, out, time.monotonic() - started, max_left_out)
+
+
+def _check_usage(sources: dict[str, Any], of_dataset: dict[str, Any]) -> None:
+    """Refuses what does not say what is prepared, or says it twice."""
+    given = [name for name, value in sources.items() if value]
+    if len(given) != 1:
+        raise typer.BadParameter(f"give one of {', '.join(sources)}; got {' and '.join(given) or 'none'}.")
+    others = [name for name, value in of_dataset.items() if value]
+    if others and given != ["--dataset"]:
+        raise typer.BadParameter(f"{', '.join(others)}: only with --dataset.")
+    if given == ["--dataset"] and not (of_dataset["--annotations"] and of_dataset["--videos"]):
+        raise typer.BadParameter("--dataset needs --annotations and --videos.")
+
+
+def _print_reports(reports: "dict[str, PreparationReport]", out: Path, seconds: float, max_left_out: float) -> None:
+    """Says what became of each split, and ends with status 1 where too much of one was left out."""
     for split, report in reports.items():
         state = "found prepared" if report.reused else "prepared"
         echo(f"{split}: {report.num_videos} videos {state}, {len(report.bad_videos)} left out")
-    echo(f"{out}: {time.monotonic() - started:.0f} s")
+    echo(f"{out}: {seconds:.0f} s")
     _print_left_out(reports)
     worst = max(report.share_left_out for report in reports.values())
     if worst > max_left_out:

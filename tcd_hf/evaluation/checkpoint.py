@@ -10,7 +10,7 @@ from datasets import Dataset
 from tcd_hf.choices import EvaluationMode
 from tcd_hf.evaluation.evaluate_model import Evaluation, curves_by_query_type, evaluate_model, query_types_of
 from tcd_hf.evaluation.rank_plot import plot_ranks
-from tcd_hf.evaluation.report import write_results
+from tcd_hf.evaluation.report import check_results_path, write_results
 from tcd_hf.loading import load
 from tcd_hf.reading.fingerprints import model_fingerprint, model_name
 
@@ -47,9 +47,9 @@ def evaluate_checkpoint(
     Raises:
         ValueError: no such split, `out` with another ending; or see [`evaluate_model`] and [`tcd_hf.load`].
     """
+    if out is not None:
+        check_results_path(out)  # before hours of embedding
     dataset = _load_split(Path(data), split)
-    if out is not None and Path(out).suffix != ".json":  # before hours of embedding
-        raise ValueError(f"`out` must end in .json, got {os.fspath(out)!r}.")
     loaded, processor = load(model, device=device)
     evaluation = evaluate_model(loaded, processor, dataset, mode, top_k, batch_size, progress)
     if out is not None:

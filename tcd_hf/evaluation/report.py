@@ -1,6 +1,7 @@
 """Results of an evaluation, by type of query, as JSON and as a Markdown table."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,7 +9,14 @@ import numpy as np
 
 from tcd_hf.evaluation.metrics import summarise_ranks
 
-__all__ = ["ALL_QUERIES", "moments_to_markdown", "summarise_by_query_type", "to_markdown", "write_results"]
+__all__ = [
+    "ALL_QUERIES",
+    "check_results_path",
+    "moments_to_markdown",
+    "summarise_by_query_type",
+    "to_markdown",
+    "write_results",
+]
 
 ALL_QUERIES = "all queries"
 DIRECTIONS = {
@@ -73,9 +81,17 @@ def moments_to_markdown(moments: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def check_results_path(path: str | os.PathLike) -> Path:
+    """Where results are to be written. Raises `ValueError` for a name that does not end in .json."""
+    path = Path(path)
+    if path.suffix != ".json":
+        raise ValueError(f"A file of results must end in .json, got {str(path)!r}.")
+    return path
+
+
 def write_results(
     results: Mapping[str, Mapping[str, Mapping[str, float]]],
-    path: str | Path,
+    path: str | os.PathLike,
     about: Mapping[str, str | int] | None = None,
     moments: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
@@ -83,7 +99,7 @@ def write_results(
 
     Args:
         results (`Mapping`): as [`summarise_by_query_type`] gives them.
-        path (`str` or `Path`): with the ending `.json`; its folder is made if need be.
+        path (`str | os.PathLike`): with the ending `.json`; its folder is made if need be.
         about (`Mapping`, *optional*): what was measured and how, such as `{"dataset": "MSR-VTT", "split": "test"}`.
         moments (`Mapping`, *optional*): as [`evaluate_moments`] gives them; the key `"moments"` of the JSON, and a
             second table.
@@ -91,9 +107,7 @@ def write_results(
     Raises:
         ValueError: another ending.
     """
-    path = Path(path)
-    if path.suffix != ".json":
-        raise ValueError(f"path must end in .json, got {str(path)!r}.")
+    path = check_results_path(path)
     about = dict(about or {})
     kept = {"about": about, "results": results, **({"moments": moments} if moments else {})}
     written = json.dumps(kept, ensure_ascii=False, indent=2)

@@ -163,7 +163,7 @@ class TestRanks:
             np.testing.assert_array_equal(ranks[direction], expected[direction])
 
     def test_unknown_mode(self, processor, dataset):
-        with pytest.raises(ValueError, match=r"one of \['full', 'two-stage', 'coarse'\], got 'fine'"):
+        with pytest.raises(ValueError, match=r"one of 'full', 'two-stage', 'coarse', got 'fine'"):
             evaluate_model(None, processor, dataset, mode="fine")
 
     def test_data_of_another_model(self, processor, dataset):
@@ -330,13 +330,17 @@ class TestCommand:
         [
             (["--top-k", "0"], "--top-k"),
             (["--batch-size", "0"], "--batch-size"),
-            (["--out", "results.md"], "--out must end in .json, got results.md"),
         ],
     )
     def test_mistakes(self, options, message):
         refused = invoke("evaluate", "--data", "town", "--out", "results.json", *options)
         assert refused.exit_code == 2 and message in refused.stderr
 
+    def test_another_ending_is_refused_before_anything_is_loaded(self):
+        refused = invoke("evaluate", "--data", "town", "--out", "results.md")
+        assert refused.exit_code == 1
+        assert refused.stderr == "error: A file of results must end in .json, got 'results.md'.\n"
+
     def test_library_refuses_before_it_loads(self, tmp_path, folders):
-        with pytest.raises(ValueError, match=r"`out` must end in .json, got 'results.md'"):
+        with pytest.raises(ValueError, match=r"must end in .json, got 'results.md'"):
             evaluate_checkpoint("nowhere", folders[3], out="results.md")
