@@ -163,7 +163,7 @@ def run_child(args: argparse.Namespace) -> None:
 
     index, _ = make_index(args, args.child)
     paths = find_clips(args.data)
-    ingest.VIDEOS_PER_COMMIT = args.commit_every
+    ingest.ROWS_PER_COMMIT = args.commit_every
     print("ready", flush=True)
     index.add(paths, workers=args.workers, on_video=lambda path: print("done", flush=True))
 

@@ -30,6 +30,7 @@ from .prepared_data import (
     PER_WINDOW,
     PREPARED_FEATURES,
     check_image_processor,
+    complete_split,
     describe_preparation,
     prepare_video,
     save_split,
@@ -207,13 +208,15 @@ def prepare_dataset(
     }
     names = [fingerprint({"rows": _what_rows_are_made_from(piece), **settings}) for piece in pieces]
     whole = fingerprint({"pieces": names})
+    working = Path(folder, f".{split}.pieces")
     done = _read_report(Path(folder, split))
     if done is not None and done.fingerprint == whole:
+        complete_split(folder, split)  # a run may have been killed when all but this was done
+        shutil.rmtree(working, ignore_errors=True)
         return PreparationReport(done.num_videos, done.bad_videos, whole, reused=True)
 
     kept = {name: kind for name, kind in dataset.features.items() if name not in ("video", "ocr")}
     features = Features({**PREPARED_FEATURES, **kept, "error": Value("string")})
-    working = Path(folder, f".{split}.pieces")
     working.mkdir(parents=True, exist_ok=True)
     rows = concatenate_datasets(
         [

@@ -42,9 +42,11 @@ __all__ = [
     "PREPARED_FEATURES",
     "check_image_processor",
     "check_prepared",
+    "complete_split",
     "describe_preparation",
     "image_size",
     "prepare_video",
+    "remove_leftovers",
     "save_split",
 ]
 
@@ -201,18 +203,30 @@ def save_split(
     (Windows), it must not be loaded.
     """
     folder = Path(folder)
-    partial, older = folder / f".{split}.partial", folder / f".{split}.older"
-    for leftover in (partial, older):
-        shutil.rmtree(leftover, ignore_errors=True)
+    remove_leftovers(folder, split)
+    partial = folder / f".{split}.partial"
     dataset.save_to_disk(partial, num_shards=None if len(dataset) else 1)  # of no shards nothing can be loaded
     if report is not None:
         (partial / "preparation.json").write_text(json.dumps(dict(report), ensure_ascii=False), encoding="utf-8")
     if (folder / split).exists():
-        (folder / split).rename(older)  # as a whole or not at all
+        (folder / split).rename(folder / f".{split}.older")  # as a whole or not at all
     partial.rename(folder / split)
-    shutil.rmtree(older, ignore_errors=True)
-    splits = sorted(path.parent.name for path in folder.glob("[!.]*/state.json"))
-    (folder / "dataset_dict.json").write_text(json.dumps({"splits": splits}), encoding="utf-8")
+    complete_split(folder, split)
+
+
+def complete_split(folder: str | os.PathLike, split: str) -> None:
+    """Does what comes after a split was put in its place, also where a run was killed before it was done."""
+    remove_leftovers(folder, split)
+    splits = sorted(path.parent.name for path in Path(folder).glob("[!.]*/state.json"))
+    beside = Path(folder, ".dataset_dict.json.part")
+    beside.write_text(json.dumps({"splits": splits}), encoding="utf-8")
+    os.replace(beside, Path(folder, "dataset_dict.json"))
+
+
+def remove_leftovers(folder: str | os.PathLike, split: str) -> None:
+    """Removes what is left of a split that was being saved, or that gave way to another."""
+    for kind in ("partial", "older"):
+        shutil.rmtree(Path(folder, f".{split}.{kind}"), ignore_errors=True)
 
 
 def _size(pixels: np.ndarray) -> str:

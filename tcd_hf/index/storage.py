@@ -195,7 +195,7 @@ class IndexStorage:
                 warnings.simplefilter("ignore", UserWarning)
                 table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
         if self.folder is not None:  # files that a killed process was writing; nobody else writes now
-            for file in [*self.folder.glob("*.lance/*/.tmp*"), *self.folder.glob(f".{ERRORS_FILE}-*")]:
+            for file in [*self.folder.glob("*.lance/*/.tmp*"), *self.folder.glob(".*.part")]:
                 file.unlink(missing_ok=True)
 
     def load_statistics(self, videos: Any = None) -> LexicalStatistics:

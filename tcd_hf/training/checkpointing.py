@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 if TYPE_CHECKING:
     from tcd_hf.modeling.modeling_tcd import TCDModel
 
-__all__ = ["load_checkpoint", "replace_folder", "save_checkpoint"]
+__all__ = ["load_checkpoint", "remove_unfinished", "replace_folder", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, model: "TCDModel", optimizer: torch.optim.Optimizer, progress: dict) -> None:
@@ -34,13 +34,26 @@ def save_checkpoint(path: Path, model: "TCDModel", optimizer: torch.optim.Optimi
     for name, weight in _trained(optimizer):
         for kind, value in optimizer.state.get(weight, {}).items():
             tensors[f"optimizer.{kind}.{name}"] = value
-    beside = path.with_name(path.name + ".new")
+    remove_unfinished(path)
+    folder = _unfinished(path)
+    folder.mkdir()
     save_file(
         {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
-        beside,
+        folder / path.name,
         metadata={"progress": json.dumps(progress)},
     )
-    os.replace(beside, path)
+    os.replace(folder / path.name, path)
+    folder.rmdir()
+
+
+def remove_unfinished(path: Path) -> None:
+    """Removes what a killed run has left of a checkpoint that it was writing."""
+    shutil.rmtree(_unfinished(path), ignore_errors=True)
+
+
+def _unfinished(path: Path) -> Path:
+    """A folder of its own for what is written, as safetensors has temporary files with names of its choice."""
+    return path.with_name(f".{path.name}.part")
 
 
 def load_checkpoint(path: Path, model: "TCDModel", optimizer: torch.optim.Optimizer) -> dict:

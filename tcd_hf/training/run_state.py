@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -13,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
-from tcd_hf.training.checkpointing import load_checkpoint, replace_folder, save_checkpoint
+from tcd_hf.training.checkpointing import load_checkpoint, remove_unfinished, replace_folder, save_checkpoint
 from tcd_hf.training.processes import make_equal
 from tcd_hf.training.recipe import TrainingRecipe, write_recipe
 from tcd_hf.training.validation import validate
@@ -69,6 +70,8 @@ class Run:
         self.identity = {name: value for name, value in values.items() if name not in FREE_TO_CHANGE}
         self.identity["videos to train on"] = num_videos
         self.output.mkdir(parents=True, exist_ok=True)
+        if self.accelerator.is_main_process:
+            remove_unfinished(self.checkpoint)
         if self.checkpoint.exists():
             self._resume()
         self._check_step()
@@ -159,7 +162,9 @@ class TrainingLog:
         self.accelerator, self.file = accelerator, None
         if accelerator.is_main_process:
             lines = _lines_until(path, step) if step else []
-            path.write_text("".join(lines), encoding="utf-8")
+            beside = path.with_name(f".{path.name}.part")
+            beside.write_text("".join(lines), encoding="utf-8")
+            os.replace(beside, path)  # at one stroke: a run that is killed here keeps its log
             self.file = path.open("a", encoding="utf-8")
 
     def __call__(self, step: int, **entry: float) -> None:
