@@ -170,11 +170,12 @@ def read_queries(uri: str, count: int) -> tuple[list[str], int]:
 
 
 class Server(NamedTuple):
-    """One that answers: its URL, the seconds until then, and those of the processor."""
+    """One that answers: its URL, the seconds until then, those of the processor, and the number of its process."""
 
     url: str
     seconds: float
     cpu_seconds: float
+    pid: int
 
 
 @contextmanager
@@ -206,7 +207,7 @@ def serving(uri: str, cache: str, environment: Mapping[str, str] | None = None) 
                     raise SystemExit("The server has ended.") from None
                 time.sleep(0.1)
         seconds, spent = time.monotonic() - begin, psutil.Process(server.pid).cpu_times()
-        yield Server(url, seconds, spent.user + spent.system)
+        yield Server(url, seconds, spent.user + spent.system, server.pid)
     finally:
         server.terminate()
         server.wait()

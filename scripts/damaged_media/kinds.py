@@ -33,14 +33,17 @@ def damaged_files(clips: Clips, seed: int = 0, count: int = 270) -> Iterator[Dam
 
     Args:
         clips: content of whole files by name, whose ending names the container. Some of them must be MP4 (`.mp4`),
-            Matroska (`.mkv`), AVI with MJPEG (`.avi`), MPEG transport streams (`.ts`) and GIF (`.gif`).
+            Matroska (`.mkv`), AVI (`.avi`), MPEG transport streams (`.ts`), and GIF or Motion JPEG.
         seed (`int`, *optional*, defaults to 0): another one gives other files.
         count (`int`, *optional*, defaults to 270): files.
     """
     kinds = list(KINDS)
     for number in range(count):
         kind, turn = kinds[number % len(kinds)], number // len(kinds)
-        ending, content = KINDS[kind](random.Random(f"{seed}/{kind}/{turn}"), clips)
+        rng = random.Random(f"{seed}/{kind}/{turn}")
+        ending, content = KINDS[kind](rng, clips)
+        while content in clips.values() and kind != "wrong ending":  # a number that was put in its own place
+            ending, content = KINDS[kind](rng, clips)
         yield DamagedFile(f"{kind.replace(' ', '-')}-{turn:02d}.{ending}", kind, content)
 
 
@@ -177,10 +180,11 @@ def _without_pictures(rng: random.Random, clips: Clips) -> Made:
 def _huge_pictures(rng: random.Random, clips: Clips) -> Made:
     """Pictures that say they are as large as a house, in a file of some kilobytes."""
     width, height = rng.choice([(9000, 9000), (16000, 16000), (65000, 2000), (30000, 30000), (65535, 65535)])
-    ending, content = _one(rng, clips, "gif", "avi")
-    if ending == "gif":
+    start = b"\xff\xc0\x00\x11\x08"  # of each JPEG's own head
+    ending, content = _one(rng, {name: clip for name, clip in clips.items() if start in clip or clip[:3] == b"GIF"})
+    if start not in content:
         return ending, content[:6] + width.to_bytes(2, "little") + height.to_bytes(2, "little") + content[10:]
-    parts = content.split(start := b"\xff\xc0\x00\x11\x08")  # each JPEG's own head
+    parts = content.split(start)
     size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
     return ending, start.join([parts[0], *(size + part[4:] for part in parts[1:])])
 
