@@ -233,10 +233,11 @@ class StoredIndex:
 
     def _remove(self, paths: Iterable[str]) -> None:
         """Removes the rows of videos. The caller holds the writer's lock."""
-        gone = sorted(paths)
+        gone, statistics = sorted(paths), None
         if gone:
             statistics = self._storage.load_statistics()
             for rows in self._storage.read_of(gone, ["term_text"]):
                 statistics.subtract(rows)
             self._storage.delete(gone)
+        if gone or not self._storage.has_statistics():  # a run may have been killed between the two
             self._storage.save_statistics(statistics if self._storage.folder is not None else None)

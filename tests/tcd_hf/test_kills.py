@@ -72,7 +72,7 @@ def compact(folder: Path):
 def remove(folder: Path):
     index = open_index(folder)
     yield
-    index.remove(index.paths[::3])
+    index.remove(sorted((folder.parent / "videos").iterdir())[::3])
 
 
 def refresh(folder: Path):

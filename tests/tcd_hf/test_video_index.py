@@ -274,6 +274,18 @@ def test_a_new_index_is_empty(make_index):
         make_index(lexical_weight=1.5)
 
 
+def test_a_removal_that_was_killed_half_way_is_ended_by_the_next(filled, clips):
+    storage = open_storage(filled)
+    storage.delete([str(clips["shop.mp4"])])  # and the run was killed before it had counted words anew
+    assert not open_storage(filled).has_statistics()
+    assert filled.remove(clips["shop.mp4"]) == 0
+    storage = open_storage(filled)
+    assert storage.has_statistics()
+    counted = storage.load_statistics().to_table()
+    storage.save_statistics()  # counts
+    assert storage.load_statistics().to_table().equals(counted) and len(counted)
+
+
 def test_removed_videos_are_gone(filled, clips, tmp_path):
     filled.search("gate b4")  # what search holds in memory must follow
     assert filled.remove([clips["airport.mp4"], tmp_path / "never was.mp4"]) == 1
