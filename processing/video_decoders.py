@@ -3,13 +3,15 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from .decord_limits import misread_by_decord
+from .joined_files import second_file_in
+from .timelines import Timeline, fill_gaps, join_parts
 from .video_files import (
     COPY_AGAIN,
     Source,
@@ -22,25 +24,22 @@ from .video_files import (
     read_errors,
     upright_pixels,
 )
+from .video_streams import alpha_decoder, keeps_decoding_times, streams_left_out
 
 __all__ = [
     "SEEKABLE",
     "DecodeError",
     "Decoder",
     "DecordDecoder",
-    "ImageDecoder",
     "PyAVDecoder",
     "TooLongForDecord",
     "open_decoder",
 ]
 
-# A frame is on screen this early, in seconds: more than the times of decord err.
-TIME_TOLERANCE = 1e-3
 # decord keeps times in float32, counted from the clock's zero: until here, in seconds, they err by less than 0.25 ms.
 # Files that go on longer or start their clock late (broadcasts, the time of day) are PyAV's.
 DECORD_MAX_TIME = 2.0**13
 TOO_LATE = "decord does not keep times as late as those of this file apart"
-IMAGE_LIST_FPS = 1.0
 # decord decodes on while nobody asks, into memory, as far as the file goes. What a whole file may take there, decoded:
 # a larger one is PyAV's, which decodes what is asked for.
 LOOK_AHEAD_BYTES = 1 << 28
@@ -66,34 +65,14 @@ def open_decoder(decoder_class: Any, source: "Source", num_threads: int, **optio
         raise decoder_class.gives_up(source.name, error) from error
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """When each frame appears, in seconds after the first, ascending (float64), and which frames are keyframes."""
-
-    starts: np.ndarray
-    keyframes: np.ndarray
-    duration: float
-
-    @classmethod
-    def build(cls, starts, ends, keyframes, rate: float) -> "Timeline":
-        starts, ends = np.asarray(starts, dtype=np.float64), np.asarray(ends, dtype=np.float64)
-        # A lone frame, or one of a container that keeps no durations, lasts as long as the frame rate says.
-        end = ends.max() if ends.max() > starts[-1] else starts[-1] + 1 / rate
-        return cls(starts - starts[0], np.union1d([0], keyframes).astype(int), float(end - starts[0]))
-
-    def index_at(self, time: float) -> int:
-        return max(int(np.searchsorted(self.starts, time + TIME_TOLERANCE, side="right")) - 1, 0)
-
-    def keyframe_before(self, index: int) -> int:
-        return int(self.keyframes[np.searchsorted(self.keyframes, index, side="right") - 1])
-
-
 class Decoder:
-    """Frames by number, in presentation order. `problem` says what is broken in a file that is partly readable."""
+    """Frames by number, in presentation order. `problem` says what is broken in a file that is partly readable, and
+    `left_out` what is not read of one that is whole."""
 
     backend: str
     timeline: Timeline
     problem: str | None = None
+    left_out: str | None = None
 
     def read(self, index: int) -> np.ndarray:
         """Frame `index`, RGB uint8 `(height, width, 3)`; raises `DecodeError`."""
@@ -108,34 +87,6 @@ class Decoder:
         install = "" if has_pyav() else " after `pip install av`"
         retry = f"Use backend='auto' or 'pyav'{install}, which may still read it"
         return VideoReadError(name, str(error), retry if cls.backend == "decord" else COPY_AGAIN)
-
-
-class ImageDecoder(Decoder):
-    """Frames that are in memory already."""
-
-    backend = "memory"
-
-    def __init__(self, images: "np.ndarray | Sequence[Image.Image]", fps: float | None):
-        name = "<array>" if isinstance(images, np.ndarray) else "<images>"
-        if isinstance(images, np.ndarray) and (images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8):
-            raise ValueError(
-                f"A video array must be RGB uint8 of shape (frames, height, width, 3), got {images.dtype} of shape "
-                f"{images.shape}. Move the channels last and scale the values to 0-255."
-            )
-        if not isinstance(images, np.ndarray):
-            for image in images:
-                if not isinstance(image, Image.Image):
-                    raise TypeError(f"A list given as a video must hold PIL images, got {type(image)}; stack arrays.")
-        if len(images) == 0:
-            raise VideoReadError(name, "it has no frames", "Give at least one frame")
-        fps = fps or IMAGE_LIST_FPS
-        starts = np.arange(len(images)) / fps
-        self._images = images
-        self.timeline = Timeline.build(starts, starts + 1 / fps, np.arange(len(images)), fps)
-
-    def read(self, index: int) -> np.ndarray:
-        image = self._images[index]
-        return image if isinstance(image, np.ndarray) else np.array(image.convert("RGB"))
 
 
 class DecordDecoder(Decoder):
@@ -157,11 +108,14 @@ class DecordDecoder(Decoder):
                 raise DecodeError(cause)
             if not fits_in_memory(container, stream):
                 raise TooLongForDecord(source.name)
+            if cause := misread_by_decord(container, stream, read_errors()):
+                raise DecodeError(cause)
             self._open(source, num_threads)
             if len(self._reader) * _frame_bytes(stream) > LOOK_AHEAD_BYTES:  # a header that lies
                 self.close()
                 raise TooLongForDecord(source.name)
             self.problem = _cut_off(stream, source, self.timeline)
+            self.left_out = _left_out(container, stream, source)
 
     def _open(self, source: Source, num_threads: int):
         decord = import_reader("decord")  # not before it is needed: its libraries take 400 MB
@@ -201,7 +155,8 @@ class PyAVDecoder(Decoder):
     """
 
     backend = "pyav"
-    _pts: Any  # of all frames, in ticks, ascending; `None` where the file tells none
+    _pts: Any  # of all frames, in ticks, ascending; `None` where the file does not tell those of all
+    _shifts: Any = None  # ticks to add to the times of each packet, where the clock starts again in the middle
 
     def __init__(self, source: Source, num_threads: int, in_place_of_decord: bool = False):
         self._errors = read_errors()
@@ -216,6 +171,7 @@ class PyAVDecoder(Decoder):
         try:
             self._scan()
             self.problem = _cut_off(self._stream, source, self.timeline) or self.problem
+            self.left_out = _left_out(self._container, self._stream, source, self._last_byte)
         except BaseException:
             self.close()
             raise
@@ -244,27 +200,40 @@ class PyAVDecoder(Decoder):
 
     def _open(self):
         self._container, self._stream = open_container(self._source)
-        self._stream.thread_type = "AUTO"
-        self._stream.codec_context.thread_count = self._num_threads
+        self._alpha_codec = alpha_decoder(self._stream)
+        codec = self._alpha_codec or self._stream.codec_context
+        codec.thread_type = "AUTO"
+        codec.thread_count = self._num_threads
 
     def _scan(self):
         """Reads the times of all frames off the packets, without decoding any."""
         packets = [
-            (packet.pts, packet.duration or 0, packet.is_keyframe)
+            (packet.pts, packet.duration or 0, packet.is_keyframe, not packet.is_discard, packet.pos or 0)
             for packet in self.packets()
-            if packet.size and not packet.is_discard
+            if packet.size
         ]
-        if not packets:
+        pts, *others = zip(*packets, strict=True) if packets else ((), (), (), (), ())
+        durations, is_key, is_shown, places = map(np.array, others)
+        if not is_shown.any():
             raise DecodeError("its video stream has no frames")
+        self._last_byte = int(places.max())
         rate = float(self._stream.average_rate or 1)
-        if any(pts is None for pts, _, _ in packets):  # a bare stream, or an old container: count the frames
-            self._pts, starts = None, np.arange(len(packets)) / rate
-            self.timeline = Timeline.build(starts, starts + 1 / rate, [], rate)
+        ticks = max(1, round(1 / rate / self._stream.time_base))
+        times = fill_gaps(pts, ticks)
+        # A bare stream, or an old container: the frames are counted.
+        is_counted = None in pts or keeps_decoding_times(self._container, self._stream, times)
+        shifts = join_parts(times, np.where(durations > 0, durations, ticks), is_key & (not is_counted))
+        if shifts is not None:
+            times += shifts
+        order = np.flatnonzero(is_shown)[np.argsort(times[is_shown], kind="stable")]
+        times, durations, is_key = times[order], durations[order], is_key[order]
+        if is_counted:
+            starts = (times - times[0]) * float(self._stream.time_base)
+            self._pts, self.timeline = None, Timeline.build(starts, starts + 1 / rate, [], rate)
             return
-        packets.sort()
-        self._pts, durations, is_key = map(np.array, zip(*packets, strict=True))
-        keyframes = np.flatnonzero(is_key) if self._container.format.name in SEEKABLE else []
-        self.timeline = Timeline.build(*self._times(durations), keyframes, rate)
+        self._pts, self._shifts = times, shifts
+        can_seek = self._container.format.name in SEEKABLE and shifts is None
+        self.timeline = Timeline.build(*self._times(durations), np.flatnonzero(is_key) if can_seek else [], rate)
 
     def _times(self, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """When each frame appears, and when it ends, in seconds."""
@@ -280,9 +249,29 @@ class PyAVDecoder(Decoder):
     def packets(self) -> Iterator[Any]:
         """The packets of the stream, from where the container stands; a broken end is the end."""
         try:
-            yield from self._container.demux(self._stream)
+            count = itertools.count()
+            for packet in self._container.demux(self._stream):
+                if self._shifts is not None and packet.size:
+                    yield from self._shift(packet, next(count))
+                yield packet
         except self._errors as error:
             self.problem = self.problem or f"it breaks off ({first_line(error)})"
+
+    def _shift(self, packet, number: int) -> Iterator[Any]:
+        """Puts a packet on the axis of the whole file: its number tells which part it is of.
+
+        Yields before the first of a part what brings out the frames that the decoder still holds: it would lose them
+        where the size changes.
+        """
+        number = min(number, len(self._shifts) - 1)
+        ticks = int(self._shifts[number])
+        packet.pts += ticks
+        if packet.dts is not None:
+            packet.dts += ticks
+        if number and ticks != self._shifts[number - 1]:
+            end = import_reader("av").Packet()
+            end.stream = self._stream
+            yield end
 
     def decoded_frames(self) -> Iterator[tuple[int, Any]]:
         """Decodes on from where the container stands."""
@@ -292,16 +281,22 @@ class PyAVDecoder(Decoder):
                 # What is shown before the wanted frame, and no other frame is made of, need not be decoded.
                 is_passed = packet.pts is not None and packet.pts < self._wanted_pts
                 self._stream.codec_context.skip_frame = "NONREF" if is_passed else "DEFAULT"
-            try:
-                frames = packet.decode()
-            except self._errors as error:
-                self.problem = self.problem or f"some frames cannot be decoded ({first_line(error)})"
-                continue
-            for frame in frames:
+            for frame in self._decode(packet):
                 if self._pts is None:
                     yield next(count), frame
                 elif frame.pts is not None:
                     yield max(int(np.searchsorted(self._pts, frame.pts, side="right")) - 1, 0), frame
+
+    def _decode(self, packet) -> list[Any]:
+        codec = self._alpha_codec
+        try:
+            frames = packet.decode() if codec is None else codec.decode(packet if packet.size else None)
+        except self._errors as error:
+            self.problem = self.problem or f"some frames cannot be decoded ({first_line(error)})"
+            frames = []
+        if not packet.size:  # the decoder has ended: of a part, if others follow
+            (codec or self._stream.codec_context).flush_buffers()
+        return frames
 
     def _seek(self, key: int):
         self._held = self._ahead = None
@@ -368,3 +363,11 @@ def _cut_off(stream, source: Source, timeline: Timeline) -> str | None:
     if (len(index) and index[-1].pos + index[-1].size > source.size) or promised > timeline.duration + 0.5:
         return f"it is cut off, after {timeline.duration:.1f} seconds"
     return None
+
+
+def _left_out(container, stream, source: Source, last_byte: int = 0) -> str | None:
+    """What to say of what is in a file and is not read; `last_byte` is one of the last frame that is."""
+    index = stream.index_entries
+    last_byte = max(last_byte, index[-1].pos if len(index) else 0)
+    file = second_file_in(source.file, source.head, container.format.name, last_byte)
+    return "; ".join(filter(None, [streams_left_out(container, stream), file])) or None

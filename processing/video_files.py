@@ -10,6 +10,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from .transparency import on_ground
+from .video_streams import choose_stream, is_transparent
+
 __all__ = [
     "COPY_AGAIN",
     "Source",
@@ -131,7 +134,7 @@ def open_container(source: Source):
         else:  # of the file object
             cause = f"it cannot be read ({first_line(error)})"
         raise VideoReadError(source.name, cause) from error
-    stream = container.streams.best("video")
+    stream = choose_stream(container)
     if stream is None:
         container.close()
         raise VideoReadError(source.name, "it has no video stream", "Give a file with pictures in it")
@@ -148,7 +151,11 @@ def read_errors() -> tuple[type[Exception], ...]:
 
 def upright_pixels(frame) -> np.ndarray:
     """A frame of PyAV as it is to be seen, RGB uint8 `(height, width, 3)`."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4))
+    if is_transparent(frame.format):
+        pixels = on_ground(frame.to_ndarray(format="rgba"))
+    else:
+        pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
 def clock_start(stream) -> float:

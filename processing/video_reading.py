@@ -17,11 +17,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from .picture_files import ImageDecoder, PictureDecoder, is_webp
 from .video_decoders import (
     DecodeError,
     Decoder,
     DecordDecoder,
-    ImageDecoder,
     PyAVDecoder,
     TooLongForDecord,
     open_decoder,
@@ -50,7 +50,7 @@ def open_video(
             `"decord"` or `"pyav"` use that reader and no other, but for long files: decord decodes ahead into memory
             as far as a file goes, so that PyAV stands in for it, with decord's times, where not all frames would fit
             in 256 MiB. `"auto"` takes decord, and PyAV where decord is not installed, cannot be trusted with the file
-            or fails, even half-way.
+            or fails, even half-way. Animated WebP is Pillow's, whatever is asked.
         num_threads (`int`, *optional*, defaults to 0):
             Decoding threads; 0 leaves it to the reader, which takes all cores. Use 1 in worker processes, as in
             `datasets.map(num_proc=...)`.
@@ -81,6 +81,8 @@ def open_video(
     source = Source.locate(video)
     if fps is not None:
         raise ValueError(f"`fps` is for arrays and lists of images; {source.name!r} has its own, leave it out.")
+    if is_webp(source.head):
+        return Video(source.name, open_decoder(PictureDecoder, source, num_threads))
     pyav = partial(open_decoder, PyAVDecoder, source, num_threads)
     if backend == "pyav":
         return Video(source.name, pyav())
@@ -116,7 +118,7 @@ class Video:
 
     Attributes:
         name (`str`): the path, or `"<bytes>"`, `"<array>"`, ...
-        backend (`str`): the reader in use, `"decord"`, `"pyav"` or `"memory"`.
+        backend (`str`): the reader in use, `"decord"`, `"pyav"`, `"pillow"` or `"memory"`.
         num_frames (`int`): number of frames.
         duration (`float`): seconds from the first frame's appearance to the end of the last; of a file that is cut off,
             the duration of what is left.
@@ -129,7 +131,7 @@ class Video:
         self.name = name
         self._decoder = decoder
         self._fallback = fallback
-        self._warned = False
+        self._warned = self._warned_of_rest = False
         self._closed = False
         self._warn_if_broken()
 
@@ -218,10 +220,13 @@ class Video:
             self._warn_if_broken()
 
     def _warn_if_broken(self):
-        if self._decoder.problem and not self._warned:
+        broken, left_out = self._decoder.problem, self._decoder.left_out
+        if broken and not self._warned:
             self._warned = True
-            message = f"The video {self.name!r} is read as far as it goes: {self._decoder.problem}. {COPY_AGAIN}."
-            warnings.warn(message, stacklevel=4)
+            warnings.warn(f"The video {self.name!r} is read as far as it goes: {broken}. {COPY_AGAIN}.", stacklevel=4)
+        if left_out and not self._warned_of_rest:
+            self._warned_of_rest = True
+            warnings.warn(f"The video {self.name!r} is read in part: {left_out}.", stacklevel=4)
 
 
 def _reduce(frame: np.ndarray, max_side: int | None) -> np.ndarray:
