@@ -62,10 +62,11 @@ class PictureDecoder(Decoder):
             self._image = Image.open(file if isinstance(file, str) else io.BytesIO(file.read()))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DecodeError(f"Pillow cannot open it ({first_line(error)})") from error
-        if not getattr(self._image, "is_animated", False):
+        num_frames = getattr(self._image, "n_frames", 1)
+        if num_frames == 1:
             self.close()
             raise VideoReadError(source.name, "it is a still picture, not a video", "Give an animated one, or a video")
-        lasts = np.array([self._seconds(number) for number in range(self._image.n_frames)])
+        lasts = np.array([self._seconds(number) for number in range(num_frames)])
         ends = np.cumsum(lasts)
         self.timeline = Timeline.build(ends - lasts, ends, [0], 1 / lasts[-1])
 

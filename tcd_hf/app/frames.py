@@ -8,11 +8,13 @@ import numpy as np
 from tcd_hf.app.library import Clip
 from tcd_hf.processing.video_files import Source, open_container, upright_pixels
 from tcd_hf.processing.video_reading import open_video
+from tcd_hf.processing.video_streams import keeps_decoding_times
 
 __all__ = ["frames_at"]
 
 SOUGHT_SECONDS = 120.0  # from which duration on a frame is sought: of shorter files all packets are soon read
 TOLERANCE = 1e-3  # seconds: times in links have three decimals
+SHORTER = 0.5  # seconds by which a file says to be shorter than it is where its clock starts again in the middle
 
 
 def frames_at(clip: Clip, times: Sequence[float], max_side: int) -> Iterator[np.ndarray]:
@@ -32,7 +34,7 @@ def frames_at(clip: Clip, times: Sequence[float], max_side: int) -> Iterator[np.
     Raises:
         VideoReadError: the file is lost or broken.
     """
-    found = [_seek(clip.path, seconds) for seconds in times] if clip.duration >= SOUGHT_SECONDS else [None]
+    found = [_seek(clip, seconds) for seconds in times] if clip.duration >= SOUGHT_SECONDS else [None]
     sought = [frame for frame in found if frame is not None]
     if len(sought) == len(found):
         for frame in sought:
@@ -43,16 +45,16 @@ def frames_at(clip: Clip, times: Sequence[float], max_side: int) -> Iterator[np.
             yield from video.iter_frames_at(times, max_side)
 
 
-def _seek(path: str, seconds: float) -> np.ndarray | None:
+def _seek(clip: Clip, seconds: float) -> np.ndarray | None:
     """The frame, by PyAV; `None` where that is not installed, or the file cannot be sought in."""
     try:
         from av.error import FFmpegError
     except ImportError:
         return None
     try:
-        container, stream = open_container(Source.locate(path))
+        container, stream = open_container(Source.locate(clip.path))
         with container:
-            if stream.start_time is None:
+            if stream.start_time is None or not _keeps_time(container, stream, clip.duration):
                 return None
             wanted = stream.start_time + int((seconds + TOLERANCE) / stream.time_base)
             container.seek(wanted, stream=stream)
@@ -62,6 +64,12 @@ def _seek(path: str, seconds: float) -> np.ndarray | None:
             return upright_pixels(shown)
     except (FFmpegError, OSError, ValueError):
         return None
+
+
+def _keeps_time(container: Any, stream: Any, duration: float) -> bool:
+    """Whether the times of a file are those of its video: of one clock, and those of showing."""
+    says = container.duration / 1e6 if container.duration else duration
+    return says >= duration - SHORTER and not keeps_decoding_times(container, stream, np.array([]))
 
 
 def _last_frame_before(container: Any, stream: Any, wanted: int) -> Any:

@@ -61,6 +61,19 @@ def test_what_cannot_be_sought_is_read_whole(tmp_path, sought):
         list(frames_at(clip_of(tmp_path / "lost.mp4"), [1.0], 64))
 
 
+@pytest.mark.parametrize("name", ["joined.ts", "joined.mkv", "old.avi"])
+def test_where_the_clock_is_not_that_of_the_video_it_is_read_whole(tmp_path, sought, name):
+    parts = [write_clip(tmp_path / f"{start}{name}", coded_frames(40, start=start), fps=10) for start in (0, 40)]
+    path = tmp_path / name
+    if name == "old.avi":  # of decoding
+        write_clip(path, coded_frames(80), fps=10, options={"bf": "3"})
+    else:  # it starts again
+        path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    found = list(frames_at(clip_of(path), [0.05, 1.55, 4.05, 6.25], max_side=48))
+    assert [read_code(frame) for frame in found] == [0, 15, 40, 62]
+    assert sought == [path.as_posix()]
+
+
 def test_without_pyav_files_are_read_whole(tmp_path, sought, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", coded_frames(80), fps=10)
     imported = builtins.__import__
