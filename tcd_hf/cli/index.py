@@ -23,6 +23,7 @@ from tcd_hf.cli.common import (
     reading_bar,
     reports_errors,
     segment_seconds_option,
+    stderr,
     stdout,
 )
 from tcd_hf.cli.reading import (
@@ -35,7 +36,8 @@ from tcd_hf.cli.reading import (
 )
 from tcd_hf.cli.terminal import shown
 from tcd_hf.clock import clock
-from tcd_hf.reading.files import find_videos
+from tcd_hf.reading.files import scan_videos
+from tcd_hf.reading.left_out import LeftOut, describe_left_out
 
 if TYPE_CHECKING:
     from tcd_hf import VideoIndex
@@ -103,7 +105,7 @@ def index(
     How text is read is kept in the index: what is added later is read in the same way.
 
     Stop it at any time and run it again: it goes on where it was. Videos that did not change are not read again; those
-    that cannot be read are named and skipped, and kept in DIR/errors.jsonl.
+    that cannot be read are named and skipped, and kept in DIR/errors.jsonl. Other files of folders are counted.
     """
     videos = videos or []
     _check_usage(videos, {"--sync": sync, "--remove": remove, "--stats": stats}, engine)
@@ -119,7 +121,7 @@ def index(
         else:
             stdout.print(f"{removed} removed; {shown(index_uri)} holds {len(opened)} videos.", soft_wrap=True)
     else:
-        paths = find_videos(videos)
+        paths, left_out = scan_videos(videos)
         reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence, no_ocr)
         options = {"create": True, "device": device, "segment_seconds": segment_seconds, "batch_size": batch_size}
         own_texts = collect_texts(paths, texts, subtitles)
@@ -127,7 +129,7 @@ def index(
         start = time.perf_counter()
         with reading_bar("Indexing", paths, lambda: f"{len(opened)} videos in {index_uri}") as progress:
             report = _bring_in(opened, paths, sync, workers, engine, progress, own_texts)
-        _print_report(opened, index_uri, report, progress, time.perf_counter() - start, as_json)
+        _print_report(opened, index_uri, report, left_out, progress, time.perf_counter() - start, as_json)
         if len(report.skipped) == len(paths):
             raise fail(f"None of the {len(paths)} videos could be read.")
 
@@ -158,13 +160,22 @@ def _bring_in(
 
 
 def _print_report(
-    index: "VideoIndex", uri: str, report: "AddReport", progress: "Progress", seconds: float, as_json: bool
+    index: "VideoIndex",
+    uri: str,
+    report: "AddReport",
+    left_out: Sequence[LeftOut],
+    progress: "Progress",
+    seconds: float,
+    as_json: bool,
 ) -> None:
     print_skipped(report.skipped)
     if as_json:
         numbers = {"seconds": round(seconds, 2), "seconds_of_video": round(progress.seconds, 3)}
-        print_json({"index": uri, "videos": len(index), **numbers, **asdict(report)})
+        files = [file._asdict() for file in left_out]
+        print_json({"index": uri, "videos": len(index), **numbers, **asdict(report), "left_out": files})
         return
+    if left_out:
+        stderr.print(f"{shown(describe_left_out(left_out))}; --json lists them.", soft_wrap=True, highlight=False)
     counts = [f"{len(group)} {name}" for name, group in vars(report).items() if group or name != "removed"]
     read = f" ({progress.describe_speed()})" if progress.seconds else ""
     stdout.print(

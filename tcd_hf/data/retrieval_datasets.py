@@ -15,6 +15,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, Features, List, NamedSplit, Value
 
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, walk_once
+from tcd_hf.reading.left_out import SOMETIMES_VIDEOS
 
 from .annotation_formats import FORMATS, AnnotatedVideo, AnnotationFormat
 
@@ -130,7 +131,7 @@ def load_retrieval_dataset(
     needed: dict[str, list[str]] = {}  # what is missing of it
     wanted: dict[str, list[str]] = {}
     annotated = _read_annotations(name, form, Path(annotations), splits or list(form.files), needed)
-    video_files = _files_in(videos, VIDEO_EXTENSIONS, needed)
+    video_files = _files_in(videos, VIDEO_EXTENSIONS - SOMETIMES_VIDEOS, needed)  # thumbnails have the same names
     ocr_files = None if ocr is None else _files_in(ocr, {".json"}, needed)
     rows = {} if "folders" in needed else _find_files(form, annotated, video_files, ocr_files, wanted)
     if needed or wanted:

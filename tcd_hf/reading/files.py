@@ -8,22 +8,30 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tcd_hf.reading.left_out import LeftOut, describe_left_out, kind_of_no_video
+
 __all__ = [
     "VIDEO_EXTENSIONS",
     "FileStamp",
+    "FoundVideos",
     "absolute_path",
     "absolute_paths",
     "file_stamp",
     "find_videos",
     "hash_bytes",
     "hash_file",
+    "scan_videos",
     "walk_once",
     "write_whole",
 ]
 
-VIDEO_EXTENSIONS = frozenset(  # lower case
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()  # noqa: SIM905
-)
+# Lower case; those of `SOMETIMES_VIDEOS` are looked into.
+_ENDINGS = """
+    .264 .265 .3g2 .3gp .apng .asf .avi .divx .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v
+    .mjpeg .mjpg .mk3d .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .ogg .ogm .ogv .qt .rm .rmvb .ts .vob
+    .webm .webp .wmv .wtv .y4m
+"""
+VIDEO_EXTENSIONS = frozenset(_ENDINGS.split())
 
 SETTLING_NANOSECONDS = 2_000_000_000  # the coarsest clock of a common file system (FAT) ticks every two seconds
 HASH_CHUNK_BYTES = 1 << 20
@@ -87,14 +95,27 @@ def absolute_path(path: str | os.PathLike) -> str:
 
 def absolute_paths(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> list[str]:
     """Paths, or one, as indexes name them; in the place of a folder all videos in it, see [`find_videos`]."""
-    return list(map(absolute_path, _files([paths] if isinstance(paths, str | os.PathLike) else paths)))
+    return list(map(absolute_path, _files([paths] if isinstance(paths, str | os.PathLike) else paths, [])))
+
+
+class FoundVideos(NamedTuple):
+    """What a search for videos found.
+
+    Attributes:
+        videos (`list[str]`): paths, each beginning with the folder that was given.
+        left_out (`list[LeftOut]`): what else was there, see [`LeftOut`].
+    """
+
+    videos: list[str]
+    left_out: list[LeftOut]
 
 
 def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:
     """Video files of folders, searched recursively in alphabetical order, and files named outright.
 
     A named file is taken whatever its extension, and whether it can be read is found out later. Links are followed; a
-    folder is entered once and a file listed once, whatever links lead to it. Hidden files and folders are left out.
+    folder is entered once and a file listed once, whatever links lead to it. Hidden files and folders are left out, and
+    pictures that do not move.
 
     Args:
         paths (`Iterable[str | os.PathLike]`): folders and files.
@@ -106,26 +127,40 @@ def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:
         FileNotFoundError: when a path does not exist.
         ValueError: when no video is found.
     """
+    return scan_videos(paths).videos
+
+
+def scan_videos(paths: Iterable[str | os.PathLike]) -> FoundVideos:
+    """What [`find_videos`] finds, and what it leaves out. Raises what that does.
+
+    Example:
+
+    ```python
+    >>> describe_left_out(scan_videos(["my_clips/"]).left_out)
+    'Left out 12 files that are no videos: 8 .jpg, 3 .txt, 1 still .webp'
+    ```"""
     paths = [os.fspath(path) for path in paths]
     for path in paths:
         if not os.path.lexists(path):
             raise FileNotFoundError(f"No such file or folder: {path}")
     found: dict[str, str] = {}
-    for file in _files(paths):
+    left_out: list[LeftOut] = []
+    for file in _files(paths, left_out):
         found.setdefault(os.path.realpath(file), file)
     if not found:
+        others = f" {describe_left_out(left_out)}." if left_out else ""
         raise ValueError(
             f"No video found in {', '.join(paths)}: looked, in all subfolders too, for files ending in "
-            f"{' '.join(sorted(VIDEO_EXTENSIONS))}. Name a file outright to have it read whatever its ending."
+            f"{' '.join(sorted(VIDEO_EXTENSIONS))}.{others} Name a file outright to have it read whatever its ending."
         )
-    return list(found.values())
+    return FoundVideos(list(found.values()), left_out)
 
 
-def _files(paths: Iterable[str | os.PathLike]) -> Iterator[str]:
+def _files(paths: Iterable[str | os.PathLike], left_out: list[LeftOut]) -> Iterator[str]:
     """Paths, and in the place of a folder the videos in it; a folder is entered once."""
     entered: set[str] = set()
     for path in paths:
-        yield from _walk(os.fspath(path), entered) if os.path.isdir(path) else [os.fspath(path)]
+        yield from _walk(os.fspath(path), entered, left_out) if os.path.isdir(path) else [os.fspath(path)]
 
 
 def walk_once(folder: str, entered: set[str]) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -140,9 +175,15 @@ def walk_once(folder: str, entered: set[str]) -> Iterator[tuple[str, list[str], 
         yield current, folders, sorted(files)
 
 
-def _walk(folder: str, entered: set[str]) -> Iterator[str]:
+def _walk(folder: str, entered: set[str], left_out: list[LeftOut]) -> Iterator[str]:
     for current, folders, files in walk_once(folder, entered):
+        for name in [*folders, *files]:
+            if name.startswith("."):
+                left_out.append(LeftOut(os.path.join(current, name), "hidden"))
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if Path(name).suffix.lower() in VIDEO_EXTENSIONS and not name.startswith("."):
-                yield os.path.join(current, name)
+        for path in (os.path.join(current, name) for name in files if not name.startswith(".")):
+            kind = kind_of_no_video(path, VIDEO_EXTENSIONS)
+            if kind is None:
+                yield path
+            else:
+                left_out.append(LeftOut(path, kind))

@@ -9,6 +9,7 @@ import warnings
 from importlib import metadata
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tcd_hf.cli import common
@@ -270,7 +271,7 @@ def test_videos_are_indexed_once_and_searched(run, clips, tmp_path, code_reader)
     result = run("index", *clips.values(), *place, "--workers", 0, "--json")
     data = json.loads(result.stdout)
     numbers = ["index", "videos", "seconds", "seconds_of_video"]
-    assert list(data) == [*numbers, "added", "unchanged", "replaced", "skipped", "removed"]
+    assert list(data) == [*numbers, "added", "unchanged", "replaced", "skipped", "removed", "left_out"]
     assert data["seconds_of_video"] == 0  # nothing was read
     assert data["unchanged"] == [str(path) for path in clips.values()] and data["added"] == data["skipped"] == []
 
@@ -284,6 +285,26 @@ def test_videos_are_indexed_once_and_searched(run, clips, tmp_path, code_reader)
     result = run("search", "gate b4", *place, "--where", "NOT has_text", "--json")
     assert [hit["path"] for hit in json.loads(result.stdout)["queries"][0]["hits"]] == [str(clips["sea.mp4"])]
     assert code_reader.images_read == read
+
+
+def test_what_a_folder_holds_beside_videos_is_counted_and_listed(run, clips, tmp_path):
+    folder, place = tmp_path / "videos", ["--index", tmp_path / "my.index"]
+    for name in ("a.jpg", "b.jpg", "[red]c.txt"):
+        (folder / name).touch()
+    Image.new("RGB", (8, 8)).save(folder / "still.webp")
+    result = run("index", folder, *place)
+    assert result.stdout.startswith("4 added, ")
+    said = "Left out 4 files that are no videos: 2 .jpg, 1 .txt, 1 still .webp; --json lists them.\n"
+    assert result.stderr.endswith(said)
+    result = run("index", folder, *place, "--json")
+    left_out = json.loads(result.stdout)["left_out"]
+    kinds = {"a.jpg": ".jpg", "b.jpg": ".jpg", "[red]c.txt": ".txt", "still.webp": "still .webp"}
+    assert {os.path.basename(file["path"]): file["kind"] for file in left_out} == kinds
+    assert "Left out" not in result.stderr
+    for path in clips.values():
+        path.unlink()
+    result = run("index", folder, *place)
+    assert result.exit_code == 1 and "Left out 4 files that are no videos: 2 .jpg" in result.stderr
 
 
 def test_an_index_is_synchronised_shrunk_and_described(run, clips, tmp_path):
