@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .decord_limits import misread_by_decord
+from .interlacing import begins_with_fields, first_fields
 from .joined_files import second_file_in
 from .timelines import Timeline, fill_gaps, join_parts
 from .video_files import (
@@ -43,6 +44,7 @@ TOO_LATE = "decord does not keep times as late as those of this file apart"
 # decord decodes on while nobody asks, into memory, as far as the file goes. What a whole file may take there, decoded:
 # a larger one is PyAV's, which decodes what is asked for.
 LOOK_AHEAD_BYTES = 1 << 28
+HEAD_PACKETS = 16  # of a file, to see what they hold
 # Containers whose index leads to a frame reliably; the others are read from the start on, by PyAV.
 SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 # Decoders that can be told from packet to packet what to pass over; that of AV1 asks once, when it is opened.
@@ -110,12 +112,23 @@ class DecordDecoder(Decoder):
                 raise TooLongForDecord(source.name)
             if cause := misread_by_decord(container, stream, read_errors()):
                 raise DecodeError(cause)
+            if self._takes_fields_for_frames(container, stream):
+                raise DecodeError("decord takes each field of its interlaced frames for one")
             self._open(source, num_threads)
             if len(self._reader) * _frame_bytes(stream) > LOOK_AHEAD_BYTES:  # a header that lies
                 self.close()
                 raise TooLongForDecord(source.name)
             self.problem = _cut_off(stream, source, self.timeline)
             self.left_out = _left_out(container, stream, source)
+
+    def _takes_fields_for_frames(self, container, stream) -> bool:
+        try:
+            container.seek(stream.start_time or 0, stream=stream)
+            head = list(itertools.islice((packet for packet in container.demux(stream) if packet.size), HEAD_PACKETS))
+        except read_errors():
+            return False
+        stream.codec_context.skip_frame = "DEFAULT"
+        return begins_with_fields(stream, head, read_errors())
 
     def _open(self, source: Source, num_threads: int):
         decord = import_reader("decord")  # not before it is needed: its libraries take 400 MB
@@ -207,11 +220,12 @@ class PyAVDecoder(Decoder):
 
     def _scan(self):
         """Reads the times of all frames off the packets, without decoding any."""
-        packets = [
-            (packet.pts, packet.duration or 0, packet.is_keyframe, not packet.is_discard, packet.pos or 0)
-            for packet in self.packets()
-            if packet.size
-        ]
+        packets, head = [], []
+        for packet in self.packets():
+            if packet.size:
+                head += [packet] if len(head) < HEAD_PACKETS else []
+                shown, place = not packet.is_discard, packet.pos or 0
+                packets.append((packet.pts, packet.duration or 0, packet.is_keyframe, shown, place))
         pts, *others = zip(*packets, strict=True) if packets else ((), (), (), (), ())
         durations, is_key, is_shown, places = map(np.array, others)
         if not is_shown.any():
@@ -226,6 +240,9 @@ class PyAVDecoder(Decoder):
         if shifts is not None:
             times += shifts
         order = np.flatnonzero(is_shown)[np.argsort(times[is_shown], kind="stable")]
+        if begins_with_fields(self._stream, head, self._errors):
+            order = order[::2] if is_counted else order[first_fields(times[order])]
+            durations = 2 * durations
         times, durations, is_key = times[order], durations[order], is_key[order]
         if is_counted:
             starts = (times - times[0]) * float(self._stream.time_base)

@@ -8,9 +8,11 @@ import av
 import numpy as np
 import pytest
 
+from tcd_hf.processing.interlacing import first_fields
 from tcd_hf.processing.timelines import fill_gaps, join_parts
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tests.clips import coded_frame, coded_frames, read_code, write_clip
+from tests.interlaced import write_fields
 
 CODECS = {"asf": "wmv2", "mpg": "mpeg2video", "webm": "libvpx", "vob": "mpeg2video"}
 
@@ -265,13 +267,38 @@ def test_containers_that_keep_the_times_of_decoding_only(tmp_path, name, fps):
         assert [read_code(frame) for frame in video.frames_at([35 / fps + 0.01, 5 / fps + 0.01])] == [35, 5]
 
 
-def test_interlaced_frames_are_shown_once(tmp_path):
-    for name, codec in (("a.ts", "libx264"), ("a.mpg", "mpeg2video"), ("a.mp4", "libx264")):
+class TestInterlacedFrames:
+    @pytest.mark.parametrize(("name", "codec"), [("a.ts", "libx264"), ("a.mpg", "mpeg2video"), ("a.mp4", "libx264")])
+    def test_both_fields_in_a_packet(self, tmp_path, name, codec):
         options = {"flags": "+ilme+ildct", **({"x264-params": "tff=1"} if codec == "libx264" else {})}
         path = write_clip(tmp_path / name, coded_frames(40, (64, 64)), fps=25, codec=codec, options=options)
         with av.open(str(path)) as container:
             assert next(container.decode(video=0)).interlaced_frame
         assert all_codes(path) == list(range(40))
+
+    @pytest.mark.parametrize("ending", ["ts", "mp4", "mkv"])
+    def test_a_packet_for_each_field(self, tmp_path, ending):
+        path = write_fields(tmp_path / f"a.{ending}", coded_frames(20, (64, 64)), fps=25)
+        with av.open(str(path)) as container:
+            assert sum(packet.size > 0 for packet in container.demux(video=0)) == 40
+        for backend in ("auto", "pyav"):
+            assert all_codes(path, backend=backend) == list(range(20))
+        with open_video(path) as video:
+            assert video.frame_times == pytest.approx(np.arange(20) / 25, abs=1e-3)
+            assert video.duration == pytest.approx(0.8, abs=0.021)  # Matroska keeps no durations
+            assert [read_code(frame) for frame in video.frames_at([0.7, 0.1, 0.5])] == [17, 2, 12]
+        if ending != "ts":
+            with pytest.raises(VideoReadError, match="each field"):
+                open_video(path, backend="decord")
+
+    def test_bare_fields(self, tmp_path):
+        assert all_codes(write_fields(tmp_path / "a.h264", coded_frames(20, (64, 64)), fps=25)) == list(range(20))
+
+    def test_frames_between_fields_are_kept(self):
+        """An encoder may choose for each frame."""
+        assert list(first_fields(np.array([0, 20, 40, 60, 80, 120, 160, 180, 200]))) == [0, 2, 4, 5, 6, 8]
+        assert list(first_fields(np.array([0, 16, 33, 50, 67, 83]))) == [0, 2, 4]
+        assert list(first_fields(np.array([5]))) == [0]
 
 
 def test_nothing_but_frames_that_are_thrown_away_is_nothing(tmp_path, monkeypatch):
