@@ -169,7 +169,8 @@ class PyAVDecoder(Decoder):
 
     backend = "pyav"
     _pts: Any  # of all frames, in ticks, ascending; `None` where the file does not tell those of all
-    _shifts: Any = None  # ticks to add to the times of each packet, where the clock starts again in the middle
+    #: Ticks to add to the times of each packet, in the order of the file, where its clock starts again in the middle.
+    shifts: Any = None
 
     def __init__(self, source: Source, num_threads: int, in_place_of_decord: bool = False):
         self._errors = read_errors()
@@ -248,7 +249,7 @@ class PyAVDecoder(Decoder):
             starts = (times - times[0]) * float(self._stream.time_base)
             self._pts, self.timeline = None, Timeline.build(starts, starts + 1 / rate, [], rate)
             return
-        self._pts, self._shifts = times, shifts
+        self._pts, self.shifts = times, shifts
         can_seek = self._container.format.name in SEEKABLE and shifts is None
         self.timeline = Timeline.build(*self._times(durations), np.flatnonzero(is_key) if can_seek else [], rate)
 
@@ -268,7 +269,7 @@ class PyAVDecoder(Decoder):
         try:
             count = itertools.count()
             for packet in self._container.demux(self._stream):
-                if self._shifts is not None and packet.size:
+                if self.shifts is not None and packet.size:
                     yield from self._shift(packet, next(count))
                 yield packet
         except self._errors as error:
@@ -280,12 +281,12 @@ class PyAVDecoder(Decoder):
         Yields before the first of a part what brings out the frames that the decoder still holds: it would lose them
         where the size changes.
         """
-        number = min(number, len(self._shifts) - 1)
-        ticks = int(self._shifts[number])
+        number = min(number, len(self.shifts) - 1)
+        ticks = int(self.shifts[number])
         packet.pts += ticks
         if packet.dts is not None:
             packet.dts += ticks
-        if number and ticks != self._shifts[number - 1]:
+        if number and ticks != self.shifts[number - 1]:
             end = import_reader("av").Packet()
             end.stream = self._stream
             yield end

@@ -1,13 +1,14 @@
 """A part of a video as a file of its own, without decoding it."""
 
 import errno
+import itertools
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tcd_hf.processing.video_decoders import SEEKABLE
+from tcd_hf.processing.video_decoders import SEEKABLE, PyAVDecoder, open_decoder
 from tcd_hf.processing.video_files import Source, VideoReadError, clock_start, open_container
 
 __all__ = ["Cut", "cut_out"]
@@ -70,20 +71,27 @@ def _remux(video: str | os.PathLike, start: float, end: float, file: Path, conta
     """Returns the seconds from the key frame to the start."""
     import av
 
-    container, stream = open_container(Source.locate(video))
+    source = Source.locate(video)
+    container, stream = open_container(source)
     with container, av.open(str(file), "w", format=container_format) as output:
         streams = [stream, *container.streams.audio[:1]]
         copies = {each.index: output.add_stream_from_template(each) for each in streams}
         clock_zero = clock_start(stream)
+        shifts = _shifts(source, container, end)
         begin = None
-        for packet in _packets(container, stream, streams, clock_zero + start, clock_zero + end):
+        last: dict[int, int] = {}  # decoding time of each stream
+        for packet in _packets(container, stream, streams, clock_zero + start, clock_zero + end, shifts):
             if begin is None:
                 begin = _time(packet.pts, packet)  # a key frame of the video
             if packet.stream is not stream and _time(packet.pts + (packet.duration or 0), packet) <= begin:
                 continue  # sound of before
             ticks = round(begin / packet.time_base)
             packet.pts -= ticks
-            packet.dts -= ticks
+            # Where the clock starts again, what is decoded before it is shown is ahead of what was there.
+            packet.dts = max(packet.dts - ticks, last.get(packet.stream.index, packet.dts - ticks - 1) + 1)
+            if packet.pts < packet.dts:
+                continue
+            last[packet.stream.index] = packet.dts
             packet.stream = copies[packet.stream.index]
             output.mux(packet)
     if begin is None:
@@ -93,9 +101,37 @@ def _remux(video: str | os.PathLike, start: float, end: float, file: Path, conta
     return max(0.0, start - (begin - clock_zero))  # the first frame of a file is also what is shown before it
 
 
-def _packets(container, stream, streams: list, start: float, end: float) -> Iterator[Any]:
+def _shifts(source: Source, container, end: float) -> Any:
+    """What to add to the times of the packets of a video whose clock starts again in the middle, see [`PyAVDecoder`].
+
+    All its packets are read to know; not of files with an index, as long as this reaches to `end`.
+    """
+    indexed = container.format.name in SEEKABLE and (not container.duration or container.duration / 1e6 >= end - 1)
+    if indexed:
+        return None
+    decoder = open_decoder(PyAVDecoder, source, 1)
+    decoder.close()
+    if decoder.shifts is not None and container.format.name in SEEKABLE:  # Matroska, which keeps no decoding times
+        cause = "its clock starts again in the middle, so that it cannot be cut"
+        raise VideoReadError(source.name, cause, "Join its parts anew, for example with mkvmerge")
+    return decoder.shifts
+
+
+def _on_one_axis(packets: Iterator[Any], stream, shifts: Any) -> Iterator[Any]:
+    """Packets with times that go on where the clock starts again; those of sound by the video around them."""
+    numbers, ticks = itertools.count(), 0
+    for packet in packets:
+        if packet.stream.index == stream.index and packet.size:
+            ticks = int(shifts[min(next(numbers), len(shifts) - 1)])
+        added = round(ticks * stream.time_base / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + added
+        packet.dts = None if packet.dts is None else packet.dts + added
+        yield packet
+
+
+def _packets(container, stream, streams: list, start: float, end: float, shifts: Any) -> Iterator[Any]:
     """Packets from the last key frame before `start` until `end`, seconds of the file's clock."""
-    packets, head = _begin(container, stream, streams, start)
+    packets, head = _begin(container, stream, streams, start, shifts)
     latest = max((packet.pts for packet in head if packet.stream.index == stream.index), default=0)
     yield from _with_decoding_times(head)  # whoever takes them changes their times
     all_shown = False
@@ -116,14 +152,17 @@ def _packets(container, stream, streams: list, start: float, end: float) -> Iter
             yield packet
 
 
-def _begin(container, stream, streams: list, start: float) -> tuple[Iterator[Any], list[Any]]:
+def _begin(container, stream, streams: list, start: float, shifts: Any) -> tuple[Iterator[Any], list[Any]]:
     """All packets after a seek, and of these the first ones: from the last key frame before `start` until something
     after it shows that it was the last."""
-    for before in BEFORE if container.format.name in SEEKABLE else (math.inf,):
-        if container.format.name in SEEKABLE:  # in others a seek may come out anywhere
+    can_seek = container.format.name in SEEKABLE and shifts is None
+    for before in BEFORE if can_seek else (math.inf,):
+        if can_seek:  # in others a seek may come out anywhere
             time = max(0.0, start - before)
             container.seek(int(time / stream.time_base), stream=stream)
-        packets = (packet for packet in container.demux(streams) if packet.pts is not None)
+        found = container.demux(streams)
+        found = found if shifts is None else _on_one_axis(found, stream, shifts)
+        packets = (packet for packet in found if packet.pts is not None)
         head: list[Any] = []
         for packet in packets:
             is_video = packet.stream.index == stream.index

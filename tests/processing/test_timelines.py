@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tcd_hf.processing.interlacing import first_fields
+from tcd_hf.processing.joined_files import second_file_in
 from tcd_hf.processing.timelines import fill_gaps, join_parts
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tests.clips import coded_frame, coded_frames, read_code, write_clip
@@ -104,6 +105,14 @@ class TestClocksThatStartAgain:
         with video:
             assert [read_code(frame) for frame in video.frames_at(video.frame_times)] == list(range(20))
         assert all_codes(first) == list(range(20))
+
+    def test_a_file_object_is_left_where_it_stands(self, tmp_path):
+        first, second = parts(tmp_path, "mp4", 5, 5)
+        file = io.BytesIO(first.read_bytes() + second.read_bytes())
+        file.seek(7)
+        found = second_file_in(file, file.getvalue()[:64], "mov,mp4,m4a,3gp,3g2,mj2", 100)
+        assert found is not None and file.tell() == 7
+        assert second_file_in(file, file.getvalue()[:64], "mpegts", 100) is None
 
     def test_of_three_matroska_files_two_are_read(self, tmp_path):
         path = joined(tmp_path / "all.mkv", parts(tmp_path, "mkv", 20, 20, 10))

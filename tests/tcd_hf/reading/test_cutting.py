@@ -43,6 +43,25 @@ def test_frames_that_are_decoded_before_they_are_shown(tmp_path, start):
     assert set(range(first, last)) <= set(shown), shown
 
 
+@pytest.mark.parametrize("ending", ["ts", "mpg", "mkv"])
+@pytest.mark.parametrize(("start", "end"), [(1.05, 1.55), (5.05, 6.55), (3.05, 5.05)])
+def test_where_the_clock_starts_again(tmp_path, ending, start, end):
+    """4 seconds, and 4 more behind them on a clock of their own; the last cut goes over the seam."""
+    options = {"fps": 10, "keyframe_interval": 10, "codec": "mpeg2video" if ending == "mpg" else "libx264"}
+    parts = [write_clip(tmp_path / f"{at}.{ending}", coded_frames(40, start=at), **options) for at in (0, 40)]
+    video = tmp_path / f"joined.{ending}"
+    video.write_bytes(b"".join(part.read_bytes() for part in parts))
+    if ending == "mkv" and end > 4:
+        with pytest.raises(VideoReadError, match="clock starts again"):
+            cut_out(video, start, end, tmp_path / "part")
+        return
+    cut = cut_out(video, start, end, tmp_path / "part")
+    shown, duration = codes(cut.file)
+    assert shown[0] == int(start) * 10 and cut.offset == pytest.approx(start % 1, abs=0.11)
+    assert shown == list(range(shown[0], shown[-1] + 1)) and shown[-1] >= int(end * 10) - 1
+    assert duration <= end - start + 1.5
+
+
 def test_where_nothing_can_be_written_the_file_is_named(tmp_path):
     video = write_clip(tmp_path / "a.mp4", coded_frames(20), fps=10)
     with pytest.raises(OSError, match=r"no folder.*part\.mp4"):
