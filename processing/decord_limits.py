@@ -1,15 +1,30 @@
-"""What decord reads wrongly although it is in a container that it knows: asked before it gets a file."""
-
-from typing import Any
+"""What decord reads wrongly, or dies of: asked before it gets a file."""
 
 import numpy as np
 
 from .timelines import join_parts
+from .video_files import Source, clock_start
 from .video_streams import has_alpha, keeps_decoding_times, several_videos
 
-__all__ = ["misread_by_decord"]
+__all__ = ["DECORD_MAX_TIME", "SEEKABLE", "SKIPPING", "TOO_LATE", "misread_by_decord", "refused_by_header"]
 
-MOST_DECODED = 8  # keyframes, to see whether the size of the picture changes
+# decord keeps times in float32, counted from the clock's zero: until here, in seconds, they err by less than 0.25 ms.
+# Files that go on longer or start their clock late (broadcasts, the time of day) are PyAV's.
+DECORD_MAX_TIME = 2.0**13
+TOO_LATE = "decord does not keep times as late as those of this file apart"
+# Containers whose index leads to a frame reliably; the others are read from the start on, by PyAV.
+SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
+# Decoders that can be told from packet to packet what to pass over; that of AV1 asks once, when it is opened.
+SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video")
+
+
+def refused_by_header(container, stream, source: Source) -> str | None:
+    """Why a file is not for decord, by what its header says."""
+    if stream.frames > source.size:
+        return f"its header lies, of {stream.frames} frames in {source.size} bytes"
+    if container.format.name not in SEEKABLE or _is_fragmented(container, stream):
+        return f"decord can return wrong frames of such a file ({container.format.name})"
+    return TOO_LATE if _late_time(container, stream) > DECORD_MAX_TIME else None
 
 
 def misread_by_decord(container, stream, errors: tuple[type[Exception], ...]) -> str | None:
@@ -18,13 +33,15 @@ def misread_by_decord(container, stream, errors: tuple[type[Exception], ...]) ->
 
     Args:
         container, stream: opened by PyAV. They are read to the end: the file is to be a short one.
-        errors: what PyAV raises where the file is broken, which is left for decord to find.
+        errors: what PyAV raises where the file is broken.
     """
     if several_videos(container):
         return "decord chooses for itself which video of a file it reads"
     if has_alpha(stream):
         return "decord leaves out what is transparent"
-    times, is_key, keyframes = [], [], []
+    size = stream.codec_context.width, stream.codec_context.height
+    stream.codec_context.skip_frame = "NONKEY"  # sizes change where decoding can start anew
+    times, is_key = [], []
     try:
         for packet in container.demux(stream):
             if packet.is_discard:
@@ -32,28 +49,35 @@ def misread_by_decord(container, stream, errors: tuple[type[Exception], ...]) ->
             if packet.size and packet.pts is not None:
                 times.append(packet.pts)
                 is_key.append(packet.is_keyframe)
-                keyframes += [packet] if packet.is_keyframe else []
-    except errors:
+            if _sizes(stream.codec_context, packet, errors) - {size}:
+                return "decord shows pictures of all sizes in that of the first, and cannot be told of a largest one"
+    except errors:  # it breaks off, which is left for decord to find
         pass
     if keeps_decoding_times(container, stream, np.array(times)):
         return "it does not say when its frames are shown"
     if times and join_parts(np.array(times), np.ones(len(times), dtype=np.int64), np.array(is_key)) is not None:
         return "its clock starts again in the middle"
-    if _changes_size(stream, keyframes, errors):
-        return "decord shows pictures of all sizes in that of the first"
     return None
 
 
-def _changes_size(stream, keyframes: list[Any], errors: tuple[type[Exception], ...]) -> bool:
-    codec = stream.codec_context
-    size = codec.width, codec.height
-    codec.thread_count = 1
-    for packet in keyframes[:: -max(1, len(keyframes) // MOST_DECODED)]:
-        try:
-            frames = [*codec.decode(packet), *codec.decode(None)]
-        except errors:  # broken, which is not asked here
-            frames = []
-        codec.flush_buffers()
-        if any((frame.width, frame.height) != size for frame in frames):
-            return True
-    return False
+def _sizes(codec, packet, errors: tuple[type[Exception], ...]) -> set[tuple[int, int]]:
+    """Widths and heights of the keyframes that a packet brings out; an unknown one where it cannot be decoded, maybe
+    as it is too large."""
+    if not (packet.is_keyframe or packet.size == 0 or codec.name in SKIPPING):  # the last packet is empty
+        return set()
+    try:
+        sizes = {(frame.width, frame.height) for frame in packet.decode()}
+    except errors:
+        return {(0, 0)}
+    return sizes | {(codec.width, codec.height)}  # H.264 keeps silent of a frame that it cannot take
+
+
+def _late_time(container, stream) -> float:
+    """Where the file's clock ends or, with a container that counts its duration from the first frame, starts (s)."""
+    microseconds = max(abs(container.start_time or 0), container.duration or 0)
+    return max(microseconds / 1e6, abs(clock_start(stream)))
+
+
+def _is_fragmented(container, stream) -> bool:
+    """Whether an MP4 has no index of the whole: decord was seen to miss frames there."""
+    return container.format.name.startswith("mov") and stream.frames < len(stream.index_entries)

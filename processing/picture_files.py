@@ -9,7 +9,7 @@ from PIL import Image
 from .timelines import Timeline
 from .transparency import opaque_pixels
 from .video_decoders import DecodeError, Decoder
-from .video_files import Source, VideoReadError, first_line
+from .video_files import MAX_PIXELS, Source, VideoReadError, check_size, first_line
 
 __all__ = ["ImageDecoder", "PictureDecoder", "is_webp"]
 
@@ -28,7 +28,9 @@ class ImageDecoder(Decoder):
 
     backend = "memory"
 
-    def __init__(self, images: "np.ndarray | Sequence[Image.Image]", fps: float | None):
+    def __init__(
+        self, images: "np.ndarray | Sequence[Image.Image]", fps: float | None = None, max_pixels: int = MAX_PIXELS
+    ):
         name = "<array>" if isinstance(images, np.ndarray) else "<images>"
         if isinstance(images, np.ndarray) and (images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8):
             raise ValueError(
@@ -39,6 +41,7 @@ class ImageDecoder(Decoder):
             for image in images:
                 if not isinstance(image, Image.Image):
                     raise TypeError(f"A list given as a video must hold PIL images, got {type(image)}; stack arrays.")
+                check_size(name, image.width, image.height, max_pixels)  # it may be a file that is not decoded yet
         if len(images) == 0:
             raise VideoReadError(name, "it has no frames", "Give at least one frame")
         fps = fps or IMAGE_LIST_FPS

@@ -10,6 +10,7 @@ from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBa
 from transformers.utils import logging
 
 from .ocr_engines import OCREngine, default_num_threads, is_pool_worker
+from .video_files import MAX_PIXELS
 from .video_reading import Video, VideoInput, opened_video
 from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
 
@@ -39,6 +40,7 @@ class TCDProcessor(ProcessorMixin):
         min_confidence (`float`, *optional*, defaults to 0.5): readings below it are dropped, in [0, 1].
         max_length (`int`, *optional*): tokens of a query or caption at most; the tokenizer's own limit by default.
         video_backend (`"auto"`, `"decord"` or `"pyav"`, *optional*, defaults to `"auto"`): what decodes video files.
+        max_pixels (`int`, *optional*, defaults to 2^26): pixels that a frame of a video may have, see `open_video`.
         chat_template (`str`, *optional*): not used; part of every processor.
 
     Raises:
@@ -70,6 +72,7 @@ class TCDProcessor(ProcessorMixin):
         min_confidence: float = 0.5,
         max_length: int | None = None,
         video_backend: str = "auto",
+        max_pixels: int = MAX_PIXELS,
         chat_template: str | None = None,
     ):
         self.num_frames = num_frames
@@ -81,6 +84,7 @@ class TCDProcessor(ProcessorMixin):
         self.min_confidence = min_confidence
         self.max_length = max_length
         self.video_backend = video_backend
+        self.max_pixels = max_pixels
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
         if type(num_frames) is not int or num_frames < 1:
             raise ValueError(f"`num_frames` must be an int of at least 1, got {num_frames!r}.")
@@ -88,6 +92,8 @@ class TCDProcessor(ProcessorMixin):
         self.ocr_options = self.captioner.engine_options or None
         if video_backend not in ("auto", "decord", "pyav"):
             raise ValueError(f'`video_backend` must be "auto", "decord" or "pyav", got {video_backend!r}.')
+        if type(max_pixels) is not int or max_pixels < 1:
+            raise ValueError(f"`max_pixels` must be an int of at least 1, got {max_pixels!r}.")
         if max_length is not None and max_length < 3:
             raise ValueError(f"`max_length` must be 3 or more (start, one token, end), got {max_length}.")
 
@@ -258,7 +264,8 @@ class TCDProcessor(ProcessorMixin):
             self.ocr_engine = engine
 
     def _opened(self, video, fps: float | None):
-        return opened_video(video, fps=fps, backend=self.video_backend, num_threads=default_num_threads())
+        options = {"backend": self.video_backend, "max_pixels": self.max_pixels}
+        return opened_video(video, fps=fps, num_threads=default_num_threads(), **options)
 
     def _read_videos(self, videos, ocr_captions, fps):
         if ocr_captions is not None and len(ocr_captions) != len(videos):

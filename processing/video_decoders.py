@@ -1,5 +1,6 @@
 """The readers behind `video_reading`: frames by number, in presentation order, and the times at which they appear."""
 
+import errno
 import itertools
 import math
 import re
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .decord_limits import misread_by_decord
+from .decord_limits import DECORD_MAX_TIME, SEEKABLE, SKIPPING, TOO_LATE, misread_by_decord, refused_by_header
 from .interlacing import begins_with_fields, first_fields
 from .joined_files import second_file_in
 from .timelines import Timeline, fill_gaps, join_parts
@@ -37,18 +38,14 @@ __all__ = [
     "open_decoder",
 ]
 
-# decord keeps times in float32, counted from the clock's zero: until here, in seconds, they err by less than 0.25 ms.
-# Files that go on longer or start their clock late (broadcasts, the time of day) are PyAV's.
-DECORD_MAX_TIME = 2.0**13
-TOO_LATE = "decord does not keep times as late as those of this file apart"
 # decord decodes on while nobody asks, into memory, as far as the file goes. What a whole file may take there, decoded:
 # a larger one is PyAV's, which decodes what is asked for.
 LOOK_AHEAD_BYTES = 1 << 28
 HEAD_PACKETS = 16  # of a file, to see what they hold
-# Containers whose index leads to a frame reliably; the others are read from the start on, by PyAV.
-SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
-# Decoders that can be told from packet to packet what to pass over; that of AV1 asks once, when it is opened.
-SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video")
+# What decord keeps of the times of a frame. It takes as much for all that the header speaks of, or ends the process.
+TIMES_BYTES = 32
+# What FFmpeg says of frames that it is not to decode, among others.
+TOO_LARGE = (errno.EINVAL, errno.ENOMEM, errno.ERANGE)
 
 
 class DecodeError(Exception):
@@ -101,12 +98,17 @@ class DecordDecoder(Decoder):
     _reader: Any = None
 
     def __init__(self, source: Source, num_threads: int):
+        self._source = source
         if not has_pyav():
+            if not source.begins_as_seekable:
+                raise DecodeError("decord cannot open it safely: it begins as no MP4, Matroska or AVI does")
+            source.check_tables(with_times=True)
             self._open(source, num_threads)
             return
         container, stream = open_container(source)  # a look at the header spares decord what it gets wrong
         with container:
-            if cause := _refuses(container, stream):  # asked beforehand: decord may abort the whole process
+            # Asked beforehand: decord may abort the whole process.
+            if cause := refused_by_header(container, stream, source):
                 raise DecodeError(cause)
             if not fits_in_memory(container, stream):
                 raise TooLongForDecord(source.name)
@@ -155,6 +157,7 @@ class DecordDecoder(Decoder):
             raise DecodeError(f"decord cannot decode frame {index} ({first_line(error)})") from error
         if frame.shape[-1] != 3:  # decord takes row padding for a channel in narrow clips turned by 90 degrees
             raise DecodeError(f"decord returned a frame of shape {frame.shape}")
+        self._source.check_size(frame.shape[1], frame.shape[0])
         return frame
 
     def close(self) -> None:
@@ -169,6 +172,7 @@ class PyAVDecoder(Decoder):
 
     backend = "pyav"
     _pts: Any  # of all frames, in ticks, ascending; `None` where the file does not tell those of all
+    _cause = "nothing comes out"  # of the last frame that could not be decoded
     #: Ticks to add to the times of each packet, in the order of the file, where its clock starts again in the middle.
     shifts: Any = None
 
@@ -201,7 +205,7 @@ class PyAVDecoder(Decoder):
             self._advance(index)
         found = self._held or self._ahead  # a file with a broken beginning shows its first readable frame
         if found is None:
-            raise DecodeError("none of its frames can be decoded")
+            raise DecodeError(f"none of its frames can be decoded ({self._cause})")
         frame = found[1]
         try:
             pixels = upright_pixels(frame)
@@ -216,6 +220,7 @@ class PyAVDecoder(Decoder):
         self._container, self._stream = open_container(self._source)
         self._alpha_codec = alpha_decoder(self._stream)
         codec = self._alpha_codec or self._stream.codec_context
+        codec.options = self._stream.codec_context.options
         codec.thread_type = "AUTO"
         codec.thread_count = self._num_threads
 
@@ -257,7 +262,7 @@ class PyAVDecoder(Decoder):
         """When each frame appears, and when it ends, in seconds."""
         since_first = self._pts - self._pts[0]  # in whole ticks, exact however late the clock starts
         starts, ends = (ticks * float(self._stream.time_base) for ticks in (since_first, since_first + durations))
-        refused = _refuses(self._container, self._stream) or ends.max() > DECORD_MAX_TIME
+        refused = refused_by_header(self._container, self._stream, self._source) or ends.max() > DECORD_MAX_TIME
         if self._in_place_of_decord and not refused:
             rounded = starts.astype(np.float32)
             if (np.diff(rounded) > 0).all():
@@ -300,6 +305,7 @@ class PyAVDecoder(Decoder):
                 is_passed = packet.pts is not None and packet.pts < self._wanted_pts
                 self._stream.codec_context.skip_frame = "NONREF" if is_passed else "DEFAULT"
             for frame in self._decode(packet):
+                self._source.check_size(frame.width, frame.height)
                 if self._pts is None:
                     yield next(count), frame
                 elif frame.pts is not None:
@@ -310,10 +316,15 @@ class PyAVDecoder(Decoder):
         try:
             frames = packet.decode() if codec is None else codec.decode(packet if packet.size else None)
         except self._errors as error:
-            self.problem = self.problem or f"some frames cannot be decoded ({first_line(error)})"
+            self._cause = first_line(error)
+            if getattr(error, "errno", None) in TOO_LARGE:  # or so: threads and some decoders do not tell the size
+                self._cause += f", or more pixels than the {self._source.max_pixels} of `max_pixels`"
+            self.problem = self.problem or f"some frames cannot be decoded ({self._cause})"
             frames = []
+        context = codec or self._stream.codec_context
+        self._source.check_size(context.width, context.height)  # of those much larger no frame comes out
         if not packet.size:  # the decoder has ended: of a part, if others follow
-            (codec or self._stream.codec_context).flush_buffers()
+            context.flush_buffers()
         return frames
 
     def _seek(self, key: int):
@@ -341,35 +352,18 @@ class PyAVDecoder(Decoder):
 
 def fits_in_memory(container, stream) -> bool:
     """Whether all frames of a file, decoded, take no more than `LOOK_AHEAD_BYTES`, by what its header says of them."""
-    num_frames = stream.frames
+    num_frames = reserved = stream.frames
     if not num_frames and container.duration and stream.average_rate:
         start = container.start_time or 0  # some containers count their duration from there, some from 0
         microseconds = container.duration - start if container.duration > start > 0 else container.duration
         num_frames = microseconds / 1e6 * float(stream.average_rate)
-    return 0 < num_frames * _frame_bytes(stream) <= LOOK_AHEAD_BYTES
+        reserved = container.duration / 1e6 * float(stream.average_rate)
+    return 0 < max(num_frames * _frame_bytes(stream), reserved * TIMES_BYTES) <= LOOK_AHEAD_BYTES
 
 
 def _frame_bytes(stream) -> int:
     """Bytes that a frame takes once it is decoded."""
     return stream.codec_context.width * stream.codec_context.height * 3
-
-
-def _late_time(container, stream) -> float:
-    """Where the file's clock ends or, with a container that counts its duration from the first frame, starts (s)."""
-    microseconds = max(abs(container.start_time or 0), container.duration or 0)
-    return max(microseconds / 1e6, abs(clock_start(stream)))
-
-
-def _refuses(container, stream) -> str | None:
-    """Why a file is not for decord, by what its header says."""
-    if container.format.name not in SEEKABLE or _is_fragmented(container, stream):
-        return f"decord can return wrong frames of such a file ({container.format.name})"
-    return TOO_LATE if _late_time(container, stream) > DECORD_MAX_TIME else None
-
-
-def _is_fragmented(container, stream) -> bool:
-    """Whether an MP4 has no index of the whole: decord was seen to miss frames there."""
-    return container.format.name.startswith("mov") and stream.frames < len(stream.index_entries)
 
 
 def _cut_off(stream, source: Source, timeline: Timeline) -> str | None:

@@ -1,6 +1,7 @@
-"""What is behind `video_decoders`: files that exist and are videos, and their containers, opened by PyAV."""
+"""What is behind `video_decoders`: files that exist, and those of them that are videos, opened by PyAV."""
 
 import codecs
+import contextlib
 import gc
 import importlib.util
 import io
@@ -10,13 +11,17 @@ from typing import BinaryIO
 
 import numpy as np
 
+from .mp4_tables import claimed_samples, timed_samples
+from .regular_files import NotRegularError, open_regular
 from .transparency import on_ground
 from .video_streams import choose_stream, is_transparent
 
 __all__ = [
     "COPY_AGAIN",
+    "MAX_PIXELS",
     "Source",
     "VideoReadError",
+    "check_size",
     "clock_start",
     "first_line",
     "has_pyav",
@@ -31,6 +36,17 @@ ALLOWED = (
     "or a list of PIL images"
 )
 COPY_AGAIN = "Copy or download it again, or leave it out"
+MAX_PIXELS = 1 << 26
+# FFmpeg's names of containers that hold their frames themselves. Of its others some are lists of what it opens next,
+# files and addresses alike (concat, hls, sdp, image2, ...), some render text, and some are devices.
+CONTAINERS = (
+    "mov,matroska,avi,mpegts,mpegtsraw,mpeg,mpegvideo,flv,asf,ogg,rm,mxf,gxf,lxf,dv,nut,ivf,wtv,nsv,nuv,ivr,pva,ty,"
+    "dhav,kux,swf,yuv4mpegpipe,filmstrip,cine,flic,bink,smk,roq,"
+    # bare streams
+    "h261,h263,h264,hevc,vvc,evc,av1,obu,m4v,mjpeg,mjpeg_2000,dirac,dnxhd,vc1,vc1test,cavsvideo,avs2,avs3,apv,"
+    # pictures, most of which may move
+    "gif,apng,webp,jpegxl_anim,webp_pipe,png_pipe,jpeg_pipe,jpegxl_pipe,bmp_pipe,tiff_pipe"
+)
 
 # PyAV's containers are freed by the garbage collector, and their decoders have threads, which a fork leaves behind. A
 # worker, as of `datasets.map(num_proc=...)`, that collects its parent's garbage would wait for those threads for ever.
@@ -47,15 +63,16 @@ class VideoReadError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A file, on disk or in memory, that exists and is not obviously something else than a video."""
+    """A file, on disk or in memory, that exists, its first bytes, and how many pixels its frames may have."""
 
     name: str
     file: str | BinaryIO
     size: int
     head: bytes
+    max_pixels: int = MAX_PIXELS
 
     @classmethod
-    def locate(cls, video: "str | os.PathLike | bytes | BinaryIO") -> "Source":
+    def locate(cls, video: "str | os.PathLike | bytes | BinaryIO", max_pixels: int = MAX_PIXELS) -> "Source":
         if isinstance(video, (str, os.PathLike)):
             name, file, size, head = _look_at_path(video)
         elif isinstance(video, (bytes, bytearray, memoryview)):
@@ -67,9 +84,9 @@ class Source:
             raise TypeError(f"A video must be {ALLOWED}; got {type(video)}.")
         if size == 0:
             raise VideoReadError(name, "it is empty (0 bytes)")
-        if _is_text(head):  # FFmpeg would render it as a terminal, or follow a playlist's addresses
-            raise VideoReadError(name, "it is a text file, not a video", "Give a video file")
-        return cls(name, file, size, head)
+        source = cls(name, file, size, head, max_pixels)
+        source.check_size(*_size_in_head(head))  # Pillow and FFmpeg take memory for a frame when they open such a file
+        return source
 
     def rewound(self) -> str | BinaryIO:
         """The path, or the file object set back to its start."""
@@ -77,17 +94,53 @@ class Source:
             self.file.seek(0)
         return self.file
 
+    def check_tables(self, with_times: bool = False):
+        """Raises [`VideoReadError`] for an MP4 that speaks of more frames than it can hold: an attack on the memory.
+
+        PyAV finds out for itself how many have times; decord does not.
+        """
+        opened = open_regular(self.file) if isinstance(self.file, str) else contextlib.nullcontext(self.file)
+        try:
+            with opened as file:
+                most = claimed_samples(file, self.size)
+                most = max(most, timed_samples(file, self.size)) if with_times else most
+        except (OSError, ValueError) as error:
+            raise VideoReadError(self.name, f"it cannot be read ({first_line(error)})") from error
+        if most > self.size:
+            raise VideoReadError(self.name, f"its header lies, of {most} frames or sounds in {self.size} bytes")
+
+    def check_size(self, width: int, height: int):
+        """Raises [`VideoReadError`] for frames of more pixels than there may be."""
+        check_size(self.name, width, height, self.max_pixels)
+
+    @property
+    def begins_as_seekable(self) -> bool:
+        """Whether it begins as MP4, Matroska or AVI do."""
+        mp4 = self.head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+        return mp4 or self.head[:4] == b"\x1aE\xdf\xa3" or (self.head[:4], self.head[8:12]) == (b"RIFF", b"AVI ")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it begins as a text file does."""
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(self.head)
+        except UnicodeDecodeError:
+            return False
+        return b"\0" not in self.head
+
 
 def _look_at_path(video: "str | os.PathLike") -> tuple[str, str, int, bytes]:
     name = os.fsdecode(video)
     if os.path.isdir(name):
         raise VideoReadError(name, "it is a folder", "Give one file")
     try:
-        with open(name, "rb") as stream:
+        with open_regular(name) as stream:
             # FFmpeg would take the start of a relative name with a colon for a protocol: "http:a.mp4", "concat:a.mp4".
-            return name, os.path.abspath(name), os.path.getsize(name), stream.read(4096)
+            return name, os.path.abspath(name), os.fstat(stream.fileno()).st_size, stream.read(4096)
     except FileNotFoundError as error:
         raise VideoReadError(name, "there is no such file", "Check the path") from error
+    except NotRegularError as error:
+        raise VideoReadError(name, first_line(error), "Give a video file") from error
     except OSError as error:
         raise VideoReadError(name, f"it cannot be opened ({first_line(error)})", "Check its rights") from error
     except ValueError as error:  # a null character
@@ -105,6 +158,22 @@ def _look_at_stream(video: BinaryIO) -> tuple[str, BinaryIO, int, bytes]:
         raise VideoReadError(name, f"it cannot be read ({first_line(error)})", "Give an open file") from error
 
 
+def _size_in_head(head: bytes) -> tuple[int, int]:
+    """Width and height of a GIF or an animated WebP; zeros for others."""
+    if head[:4] == b"GIF8":
+        return int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little")
+    if head[8:16] == b"WEBPVP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    return 0, 0
+
+
+def check_size(name: str, width: int, height: int, max_pixels: int):
+    """Raises [`VideoReadError`] for frames of more than `max_pixels`."""
+    if width * height > max_pixels:
+        cause = f"it has frames of {width} x {height} pixels, and `max_pixels` allows {max_pixels}"
+        raise VideoReadError(name, cause, "Allow more where the memory suffices, make it smaller, or leave it out")
+
+
 def has_pyav() -> bool:
     """Whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None
@@ -112,6 +181,9 @@ def has_pyav() -> bool:
 
 def import_reader(package: str):
     """The package `decord` or `av`, or an `ImportError` that says how to install it."""
+    if package == "decord":  # the NVIDIA libraries that it loads serve all that comes later: torch would die of them
+        with contextlib.suppress(ImportError, OSError):
+            importlib.import_module("torch")
     try:
         return importlib.import_module(package)
     except (ImportError, OSError) as error:
@@ -120,28 +192,47 @@ def import_reader(package: str):
 
 
 def open_container(source: Source):
-    """The container and its video stream, opened by PyAV."""
+    """The container and its video stream, opened by PyAV, which reads no other file.
+
+    Raises:
+        VideoReadError: it is no video, has none that can be decoded, or one with frames of too many pixels.
+    """
     av = import_reader("av")
     # Old titles are not UTF-8, which PyAV before 19 takes for an error unless told otherwise.
-    options = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    arguments = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    # Of all that is decoded, so of later frames and of those that tell FFmpeg what there is. It counts their edges too.
+    limits = {"max_pixels": str(2 * source.max_pixels + (1 << 16))}
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **limits}
+    if source.head.startswith(b"\xff\xd8\xff"):  # a .jpg would be taken for a series of numbered files (image2)
+        arguments["format"] = "jpeg_pipe"
+    source.check_tables()
     try:
-        container = av.open(source.rewound(), **options)
+        container = av.open(source.rewound(), options=options, **arguments)
     except read_errors() as error:
-        if source.head[4:8] == b"ftyp" and isinstance(error, av.FFmpegError):
-            cause = "its index (moov) is missing, as in a file that was cut off while it was written or copied"
-        elif isinstance(error, av.FFmpegError):
-            cause = f"it is no video, or of a kind that FFmpeg does not know ({first_line(error)})"
-        else:  # of the file object
-            cause = f"it cannot be read ({first_line(error)})"
-        raise VideoReadError(source.name, cause) from error
+        raise VideoReadError(source.name, *_why_no_video(source, error)) from error
     stream = choose_stream(container)
-    if stream is None:
+    try:
+        if stream is None:
+            raise VideoReadError(source.name, "it has no video stream", "Give a file with pictures in it")
+        if stream.codec_context is None:
+            raise VideoReadError(source.name, "FFmpeg does not know its codec", "Convert it to H.264, or leave it out")
+        source.check_size(stream.codec_context.width, stream.codec_context.height)
+    except VideoReadError:
         container.close()
-        raise VideoReadError(source.name, "it has no video stream", "Give a file with pictures in it")
-    if stream.codec_context is None:
-        container.close()
-        raise VideoReadError(source.name, "FFmpeg does not know its codec", "Convert it to H.264, or leave it out")
+        raise
+    stream.codec_context.options = limits
     return container, stream
+
+
+def _why_no_video(source: Source, error: Exception) -> tuple[str, str]:
+    """What to say of a file that FFmpeg does not open, and what to do."""
+    if not isinstance(error, import_reader("av").FFmpegError):  # of the file object
+        return f"it cannot be read ({first_line(error)})", COPY_AGAIN
+    if source.is_text:
+        return "it is a text file, not a video", "Give a video file"
+    if source.head[4:8] == b"ftyp":
+        return "its index (moov) is missing, as in a file that was cut off while it was written or copied", COPY_AGAIN
+    return f"it is no video, or of a kind that is not read, as lists of files are ({first_line(error)})", COPY_AGAIN
 
 
 def read_errors() -> tuple[type[Exception], ...]:
@@ -161,14 +252,6 @@ def upright_pixels(frame) -> np.ndarray:
 def clock_start(stream) -> float:
     """What the file's clock shows at the first frame, seconds."""
     return float((stream.start_time or 0) * stream.time_base)
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in head
 
 
 def first_line(error: Exception) -> str:

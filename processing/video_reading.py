@@ -26,7 +26,7 @@ from .video_decoders import (
     TooLongForDecord,
     open_decoder,
 )
-from .video_files import COPY_AGAIN, Source, VideoReadError, has_pyav
+from .video_files import COPY_AGAIN, MAX_PIXELS, Source, VideoReadError, has_pyav
 
 __all__ = ["Video", "VideoInput", "VideoReadError", "open_video", "opened_video"]
 
@@ -34,7 +34,11 @@ VideoInput = str | os.PathLike | bytes | BinaryIO | np.ndarray | list[Image.Imag
 
 
 def open_video(
-    video: "VideoInput | Video", fps: float | None = None, backend: str = "auto", num_threads: int = 0
+    video: "VideoInput | Video",
+    fps: float | None = None,
+    backend: str = "auto",
+    num_threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> "Video":
     """
     Opens a video for reading frames at given times.
@@ -54,31 +58,39 @@ def open_video(
         num_threads (`int`, *optional*, defaults to 0):
             Decoding threads; 0 leaves it to the reader, which takes all cores. Use 1 in worker processes, as in
             `datasets.map(num_proc=...)`.
+        max_pixels (`int`, *optional*, defaults to 2^26):
+            Pixels that a frame may have, width times height: one of 2^26 takes 200 MB, and some more while it is
+            decoded. Files and images with larger ones are refused, if need be half-way; arrays are in memory already.
 
     Returns:
         [`Video`], a context manager.
 
     Raises:
-        `VideoReadError` (a `ValueError`): the file is missing, empty, broken or no video, or its file object fails.
-        `ValueError`: an array of another shape or dtype, `fps` or `num_threads` out of range, an unknown `backend`.
-        `TypeError`: `video` is none of the types above; `fps` or `num_threads` is no number.
+        `VideoReadError` (a `ValueError`): the file is missing, empty, broken, no regular file or no video, its frames
+            are too large, or its file object fails.
+        `ValueError`: an array of another shape or dtype, `fps`, `num_threads` or `max_pixels` out of range, an unknown
+            `backend`.
+        `TypeError`: `video` is none of the types above; `fps`, `num_threads` or `max_pixels` is no number.
         `ImportError`: the reader asked for is not installed, or with `"auto"` none is.
     """
     if isinstance(video, Video):
         return video
     if backend not in ("auto", "decord", "pyav"):
         raise ValueError(f"`backend` must be 'auto', 'decord' or 'pyav', got {backend!r}.")
-    if not isinstance(num_threads, Integral):
-        raise TypeError(f"`num_threads` must be a whole number, got {num_threads!r}.")
+    for name, value in (("num_threads", num_threads), ("max_pixels", max_pixels)):
+        if not isinstance(value, Integral):
+            raise TypeError(f"`{name}` must be a whole number, got {value!r}.")
     if fps is not None and not isinstance(fps, Real):
         raise TypeError(f"`fps` must be a number of frames per second, got {fps!r}.")
     if num_threads < 0:
         raise ValueError(f"`num_threads` must be 0 (the reader decides) or more, got {num_threads}.")
+    if max_pixels < 1:
+        raise ValueError(f"`max_pixels` must be 1 or more, got {max_pixels}.")
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"`fps` must be positive, got {fps}.")
     if isinstance(video, (np.ndarray, list, tuple)):
-        return Video("<array>" if isinstance(video, np.ndarray) else "<images>", ImageDecoder(video, fps))
-    source = Source.locate(video)
+        return Video("<array>" if isinstance(video, np.ndarray) else "<images>", ImageDecoder(video, fps, max_pixels))
+    source = Source.locate(video, max_pixels)
     if fps is not None:
         raise ValueError(f"`fps` is for arrays and lists of images; {source.name!r} has its own, leave it out.")
     if is_webp(source.head):
@@ -99,12 +111,16 @@ def open_video(
 
 @contextlib.contextmanager
 def opened_video(
-    video: "VideoInput | Video", fps: float | None = None, backend: str = "auto", num_threads: int = 0
+    video: "VideoInput | Video",
+    fps: float | None = None,
+    backend: str = "auto",
+    num_threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator["Video"]:
     """Does as [`open_video`], but a [`Video`] that is given open stays open, and `fps` is ignored for files."""
     if fps is not None and not isinstance(video, (np.ndarray, list, tuple)):
         fps = None  # files have their own
-    opened = open_video(video, fps=fps, backend=backend, num_threads=num_threads)
+    opened = open_video(video, fps=fps, backend=backend, num_threads=num_threads, max_pixels=max_pixels)
     try:
         yield opened
     finally:

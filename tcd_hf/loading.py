@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 # Of a processor: what says how text is read.
 READING_OPTIONS = ("ocr_engine", "ocr_options", "ocr_fps", "reading_interval", "min_confidence", "window_scale")
-PROCESSOR_OPTIONS = (*READING_OPTIONS, "num_frames", "max_length", "video_backend")
+PROCESSOR_OPTIONS = (*READING_OPTIONS, "num_frames", "max_length", "video_backend", "max_pixels")
 WEIGHT_FILES = [f"{name}{end}" for name in ("model.safetensors", "pytorch_model.bin") for end in ("", ".index.json")]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tcd_hf.processing.regular_files import open_regular
 from tcd_hf.reading.left_out import LeftOut, describe_left_out, kind_of_no_video
 
 __all__ = [
@@ -63,9 +64,13 @@ def file_stamp(path: str | os.PathLike) -> FileStamp:
 
 
 def hash_file(path: str | os.PathLike) -> str:
-    """Hexadecimal BLAKE2b digest (20 bytes) of a file's content, read in pieces. Raises `OSError`."""
+    """Hexadecimal BLAKE2b digest (20 bytes) of a file's content, read in pieces.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file, see [`open_regular`].
+    """
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(HASH_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

@@ -17,6 +17,7 @@ from webvtt.errors import MalformedCaptionError, MalformedFileError
 
 from tcd_hf.choices import TextFormat
 from tcd_hf.clock import read_clock
+from tcd_hf.processing.regular_files import open_regular
 
 __all__ = ["EXTENSIONS", "Cue", "check_cue", "dialogue_text", "plain_text", "read_cues", "write_cues"]
 
@@ -96,12 +97,13 @@ def read_cues(path: Path, source: str = "given") -> list[Cue]:
 
     Raises:
         ValueError: another ending, or a file that is no such one; names it and the place.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file.
     """
     path = Path(path)
     if path.suffix.lower() not in EXTENSIONS:
         raise ValueError(f"{path} does not end in {', '.join(EXTENSIONS)}: give texts in one of these formats.")
-    content = _decode(path.read_bytes(), path)
+    with open_regular(path) as file:
+        content = _decode(file.read(), path)
     if path.suffix.lower() == ".json":
         return _read_json(content, path, source)
     if not content.strip():  # nothing was said

@@ -14,6 +14,7 @@ import numpy as np
 
 from tcd_hf.processing.ocr_engines import OCREngineError, default_num_threads
 from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.video_files import MAX_PIXELS
 from tcd_hf.processing.video_reading import VideoReadError, open_video, opened_video
 from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
 from tcd_hf.reading.cache import CacheError, CaptionCache
@@ -137,6 +138,7 @@ class VideoReader:
             a video is one, however long.
         backend (`str`, *optional*, defaults to `"auto"`): what decodes, see `open_video`.
         process_frames (`Callable`, *optional*): [`~TCDProcessor.process_frames`], for the `inputs` of `ReadSegment`.
+        max_pixels (`int`, *optional*, defaults to 2^26): pixels that a frame may have, see `open_video`.
     """
 
     def __init__(
@@ -146,18 +148,21 @@ class VideoReader:
         segment_seconds: float | None = None,
         backend: str = "auto",
         process_frames: ProcessFrames | None = None,
+        max_pixels: int = MAX_PIXELS,
     ):
         self.captioner = captioner
         self.cache = cache
         self.segment_seconds = segment_seconds
         self.backend = backend
         self.process_frames = process_frames
+        self.max_pixels = max_pixels
         self.caption_settings = caption_fingerprint(captioner)
 
     @classmethod
     def of(cls, processor: TCDProcessor, cache: CaptionCache, segment_seconds: float | None = None) -> "VideoReader":
         """Reads as a processor does, and makes its inputs."""
-        return cls(processor.captioner, cache, segment_seconds, processor.video_backend, processor.process_frames)
+        options = {"backend": processor.video_backend, "max_pixels": processor.max_pixels}
+        return cls(processor.captioner, cache, segment_seconds, process_frames=processor.process_frames, **options)
 
     def __call__(self, file: VideoFile) -> Iterator[ReadSegment | SkippedVideo]:
         """Reads the segments of one video, one by one. That it cannot be read is an answer, not an error, and the last.
@@ -201,7 +206,7 @@ class VideoReader:
                 return opened.read(opened.whole)
         content_hash = hash_bytes(video) if isinstance(video, bytes) else None
         cached = self.cached_captions(content_hash) if content_hash else None
-        with opened_video(video, fps=fps, backend=self.backend, num_threads=default_num_threads()) as opened:
+        with opened_video(video, fps=fps, **self.opening_options()) as opened:
             if cached is not None:
                 return self.captioner.read(opened, with_captions=False)[0], cached
             frames, captions = self.captioner.read(opened)
@@ -224,6 +229,10 @@ class VideoReader:
             return None
         return captions
 
+    def opening_options(self) -> dict[str, Any]:
+        """Those of `open_video`."""
+        return {"backend": self.backend, "num_threads": default_num_threads(), "max_pixels": self.max_pixels}
+
     def _save(self, content_hash: str, captions: Sequence[WindowCaption], segment: Segment | None = None) -> None:
         self.cache.save(content_hash, self.caption_settings, captions, segment)
 
@@ -242,7 +251,7 @@ class OpenedVideo:
         self.reader = reader
         self.file = file
         self._settled = file.settled
-        self._video = open_video(file.path, backend=reader.backend, num_threads=default_num_threads())
+        self._video = open_video(file.path, **reader.opening_options())
         self.duration, self.fps = self._video.duration, self._video.fps
         self.segments = cut_into_segments(self.duration, self._video.frame_times, reader.segment_seconds)
 

@@ -25,6 +25,7 @@ OPTIONS = {
     "min_confidence": 0.25,
     "max_length": 9,
     "video_backend": "pyav",
+    "max_pixels": 1 << 20,
 }
 
 
@@ -256,6 +257,7 @@ def test_captions_that_do_not_fit_are_refused(processor, captions, error, messag
         {"window_scale": "1"},
         {"max_length": 1},
         {"video_backend": "opencv"},
+        {"max_pixels": 0},
     ],
 )
 def test_options_out_of_range_are_refused_at_once(options):

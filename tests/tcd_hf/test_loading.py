@@ -458,7 +458,12 @@ class TestLoad:
     def test_a_processor_is_the_one_that_was_saved(self, tmp_path):
         processor = make_tiny_processor("rapidocr")
         options = {"window_scale": 0.5, "ocr_fps": 1.0, "reading_interval": None, "min_confidence": 0.9}
-        options |= {"max_length": 9, "video_backend": "pyav", "ocr_options": {"limit_side_len": 64}}
+        options |= {
+            "max_length": 9,
+            "video_backend": "pyav",
+            "max_pixels": 1 << 20,
+            "ocr_options": {"limit_side_len": 64},
+        }
         for name, value in options.items():
             setattr(processor, name, value)
         make_tiny_model().save_pretrained(tmp_path)
