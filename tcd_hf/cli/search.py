@@ -134,6 +134,7 @@ def search(
     _check_outputs(cut, html)
     time_range = None if between is None else _read_range(between)
     parsed = _parse(all_queries)
+    condition = _filter(where, folder)
     names = {}  # of videos, as the user gave them
     if videos:
         from tcd_hf import VideoIndex
@@ -147,7 +148,6 @@ def search(
     else:
         assert index_uri  # refused above
         index = open_index(index_uri, model, reading, cache_dir, device=device)
-    condition = _filter(where, folder)
     results = [
         [replace(hit, path=names.get(hit.path, hit.path)) for hit in hits]
         for hits in index.search(
@@ -295,14 +295,16 @@ def _collect_queries(queries: list[str], file: Path | None) -> list[str]:
 
 
 def _filter(where: str | None, folder: Path | None) -> str | None:
-    """What rows must pass, in SQL."""
-    if folder is None:
-        return where
+    """What rows must pass, in SQL; a condition that is none is refused before videos are read for hours."""
+    from tcd_hf.index.conditions import check_condition
     from tcd_hf.index.storage import sql_string
 
+    condition = None if where is None else check_condition(where)  # alone: in brackets, others in it might close them
+    if folder is None:
+        return condition
     path = absolute_path(folder).rstrip("/")
     below = f"(path = {sql_string(path)} OR starts_with(path, {sql_string(path + '/')}))"
-    return below if where is None else f"({where}) AND {below}"
+    return below if condition is None else f"({condition}) AND {below}"
 
 
 def _parse(queries: Sequence[str]) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ class Retriever:
                 are of fewer than `top_k` videos.
             mode (`str`, defaults to `"two-stage"`): one of the above.
             where (`str`, *optional*): only segments that pass, an SQL expression on the columns of the table, such as
-                `"duration < 60 AND path LIKE '%/news/%'"`.
+                `"duration < 60 AND path LIKE '%/news/%'"`, see [`check_condition`].
             moments (`int`, defaults to 3): further moments of a hit, at most.
             between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
                 video, in seconds; infinite ones leave a side open. A moment is then looked for in the segments that
@@ -144,7 +144,7 @@ class Retriever:
         if mode not in get_args(SearchMode):
             raise ValueError(f"mode must be one of {', '.join(map(repr, get_args(SearchMode)))}, got {mode!r}.")
         if where is not None:
-            self.recall.check_filter(where)
+            where = self.recall.check_filter(where)
         if between is not None:
             clip_moments([], between)  # refuses what is no range
         check_within(within)

@@ -121,12 +121,12 @@ class StoredIndex:
         Raises:
             ValueError: a filter that is no SQL expression on the columns, or a column that there is none of.
         """
-        try:
-            return decode_captions(self._latest().read(columns, where, limit))
-        except (ValueError, RuntimeError):
-            if where is not None:  # says what is wrong with it, if it is that
-                Recall(self._storage.videos, DEFAULT_MEMORY_BUDGET).check_filter(where)
-            raise
+        storage, columns = self._latest(), list(columns)
+        known = [*storage.videos.schema.names, "_rowid"]
+        for unknown in set(columns).difference(known):
+            raise ValueError(f"There is no column {unknown!r}: columns are {', '.join(known)}.")
+        condition = None if where is None else Recall(storage.videos, DEFAULT_MEMORY_BUDGET).check_filter(where)
+        return decode_captions(storage.read(columns, condition, limit))
 
     def captions_of(self, path: str | os.PathLike, between: tuple[float, float] | None = None) -> list[WindowCaption]:
         """Captions of one video, one per window of its segments in the order of time.
