@@ -19,6 +19,7 @@ from typing import NamedTuple
 __all__ = ["FILTER_COLUMNS", "FILTER_FUNCTIONS", "check_condition"]
 
 NUMBER, TEXT, TRUTH = "a number", "a text", "true or false"
+WHOLE_COLUMNS = ("segment", "size", "modified")
 
 FILTER_COLUMNS = {
     "path": TEXT,
@@ -185,10 +186,10 @@ class _Reader:
             return _Value(f"NOT {self._must_be(with_in, TRUTH).sql}", TRUTH)
         value = self._sum()
         if sign := self._take(*COMPARISONS):
-            other = self._must_be(self._sum(), value.kind)
+            left, right = _comparable(value, self._must_be(self._sum(), value.kind))
             if value.kind == TRUTH and sign not in ("=", "==", "!=", "<>"):
                 raise ValueError(f"{value.sql[:60]} is true or false, which {sign!r} cannot compare.")
-            return _Value(f"{value.sql} {sign} {other.sql}", TRUTH)
+            return _Value(f"{left} {sign} {right}", TRUTH)
         if self._take("IS"):
             negated = " NOT" if self._take("NOT") else ""
             word = self._take("NULL", "TRUE", "FALSE")
@@ -200,13 +201,13 @@ class _Reader:
             pattern = self._must_be(self._sum(), TEXT)
             return _Value(f"{self._must_be(value, TEXT).sql} {negated}{word} {pattern.sql}", TRUTH)
         if self._take("IN"):
-            choices = ", ".join(self._must_be(choice, value.kind).sql for choice in self._list())
-            return _Value(f"{value.sql} {negated}IN ({choices})", TRUTH)
+            one, *choices = _comparable(value, *(self._must_be(choice, value.kind) for choice in self._list()))
+            return _Value(f"{one} {negated}IN ({', '.join(choices)})", TRUTH)
         if self._take("BETWEEN"):
             least = self._must_be(self._sum(), value.kind)
             self._need("AND")
-            most = self._must_be(self._sum(), value.kind)
-            return _Value(f"{value.sql} {negated}BETWEEN {least.sql} AND {most.sql}", TRUTH)
+            one, low, high = _comparable(value, least, self._must_be(self._sum(), value.kind))
+            return _Value(f"{one} {negated}BETWEEN {low} AND {high}", TRUTH)
         if negated:
             raise ValueError(f"LIKE, ILIKE, IN or BETWEEN is missing before {self._piece}.")
         return value
@@ -270,8 +271,15 @@ def _number(piece: _Piece) -> _Value:
     value = float(piece.text)
     if value > MAX_NUMBER:
         raise ValueError(f"{piece} is beyond {MAX_NUMBER}, the largest number that may be used.")
-    # LanceDB compares whole numbers with whole numbers only
     return _Value(str(int(value)) if value.is_integer() else repr(value), NUMBER)
+
+
+def _comparable(*values: _Value) -> list[str]:
+    """Values that are compared, as SQL: LanceDB compares columns of whole numbers with whole numbers only."""
+    if not any(value.kind == NUMBER and re.search(r"\.[0-9]|e-[0-9]", value.sql) for value in values):
+        return [value.sql for value in values]
+    is_whole = [any(f'"{name}"' in value.sql for name in WHOLE_COLUMNS) for value in values]
+    return [f"({value.sql}) * 1.0" if whole else value.sql for value, whole in zip(values, is_whole, strict=True)]
 
 
 def _allowed() -> str:

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from tcd_hf.index.conditions import check_condition
 from tcd_hf.index.lexical import query_spelling
 from tcd_hf.index.schema import COARSE_COLUMN
 
@@ -91,20 +90,6 @@ class Recall:
         self.dim = table.schema.field(COARSE_COLUMN).type.list_size
         self.in_memory = bytes_in_memory(self.num_rows, self.dim) <= memory_budget
         self._loaded = False
-
-    def check_filter(self, where: str) -> str:
-        """A filter as the table may be given it; refuses, with a `ValueError` that says what is wrong, what is none.
-
-        See [`check_condition`].
-        """
-        condition = check_condition(where)
-        try:
-            self.table.search().select(["_rowid"]).where(condition).limit(1).to_arrow()
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"where={where!r} cannot be used as a filter: a number in it does not go with what it is compared with."
-            ) from error
-        return condition
 
     def positions(self, row_ids: np.ndarray) -> np.ndarray:
         """Where rows stand in the table: the order in which they were added."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
+from tcd_hf.index.conditions import check_condition
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit, fuse_scores
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments
@@ -144,7 +145,7 @@ class Retriever:
         if mode not in get_args(SearchMode):
             raise ValueError(f"mode must be one of {', '.join(map(repr, get_args(SearchMode)))}, got {mode!r}.")
         if where is not None:
-            where = self.recall.check_filter(where)
+            where = check_condition(where)
         if between is not None:
             clip_moments([], between)  # refuses what is no range
         check_within(within)

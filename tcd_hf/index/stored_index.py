@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute
 
-from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall
+from tcd_hf.index.conditions import check_condition
 from tcd_hf.index.schema import IndexMetadata
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.index.stored_captions import captions_from, captions_in_order, decode_captions
@@ -125,7 +125,7 @@ class StoredIndex:
         known = [*storage.videos.schema.names, "_rowid"]
         for unknown in set(columns).difference(known):
             raise ValueError(f"There is no column {unknown!r}: columns are {', '.join(known)}.")
-        condition = None if where is None else Recall(storage.videos, DEFAULT_MEMORY_BUDGET).check_filter(where)
+        condition = None if where is None else check_condition(where)
         return decode_captions(storage.read(columns, condition, limit))
 
     def captions_of(self, path: str | os.PathLike, between: tuple[float, float] | None = None) -> list[WindowCaption]:
