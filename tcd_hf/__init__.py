@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "processing.window_ocr": ["WindowOCRCaptioner"],
         "index.hits": ["Hit"],
         "index.ingest": ["AddReport"],
-        "index.schema": ["IndexMismatchError"],
+        "index.schema": ["IndexDamagedError", "IndexMismatchError"],
         "index.video_index": ["VideoIndex"],
         "loading": ["load"],
         "checkpoints": ["load_mini"],
@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # type checkers see no names that are imported when first use
     from .evaluation.moment_metrics import compute_moment_metrics as compute_moment_metrics
     from .index.hits import Hit as Hit
     from .index.ingest import AddReport as AddReport
+    from .index.schema import IndexDamagedError as IndexDamagedError
     from .index.schema import IndexMismatchError as IndexMismatchError
     from .index.video_index import VideoIndex as VideoIndex
     from .loading import load as load

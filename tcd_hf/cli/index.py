@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from tcd_hf.choices import Engine
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from tcd_hf import VideoIndex
     from tcd_hf.index.ingest import AddReport
     from tcd_hf.index.progress import Progress
+    from tcd_hf.index.repair import RepairReport
     from tcd_hf.reading.own_texts import OwnTexts
 
 __all__ = ["index"]
@@ -64,6 +66,12 @@ def index(
         bool, typer.Option("--remove", help="Remove VIDEOS from the index; a folder stands for all below it.")
     ] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Only tell what the index holds.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only verify what the index holds; status 1 if damaged.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend a damaged index: keep what is whole, read again what is lost.")
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Processes that read videos; 0 reads in this one. One per core by default."),
@@ -104,15 +112,25 @@ def index(
 
     How text is read is kept in the index: what is added later is read in the same way.
 
+    A damaged index says so: --check tells what is damaged, --repair mends it.
+
     Stop it at any time and run it again: it goes on where it was. Videos that did not change are not read again; those
     that cannot be read are named and skipped, and kept in DIR/errors.jsonl. Other files of folders are counted.
     """
     videos = videos or []
-    _check_usage(videos, {"--sync": sync, "--remove": remove, "--stats": stats}, engine)
+    actions = {"--sync": sync, "--remove": remove, "--stats": stats, "--check": check, "--repair": repair}
+    _check_usage(videos, actions, engine)
     from tcd_hf import VideoIndex
 
     if stats:
         _print_stats(VideoIndex.open(index_uri), as_json)
+    elif check:
+        _check(VideoIndex.open(index_uri), as_json)
+    elif repair:
+        report = VideoIndex.repair(
+            index_uri, model, workers=workers, cache_dir=cache_dir, batch_size=batch_size, device=device or "auto"
+        )
+        _print_repair(index_uri, report, as_json)
     elif remove:
         opened = VideoIndex.open(index_uri)
         removed = opened.remove(videos)
@@ -138,9 +156,10 @@ def _check_usage(videos: list[Path], actions: dict[str, bool], engine: Engine) -
     chosen = [name for name, given in actions.items() if given]
     if len(chosen) > 1:
         raise typer.BadParameter(f"{' and '.join(chosen)} exclude each other: give one.", param_hint=chosen[1])
-    if chosen == ["--stats"] and videos:
-        raise typer.BadParameter(f"It takes no videos, got {videos[0]}.", param_hint="--stats")
-    if chosen != ["--stats"] and not videos:
+    alone = bool(chosen) and chosen[0] in ("--stats", "--check", "--repair")
+    if alone and videos:
+        raise typer.BadParameter(f"It takes no videos, got {videos[0]}.", param_hint=chosen[0])
+    if not alone and not videos:
         raise typer.BadParameter("Say which videos, for example my_clips/", param_hint="VIDEOS")
     if chosen and engine == "ray":
         raise typer.BadParameter(f"ray only adds videos: leave it out with {chosen[0]}.", param_hint="--engine")
@@ -196,6 +215,44 @@ def _print_stats(index: "VideoIndex", as_json: bool) -> None:
         is_time = name == "seconds_of_video"
         table.add_row("time of video" if is_time else name.replace("_", " "), clock(value) if is_time else _text(value))
     stdout.print(table)
+
+
+def _check(index: "VideoIndex", as_json: bool) -> None:
+    """Tells what is damaged, and ends with status 1 if anything is."""
+    damages = index.check()
+    if as_json:
+        print_json({"index": index.uri, "whole": not damages, "damages": [damage._asdict() for damage in damages]})
+    for damage in damages:
+        stderr.print(
+            f"[yellow]damaged:[/] {escape(f'{damage.part}: {damage.detail}')}", highlight=False, soft_wrap=True
+        )
+    if damages:
+        raise fail(f"The index {index.uri} is damaged: `tcd-hf index --index {index.uri} --repair` mends it.")
+    if not as_json:
+        stdout.print(f"{shown(index.uri)} is whole: {len(index)} videos.", soft_wrap=True, highlight=False)
+
+
+def _print_repair(uri: str, report: "RepairReport", as_json: bool) -> None:
+    """Tells what became of the index, and ends with status 1 if videos were lost."""
+    if as_json:
+        print_json({"index": uri, **asdict(report)})
+    else:
+        former = f" by its version {report.restored_version}" if report.restored_version else ""
+        counts = f"{report.kept} videos kept{former}, {len(report.read_again)} read again, {len(report.lost)} lost"
+        remade = f"; made anew: {', '.join(report.remade)}" if report.remade else ""
+        stdout.print(f"{shown(uri)} is whole again: {counts}{remade}.", soft_wrap=True, highlight=False)
+    if report.set_aside:
+        _say(f"Files that were given up are kept in {escape(report.set_aside)}: delete them when nothing is missing.")
+    for path in report.without_own_texts:
+        _say(f"[yellow]without its own texts:[/] {escape(path)}: give them again (--texts, --subtitles).")
+    for path in report.lost:
+        _say(f"[yellow]lost:[/] {escape(path)}: its rows are damaged, and the file is not there or cannot be read.")
+    if report.lost:
+        raise fail(f"{len(report.lost)} videos were lost: add them when their files are there.")
+
+
+def _say(line: str) -> None:
+    stderr.print(line, highlight=False, soft_wrap=True)
 
 
 def _text(value: object) -> str:

@@ -161,7 +161,7 @@ class Ingest:
 
     def recount(self) -> None:
         """Has statistics counted anew, after rows were committed that did not go through [`keep`]."""
-        self.storage.videos.checkout_latest()
+        self.storage.update_version()
         self.statistics = self.storage.load_statistics()
 
     def skip(self, video: SkippedVideo) -> None:

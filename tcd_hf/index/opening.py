@@ -53,7 +53,7 @@ def make_or_open(
             )
         fingerprints = fingerprints or all_fingerprints(model.eval(), processor)
         schema = _schema_for(model.eval(), processor, seconds, fingerprints)
-        with storage.writing():
+        with storage.writing(new=True):
             if not storage.exists():  # another process may have been quicker
                 storage.create(schema)
                 return storage

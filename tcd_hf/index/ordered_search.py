@@ -151,6 +151,7 @@ class OrderedSearch:
     def _hits_of(self, rows_of_videos: Sequence[np.ndarray]) -> list[Hit]:
         """The hits of some videos, given by the ids of their rows."""
         row_ids = np.concatenate(rows_of_videos)
+        self.retriever.verify(row_ids)
         rows = self.retriever.take(row_ids, [*self._columns, CAPTIONS_COLUMN])
         captions, times = rows[CAPTIONS_COLUMN].to_pylist(), self.recall.times(row_ids)
         scored = self._score(rows)

@@ -1,5 +1,6 @@
 """First stage of a search: which rows are worth scoring, by one vector per row and by the spelling of its texts."""
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -7,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import torch
 
+from tcd_hf.index.damage import of_files
 from tcd_hf.index.lexical import query_spelling
 from tcd_hf.index.schema import COARSE_COLUMN
 
@@ -24,8 +27,12 @@ __all__ = [
     "create_coarse_index",
     "create_text_index",
     "first_of_each",
+    "is_searchable",
     "largest",
 ]
+
+logger = logging.getLogger(__name__)
+pc: Any = pyarrow.compute  # makes its functions when it is imported
 
 TEXT_COLUMN = "term_text"
 DEFAULT_MEMORY_BUDGET = 4 << 30
@@ -45,6 +52,23 @@ def create_text_index(table: "Table") -> None:
     plain: dict[str, Any] = dict.fromkeys(("stem", "remove_stop_words", "lower_case", "ascii_folding"), False)
     config = FTS(base_tokenizer="whitespace", max_token_length=None, **plain)
     table.create_index(TEXT_COLUMN, config=config, replace=True)
+
+
+def is_searchable(table: "Table") -> bool:
+    """Whether the full-text index finds a row by a term of it; there is nothing to find in an empty table."""
+    from lancedb.query import MatchQuery
+
+    rows = table.search().select(["term_text"]).where("has_text").limit(1).to_arrow()["term_text"].to_pylist()
+    match_query: Any = MatchQuery
+    for term in rows and rows[0].split()[:1]:
+        try:
+            found = table.search(match_query(term, TEXT_COLUMN), query_type="fts").select(["_rowid", "_score"]).limit(1)
+            return len(found.to_arrow()) == 1
+        except Exception as error:
+            if not of_files(error):
+                raise
+            return False
+    return True
 
 
 def create_coarse_index(table: "Table") -> None:
@@ -89,7 +113,7 @@ class Recall:
         self.num_rows = table.count_rows()
         self.dim = table.schema.field(COARSE_COLUMN).type.list_size
         self.in_memory = bytes_in_memory(self.num_rows, self.dim) <= memory_budget
-        self._loaded = False
+        self._loaded = self._without_text_index = False
 
     def positions(self, row_ids: np.ndarray) -> np.ndarray:
         """Where rows stand in the table: the order in which they were added."""
@@ -182,14 +206,40 @@ class Recall:
         if terms is None:
             return np.zeros(0, np.uint64)
 
-        def best(depth: int) -> np.ndarray:
-            search = self.table.search(terms, query_type="fts").select(["_rowid", "_score"])
-            if where is not None:
-                search = search.where(where, prefilter=True)
-            return search.limit(depth).to_arrow()["_rowid"].to_numpy()
-
         self._load()
-        return self._deepened(best, count, num_videos)
+        return self._deepened(partial(self._best_texts, terms, where=where), count, num_videos)
+
+    def _best_texts(self, terms: Any, count: int, where: str | None) -> np.ndarray:
+        """Ids of the rows that the full-text index names; without it, if it is damaged."""
+        search = self.table.search(terms, query_type="fts").select(["_rowid", "_score"])
+        if where is not None:
+            search = search.where(where, prefilter=True)
+        if not self._without_text_index:
+            try:
+                found = search.limit(count).to_arrow()["_rowid"].to_numpy()
+                if np.isin(found, self._row_ids).all():
+                    return found
+            except Exception as error:
+                if not of_files(error):
+                    raise
+            self._without_text_index = True
+            logger.warning(
+                "The full-text index is damaged: texts are looked through one by one, which takes longer. The next "
+                "`add`, or --repair, makes it anew."
+            )
+        return self._scan_texts(terms.query.split(), count, where)
+
+    def _scan_texts(self, terms: Sequence[str], count: int, where: str | None) -> np.ndarray:
+        """What the full-text index is for, without it: ids of rows that have terms, those with many rare ones first."""
+        query = self.table.search().select(["_rowid", TEXT_COLUMN])
+        rows = (query if where is None else query.where(where)).to_arrow()
+        texts = pc.binary_join_element_wise("", rows[TEXT_COLUMN], "", " ")  # a space before each term and behind it
+        scores = np.zeros(len(rows))
+        for term in dict.fromkeys(terms):
+            has_term = pc.match_substring(texts, f" {term} ").to_numpy()
+            scores += has_term * np.log1p(len(rows) / max(1, has_term.sum()))
+        best = largest(scores, count)
+        return rows["_rowid"].to_numpy()[best[scores[best] > 0]]
 
     def union(
         self, queries: np.ndarray, texts: Sequence[str], count: int, where: str | None = None, num_videos: int = 1
@@ -233,7 +283,15 @@ class Recall:
         search = search.distance_type("cosine").refine_factor(REFINE_FACTOR).select(["_rowid", "_distance"])
         if where is not None:
             search = search.where(where, prefilter=True)
-        return search.limit(count).to_arrow()["_rowid"].to_numpy()
+        try:
+            return search.limit(count).to_arrow()["_rowid"].to_numpy()
+        except Exception as error:
+            if not of_files(error):
+                raise
+            logger.warning(
+                "The index of vectors is damaged: all vectors are compared, which takes longer. --repair makes it anew."
+            )
+            return search.bypass_vector_index().limit(count).to_arrow()["_rowid"].to_numpy()
 
     def _positions_of(self, where: str) -> np.ndarray:
         """The positions of the rows that a filter lets through, in order."""

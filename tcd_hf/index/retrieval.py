@@ -12,6 +12,7 @@ import torch
 
 from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
 from tcd_hf.index.conditions import check_condition
+from tcd_hf.index.damage import RowsDamagedError, reading_rows
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit, fuse_scores
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments
@@ -19,7 +20,15 @@ from tcd_hf.index.ordered import check_within
 from tcd_hf.index.ordered_search import ORDERED_MODES, OrderedSearch
 from tcd_hf.index.query_syntax import Query, allowed_windows, parse_query, sql_filter_for
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
-from tcd_hf.index.schema import CAPTIONS_COLUMN, COARSE_COLUMN, FEATURES_COLUMN, IndexMetadata, features_from
+from tcd_hf.index.schema import (
+    CAPTIONS_COLUMN,
+    COARSE_COLUMN,
+    FEATURES_COLUMN,
+    VERIFIED_COLUMNS,
+    IndexMetadata,
+    are_whole,
+    features_from,
+)
 from tcd_hf.index.scored_rows import (
     OUT_OF_RANGE,
     IndexScores,
@@ -79,6 +88,7 @@ class Retriever:
         self.statistics = statistics
         self.lexical_weight = lexical_weight
         self.recall = Recall(table, memory_budget)
+        self._verified: set[int] = set()  # ids of rows that were found to be what was written
         self.columns = [FEATURES_COLUMN, "texts"]  # that scores are computed from
         if model.config.interaction == "tib":  # of whose score the coarse one is a part
             self.columns.append(COARSE_COLUMN)
@@ -157,13 +167,14 @@ class Retriever:
         made = iter(self._make_searches(parsed, base, top_k, recall_k, moments, mode, between))
         searches = [[next(made) for _ in query.parts] for query in parsed]
         single = [parts[0] for parts in searches if len(parts) == 1]
-        candidates = iter(self._find_best(single) if mode == "full" else map(self._recall, single))
-        return [
-            self._rank(parts[0], next(candidates))
-            if len(parts) == 1
-            else OrderedSearch(self, parts, within, base).hits()
-            for parts in searches
-        ]
+        with reading_rows():
+            candidates = iter(self._find_best(single) if mode == "full" else map(self._recall, single))
+            return [
+                self._rank(parts[0], next(candidates))
+                if len(parts) == 1
+                else OrderedSearch(self, parts, within, base).hits()
+                for parts in searches
+            ]
 
     def moments(
         self, query: str, path: str, syntax: QuerySyntax = "plain", within: float = DEFAULT_WITHIN
@@ -183,18 +194,21 @@ class Retriever:
         (parsed,) = self._parse([query], syntax)
         where = f"path IN {sql_list([path])}"
         columns = [*self.columns, CAPTIONS_COLUMN, "start", "end", "_rowid"]
-        rows = self.table.search().select(columns).where(where).to_arrow()
+        with reading_rows():
+            rows = self.table.search().select(columns).where(where).to_arrow()
         if not len(rows):
             raise ValueError(f"The index has no video {path!r}: see its `paths`.")
         searches = self._make_searches([parsed], None, 1, 1, len(rows) * self.metadata.num_frames, "full", None)
-        if parsed.then:
-            moments = OrderedSearch(self, searches, within).moments(rows)
-        else:
-            scored = self.score_rows(searches[0].texts, searches[0].text_embeds, rows, searches[0])
-            find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-            places, captions = np.arange(len(rows)), rows[CAPTIONS_COLUMN].to_pylist()
-            moments = moments_in(searches[0], scored, places, captions, find_evidence, self.lexical_weight)
-        return sorted(moments, key=lambda moment: moment.start)
+        with reading_rows():
+            self.verify(rows["_rowid"].to_numpy())
+            if parsed.then:
+                moments = OrderedSearch(self, searches, within).moments(rows)
+            else:
+                scored = self.score_rows(searches[0].texts, searches[0].text_embeds, rows, searches[0])
+                find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
+                places, captions = np.arange(len(rows)), rows[CAPTIONS_COLUMN].to_pylist()
+                moments = moments_in(searches[0], scored, places, captions, find_evidence, self.lexical_weight)
+            return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:
         """Scores every query with every video, in the order of [`~Recall.paths`].
@@ -203,8 +217,9 @@ class Retriever:
             ValueError: an empty index or query.
         """
         text_embeds = self._embed(queries)
-        blocks = list(self.read_blocks())
-        scores = [self.score_rows(queries, text_embeds, rows).scores for rows in blocks]
+        with reading_rows():
+            blocks = list(self.read_blocks())
+            scores = [self.score_rows(queries, text_embeds, rows).scores for rows in blocks]
         parts = {}
         for field in fields(IndexScores):
             columns = [getattr(block, field.name) for block in scores]
@@ -342,6 +357,7 @@ class Retriever:
         moment in the time range, although a window of it is."""
         shown = [self._rows_to_show(search, row_ids, places, scored, texts) for places in of_each]
         all_shown = np.concatenate(shown)
+        self.verify(row_ids[all_shown])
         scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         hits, start = [], 0
@@ -443,6 +459,22 @@ class Retriever:
         for batch in query.to_batches(ROWS_PER_BLOCK):
             if len(batch):
                 yield pa.Table.from_batches([batch])
+
+    def verify(self, row_ids: np.ndarray) -> None:
+        """Makes sure that rows that are to be shown are what was written. Each is looked at once.
+
+        Raises:
+            RowsDamagedError: some are not; it names their videos.
+        """
+        unknown = np.array([row for row in row_ids.tolist() if row not in self._verified], np.uint64)
+        if not len(unknown):
+            return
+        rows = self.take(unknown, list(VERIFIED_COLUMNS))
+        whole = are_whole(rows)
+        if not all(whole):
+            paths = zip(rows["path"].to_pylist(), whole, strict=True)
+            raise RowsDamagedError(sorted({path for path, is_whole in paths if not is_whole}))
+        self._verified.update(unknown.tolist())
 
     def take(self, row_ids: np.ndarray, columns: list[str]) -> pa.Table:
         """Rows in the order asked for."""

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import math
+import operator
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,20 @@ import pyarrow as pa
 import torch
 
 from tcd_hf.index.lexical import TEXT_SCHEMA, text_columns
-from tcd_hf.index.stored_captions import CAPTIONS_COLUMN, encode_captions
+from tcd_hf.index.stored_captions import CAPTIONS_COLUMN, captions_from, encode_captions
 from tcd_hf.modeling.outputs import TCDScoringTables, TCDVideoFeatures
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord
 
 __all__ = [
+    "METADATA_KEY",
     "SCHEMA_VERSION",
+    "VERIFIED_COLUMNS",
+    "IndexDamagedError",
     "IndexMetadata",
     "IndexMismatchError",
     "NonFiniteFeaturesError",
+    "are_whole",
     "checksums",
     "feature_tensors",
     "features_from",
@@ -34,7 +39,7 @@ __all__ = [
 
 # Raise it when columns change, and when features or tables of the same weights are others than before.
 SCHEMA_VERSION = 3
-METADATA_KEY = b"tcd_hf"
+METADATA_KEY, METADATA_CHECKSUM_KEY = b"tcd_hf", b"tcd_hf_checksum"
 FEATURE_PREFIX, TABLE_PREFIX = "feature_", "table_"
 COARSE_COLUMN = "coarse"  # coarse_embeds; float32, since all of them are held in memory as they are
 FEATURES_COLUMN = "features"  # all others, one after another: one column is read in a third of the time of eight
@@ -52,6 +57,12 @@ CHECKED_COLUMNS = (
     COARSE_COLUMN,
     FEATURES_COLUMN,
 )
+
+UNREADABLE = (
+    "its metadata is not as this release of tcd-hf writes it: use the release that made it, or a newer one. Found:"
+)
+
+VERIFIED_COLUMNS = ("id", "path", *CHECKED_COLUMNS, "checksum")
 
 # For each fingerprint, what it is of, and what to do where it differs.
 PARTS = {
@@ -76,6 +87,14 @@ PARTS = {
 
 class IndexMismatchError(ValueError):
     """A place holds no index, or one made with other parts or by another version; the message says what to do."""
+
+
+class IndexDamagedError(ValueError):
+    """Files of an index are damaged; the message names the index, the part, and what to do.
+
+    It is no [`IndexMismatchError`]: who makes an index anew where there is none, or another one, would lose what can
+    still be read of this one. `VideoIndex.repair` (`tcd-hf index --index DIR --repair`) mends it.
+    """
 
 
 class NonFiniteFeaturesError(ValueError):
@@ -170,10 +189,12 @@ class IndexMetadata:
         """The metadata of a table's schema.
 
         Raises:
-            IndexMismatchError: there is none, or its schema version is another.
+            IndexMismatchError: there is none, its schema version is another, or it is not as this release writes it.
+            IndexDamagedError: it is not what was written.
         """
+        stored = schema.metadata or {}
         try:
-            values = json.loads((schema.metadata or {})[METADATA_KEY])
+            values = json.loads(stored[METADATA_KEY])
             version = values["schema_version"]
         except (KeyError, TypeError, ValueError) as error:
             raise IndexMismatchError("its table `videos` was not made by tcd-hf. Choose another place.") from error
@@ -183,8 +204,35 @@ class IndexMetadata:
                 "anew in another folder, from its videos (the text of those of up to `segment_seconds` is taken from "
                 "the cache, longer ones are read again, in segments), or use the release that made it."
             )
-        shapes = {name: tuple(shape) for name, shape in values.pop("shapes").items()}
-        return cls(**values, shapes=shapes)
+        if stored.get(METADATA_CHECKSUM_KEY, b"") not in (b"", _checksum_of(stored[METADATA_KEY])):
+            raise IndexDamagedError("its metadata is not what was written.")
+        metadata = cls._from_values(values)
+        if [(name, schema.field(name).type) for name in schema.names] != [
+            (column.name, column.type) for column in _columns(metadata)
+        ]:
+            raise IndexDamagedError("its columns are not those that its metadata tells of.")
+        return metadata
+
+    @classmethod
+    def _from_values(cls, values: dict[str, Any]) -> "IndexMetadata":
+        """The metadata of what was read as JSON, which may be anything."""
+        known = {field.name: field for field in fields(cls)}
+        if unknown := sorted(set(values).difference(known)):
+            raise IndexMismatchError(
+                f"its metadata tells {', '.join(map(repr, unknown))}, which this release of tcd-hf does not know. Use "
+                "the release that made it, or a newer one."
+            )
+        try:
+            shapes = {name: tuple(map(operator.index, shape)) for name, shape in values["shapes"].items()}
+            made = cls(**{**values, "shapes": shapes})
+            numbers = math.isfinite(made.segment_seconds) and made.dim > 0 and made.num_frames > 0
+            names = (made.model_name, *(getattr(made, name) for name in PARTS), *made.masks)
+            whole = numbers and isinstance(made.reading, dict) and all(isinstance(name, str) for name in names)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IndexMismatchError(f"{UNREADABLE} {error}.") from error
+        if not whole:
+            raise IndexMismatchError(f"{UNREADABLE} {str(values)[:200]}.")
+        return made
 
 
 def video_id(path: str) -> str:
@@ -218,8 +266,14 @@ def table_schema(metadata: IndexMetadata) -> pa.Schema:
     times the time to read. Features and scoring tables are stored in float16, which moves no score by more than 1e-4,
     masks among them as 0 and 1; coarse vectors in float32.
     """
+    described = metadata.to_json()
+    stored = {METADATA_KEY: described, METADATA_CHECKSUM_KEY: _checksum_of(described)}
+    return pa.schema(_columns(metadata), metadata=stored)
+
+
+def _columns(metadata: IndexMetadata) -> list[pa.Field]:
     num_features = sum(map(math.prod, metadata.stored_together.values()))
-    fields = [
+    return [
         pa.field("id", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
@@ -240,7 +294,6 @@ def table_schema(metadata: IndexMetadata) -> pa.Schema:
         pa.field(FEATURES_COLUMN, pa.list_(pa.float16(), num_features), nullable=False),
         pa.field("checksum", pa.binary(CHECKSUM_BYTES), nullable=False),
     ]
-    return pa.schema(fields, metadata={METADATA_KEY: metadata.to_json()})
 
 
 def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema: pa.Schema) -> pa.Table:
@@ -267,13 +320,9 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
         "segment": [record.segment for record in records],
         "start": [record.start for record in records],
         "end": [record.end for record in records],
-        "has_text": [any(caption.text for caption in record.captions) for record in records],
-        "sources": [_sources(record.captions) for record in records],
         CAPTIONS_COLUMN: [encode_captions(record.captions) for record in records],
-        "caption_text": [_distinct_texts(record.captions) for record in records],
+        **_read_off([record.captions for record in records]),
     }
-    texts = [text_columns(record.captions) for record in records]
-    values.update({field.name: [row[field.name] for row in texts] for field in TEXT_SCHEMA})
     columns = {name: pa.array(column, schema.field(name).type) for name, column in values.items()}
 
     columns.update(_feature_columns(feature_tensors(features), len(records), IndexMetadata.from_schema(schema)))
@@ -346,6 +395,10 @@ def checksums(rows: pa.Table | dict[str, pa.Array]) -> list[bytes]:
     return digests
 
 
+def _checksum_of(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=CHECKSUM_BYTES).hexdigest().encode()
+
+
 def _tensor(column: pa.ChunkedArray) -> torch.Tensor:
     """Lists of one length as a matrix."""
     if not len(column):
@@ -362,6 +415,42 @@ def _matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     arrays = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks]
     numbers = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return numbers.reshape(len(column), column.type.list_size)
+
+
+def _read_off(captions: Sequence[Sequence[WindowCaption]]) -> dict[str, list]:
+    """The columns that follow from the captions of rows."""
+    texts = [text_columns(windows) for windows in captions]
+    return {
+        "has_text": [any(caption.text for caption in windows) for windows in captions],
+        "sources": [_sources(windows) for windows in captions],
+        "caption_text": [_distinct_texts(windows) for windows in captions],
+        **{field.name: [row[field.name] for row in texts] for field in TEXT_SCHEMA},
+    }
+
+
+def are_whole(rows: pa.Table, thoroughly: bool = False) -> list[bool]:
+    """For each row whether it is what was written.
+
+    Args:
+        rows (`pa.Table`): rows of an index, with the columns `VERIFIED_COLUMNS`.
+        thoroughly (`bool`, *optional*, defaults to `False`): compare with its captions also the columns that were read
+            off from them, on which rows are filtered and recalled; of these the rows must have all.
+    """
+    own_ids = map(row_id, rows["path"].to_pylist(), rows["segment"].to_pylist())
+    whole = [
+        (checksum, own_id) == (stored, stored_id)
+        for checksum, own_id, stored, stored_id in zip(
+            checksums(rows), own_ids, rows["checksum"].to_pylist(), rows["id"].to_pylist(), strict=True
+        )
+    ]
+    if not thoroughly:
+        return whole
+    places = [place for place, is_whole in enumerate(whole) if is_whole]  # of others captions may not even be read
+    expected = _read_off(captions_from(rows[CAPTIONS_COLUMN].take(places)))
+    for name, values in expected.items():
+        for place, value, stored in zip(places, values, rows[name].take(places).to_pylist(), strict=True):
+            whole[place] = whole[place] and value == stored
+    return whole
 
 
 def _sources(captions: Sequence[WindowCaption]) -> str:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import torch
 
 from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
+from tcd_hf.index.damage import RowsDamagedError, damaged_rows_error, explained, is_of_lancedb, reading_rows
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.opening import check_model
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
+from tcd_hf.index.schema import IndexDamagedError
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.stored_index import StoredIndex
+from tcd_hf.index.verification import find_damaged_rows
 from tcd_hf.loading import load_for_index
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -173,9 +176,25 @@ class SearchableIndex(StoredIndex):
             version = self._latest().videos.version
             try:
                 return ask(self._retrieval(version))
+            except RowsDamagedError as error:
+                if self._latest().videos.version == version:
+                    raise self._damage_behind(error) from error
             except (OSError, RuntimeError, ValueError):
                 if self._latest().videos.version == version:
                     raise
+
+    def _damage_behind(self, error: RowsDamagedError) -> BaseException:
+        """What to say of rows that could not be read: which are damaged, or what else the matter was."""
+        if error.paths:
+            return damaged_rows_error(self.uri, error.paths)
+        cause = error.__cause__ or error
+        told = explained(cause, self._storage, "rows")
+        if not isinstance(told, IndexDamagedError):
+            return told
+        damage = find_damaged_rows(self._storage.videos)
+        if damage.row_ids:
+            return damaged_rows_error(self.uri, damage.paths)
+        return told if is_of_lancedb(cause) else cause
 
     def _retrieval(self, version: int) -> "Retriever":
         """What answers questions about the index at this version, which is the latest."""
@@ -184,16 +203,18 @@ class SearchableIndex(StoredIndex):
         if retriever is None or retriever.table.version != version:
             from tcd_hf.index.retrieval import Retriever
 
-            table = self._storage.open_table()  # of its own: a search goes on undisturbed while this index is added to
-            retriever = self._retriever = Retriever(
-                self.model,
-                self.processor,
-                table,
-                self.metadata,
-                self._storage.load_statistics(table),
-                lexical_weight=self.lexical_weight,
-                memory_budget=self.memory_budget,
-            )
+            model, processor = self.model, self.processor
+            with reading_rows():
+                table = self._storage.open_table()  # of its own: a search goes on while this index is added to
+                retriever = self._retriever = Retriever(
+                    model,
+                    processor,
+                    table,
+                    self.metadata,
+                    self._storage.load_statistics(table),
+                    lexical_weight=self.lexical_weight,
+                    memory_budget=self.memory_budget,
+                )
         return retriever
 
     def _require_model(self) -> tuple[TCDModel, TCDProcessor]:

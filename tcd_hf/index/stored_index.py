@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
 
+    from tcd_hf.index.damage import Damage
     from tcd_hf.reading.text_files import Cue
 
 __all__ = ["FIRST_SEGMENTS", "IndexStats", "StoredIndex"]
@@ -69,7 +70,7 @@ class StoredIndex:
         self._storage = storage
 
     def __len__(self) -> int:
-        return self._latest().videos.count_rows(FIRST_SEGMENTS)
+        return self._latest().count(FIRST_SEGMENTS)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r}, {len(self)} videos)"
@@ -223,9 +224,22 @@ class StoredIndex:
             self._storage.compact()
             self._storage.save_statistics()
 
+    def check(self) -> "list[Damage]":
+        """Verifies all rows, by their checksums, and what is made from them; nothing is changed.
+
+        All is read, so it takes as long as the files take to be read, and about a millisecond a segment. A search does
+        the same for the rows that it shows.
+
+        Returns:
+            `list[Damage]`: what is damaged, each with its `part`, a `detail` and the `paths` of videos; empty if
+            nothing is. See [`~VideoIndex.repair`].
+        """
+        from tcd_hf.index.verification import find_damage
+
+        return find_damage(self._latest())
+
     def _latest(self) -> IndexStorage:
-        self._storage.videos.checkout_latest()
-        return self._storage
+        return self._storage.update_version()
 
     def _videos(self) -> list[str]:
         """Paths of the videos at the version at hand."""

@@ -8,13 +8,17 @@ from typing import Any, get_args
 import torch
 
 from tcd_hf.choices import Engine
+from tcd_hf.index.contents import CONTENTS_FILE
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine, LocalEngine, VideoProgress
-from tcd_hf.index.opening import cached_folder, load_model, make_or_open, open_storage
+from tcd_hf.index.opening import cached_folder, check_model, load_model, make_or_open, open_storage
 from tcd_hf.index.progress import progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
+from tcd_hf.index.repair import DAMAGED, RepairReport, remake, rescue
 from tcd_hf.index.searching import SearchableIndex
 from tcd_hf.index.storage import IndexStorage
+from tcd_hf.index.verification import find_damage_of_indices, find_damage_of_lists
+from tcd_hf.index.writers import one_writer
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.reading.cache import CaptionCache, writing_to
@@ -201,6 +205,66 @@ class VideoIndex(SearchableIndex):
             if not len(index):
                 raise ValueError(f"None of the {len(videos)} videos could be read.")
         return index
+
+    @classmethod
+    def repair(
+        cls,
+        uri: str | os.PathLike,
+        model: TCDModel | str | os.PathLike | None = None,
+        processor: TCDProcessor | None = None,
+        workers: int | None = None,
+        on_video: Callable[[str], None] | None = None,
+        on_progress: Callable[[VideoProgress], None] | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        batch_size: int | None = None,
+        device: str | torch.device | None = "auto",
+    ) -> RepairReport:
+        """Mends an index in a folder some of whose files are damaged, even one that cannot be opened.
+
+        The newest version all of whose rows are whole is brought back; if more is whole in the latest one, as after
+        [`~VideoIndex.compact`], which leaves no older one, its whole rows are kept. Videos whose rows are lost are read
+        again where their files are there: text comes from the cache, so this takes little time. Full-text index,
+        statistics and lists are made anew. Files that were given up are kept in the folder `.damaged` of the index.
+
+        Args:
+            uri, model, processor, cache_dir, batch_size, device: as of [`~VideoIndex.open`]; the model is loaded only
+                if videos must be read again.
+            workers, on_video, on_progress: as of [`~VideoIndex.add`].
+
+        Returns:
+            [`RepairReport`]: what was kept, read again, and lost.
+
+        Raises:
+            IndexMismatchError: no index, or one of another model or version.
+            IndexDamagedError: nothing of it can be read.
+            ValueError: it is not in a folder.
+        """
+        storage = IndexStorage(uri)
+        if storage.folder is None:
+            raise ValueError(f"{storage.uri} is on an object store, where nothing can be repaired: make it anew.")
+        if not storage.exists() and not (storage.folder / CONTENTS_FILE).exists():
+            storage.open()  # says that there is none
+        with one_writer(storage.folder, storage.uri):
+            rescued = rescue(storage)
+            check_model(storage, None if isinstance(model, str | os.PathLike) else model, processor)
+            index = cls(storage, model, processor, cache_dir, batch_size=batch_size, device=device)
+            damages = [*find_damage_of_indices(storage), *find_damage_of_lists(storage.folder)]
+            report = RepairReport(restored_version=rescued.restored_version, remade=[damage.part for damage in damages])
+            index._remove(set(rescued.removed).intersection(index._videos()))
+            present = set(index._videos())
+            missing = [path for path in rescued.wanted if path not in present]
+            files = [path for path in missing if os.path.isfile(path)]
+            if files:
+                index._ingest(files, index._make_engine("local", workers), on_video, on_progress, None)
+            remake(storage)
+            there = set(index._videos())
+        report.kept = len(present)
+        report.read_again = [path for path in files if path in there]
+        report.lost = [path for path in missing if path not in there]
+        report.without_own_texts = [path for path in report.read_again if rescued.wanted[path]]
+        aside = storage.folder / DAMAGED
+        report.set_aside = str(aside) if aside.exists() else None
+        return report
 
     def new_handle(self) -> "VideoIndex":
         """Another handle of this index, for another thread that adds to it: with a processor of its own, because a

@@ -17,7 +17,7 @@ from tcd_hf.index.hits import fuse_scores
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.recall import Recall, create_coarse_index, create_text_index, largest
 from tcd_hf.index.retrieval import Retriever
-from tcd_hf.index.schema import IndexMetadata, rows_from, table_schema
+from tcd_hf.index.schema import IndexMetadata, row_id, rows_from, table_schema
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord
@@ -346,7 +346,9 @@ def test_equal_videos_keep_the_order_added(make_world):
     world.table.delete("duration > 0")
     for name in "cabd":
         row = world.rows.slice(0, 1)
-        world.table.add(row.set_column(row.schema.get_field_index("path"), row.schema.field("path"), [[name]]))
+        for column, value in (("path", name), ("id", row_id(name, 0))):
+            row = row.set_column(row.schema.get_field_index(column), row.schema.field(column), [[value]])
+        world.table.add(row)
     world.table.optimize()
     for mode in ("two-stage", "full", "coarse"):
         assert paths_of(world.retriever().search("anything", mode=mode)) == [world.paths[0], "c", "a", "b", "d"]

@@ -20,7 +20,7 @@ from tcd_hf.index import storage as storage_module
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.ingest import AddReport
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall
-from tcd_hf.index.schema import IndexMismatchError
+from tcd_hf.index.schema import IndexMismatchError, checksums, row_id
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.stored_index import IndexStats
 from tcd_hf.index.video_index import VideoIndex
@@ -400,13 +400,14 @@ def test_vectors_beyond_the_memory_budget_get_an_index(filled, make_index):
         vectors = generator.standard_normal((number, 16)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         values = {
-            "id": [f"{len(filled)}-{place}" for place in range(number)],
+            "id": [row_id(f"/{len(filled)}-{place}.mp4", 0) for place in range(number)],
             "path": [f"/{len(filled)}-{place}.mp4" for place in range(number)],
             "coarse": pa.FixedSizeListArray.from_arrays(vectors.ravel(), 16),
         }
         for name, value in values.items():
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), [value])
-        storage.append(rows)
+        place = rows.schema.get_field_index("checksum")
+        storage.append(rows.set_column(place, rows.schema.field("checksum"), [checksums(rows)]))
 
     def unindexed(budget=0):
         storage.maintain(budget)

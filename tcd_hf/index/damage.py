@@ -1,0 +1,174 @@
+"""What is said when the files of an index fail: who holds them is told in our words, and what to do."""
+
+import errno
+import functools
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+import pyarrow as pa
+
+from tcd_hf.index.schema import IndexDamagedError, IndexMismatchError
+
+if TYPE_CHECKING:
+    from tcd_hf.index.storage import IndexStorage
+
+__all__ = [
+    "Damage",
+    "RowsDamagedError",
+    "advice",
+    "damaged_rows_error",
+    "gone_error",
+    "in_our_words",
+    "is_of_lancedb",
+    "of_files",
+    "reporting",
+]
+
+MAX_NAMED = 3  # videos that a message names
+# What the system says when nothing is damaged, but something must be done before files can be read or written again.
+NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+OUT_OF_HANDLES = {errno.EMFILE, errno.ENFILE}
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class RowsDamagedError(Exception):
+    """Rows are not what was written; for those who know which index they are of.
+
+    Args:
+        paths (`Sequence[str]`, *optional*): of the videos whose rows they are, if that is known.
+    """
+
+    def __init__(self, paths: Sequence[str] = ()):
+        super().__init__(paths)
+        self.paths = paths
+
+
+class Damage(NamedTuple):
+    """A part of an index that is not what was written.
+
+    Attributes:
+        part (`str`): `"rows"`, `"table"`, `"full-text index"`, `"vector index"`, `"statistics"`, `"errors.jsonl"` or
+            `"videos.jsonl"`.
+        detail (`str`): a sentence: what is wrong.
+        paths (`tuple[str, ...]`): of the videos whose rows are damaged, as far as they are known.
+    """
+
+    part: str
+    detail: str
+    paths: tuple[str, ...] = ()
+
+
+def of_files(error: BaseException) -> bool:
+    """Whether an error may be one of files, and none of what was asked or of the program."""
+    kinds = OSError | RuntimeError | ValueError | IndexError | pa.ArrowException | zlib.error
+    return isinstance(error, kinds) or is_of_lancedb(error)
+
+
+def is_of_lancedb(error: BaseException) -> bool:
+    """Whether LanceDB raised an error, in its own words."""
+    return type(error).__name__ in ("RustPanic", "PanicException") or "lance" in str(error)
+
+
+def in_our_words(part: str) -> Callable[[Method], Method]:
+    """Has a method of [`IndexStorage`] say what is wrong with the files of the index, instead of what LanceDB says.
+
+    Args:
+        part (`str`): of the index, that the method reads or writes.
+    """
+
+    def decorate(method: Method) -> Method:
+        @functools.wraps(method)
+        def wrapper(self: "IndexStorage", *args: Any, **options: Any) -> Any:
+            with reporting(self, part):
+                return method(self, *args, **options)
+
+        return cast(Method, wrapper)
+
+    return decorate
+
+
+@contextmanager
+def reporting(storage: "IndexStorage", part: str) -> Iterator[None]:
+    """Turns what is raised by reading or writing a part of an index into an error in our words."""
+    try:
+        yield
+    except (IndexMismatchError, IndexDamagedError):
+        raise
+    except Exception as error:
+        if not of_files(error):
+            raise
+        raise explained(error, storage, part) from error
+
+
+@contextmanager
+def reading_rows() -> Iterator[None]:
+    """Turns what is raised by reading and decoding rows into a [`RowsDamagedError`], whose cause it is; whether it is
+    damage is for those to find out who know which index it is."""
+    try:
+        yield
+    except (RowsDamagedError, IndexMismatchError, IndexDamagedError):
+        raise
+    except Exception as error:
+        if not of_files(error):
+            raise
+        raise RowsDamagedError from error
+
+
+def explained(error: BaseException, storage: "IndexStorage", part: str) -> Exception:
+    """An error of reading or writing a part of an index in our words."""
+    number = _number_of(error)
+    if storage.folder is not None and not storage.exists():
+        return gone_error(storage.uri)
+    if number in NO_SPACE:
+        return OSError(
+            f"The index {storage.uri} cannot be written: {os.strerror(number)}. What was committed before is kept: "
+            "make room, and run the same again."
+        )
+    if number in FORBIDDEN:
+        return PermissionError(
+            f"The index {storage.uri} may not be written or read: {os.strerror(number)}. Searching needs the right to "
+            "read its files, adding the right to write them."
+        )
+    if number in OUT_OF_HANDLES:
+        return OSError(f"The index {storage.uri} cannot be read: {os.strerror(number)} (see `ulimit -n`).")
+    return IndexDamagedError(f"The index {storage.uri} is damaged: its {part} cannot be read. {advice(storage.uri)}")
+
+
+def _number_of(error: BaseException | None) -> int:
+    """The number of the system's error, which LanceDB tells in its text; 0 if there is none."""
+    while error is not None:
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number = getattr(error, "errno", None) or (told and int(told[1]))
+        if number:
+            return int(number)
+        error = error.__cause__
+    return 0
+
+
+def gone_error(uri: str) -> IndexMismatchError:
+    """What to say of an index that was there a moment ago."""
+    return IndexMismatchError(
+        f"There is no index at {uri} any more: it was moved or removed. Put it back, or make it anew: text that was "
+        "read in videos is taken from the cache."
+    )
+
+
+def damaged_rows_error(uri: str, paths: Sequence[str]) -> IndexDamagedError:
+    """What to say of rows that are not what was written."""
+    named = ", ".join(paths[:MAX_NAMED]) + (f" and {len(paths) - MAX_NAMED} others" if len(paths) > MAX_NAMED else "")
+    rows = f"its rows of {named} are" if paths else "rows are"
+    return IndexDamagedError(f"The index {uri} is damaged: {rows} not what was written. {advice(uri)}")
+
+
+def advice(uri: str) -> str:
+    """What to do with a damaged index."""
+    return (
+        f"`tcd-hf index --index {uri} --check` (`VideoIndex.check`) tells what is damaged, --repair "
+        "(`VideoIndex.repair`) mends it."
+    )

@@ -1,0 +1,231 @@
+"""Mending an index whose files are damaged: what can still be read stays, what follows from it is made anew."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from tcd_hf.index.contents import CONTENTS_FILE, Contents, read_errors, write_errors
+from tcd_hf.index.damage import of_files
+from tcd_hf.index.recall import COARSE_COLUMN, create_coarse_index, create_text_index
+from tcd_hf.index.schema import IndexDamagedError, IndexMetadata, table_schema
+from tcd_hf.index.storage import STATISTICS, VIDEOS, IndexStorage
+from tcd_hf.index.verification import ROWS_PER_BLOCK, find_damaged_rows
+
+__all__ = ["DAMAGED", "RepairReport", "Rescued", "remake", "rescue"]
+
+DAMAGED = ".damaged"  # the folder, in that of the index, of files that were given up
+RESCUED = "rescued"  # the table that rows are copied to, until it takes the place of the other
+LARGEST_NUMBER = 2**64 - 1
+
+
+@dataclass
+class RepairReport:
+    """What became of a damaged index.
+
+    Attributes:
+        kept (`int`): videos whose rows were whole.
+        restored_version (`int`, *optional*): the former version that was brought back, if one was.
+        read_again (`list[str]`): paths of the videos whose rows were lost and made anew from the files.
+        lost (`list[str]`): those whose rows were lost and whose files are not there, or cannot be read.
+        without_own_texts (`list[str]`): those of `read_again` that had been given texts, which have to be given again.
+        remade (`list[str]`): what else was damaged and made anew: `"full-text index"`, `"statistics"`, ...
+        set_aside (`str`, *optional*): the folder of files that were given up; delete it when nothing is missing.
+    """
+
+    kept: int = 0
+    restored_version: int | None = None
+    read_again: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    without_own_texts: list[str] = field(default_factory=list)
+    remade: list[str] = field(default_factory=list)
+    set_aside: str | None = None
+
+
+class Rescued(NamedTuple):
+    """What was saved of the table of an index.
+
+    Attributes:
+        wanted (`dict[str, bool]`): the videos that it had, and whether they had been given texts of their own.
+        removed (`list[str]`): videos that a former version brought back, and that had been removed since.
+        restored_version (`int`, *optional*): that version.
+    """
+
+    wanted: dict[str, bool]
+    removed: list[str]
+    restored_version: int | None = None
+
+
+def rescue(storage: IndexStorage) -> Rescued:
+    """Brings the table of videos into a state in which all its rows are whole, and opens it. The caller holds the
+    writer's lock.
+
+    If rows of the latest version are damaged, that is the newest former version all of whose rows are whole; or, if
+    more videos are whole in the latest one, a new table of these. Files that are given up are kept, see `DAMAGED`.
+
+    Args:
+        storage ([`IndexStorage`]): the index, in a folder, perhaps not opened.
+
+    Raises:
+        IndexMismatchError: it is of another release.
+        IndexDamagedError: nothing of it can be read.
+    """
+    folder = _folder_of(storage)
+    contents = Contents.read(folder)
+    told = contents.videos or {}
+    if not _open_newest(storage):
+        schema = _schema_told_by(contents)
+        if schema is None:
+            raise IndexDamagedError(
+                f"Nothing of the index {storage.uri} can be read any more: make it anew in another folder. Text that "
+                "was read in its videos is taken from the cache."
+            )
+        _set_aside(folder / f"{VIDEOS}.lance")
+        storage.create(schema)
+        return Rescued(dict(told), [])
+    latest = storage.videos.version
+    damaged = find_damaged_rows(storage.videos)
+    in_latest = _whole_videos(storage.videos, damaged.row_ids)
+    wanted = {**dict.fromkeys([*in_latest, *damaged.paths], False), **told} if not told else dict(told)
+    if not damaged.row_ids and set(wanted).issubset(in_latest):
+        return Rescued(wanted, [])
+    for version in _former_versions(storage.videos):
+        in_former = _videos_if_whole(storage.videos, version, damaged.row_ids)
+        if in_former is None:
+            continue
+        if len(in_former.intersection(wanted)) >= len(set(in_latest).intersection(wanted)):
+            storage.videos.restore()
+            storage.update_version()
+            return Rescued(wanted, sorted(in_former.difference(wanted)) if told else [], version)
+        break
+    storage.videos.checkout(latest)
+    if damaged.row_ids:
+        _copy(storage, [row for rows in in_latest.values() for row in rows])
+    else:
+        storage.update_version()
+    return Rescued(wanted, [])
+
+
+def remake(storage: IndexStorage) -> None:
+    """Makes anew what follows from the rows. The caller holds the writer's lock."""
+    folder = _folder_of(storage)
+    create_text_index(storage.videos)
+    for index in storage.videos.list_indices():
+        if index.columns == [COARSE_COLUMN]:
+            create_coarse_index(storage.videos)
+    shutil.rmtree(folder / f"{STATISTICS}.lance", ignore_errors=True)
+    storage.save_statistics()
+    write_errors(folder, read_errors(folder))
+    (folder / CONTENTS_FILE).unlink(missing_ok=True)
+    storage.save_contents()
+
+
+def _folder_of(storage: IndexStorage) -> Path:
+    assert storage.folder is not None
+    return storage.folder
+
+
+def _open_newest(storage: IndexStorage) -> bool:
+    """Opens the newest version that can be read; the files that describe newer ones are set aside."""
+    versions = _folder_of(storage) / f"{VIDEOS}.lance" / "_versions"
+    while storage.exists():
+        try:
+            storage.open()
+            return True
+        except IndexDamagedError:
+            _set_aside(max(versions.glob("*.manifest"), key=_version_of))
+            (versions / "latest_version_hint.json").unlink(missing_ok=True)
+            storage.disconnect()  # what it remembers of the files is past
+    return False
+
+
+def _version_of(manifest: Path) -> int:
+    """LanceDB names a version by how far it is from the largest number, so that the newest one is listed first."""
+    number = int(manifest.stem) if manifest.stem.isdigit() else 0
+    return LARGEST_NUMBER - number if number > LARGEST_NUMBER // 2 else number
+
+
+def _set_aside(path: Path) -> None:
+    """Moves a file or folder of an index to where nobody looks for it: it may hold what somebody can still read."""
+    if path.exists():
+        folder = next(parent for parent in path.parents if not parent.name.endswith((".lance", "_versions")))
+        aside = folder / DAMAGED
+        aside.mkdir(exist_ok=True)
+        shutil.move(path, aside / f"{time.time_ns()}-{path.name}")
+
+
+def _schema_told_by(contents: Contents) -> pa.Schema | None:
+    """The schema of a table, by what is told of it beside it."""
+    try:
+        values = json.loads(contents.metadata or "")
+        return table_schema(IndexMetadata(**{**values, "shapes": {k: tuple(v) for k, v in values["shapes"].items()}}))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _whole_videos(table: Any, damaged: set[int]) -> dict[str, list[int]]:
+    """The row ids of the videos all of whose rows are whole, in the order of the table."""
+    ids = [row for row in table.search().select(["_rowid"]).to_arrow()["_rowid"].to_pylist() if row not in damaged]
+    videos: dict[str, list[dict[str, Any]]] = {}
+    for start in range(0, len(ids), ROWS_PER_BLOCK):
+        block = table.take_row_ids(ids[start : start + ROWS_PER_BLOCK])
+        for row in block.select(["path", "segment", "start", "end", "duration"]).with_row_id().to_arrow().to_pylist():
+            videos.setdefault(row["path"], []).append(row)
+    return {path: [row["_rowid"] for row in rows] for path, rows in videos.items() if _has_all_segments(rows)}
+
+
+def _has_all_segments(rows: list[dict[str, Any]]) -> bool:
+    last = max(rows, key=lambda row: row["segment"])
+    # All segments of a file are equally long: behind the last one there is no room for another.
+    is_last = last["duration"] - last["end"] < (last["end"] - last["start"]) / 2
+    return is_last and sorted(row["segment"] for row in rows) == list(range(len(rows)))
+
+
+def _former_versions(table: Any) -> list[int]:
+    latest = table.version
+    return sorted((known["version"] for known in table.list_versions() if known["version"] < latest), reverse=True)
+
+
+def _videos_if_whole(table: Any, version: int, damaged: set[int]) -> set[str] | None:
+    """The videos of a former version, which is then checked out; `None` if it is damaged too.
+
+    Args:
+        table (`lancedb.table.Table`): of segments of videos.
+        version (`int`): of it.
+        damaged (`set[int]`): ids of rows of the latest version, which are likely to be as damaged in this one.
+    """
+    try:
+        table.checkout(version)
+        ids = table.search().select(["_rowid"]).to_arrow()["_rowid"].to_pylist()
+        suspects = [row for row in ids if row in damaged]
+        if (suspects and find_damaged_rows(table, suspects).row_ids) or find_damaged_rows(table).row_ids:
+            return None
+        return set(_whole_videos(table, set()))
+    except Exception as error:
+        if not of_files(error):
+            raise
+        return None
+
+
+def _copy(storage: IndexStorage, row_ids: list[int]) -> None:
+    """Makes a new table of some rows, and puts it in the place of the present one."""
+    folder, table = _folder_of(storage), storage.videos
+    schema = table.schema
+
+    def blocks() -> Iterator[pa.RecordBatch]:
+        for start in range(0, len(row_ids), ROWS_PER_BLOCK):
+            rows = table.take_row_ids(row_ids[start : start + ROWS_PER_BLOCK]).select(schema.names).to_arrow()
+            yield from rows.cast(schema).to_batches()
+
+    shutil.rmtree(folder / f"{RESCUED}.lance", ignore_errors=True)  # of a repair that was killed
+    storage.create_rows(RESCUED, pa.RecordBatchReader.from_batches(schema, blocks()))
+    _set_aside(folder / f"{VIDEOS}.lance")
+    (folder / f"{RESCUED}.lance").rename(folder / f"{VIDEOS}.lance")
+    storage.disconnect()
+    storage.open()
+    create_text_index(storage.videos)

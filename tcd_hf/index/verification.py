@@ -1,0 +1,192 @@
+"""Whether an index is what was written: all of its rows, and what was made from them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tcd_hf.index.contents import CONTENTS_FILE, ERRORS_FILE, Contents, read_lines
+from tcd_hf.index.damage import Damage, of_files
+from tcd_hf.index.lexical import TEXT_SCHEMA
+from tcd_hf.index.recall import is_searchable
+from tcd_hf.index.schema import VERIFIED_COLUMNS, are_whole, row_id
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from lancedb.table import Table
+
+    from tcd_hf.index.storage import IndexStorage
+
+__all__ = ["DamagedRows", "find_damage", "find_damage_of_indices", "find_damage_of_lists", "find_damaged_rows"]
+
+ROWS_PER_BLOCK = 256  # whose features are in memory at once
+FRAGMENT_BITS = 32  # of a row id, for the place of the row in its fragment: the file that holds it
+COLUMNS = list(
+    dict.fromkeys([*VERIFIED_COLUMNS, "has_text", "sources", "caption_text", *(field.name for field in TEXT_SCHEMA)])
+)
+MAX_TERMS = 200  # by which the full-text index is tried
+
+
+class DamagedRows(NamedTuple):
+    """Rows that are not what was written.
+
+    Attributes:
+        row_ids (`set[int]`): theirs.
+        paths (`tuple[str, ...]`): of their videos, as far as these can be read.
+    """
+
+    row_ids: set[int]
+    paths: tuple[str, ...]
+
+
+def find_damaged_rows(table: "Table", row_ids: Iterable[int] | None = None) -> DamagedRows:
+    """Reads rows of a table, and verifies them.
+
+    Args:
+        table (`lancedb.table.Table`): of segments of videos.
+        row_ids (`Iterable[int]`, *optional*): of the rows; all by default.
+    """
+    asked: list[int] = list(row_ids or [])
+    if row_ids is None:
+        asked = table.search().select(["_rowid"]).to_arrow()["_rowid"].to_pylist()
+    damaged: set[int] = set()
+    for _, of_fragment in groupby(asked, lambda row: row >> FRAGMENT_BITS):
+        for block in _blocks(list(of_fragment)):
+            damaged.update(_damaged(table, block))
+    return DamagedRows(damaged, tuple(sorted({path for row in damaged for path in _path_of(table, row)})))
+
+
+def find_damage(storage: "IndexStorage") -> list[Damage]:
+    """All that is damaged in an index that could be opened; empty if nothing is.
+
+    Args:
+        storage ([`IndexStorage`]): the index, at its latest version.
+    """
+    table = storage.videos
+    rows = find_damaged_rows(table)
+    found: list[Damage] = []
+    if rows.row_ids:
+        named = f", of {', '.join(rows.paths)}" if rows.paths else ""
+        found.append(Damage("rows", f"{len(rows.row_ids)} rows are not what was written{named}.", rows.paths))
+    else:  # what is made from the rows can be told only by whole ones
+        found += find_damage_of_indices(storage)
+    if storage.folder is not None:
+        found += find_damage_of_lists(storage.folder)
+        if not rows.row_ids:
+            found += _of_contents(storage)
+    return found
+
+
+def find_damage_of_indices(storage: "IndexStorage") -> Iterator[Damage]:
+    """What is damaged of that which is made from the rows, all of which are whole."""
+    table = storage.videos
+    if not is_searchable(table) or not _finds_all_terms(table):
+        yield Damage("full-text index", "It does not find what the rows say.")
+    if not _finds_vectors(table):
+        yield Damage("vector index", "It does not find the vectors of the rows.")
+    if storage.statistics_are_damaged():
+        yield Damage("statistics", "They are not those of the rows.")
+
+
+def find_damage_of_lists(folder: Path) -> Iterator[Damage]:
+    """What is damaged of the lists that lie beside the tables."""
+    _, num_damaged = read_lines(folder / ERRORS_FILE, "path", "cause")
+    if num_damaged:
+        yield Damage(ERRORS_FILE, f"{num_damaged} lines cannot be read.")
+    if (folder / CONTENTS_FILE).exists() and Contents.read(folder).videos is None:
+        yield Damage(CONTENTS_FILE, "It cannot be read.")
+
+
+def _of_contents(storage: "IndexStorage") -> Iterator[Damage]:
+    """Rows of which nothing is there any more."""
+    assert storage.folder is not None
+    contents = Contents.read(storage.folder)
+    if contents.videos is not None and contents.version == storage.videos.version:
+        present = set(storage.read(["path"], "segment = 0")["path"].to_pylist())
+        if lost := tuple(sorted(set(contents.videos).difference(present))):
+            yield Damage("rows", f"The rows of {len(lost)} videos are gone: {', '.join(lost)}.", lost)
+
+
+def _blocks(row_ids: list[int]) -> Iterator[list[int]]:
+    return (row_ids[start : start + ROWS_PER_BLOCK] for start in range(0, len(row_ids), ROWS_PER_BLOCK))
+
+
+def _damaged(table: "Table", row_ids: Sequence[int]) -> list[int]:
+    """Those of some rows of one fragment that are not whole."""
+    bad = _judge(table, row_ids)
+    if bad is not None:
+        return bad
+    ends_and_middle = {row_ids[0], row_ids[len(row_ids) // 2], row_ids[-1]}
+    if all(_judge(table, [row]) is None for row in ends_and_middle):  # else each would be tried, for minutes
+        return list(row_ids)
+    half = len(row_ids) // 2
+    return [*_damaged(table, row_ids[:half]), *_damaged(table, row_ids[half:])]
+
+
+def _judge(table: "Table", row_ids: Sequence[int]) -> list[int] | None:
+    """Those of some rows that are not whole; `None` if they cannot be read together."""
+    try:
+        rows: pa.Table = table.take_row_ids(list(row_ids)).select(COLUMNS).with_row_id().to_arrow()
+        whole = {
+            row for row, is_whole in zip(rows["_rowid"].to_pylist(), are_whole(rows, True), strict=True) if is_whole
+        }
+    except Exception as error:
+        if not of_files(error):
+            raise
+        return None
+    return [row for row in row_ids if row not in whole]
+
+
+def _path_of(table: "Table", row: int) -> Iterable[str]:
+    """The path of a row, if it can be read and its id says that it is right."""
+    try:
+        values = table.take_row_ids([row]).select(["id", "path", "segment"]).to_arrow().to_pylist()[0]
+        return [values["path"]] if row_id(values["path"], values["segment"]) == values["id"] else []
+    except Exception as error:
+        if not of_files(error):
+            raise
+        return []
+
+
+def _finds_all_terms(table: "Table") -> bool:
+    """Whether the full-text index finds as many rows for a term as have it: tried for some, evenly chosen ones."""
+    from lancedb.query import MatchQuery
+
+    match_query: Any = MatchQuery
+    texts = [set(text.split()) for text in table.search().select(["term_text"]).to_arrow()["term_text"].to_pylist()]
+    counts: dict[str, int] = {}
+    for terms in texts:
+        for term in terms:
+            counts[term] = counts.get(term, 0) + 1
+    terms = sorted(counts)
+    try:
+        for term in terms[:: len(terms) // MAX_TERMS + 1]:
+            search = table.search(match_query(term, "term_text"), query_type="fts").select(["_rowid", "_score"])
+            if len(search.limit(len(texts)).to_arrow()) != counts[term]:
+                return False
+    except Exception as error:
+        if not of_files(error):
+            raise
+        return False
+    return True
+
+
+def _finds_vectors(table: "Table") -> bool:
+    """Whether the index of vectors, if there is one, finds some rows by their own."""
+    if not any(index.columns == ["coarse"] for index in table.list_indices()):
+        return True
+    rows = table.search().select(["_rowid", "coarse"]).limit(10).to_arrow().to_pylist()
+    try:
+        for row in rows:
+            vector = np.array(row["coarse"], np.float32)
+            search: Any = table.search(vector, vector_column_name="coarse", query_type="vector")
+            search = search.distance_type("cosine").refine_factor(2).select(["_rowid", "_distance"]).limit(10)
+            if not search.to_arrow()["_distance"].to_numpy().min() < 1e-3:
+                return False
+    except Exception as error:
+        if not of_files(error):
+            raise
+        return False
+    return True
