@@ -5,12 +5,13 @@ import logging
 import random
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pytest
 
 import tcd_hf
-from tcd_hf.index.retrieval import SEARCH_MODES
+from tcd_hf.choices import SearchMode
 from tcd_hf.index.schema import IndexDamagedError, IndexMismatchError
 from tcd_hf.index.video_index import VideoIndex
 from tests.clips import coded_frame, write_clip
@@ -134,7 +135,7 @@ def test_a_whole_index_is_whole_and_repairing_changes_nothing(shelf):
     ],
     ids=lambda values: next(iter(values)),
 )
-@pytest.mark.parametrize("mode", SEARCH_MODES)
+@pytest.mark.parametrize("mode", get_args(SearchMode))
 def test_no_search_shows_a_row_that_is_not_what_was_written(shelf, values, mode):
     shelf.fresh()
     shelf.spoil("airport", **values)
@@ -206,7 +207,7 @@ def test_other_numbers_in_the_statistics_are_seen(shelf, caplog):
     assert "statistics" in caplog.text
 
 
-@pytest.mark.parametrize("mode", SEARCH_MODES)
+@pytest.mark.parametrize("mode", get_args(SearchMode))
 def test_without_the_full_text_index_texts_are_looked_through(shelf, caplog, mode):
     expected = shelf.ask(shelf.fresh(), mode)
     for file in shelf.folder.glob("videos.lance/_indices/*/*"):
