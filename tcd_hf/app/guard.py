@@ -17,7 +17,7 @@ CLOSED = (
     *("/gradio_api/file", "/gradio_api/upload", "/gradio_api/proxy", "/gradio_api/stream", "/gradio_api/deep_link"),
     *("/gradio_api/component_server", "/gradio_api/custom_component", "/gradio_api/process_recording"),
     *("/gradio_api/vibe-", "/gradio_api/undo-vibe-", "/gradio_api/dev", "/gradio_api/run-history", "/gradio_api/runs"),
-    *("/svelte/", "/monitoring"),
+    *("/svelte/", "/monitoring", "/gradio_api/openapi.json"),
 )
 MAX_QUESTION_BYTES = 1 << 20
 HEADERS = {

@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from tcd_hf.index.moments import Moment
     from tcd_hf.index.video_index import VideoIndex
 
-__all__ = ["MAX_QUERY_LENGTH", "Clip", "ClipError", "Library", "is_example", "sql_filter"]
+__all__ = ["Clip", "ClipError", "Library", "is_example", "sql_filter"]
 
 CLIP_COLUMNS = ["id", "path", "content_hash", "size", "modified", "duration"]
-MAX_QUERY_LENGTH = 1000  # characters; a sentence has fewer
 TOUCHING = 0.01  # seconds between a time and a segment that it belongs to, for rounding
 MAX_SECONDS = 1e9  # of a filter: 31 years
 CALM_SECONDS = 1.0  # after a search, in which work in the background waits: the next letter may be typed already

@@ -10,9 +10,10 @@ from gradio.themes import Base
 
 from tcd_hf.app.adding import FILES_AT_ONCE, Adder
 from tcd_hf.app.html_parts import render_message
-from tcd_hf.app.library import MAX_QUERY_LENGTH, Library, sql_filter
+from tcd_hf.app.library import Library, sql_filter
 from tcd_hf.app.rendering import render_examples, render_hits
 from tcd_hf.choices import DEFAULT_WITHIN, SearchMode
+from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
 from tcd_hf.index.schema import video_id
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ SYNTAX = (
     "either will do, <code>entry &gt;&gt; exit</code> one after the other; all other words are found as they are "
     "meant or spelled.</p>"
 )
+CUT = f'<p class="note" role="status">Only the first {MAX_QUERY_LENGTH:,} characters were searched for.</p>'
 NO_HIT = ("No video found", "Say it in other words or without quotes, choose another mode, or lift a filter.")
 
 
@@ -68,7 +70,7 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
             label="Query",
             placeholder="a shop that is open until 10 pm",
             max_lines=1,
-            max_length=MAX_QUERY_LENGTH,
+            max_length=10 * MAX_QUERY_LENGTH,  # what is too long is cut by the server, which says so
             autofocus=True,
             scale=8,
             container=False,
@@ -153,6 +155,9 @@ def _greet(library: Library) -> tuple[str, str]:
 
 def answer_query(library: Library, query: str, mode: SearchMode, top_k: int, within: str | None, *filters: Any) -> str:
     """The results of a query, or a message, as HTML. The filters are those of `sql_filter`, seconds as typed."""
+    note = ""
+    if isinstance(query, str) and len(query := query.strip()) > MAX_QUERY_LENGTH:
+        query, note = query[:MAX_QUERY_LENGTH], CUT
     try:
         seconds: Any = _typed_seconds(within)
         seconds = DEFAULT_WITHIN if seconds is None else seconds
@@ -163,8 +168,9 @@ def answer_query(library: Library, query: str, mode: SearchMode, top_k: int, wit
         return render_message(*NO_QUERY)
     num_videos = len(library)
     if not hits:
-        return render_message(*(NO_HIT if num_videos else EMPTY_INDEX))
-    return render_hits(query.strip(), hits, library.clips(video_id(hit.path) for hit in hits), num_videos, seconds)
+        return note + render_message(*(NO_HIT if num_videos else EMPTY_INDEX))
+    clips = library.clips(video_id(hit.path) for hit in hits)
+    return note + render_hits(query, hits, clips, num_videos, seconds)
 
 
 def _find(
@@ -172,11 +178,9 @@ def _find(
 ) -> "list[Hit] | None":
     if not isinstance(query, str | None):
         raise ValueError(f"The query must be a text, got {query!r}.")
-    query = (query or "").strip()
+    query = (query or "").strip()[:MAX_QUERY_LENGTH]
     if not query:
         return None
-    if len(query) > MAX_QUERY_LENGTH:
-        raise ValueError(f"A query may have {MAX_QUERY_LENGTH} characters, this one has {len(query)}.")
     if any("\ud800" <= character <= "\udfff" for character in query):
         raise ValueError("The query holds half a character (a lone surrogate): leave it out.")
     if not isinstance(top_k, int | float) or not 1 <= top_k <= MAX_RESULTS:
@@ -206,7 +210,8 @@ def _make_search_api(library: Library):
         text_from: str = "",
         within: float = DEFAULT_WITHIN,
     ) -> list[dict]:
-        """The best videos for a query, best first: the fields of a hit, its path as `video`."""
+        """The best videos for a query, best first: the fields of a hit, its path as `video`. Of a query that is longer
+        than 1000 characters these are searched for."""
         try:
             filters = min_seconds, max_seconds, only_with_text, path_contains, text_from
             hits = _find(library, query, mode, top_k, within, *filters)

@@ -8,10 +8,11 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTex
 from starlette.requests import ClientDisconnect
 
 from tcd_hf.app.clip_view import render_clip, render_moments, render_transcript
-from tcd_hf.app.library import MAX_QUERY_LENGTH, ClipError, Library
+from tcd_hf.app.library import ClipError, Library
 from tcd_hf.app.pictures import Thumbnails, draw_evidence
 from tcd_hf.app.uploads import UploadError
 from tcd_hf.choices import DEFAULT_WITHIN
+from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
 
 if TYPE_CHECKING:
     from tcd_hf.app.uploads import UploadFolder

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from tcd_hf.app.library import Library
+    from tcd_hf.app.limits import Limits
     from tcd_hf.app.pictures import Thumbnails
     from tcd_hf.index.video_index import VideoIndex
 
@@ -19,6 +20,7 @@ __all__ = ["build_app", "listen", "own_names", "serve_app"]
 
 DEFAULT_UPLOAD_MB = 500
 DEFAULT_MAX_UPLOADS = 200
+DEFAULT_MAX_CONNECTIONS = 100
 
 
 def build_app(
@@ -84,9 +86,9 @@ def build_app(
     if folder is not None:
         app.include_router(upload_routes(folder))
     page = make_page(library, adder)
-    return gr.mount_gradio_app(
-        app, page, path="/", theme=THEME, css=CSS, footer_links=[], run_history=False, ssr_mode=False, pwa=False
-    )
+    options = {"theme": THEME, "css": CSS, "footer_links": [], "run_history": False, "ssr_mode": False, "pwa": False}
+    undocumented = {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    return gr.mount_gradio_app(app, page, path="/", app_kwargs=undocumented, **options)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -112,12 +114,21 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def serve_app(app: "FastAPI", listener: socket.socket) -> None:
-    """Serves on a socket that listens, until interrupted."""
+def serve_app(app: "FastAPI", listener: socket.socket, limits: "Limits | None" = None) -> None:
+    """Serves on a socket that listens, until interrupted.
+
+    Args:
+        app (`FastAPI`): what [`build_app`] gave.
+        listener (`socket.socket`): what [`listen`] gave.
+        limits ([`Limits`], *optional*): of connections; those of `Limits()` by default.
+    """
     import uvicorn
 
+    from tcd_hf.app.limits import Limits, limited
+
+    config = uvicorn.Config(app, http=limited(limits or Limits()), ws="none", log_level="error", server_header=False)
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False)).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def own_names(host: str) -> list[str]:

@@ -291,7 +291,9 @@ def _collect_queries(queries: list[str], file: Path | None) -> list[str]:
             raise ValueError(f"{file} holds no query: write one a line.")
     if not queries:
         raise typer.BadParameter("Say what to look for, as arguments or with --queries FILE.", param_hint="QUERY")
-    return queries
+    from tcd_hf.index.query_syntax import cut_query
+
+    return [cut_query(query) for query in queries]
 
 
 def _filter(where: str | None, folder: Path | None) -> str | None:

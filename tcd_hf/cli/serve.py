@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tcd_hf.app.server import DEFAULT_MAX_UPLOADS, DEFAULT_UPLOAD_MB
+from tcd_hf.app.server import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_UPLOADS, DEFAULT_UPLOAD_MB
 from tcd_hf.cli.common import (
     CacheDirOption,
     DeviceOption,
@@ -44,6 +44,10 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="Another name the page is asked for by, as behind a proxy."),
     ] = None,
+    max_connections: Annotated[
+        int,
+        typer.Option(min=0, help="Connections that one address may have at once; 0 for any number, as behind a proxy."),
+    ] = DEFAULT_MAX_CONNECTIONS,
     model: ModelOption = None,
     device: DeviceOption = None,
     ocr_engine: OcrEngineOption = None,
@@ -66,10 +70,11 @@ def serve(
                 max_upload_mb=max_upload_mb,
                 max_uploads=max_uploads,
             )
+            from tcd_hf.app.limits import Limits  # only now: without Gradio, the line before says what to install
         address = f"[{host}]" if ":" in host else host
         stdout.print(
             f"{shown(index_uri)}, {len(index)} videos: [bold]http://{shown(address)}:{port}[/]  (Ctrl-C ends)",
             soft_wrap=True,
             highlight=False,
         )
-        serve_app(app, listener)
+        serve_app(app, listener, Limits(connections=max_connections))

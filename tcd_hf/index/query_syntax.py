@@ -20,6 +20,7 @@ grammar for lark or pyparsing) take any sign for syntax and refuse what does not
 
 import math
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -31,15 +32,18 @@ from tcd_hf.choices import QuerySyntax
 from tcd_hf.index.lexical import fold
 
 __all__ = [
+    "MAX_QUERY_LENGTH",
     "UNSPACED_LETTERS",
     "Alternative",
     "Query",
     "allowed_windows",
+    "cut_query",
     "parse_query",
     "phrase_pattern",
     "sql_filter_for",
 ]
 
+MAX_QUERY_LENGTH = 1000  # characters, of which a sentence has fewer; what is longer takes long, and finds no more
 MAX_ALTERNATIVES = 8  # of all parts together: each is embedded and recalled by itself
 # Of an alternative, and of a phrase, in the SQL filter, which lets too many rows through rather than grow too long.
 MAX_FILTERED_PHRASES, MAX_FILTERED_LETTERS = 16, 200
@@ -125,11 +129,21 @@ class _Token(NamedTuple):
     text: str
 
 
+def cut_query(text: str) -> str:
+    """The first 1000 characters of a query; a warning tells of more."""
+    if len(text) > MAX_QUERY_LENGTH:
+        warnings.warn(
+            f"Only the first {MAX_QUERY_LENGTH:,} of {len(text):,} characters of a query are searched for.",
+            stacklevel=2,
+        )
+    return text[:MAX_QUERY_LENGTH]
+
+
 def parse_query(text: str, syntax: QuerySyntax = "plain") -> Query:
     """Reads a query.
 
     Args:
-        text (`str`): what was typed.
+        text (`str`): what was typed; only the first 1000 characters count, see [`cut_query`].
         syntax (`str`, defaults to `"plain"`): `"plain"` takes the text as it is; `"query"` reads quotes, exclusions,
             `OR` and `>>`, see the table at the top of this module.
 
@@ -139,6 +153,7 @@ def parse_query(text: str, syntax: QuerySyntax = "plain") -> Query:
     """
     if syntax not in get_args(QuerySyntax):
         raise ValueError(f"syntax must be one of {', '.join(map(repr, get_args(QuerySyntax)))}, got {syntax!r}.")
+    text = cut_query(text)
     try:
         text.encode()
     except UnicodeEncodeError as error:  # what Python makes of bytes of a command line that are not UTF-8

@@ -18,7 +18,7 @@ from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments
 from tcd_hf.index.ordered import check_within
 from tcd_hf.index.ordered_search import ORDERED_MODES, OrderedSearch
-from tcd_hf.index.query_syntax import Query, allowed_windows, parse_query, sql_filter_for
+from tcd_hf.index.query_syntax import Query, allowed_windows, cut_query, parse_query, sql_filter_for
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
 from tcd_hf.index.schema import (
     CAPTIONS_COLUMN,
@@ -125,7 +125,8 @@ class Retriever:
           the query are not returned.
 
         Args:
-            queries (`str` or `list[str]`): what to look for.
+            queries (`str` or `list[str]`): what to look for, in at most 1000 characters: a longer one is cut, with a
+                warning.
             top_k (`int`, defaults to 10): hits per query; fewer if fewer videos are in question.
             recall_k (`int`, defaults to 50): segments that either recall may name, at least `top_k`; more where these
                 are of fewer than `top_k` videos.
@@ -216,6 +217,8 @@ class Retriever:
         Raises:
             ValueError: an empty index or query.
         """
+        self._check_askable(queries)
+        queries = [cut_query(query) for query in queries]
         text_embeds = self._embed(queries)
         with reading_rows():
             blocks = list(self.read_blocks())

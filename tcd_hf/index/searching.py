@@ -117,7 +117,8 @@ class SearchableIndex(StoredIndex):
         """Finds the videos that match best; see [`~Retriever.search`].
 
         Args:
-            queries (`str` or `list[str]`): what to look for.
+            queries (`str` or `list[str]`): what to look for, in at most 1000 characters: a longer one is cut, with a
+                warning.
             top_k (`int`, *optional*, defaults to 10): hits per query, best first; fewer if there are fewer videos.
             recall_k (`int`, *optional*, defaults to 50): segments that either kind of recall names to be scored
                 exactly; more where these are of fewer than `top_k` videos.

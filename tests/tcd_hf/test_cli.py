@@ -49,6 +49,16 @@ def test_search_prints_the_json_of_the_documentation(run, clips, tmp_path):
     assert data["queries"][0]["hits"][0]["evidence"] == ["TESCO express"]
 
 
+def test_a_query_that_is_too_long_is_cut_with_one_warning(run, clips, tmp_path):
+    query = "star wars toys " * 100
+    result = run("search", query, "--videos", tmp_path / "videos", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("Only the first 1,000 of 1,500 characters of a query") == 1
+    (entry,) = json.loads(result.stdout)["queries"]
+    assert entry["query"] == query[:1000]
+    assert entry["hits"][0]["path"] == str(clips["toys.mp4"])
+
+
 def test_search_prints_a_ranked_table(run, clips, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # paths are shown as seen from here, however long they are
     result = run("search", "gate b4", "--videos", tmp_path / "videos", "--top-k", 2)

@@ -1,4 +1,5 @@
 import random
+import warnings
 from dataclasses import replace
 
 import lancedb
@@ -8,7 +9,15 @@ import pytest
 from lancedb.index import FTS
 
 from tcd_hf.index.lexical import SegmentTexts, fold, text_columns
-from tcd_hf.index.query_syntax import Alternative, Query, allowed_windows, parse_query, phrase_pattern, sql_filter_for
+from tcd_hf.index.query_syntax import (
+    MAX_QUERY_LENGTH,
+    Alternative,
+    Query,
+    allowed_windows,
+    parse_query,
+    phrase_pattern,
+    sql_filter_for,
+)
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 
@@ -20,6 +29,16 @@ def parse(text: str) -> Query:
 def shows(phrase: str, *texts: str) -> bool:
     """Whether a window with these texts may answer a query for the phrase."""
     return allowed_windows(parse(f'"{phrase}"'), [[fold(text) for text in texts]]).item()
+
+
+@pytest.mark.parametrize("syntax", ["plain", "query"])
+def test_a_query_is_cut_with_a_warning(syntax):
+    longest = "way out " * (MAX_QUERY_LENGTH // 8)
+    with pytest.warns(UserWarning, match=r"Only the first 1,000 of 1,200,000 characters of a query"):
+        cut = parse_query(longest + "x" * (1_200_000 - MAX_QUERY_LENGTH), syntax)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cut == parse_query(longest, syntax)
 
 
 class TestParsing:
@@ -351,7 +370,7 @@ class TestFilter:
         assert sql_filter_for(parse_query('"gate a" -b')) is None
 
     def test_however_long_a_query_is_the_filter_can_be_run(self, table):
-        many = " ".join(f'"check {number}" -"in {number}"' for number in range(200))
+        many = " ".join(f'"check {number}" -"in {number}"' for number in range(38))
         assert self.found(table, sql_filter_for(parse(many))) == []
-        long = "check" * 4000
+        long = "check" * 90
         assert sql_filter_for(parse(f'"{long}" x -{long}')) is None

@@ -15,6 +15,7 @@ from tcd_hf.index import recall as recall_module
 from tcd_hf.index import retrieval as retrieval_module
 from tcd_hf.index.hits import fuse_scores
 from tcd_hf.index.lexical import LexicalStatistics
+from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
 from tcd_hf.index.recall import Recall, create_coarse_index, create_text_index, largest
 from tcd_hf.index.retrieval import Retriever
 from tcd_hf.index.schema import IndexMetadata, row_id, rows_from, table_schema
@@ -377,6 +378,17 @@ def test_any_block_size_gives_the_same_hits(make_world, monkeypatch, size):
     for results, mode in zip(expected, ("full", "coarse"), strict=True):
         assert_same_hits(retriever.search(QUERIES, mode=mode), results)
     np.testing.assert_allclose(retriever.score(QUERIES).score, scores.score, atol=1e-6)
+
+
+def test_the_end_of_a_query_that_is_too_long_changes_nothing(make_world):
+    world = make_world()
+    longest = "gate b4 " * (MAX_QUERY_LENGTH // 8)
+    with pytest.warns(UserWarning, match="Only the first 1,000"):
+        found = world.retriever().search(longest + "tesco express " * 100)
+    assert_same_hits([found], [world.retriever().search(longest)])
+    with pytest.warns(UserWarning, match="Only the first 1,000"):
+        scores = world.retriever().score([longest + "tesco express " * 100])
+    np.testing.assert_allclose(scores.score, world.retriever().score([longest]).score, atol=1e-6)
 
 
 def test_one_query_gives_one_list(make_world):

@@ -57,7 +57,6 @@ def test_the_api_is_the_only_one_and_described(client):
     ("options", "message"),
     [
         ({"query": "  "}, "The query is empty"),
-        ({"query": "x" * 1001}, "1000 characters"),
         ({"query": "-kiosk"}, "only says what to leave out"),
         ({"query": "x", "mode": "best"}, "mode must be one of"),
         ({"query": "x", "top_k": 0}, "1 to 50, got 0"),
@@ -76,6 +75,17 @@ def test_the_api_is_the_only_one_and_described(client):
 def test_the_api_says_what_is_wrong(client, options, message):
     with pytest.raises(AppError, match=message):
         client.predict(**options, api_name="/search")
+
+
+def test_of_a_long_query_the_beginning_is_searched_for_and_the_page_says_so(site, client):
+    longest = "star wars " * 100
+    assert client.predict(longest + "tesco express " * 5000, api_name="/search") == plain(site.index.search(longest))
+    library = Library(site.index)
+    note = '<p class="note" role="status">Only the first 1,000 characters were searched for.</p>'
+    whole = answer_query(library, longest, "full", 5, None)
+    assert note not in whole
+    cut = answer_query(library, longest.strip() + " tesco express", "full", 5, None)
+    assert cut.startswith(note) and cut.count('class="hit"') == whole.count('class="hit"')
 
 
 def test_half_a_character_is_no_query(site):

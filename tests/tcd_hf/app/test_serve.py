@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from scripts.benchmarks import app as benchmark_app
 from tcd_hf.app import server
 from tcd_hf.app.library import Library
+from tcd_hf.app.limits import Limits
 from tcd_hf.app.pictures import Thumbnails
 from tcd_hf.app.server import build_app, listen, own_names
 from tcd_hf.cli.main import app
@@ -40,8 +41,8 @@ def serve(tmp_path, monkeypatch):
         told.opened, told.named = told.opened + 1, named
         return index
 
-    def serve_app(app, listener):
-        told.app, told.address = app, listener.getsockname()[:2]
+    def serve_app(app, listener, limits):
+        told.app, told.address, told.limits = app, listener.getsockname()[:2], limits
         listener.close()
 
     monkeypatch.setattr("tcd_hf.cli.serve.open_index", open_index)
@@ -58,8 +59,9 @@ def serve(tmp_path, monkeypatch):
 def test_every_option_of_uploads_hosts_and_the_device(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(server, "build_app", lambda index, **options: options)
     options = ["--max-upload-mb", 7, "--max-uploads", 3, "--allow-host", "a.example", "--allow-host", "b.example"]
-    result, told = serve("--uploads", tmp_path / "up", *options, "--device", "cpu")
+    result, told = serve("--uploads", tmp_path / "up", *options, "--device", "cpu", "--max-connections", 5)
     assert result.exit_code == 0, result.output
+    assert told.limits == Limits(connections=5)
     assert (told.app["max_upload_mb"], told.app["max_uploads"]) == (7, 3)
     assert told.app["hosts"] == [*own_names("127.0.0.1"), "a.example", "b.example"]
     assert told.named == {"device": "cpu"}
@@ -68,7 +70,7 @@ def test_every_option_of_uploads_hosts_and_the_device(serve, tmp_path, monkeypat
 def test_it_opens_the_index_and_hashes_the_weights_once(tmp_path, monkeypatch):
     index = make_index(tmp_path, {"shop.mp4": [1]})
     monkeypatch.setattr("tcd_hf.loading.load", lambda name, device: (index.model, index.processor))
-    monkeypatch.setattr(server, "serve_app", lambda app, listener: listener.close())
+    monkeypatch.setattr(server, "serve_app", lambda app, listener, limits: listener.close())
     opened = count_calls(monkeypatch, IndexStorage, "open")
     hashed = count_calls(monkeypatch, fingerprints, "hash_weights")
     options = ["--index", index.uri, "--model", "tiny", "--port", FREE_PORT, "--allow-add", tmp_path]
