@@ -3,11 +3,10 @@
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcd_hf.app.html_parts import render_message
+from tcd_hf.app.html_parts import literal, render_message
 from tcd_hf.app.uploads import UploadFolder, videos_under
 from tcd_hf.clock import clock
 from tcd_hf.index.ingest import VideoProgress
@@ -109,12 +108,12 @@ class Adder:
 
 def _render_progress(finished: Sequence[str], total: int, current: "VideoProgress | None") -> str:
     """How many files are done, and how far the reading of the present one is."""
-    last = f": {escape(Path(finished[-1]).name)}" if finished else ""
+    last = f": {literal(Path(finished[-1]).name)}" if finished else ""
     value, reading = float(len(finished)), ""
     if current is not None:
         value += min(1.0, current.seconds / current.duration)
         times = f"{clock(current.seconds)} of {clock(current.duration)}"
-        reading = f"<p>{escape(Path(current.path).name)}: {times} read</p>"
+        reading = f"<p>{literal(Path(current.path).name)}: {times} read</p>"
     return (
         f'<div class="message" role="status"><b>Reading videos</b><p>{len(finished)} of {total} done{last}</p>{reading}'
         f'<progress max="{total}" value="{value:.3f}"></progress></div>'
@@ -126,7 +125,9 @@ def _render_report(report: "AddReport", num_videos: int) -> str:
     counts = [f"{len(paths)} {name}" for name, paths in groups.items() if paths]
     if report.skipped:
         counts.append(f"{len(report.skipped)} could not be read")
-    bad = "".join(f"<li><b>{escape(Path(video.path).name)}</b> {escape(video.cause)}</li>" for video in report.skipped)
+    bad = "".join(
+        f"<li><b>{literal(Path(video.path).name)}</b> {literal(video.cause)}</li>" for video in report.skipped
+    )
     return (
         f'<div class="message" role="status"><b>{", ".join(counts) or "Nothing to add"}</b>'
         f"<p>The index holds {num_videos:,} videos.</p>{f'<ul>{bad}</ul>' if bad else ''}</div>"

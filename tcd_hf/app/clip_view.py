@@ -14,6 +14,7 @@ from tcd_hf.app.html_parts import (
     attributes,
     jump_attributes,
     link,
+    literal,
     moment_attributes,
     render_message,
     render_source,
@@ -53,9 +54,9 @@ def render_clip(clip: Clip, query: str, problem: str | None = None, within: floa
     moments = attributes(part=link("moments", clip, **asked))
     transcript = attributes(part=link("transcript", clip, query=query))
     return (
-        f'<article class="clip" aria-label="{escape(clip.title)}" {attributes(clip=link("clip", clip, **asked))}>'
+        f'<article class="clip" aria-label="{literal(clip.title)}" {attributes(clip=link("clip", clip, **asked))}>'
         '<button type="button" class="back">Back to the results</button><header>'
-        f'<h2 title="{escape(clip.path)}">{escape(clip.title)}</h2><p>{clock(clip.duration)} long</p></header>'
+        f'<h2 title="{literal(clip.path)}">{literal(clip.title)}</h2><p>{clock(clip.duration)} long</p></header>'
         f'{media}<section class="timeline-part" {moments}></section>'
         '<section class="transcript"><h3><label for="find">Read in this video</label></h3>'
         '<input type="search" id="find" maxlength="200" placeholder="find a text" autocomplete="off" '
@@ -102,7 +103,7 @@ def _render_timeline(clip: Clip, moments: Sequence[Moment], cues: Iterable[Cue],
     """
     marks = "".join(
         f'<button type="button" class="mark" tabindex="{-1 if number else 0}" {moment_attributes(clip, query, moment)} '
-        f'aria-label="{escape(_tell(moment))}" title="{escape(_tell(moment))}" '
+        f'aria-label="{literal(_tell(moment))}" title="{literal(_tell(moment))}" '
         f'style="{_place(clip, moment.start, moment.end)}"></button>'
         for number, moment in enumerate(moments)
     )
@@ -184,7 +185,7 @@ def render_transcript(clip: Clip, cues: Sequence[Cue], query: str, around: float
 
 
 def _render_cue(clip: Clip, cue: Cue, is_match: bool, query: str) -> str:
-    text = f"<mark>{escape(cue.text)}</mark>" if is_match else escape(cue.text)
+    text = f"<mark>{literal(cue.text)}</mark>" if is_match else literal(cue.text)
     jump = jump_attributes(clip, query, cue.start, cue.end, (cue.start + cue.end) / 2, is_match)
     return (
         f'<li><button type="button" class="cue" {jump}><span class="time">{clock(cue.start)}–{clock(cue.end)}</span>'

@@ -8,12 +8,14 @@ from tcd_hf.choices import DEFAULT_WITHIN
 from tcd_hf.clock import clock
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
+from tcd_hf.printable import one_line
 
 __all__ = [
     "asking",
     "attributes",
     "jump_attributes",
     "link",
+    "literal",
     "moment_attributes",
     "render_message",
     "render_source",
@@ -26,16 +28,22 @@ SHOWN_TEXTS = 6  # of the evidence of a moment, or of two that follow on one ano
 WITH_MATCH, WITHOUT_MATCH = "the frame with the matching text, outlined", "a frame of this time"
 
 
+def literal(text: str) -> str:
+    """A name or a text as HTML that shows it, also as the value of an attribute; control characters and marks of
+    direction are spelt out."""
+    return escape(one_line(text))
+
+
 def render_message(title: str, advice: str, kind: str = "calm") -> str:
     """A message in the place of results."""
-    return f'<div class="message {kind}" role="status"><b>{escape(title)}</b><p>{escape(advice)}</p></div>'
+    return f'<div class="message {kind}" role="status"><b>{literal(title)}</b><p>{literal(advice)}</p></div>'
 
 
 def render_when(moment: Hit | Moment) -> str:
     """When a moment is, the texts that speak for it, and where these come from, if not from the picture."""
     sources = {box["text"]: box.get("source", "") for box in moment.boxes}
     words = "".join(
-        f"<mark>{escape(text)}</mark>{render_source(sources.get(text, ''))}" for text in moment.evidence[:SHOWN_TEXTS]
+        f"<mark>{literal(text)}</mark>{render_source(sources.get(text, ''))}" for text in moment.evidence[:SHOWN_TEXTS]
     )
     return f'<span class="time">{clock(moment.start)}–{clock(moment.end)}</span> {words}'
 

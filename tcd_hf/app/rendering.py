@@ -1,9 +1,8 @@
 """The results of a search as HTML, and queries to try. Texts read in videos and file names are anybody's: escaped."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
-from tcd_hf.app.html_parts import asking, attributes, link, moment_attributes, render_thumbnail, render_when
+from tcd_hf.app.html_parts import asking, attributes, link, literal, moment_attributes, render_thumbnail, render_when
 from tcd_hf.app.library import Clip
 from tcd_hf.choices import DEFAULT_WITHIN
 from tcd_hf.index.hits import Hit
@@ -27,7 +26,7 @@ def render_examples(queries: Sequence[str]) -> str:
     """Queries to try, as buttons."""
     if not queries:
         return ""
-    buttons = "".join(f'<button type="button" class="example">{escape(query)}</button>' for query in queries)
+    buttons = "".join(f'<button type="button" class="example">{literal(query)}</button>' for query in queries)
     return f'<div class="examples"><span>Read in these videos:</span>{buttons}</div>'
 
 
@@ -55,7 +54,7 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip, within: float) -> s
         f'<li><button type="button" class="hit" {_opens(clip, query, hit, within)} aria-pressed="false">'
         f"{render_thumbnail(clip, hit.shown_time)}"
         f'<span class="about"><span class="heading"><span class="rank">{rank}</span>'
-        f'<span class="title" title="{escape(clip.path)}">{escape(clip.title)}</span>'
+        f'<span class="title" title="{literal(clip.path)}">{literal(clip.title)}</span>'
         f'<span class="score" title="what hits are ranked by">{hit.score:.3f}</span></span>'
         f'<span class="words">{render_when(hit)}{"" if hit.evidence else otherwise}</span>'
         f'<span class="bars">{bars}</span></span></button>{_render_moments(query, hit, clip, within)}</li>'

@@ -16,8 +16,9 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from tcd_hf.cli.quick_start import quick_start
-from tcd_hf.cli.terminal import LineFormatter, echo, escape_json, printable, stderr, stdout
+from tcd_hf.cli.terminal import LineFormatter, echo, escape_json, stderr, stdout
 from tcd_hf.clock import clock
+from tcd_hf.printable import printable
 
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex

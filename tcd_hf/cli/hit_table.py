@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from tcd_hf.cli.common import split_paths, stdout
-from tcd_hf.cli.terminal import one_line, shown
+from tcd_hf.cli.terminal import shown
 from tcd_hf.clock import clock
+from tcd_hf.printable import one_line
 
 if TYPE_CHECKING:
     from tcd_hf.index.hits import Hit

@@ -16,7 +16,8 @@ from tcd_hf.cli.common import (
     reports_errors,
 )
 from tcd_hf.cli.reading import NoOcrOption
-from tcd_hf.cli.terminal import echo, one_line
+from tcd_hf.cli.terminal import echo
+from tcd_hf.printable import one_line
 
 if TYPE_CHECKING:
     from tcd_hf.data.preparation import PreparationReport

@@ -1,7 +1,6 @@
 """What goes to the terminal: names of files and texts of videos are whatever somebody made them."""
 
 import logging
-import re
 import sys
 from collections.abc import Iterable
 
@@ -10,21 +9,9 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
 
-__all__ = ["LineFormatter", "echo", "escape_json", "one_line", "printable", "shown", "stderr", "stdout"]
+from tcd_hf.printable import UNPRINTABLE, one_line, printable
 
-# Control characters, of which a terminal takes some for orders, and marks that turn the direction of what follows.
-# Tabs and line ends stay.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-def printable(text: str) -> str:
-    """A text in which control characters and marks of direction are spelt out, as `\\x1b` or `\\u202e`."""
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
-def one_line(name: object) -> str:
-    """A name, or a text of one line, with all that would break the line spelt out."""
-    return printable(str(name)).replace("\n", "\\n").replace("\t", "\\t")
+__all__ = ["LineFormatter", "echo", "escape_json", "shown", "stderr", "stdout"]
 
 
 def shown(name: object) -> str:
@@ -34,7 +21,7 @@ def shown(name: object) -> str:
 
 def escape_json(text: str) -> str:
     """JSON that says the same, in which control characters and marks of direction are escaped."""
-    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def echo(text: str = "", exact: bool = False, nl: bool = True) -> None:

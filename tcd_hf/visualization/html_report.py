@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcd_hf.clock import clock
+from tcd_hf.printable import one_line
 from tcd_hf.processing.video_reading import VideoReadError
 
 if TYPE_CHECKING:
@@ -56,11 +57,17 @@ def write_html_report(
     from jinja2 import Environment, StrictUndefined
 
     source = resources.files("tcd_hf.visualization").joinpath("templates/report.html").read_text(encoding="utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
+    template = Environment(autoescape=True, finalize=_spelt_out, **options)
     template.filters["clock"] = clock
     pages = [(query, [_as_row(hit) for hit in hits]) for query, hits in map(_checked, results)]
     page = template.from_string(source).render(title=title, results=pages, words=WORDS)
-    Path(path).write_text(page, encoding="utf-8", errors="backslashreplace")  # file names need not be valid text
+    Path(path).write_text(page, encoding="utf-8")
+
+
+def _spelt_out(value: Any) -> Any:
+    """A text without what could not be printed, or would turn what follows; file names need not even be valid text."""
+    return one_line(value) if isinstance(value, str) else value
 
 
 def _checked(result: "tuple[str, Sequence[Hit]]") -> "tuple[str, Sequence[Hit]]":

@@ -9,7 +9,8 @@ import pytest
 import typer
 
 from tcd_hf.cli import common
-from tcd_hf.cli.terminal import escape_json, one_line, printable, shown
+from tcd_hf.cli.terminal import escape_json, shown
+from tcd_hf.printable import one_line, printable
 from tcd_hf.processing.ocr_engines import TextReading
 from tests.clips import coded_frame, write_clip
 from tests.tcd_hf.conftest import CodeReader, invoke

@@ -1,5 +1,8 @@
 // Sends the chosen files one after the other, then asks the server to read them.
 const sent = () => element.querySelector(".sent");
+const hidden = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu; // control characters, and marks that turn what follows
+const spelt = (character) => "\\u" + character.charCodeAt(0).toString(16).padStart(4, "0");
+const tell = (text) => { sent().textContent = text.replace(hidden, spelt); };
 
 async function send(files) {
   const most = Number(sent().dataset.most);
@@ -12,7 +15,7 @@ async function send(files) {
       refused.push(`${file.name} is larger than ${megabytes} MB.`);
       continue;
     }
-    sent().textContent = `Sending ${file.name} ...`;
+    tell(`Sending ${file.name} ...`);
     try {
       const response = await fetch(`upload/${encodeURIComponent(file.name)}`, { method: "PUT", body: file });
       if (response.ok) names.push((await response.json()).name);
@@ -21,7 +24,7 @@ async function send(files) {
       refused.push(`${file.name} could not be sent.`);
     }
   }
-  sent().textContent = [`${names.length} sent.`, ...refused].join(" ");
+  tell([`${names.length} sent.`, ...refused].join(" "));
   if (names.length) trigger("upload", { names });
 }
 
