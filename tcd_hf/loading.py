@@ -17,19 +17,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
-from huggingface_hub import is_offline_mode, try_to_load_from_cache
-from huggingface_hub.utils import (
-    are_progress_bars_disabled,
-    disable_progress_bars,
-    enable_progress_bars,
-    validate_repo_id,
-)
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 from transformers.utils.import_utils import is_peft_available
 
 from tcd_hf.checkpoints import MINI
+from tcd_hf.hub import ask_hub, pinned, split_revision
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.pretrained import check_overrides
@@ -54,7 +49,6 @@ logger = logging.getLogger(__name__)
 # Of a processor: what says how text is read.
 READING_OPTIONS = ("ocr_engine", "ocr_options", "ocr_fps", "reading_interval", "min_confidence", "window_scale")
 PROCESSOR_OPTIONS = (*READING_OPTIONS, "num_frames", "max_length", "video_backend", "max_pixels")
-WEIGHT_FILES = [f"{name}{end}" for name in ("model.safetensors", "pytorch_model.bin") for end in ("", ".index.json")]
 
 
 class LoadOptions(TypedDict, total=False):
@@ -90,7 +84,8 @@ def load(
 
     Args:
         name (`str` or `os.PathLike`, *optional*, defaults to `"tcd-mini"`): the checkpoint inside the package; a
-            folder; or a Hub id, such as `"openai/clip-vit-base-patch32"`.
+            folder; or a Hub id, such as `"openai/clip-vit-base-patch32"`, also with a revision,
+            `"openai/clip-vit-base-patch32@3d74acf"`.
         overrides (`dict`, *optional*): fields of [`TCDConfig`] to set. Modules that a checkpoint does not have yet
             start neutral.
         seed (`int`, *optional*, defaults to 0): of the weights of new modules. Torch's own generator is left as it is.
@@ -105,7 +100,7 @@ def load(
             also the default, but on a CPU: there it is float32, because CPUs are many times slower with halves.
         device_map (*optional*): in place of `device`, where parts of a TCD checkpoint go, see
             `PreTrainedModel.from_pretrained`.
-        revision (`str`, *optional*): branch, tag or commit on the Hub.
+        revision (`str`, *optional*): branch, tag or commit on the Hub. An index keeps it with the name of its model.
 
     Returns:
         `tuple[TCDModel, TCDProcessor]`, the model in evaluation mode.
@@ -182,7 +177,7 @@ def load_checkpoint(
         model = _read_model(place, hub, config, overrides, seed, model_options)
         options = {**_given(processor_options or {}), "num_frames": model.config.num_frames}
         processor = _read_processor(place, hub, config, options)
-    model.name_or_path = place  # an index keeps it
+    model.name_or_path = pinned(place, hub.get("revision"))  # an index keeps it
     if "device_map" not in model_options:
         if "dtype" not in model_options and torch.device(device or "cpu").type == "cpu":
             model = model.float()
@@ -257,12 +252,12 @@ def _check_device(device: str | torch.device) -> torch.device:
 def _reading(name: str | os.PathLike, hub: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where to read from, and how: without progress bars, and with errors that say what was to be loaded."""
     place = str(MINI) if os.fspath(name) == MINI.name else os.fspath(name)
-    hub = _given(hub)
+    place, hub = _with_revision(place, _given(hub))
     bars, download_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
     transformers_logging.disable_progress_bar()  # either kind
     try:
         if not os.path.isdir(place):
-            _announce_download(place, hub)
+            hub = ask_hub(place, hub)
         yield place, hub
     except Exception as error:  # OSError, SafetensorError, UnpicklingError, KeyError, ...: folders may hold anything
         cause = _first_line(error)
@@ -281,24 +276,21 @@ def _reading(name: str | os.PathLike, hub: Mapping[str, Any]) -> Iterator[tuple[
             enable_progress_bars()
 
 
+def _with_revision(name: str, hub: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A name without its revision, and the options with it."""
+    place, revision = split_revision(name)
+    given = hub.get("revision", revision)
+    if given is not None and os.path.isdir(place):
+        raise ValueError(f"{place!r} is a folder, which has no revision {given!r}: revisions are of models on the Hub.")
+    if given != revision and revision is not None:
+        raise ValueError(f"{name!r} names a revision, and {given!r} is another: give one of them.")
+    return place, _given({**hub, "revision": given})
+
+
 def _first_line(error: BaseException) -> str:
     first, *others = str(error).strip().split("\n")
     cause = f"{first} {others[0].strip()}" if first.endswith(":") and others else first
     return cause or type(error).__name__
-
-
-def _announce_download(name: str, hub: Mapping[str, Any]) -> None:
-    """Names what is about to be downloaded: an index may name any model of the Hub."""
-    try:
-        validate_repo_id(name)
-    except ValueError as error:
-        raise ValueError("there is no such folder, and it is no Hub id.") from error
-    if is_offline_mode() or hub.get("local_files_only"):
-        return
-    cache = {option: hub[option] for option in ("revision", "cache_dir") if option in hub}
-    files = [os.path.join(hub.get("subfolder", ""), each) for each in WEIGHT_FILES]
-    if not any(isinstance(try_to_load_from_cache(name, file, **cache), str) for file in files):
-        logger.warning("Downloading the model %r from the Hub.", name)
 
 
 def _read_config(place: str, hub: Mapping[str, Any], overrides: Mapping[str, Any]) -> PreTrainedConfig:

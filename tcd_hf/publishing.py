@@ -13,6 +13,7 @@ from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from tcd_hf.hub import check_hub
 from tcd_hf.model_card import hub_name, make_model_card, read_results
 
 __all__ = ["check_repo_id", "export", "read_results_by_name", "upload"]
@@ -124,9 +125,12 @@ def upload(folder: Path, repo_id: str, private: bool = False, api: HfApi | None 
         `str`: where the commit can be seen.
 
     Raises:
+        ConnectionError: the Hub does not answer.
         ValueError: the repository is public and must not be. Nothing is uploaded then.
     """
-    api = api or HfApi()
+    if api is None:
+        check_hub()
+        api = HfApi()
     api.create_repo(repo_id, private=private or None, exist_ok=True)
     if private and not api.model_info(repo_id).private:  # an existing one stays what it is
         raise ValueError(f"{repo_id} is public. Make it private in its settings first, or name another --repo-id.")

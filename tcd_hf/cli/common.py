@@ -35,10 +35,12 @@ __all__ = [
     "LoadedModelOption",
     "ModelOption",
     "OcrEngineOption",
+    "RevisionOption",
     "SeveralValues",
     "check_output_folder",
     "fail",
     "load",
+    "named_model",
     "open_index",
     "print_json",
     "print_skipped",
@@ -59,6 +61,9 @@ ModelOption = Annotated[
 ]
 LoadedModelOption = Annotated[
     str | None, typer.Option("--model", help="Model folder or Hub id; by default the package's small one.")
+]
+RevisionOption = Annotated[
+    str | None, typer.Option(metavar="COMMIT", help="Of a --model on the Hub: its commit, tag or branch.")
 ]
 OcrEngineOption = Annotated[
     str | None,
@@ -258,6 +263,17 @@ def split_paths(paths: Sequence[str]) -> tuple[str, list[str]]:
     except ValueError:  # none, relative and absolute ones, or several drives
         return "", list(paths)
     return folder, [os.path.relpath(path, folder) if folder else path for path in paths]
+
+
+def named_model(model: str | None, revision: str | None) -> str | None:
+    """What `--model` and `--revision` name together."""
+    if revision is None:
+        return model
+    if model is None:
+        raise typer.BadParameter("It is of a model on the Hub: give --model too.", param_hint="--revision")
+    from tcd_hf.hub import pinned
+
+    return pinned(model, revision)
 
 
 @quick_start()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tcd_hf.choices import EvaluationMode
-from tcd_hf.cli.common import DeviceOption, LoadedModelOption, reports_errors, stderr
+from tcd_hf.cli.common import DeviceOption, LoadedModelOption, RevisionOption, named_model, reports_errors, stderr
 from tcd_hf.cli.terminal import echo
 
 __all__ = ["evaluate"]
@@ -17,6 +17,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(metavar="FOLDER", help="A data set that `tcd-hf prepare` wrote.")],
     out: Annotated[Path, typer.Option(metavar="FILE.json", help="Results; a table and a plot are put beside it.")],
     model: LoadedModelOption = None,
+    revision: RevisionOption = None,
     split: Annotated[str, typer.Option(help="Which split is measured.")] = "test",
     mode: Annotated[
         EvaluationMode, typer.Option(help="Rank by the whole score, by the coarse vectors, or by both in turn.")
@@ -35,7 +36,7 @@ def evaluate(
     from tcd_hf.evaluation.report import moments_to_markdown, to_markdown
 
     results, _, moments = evaluate_checkpoint(
-        model or MINI.name,
+        named_model(model, revision) or MINI.name,
         data,
         split,
         mode,

@@ -17,7 +17,9 @@ from tcd_hf.cli.common import (
     JsonOption,
     ModelOption,
     OcrEngineOption,
+    RevisionOption,
     fail,
+    named_model,
     open_index,
     print_json,
     print_skipped,
@@ -101,6 +103,7 @@ def index(
     min_confidence: MinConfidenceOption = None,
     no_ocr: NoOcrOption = False,
     model: ModelOption = None,
+    revision: RevisionOption = None,
     device: DeviceOption = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Segments that the model encodes at once; 8 on a GPU by default.")
@@ -143,7 +146,7 @@ def index(
         reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence, no_ocr)
         options = {"create": True, "device": device, "segment_seconds": segment_seconds, "batch_size": batch_size}
         own_texts = collect_texts(paths, texts, subtitles)
-        opened = open_index(index_uri, model, reading, cache_dir, **options)
+        opened = open_index(index_uri, named_model(model, revision), reading, cache_dir, **options)
         start = time.perf_counter()
         with reading_bar("Indexing", paths, lambda: f"{len(opened)} videos in {index_uri}") as progress:
             report = _bring_in(opened, paths, sync, workers, engine, progress, own_texts)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tcd_hf.cli.common import DeviceOption, LoadedModelOption, load, reports_errors
+from tcd_hf.cli.common import DeviceOption, LoadedModelOption, RevisionOption, load, named_model, reports_errors
 
 __all__ = ["plot"]
 
@@ -23,12 +23,16 @@ def main() -> None:
 @plot.command()
 @reports_errors
 def calibration(
-    video: VideoArgument, out: OutOption, model: LoadedModelOption = None, device: DeviceOption = None
+    video: VideoArgument,
+    out: OutOption,
+    model: LoadedModelOption = None,
+    revision: RevisionOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Draw the calibration cycle of a clip: from each caption to a frame, and back."""
     from tcd_hf.visualization import plot_calibration_cycle
 
-    plot_calibration_cycle(*load(model, device=device), video, out)
+    plot_calibration_cycle(*load(named_model(model, revision), device=device), video, out)
 
 
 @plot.command()
@@ -38,6 +42,7 @@ def windows(
     query: Annotated[str, typer.Option(help="What to look for.")],
     out: OutOption,
     model: LoadedModelOption = None,
+    revision: RevisionOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Draw the similarity of a query with every window of a clip."""
@@ -45,7 +50,7 @@ def windows(
         raise typer.BadParameter("--query is empty: say what to look for.")
     from tcd_hf.visualization import plot_window_similarity
 
-    plot_window_similarity(*load(model, device=device), query, video, out)
+    plot_window_similarity(*load(named_model(model, revision), device=device), query, video, out)
 
 
 @plot.command()

@@ -9,9 +9,11 @@ import typer
 from tcd_hf.cli.common import (
     CacheDirOption,
     LoadedModelOption,
+    RevisionOption,
     SeveralValues,
     check_output_folder,
     fail,
+    named_model,
     quieten_bars,
     reports_errors,
 )
@@ -59,6 +61,7 @@ def prepare(
     ] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out videos that are not there.")] = False,
     model: LoadedModelOption = None,
+    revision: RevisionOption = None,
     num_frames: Annotated[
         int | None, typer.Option(min=1, help="Frames and windows of a video; else as --model.")
     ] = None,
@@ -96,7 +99,7 @@ def prepare(
     if join:
         reports = join_shards(out)
     else:
-        processor = load_processor(model or MINI.name, num_frames=num_frames)
+        processor = load_processor(named_model(model, revision) or MINI.name, num_frames=num_frames)
         if no_ocr:
             processor.ocr_engine = None
         if dataset and annotations and videos:

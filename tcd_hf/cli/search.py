@@ -16,10 +16,12 @@ from tcd_hf.cli.common import (
     JsonOption,
     ModelOption,
     OcrEngineOption,
+    RevisionOption,
     SeveralValues,
     check_output_folder,
     fail,
     load,
+    named_model,
     open_index,
     print_json,
     print_skipped,
@@ -103,6 +105,7 @@ def search(
     ocr_fps: OcrFpsOption = None,
     min_confidence: MinConfidenceOption = None,
     model: ModelOption = None,
+    revision: RevisionOption = None,
     device: DeviceOption = None,
     cache_dir: CacheDirOption = None,
     as_json: JsonOption = False,
@@ -128,6 +131,7 @@ def search(
     A query that begins with a minus goes after --, at the end:
       tcd-hf search --index my.index -- '-night street'
     """
+    model = named_model(model, revision)
     all_queries = _collect_queries(queries or [], queries_file)
     reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence)
     _check_place(videos, index_uri, reading)

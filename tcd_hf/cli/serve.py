@@ -12,6 +12,8 @@ from tcd_hf.cli.common import (
     IndexOption,
     ModelOption,
     OcrEngineOption,
+    RevisionOption,
+    named_model,
     open_index,
     reports_errors,
     stdout,
@@ -49,6 +51,7 @@ def serve(
         typer.Option(min=0, help="Connections that one address may have at once; 0 for any number, as behind a proxy."),
     ] = DEFAULT_MAX_CONNECTIONS,
     model: ModelOption = None,
+    revision: RevisionOption = None,
     device: DeviceOption = None,
     ocr_engine: OcrEngineOption = None,
     cache_dir: CacheDirOption = None,
@@ -60,7 +63,7 @@ def serve(
     from tcd_hf.app.server import build_app, listen, own_names, serve_app
 
     with listen(host, port) as listener:  # first: what is wrong with an address is told before a model is loaded
-        index = open_index(index_uri, model, Reading(ocr_engine), cache_dir, device=device)
+        index = open_index(index_uri, named_model(model, revision), Reading(ocr_engine), cache_dir, device=device)
         with quick_start():
             app = build_app(
                 index,

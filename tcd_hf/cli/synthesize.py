@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from tcd_hf.cli.common import LoadedModelOption, SeveralValues, check_output_folder, reports_errors
+from tcd_hf.cli.common import (
+    LoadedModelOption,
+    RevisionOption,
+    SeveralValues,
+    check_output_folder,
+    named_model,
+    reports_errors,
+)
 
 __all__ = ["SynthesizeCommand", "synthesize"]
 
@@ -37,6 +44,7 @@ def synthesize(
     ] = False,
     text_pairs: Annotated[int, typer.Option(min=0, help="With --prepared: further rows, of texts alone.")] = 0,
     model: LoadedModelOption = None,
+    revision: RevisionOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the world: the same one gives the same clips.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that make clips.")] = 1,
 ) -> None:
@@ -47,6 +55,7 @@ def synthesize(
     check_output_folder(out, "--out")
     if prepared and size:
         raise typer.BadParameter("--size is for videos: prepared frames have the size of the model's images.")
+    model = named_model(model, revision)
     if not prepared and (model or text_pairs):
         raise typer.BadParameter("--model and --text-pairs are for --prepared: videos know no model.")
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tcd_hf.hub import ask_hub
+
 __all__ = ["QuestionRewriter"]
 
 INSTRUCTION = (  # as published with TCD
@@ -131,6 +133,8 @@ class QuestionRewriter:
     def _load_generator(self) -> Any:
         from transformers import pipeline
 
+        if not os.path.isdir(self.model):
+            ask_hub(self.model, {"revision": self.pipeline_options.get("revision")})
         options = {**self.pipeline_options, "trust_remote_code": False}  # no code that a model brings is ever run
         generator: Any = pipeline("text-generation", model=self.model, **options)
         tokenizer = generator.tokenizer

@@ -14,7 +14,6 @@ from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
-    PreTrainedConfig,
     Siglip2Config,
     Siglip2ImageProcessor,
     Siglip2Model,
@@ -537,18 +536,3 @@ class TestLoad:
             assert transformers_logging.is_progress_bar_enabled() is shown
         finally:
             set_bars[before]()
-
-    @pytest.mark.parametrize("cached", [True, False])
-    def test_a_hub_id_is_named_before_it_is_downloaded(self, monkeypatch, caplog, cached):
-        def refuse(name, **options):
-            assert [record.getMessage() for record in caplog.records] == announced
-            raise OSError("there is no network")
-
-        monkeypatch.setattr(loading, "is_offline_mode", lambda: False)
-        monkeypatch.setattr(PreTrainedConfig, "get_config_dict", refuse)
-        monkeypatch.setattr(loading, "try_to_load_from_cache", lambda name, file: file if cached else None)
-        announced = [] if cached else ["Downloading the model 'org/name' from the Hub."]
-        for door in (load, load_processor):
-            caplog.clear()
-            with pytest.raises(ValueError, match="Cannot load a model from 'org/name': there is no network"):
-                door("org/name")

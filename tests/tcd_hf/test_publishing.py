@@ -271,6 +271,7 @@ class TestUpload:
         hub.export(checkpoint, tmp_path / "out", "org/name")
         api = FakeApi()
         monkeypatch.setattr(hub, "HfApi", lambda: api)
+        monkeypatch.setattr(hub, "check_hub", lambda: None)
         done = invoke("push", checkpoint, "--repo-id", "org/name")
         assert done.exit_code == 0, done.stderr
         created, uploaded = api.asked
