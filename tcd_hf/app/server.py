@@ -133,7 +133,8 @@ def serve_app(app: "FastAPI", listener: socket.socket, limits: "Limits | None" =
 
 def own_names(host: str) -> list[str]:
     """What a server at this address may be called."""
-    return [host, socket.gethostname(), socket.getfqdn()] if host in ("0.0.0.0", "::") else [host]
+    is_any = host in ("0.0.0.0", "::")  # nosec B104: compared with, not listened on
+    return [host, socket.gethostname(), socket.getfqdn()] if is_any else [host]
 
 
 def _warm_up(library: "Library", thumbnails: "Thumbnails", stop: threading.Event) -> None:

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import platform
-import subprocess
+import subprocess  # nosec B404: git alone is run
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,7 +209,8 @@ def git_revision(file: Path) -> str | None:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(file.parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # nosec B603 # git, without a shell
+        return done.stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", file.name)
