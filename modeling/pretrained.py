@@ -91,7 +91,7 @@ class TCDPreTrainedModel(PreTrainedModel):
         check_overrides(config_overrides)
         if not isinstance(backbone, PreTrainedModel):
             options = {"trust_remote_code": False, **(backbone_kwargs or {})}
-            tower = AutoModel.from_pretrained(backbone, **options)  # nosec B615: the revision is among the options
+            tower = AutoModel.from_pretrained(backbone, **options)  # nosec B615 # the revision is among the options
         elif backbone_kwargs:
             raise TypeError("`backbone_kwargs` say how to load a backbone, but a loaded model was given.")
         else:

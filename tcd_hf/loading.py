@@ -335,7 +335,7 @@ def _read_model(
             return TCDModel.from_pretrained(place, **options)
         if "device_map" in options:
             raise ValueError("`device_map` is for TCD checkpoints, and this is none: give `device`.")
-        tower = AutoModel.from_pretrained(place, **options)  # nosec B615: `options` hold the revision
+        tower = AutoModel.from_pretrained(place, **options)  # nosec B615 # `options` hold the revision
         return TCDModel.from_backbone(tower, **overrides)
 
 
@@ -344,8 +344,8 @@ def _read_processor(
 ) -> TCDProcessor:
     """Its parts one by one: `from_pretrained` would copy an OCR engine, and load whatever else a folder names."""
     options_of_parts = {**hub, "trust_remote_code": False}
-    image_processor = AutoImageProcessor.from_pretrained(place, **options_of_parts)  # nosec B615: `hub` has the revision
-    tokenizer = AutoTokenizer.from_pretrained(place, **options_of_parts)  # nosec B615: likewise
+    image_processor = AutoImageProcessor.from_pretrained(place, **options_of_parts)  # nosec B615 # `hub` has the revision
+    tokenizer = AutoTokenizer.from_pretrained(place, **options_of_parts)  # nosec B615 # likewise
     saved = _saved_options(place, hub) if isinstance(config, TCDConfig) else {}
     if options.get("ocr_engine", saved.get("ocr_engine")) != saved.get("ocr_engine"):
         saved["ocr_options"] = None  # they are the other engine's

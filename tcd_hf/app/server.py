@@ -133,7 +133,7 @@ def serve_app(app: "FastAPI", listener: socket.socket, limits: "Limits | None" =
 
 def own_names(host: str) -> list[str]:
     """What a server at this address may be called."""
-    is_any = host in ("0.0.0.0", "::")  # nosec B104: compared with, not listened on
+    is_any = host in ("0.0.0.0", "::")  # nosec B104 # compared with, not listened on
     return [host, socket.gethostname(), socket.getfqdn()] if is_any else [host]
 
 

@@ -4,7 +4,7 @@ import csv
 import json
 import logging
 import math
-import pickle  # nosec B403: read by an unpickler that knows plain containers only
+import pickle  # nosec B403 # read by an unpickler that knows plain containers only
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import os
-import pickle  # nosec B403: for the name of its error
+import pickle  # nosec B403 # for the name of its error
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from itertools import islice

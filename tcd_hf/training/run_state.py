@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import platform
-import subprocess  # nosec B404: git alone is run
+import subprocess  # nosec B404 # git alone is run
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
