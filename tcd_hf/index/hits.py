@@ -86,6 +86,12 @@ class Hit:
         """The hit as plain JSON types."""
         return asdict(self)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from tcd_hf.visualization.hit_card import hit_card
+
+        return hit_card(self)
+
     @property
     def shown_time(self) -> float:
         """Seconds of the frame that shows most of the evidence; without boxes, the middle of the best moment."""
