@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 
 from tcd_hf.cli.quick_start import quick_start
 from tcd_hf.cli.terminal import LineFormatter, echo, escape_json, stderr, stdout
+from tcd_hf.cli.wording import in_own_words, options_of
 from tcd_hf.clock import clock
 from tcd_hf.printable import printable
 
@@ -126,7 +127,8 @@ def _check_segment_seconds(value: float | None) -> float | None:
     try:
         return None if value is None else check_segment_seconds(value)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        message = in_own_words(str(error), {"segment_seconds": "--segment-seconds"})
+        raise typer.BadParameter(message) from error
 
 
 def fail(message: object) -> typer.Exit:
@@ -146,9 +148,12 @@ def reports_errors(command: Callable) -> Callable:
     These are errors of use (files, settings, missing packages), and whatever else a library raises; `tcd-hf --debug`
     shows them with their traceback.
 
+    Their messages name options, where the library's name arguments.
+
     So does Ctrl-C, with the status that shells know it by. Warnings are one line each, without file and code.
     Characters that stdout cannot take are escaped, and so are control characters, whatever they come from.
     """
+    options = options_of(command)
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -173,7 +178,7 @@ def reports_errors(command: Callable) -> Callable:
             if _DEBUG["on"]:
                 raise
             expected = isinstance(error, (OSError, ValueError, RuntimeError, ImportError)) and str(error)
-            raise fail(error if expected else _unexpected(error)) from error
+            raise fail(in_own_words(str(error), options) if expected else _unexpected(error)) from error
 
     return wrapper
 
