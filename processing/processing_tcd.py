@@ -1,5 +1,6 @@
 """Processor of TCD models: texts, videos, and the text that appears in the videos."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
 __all__ = ["TCDProcessor"]
 
 logger = logging.get_logger(__name__)
+
+# A tokenizer keeps how it pads and cuts, and takes that from each call: threads that share one take turns. Not on the
+# processor, which is copied and saved with all that it has.
+_TOKENIZING = threading.Lock()
 
 
 class TCDProcessor(ProcessorMixin):
@@ -309,7 +314,8 @@ class TCDProcessor(ProcessorMixin):
         raise TypeError(f"An OCR caption is a string or a WindowCaption, got {type(caption).__name__}.")
 
     def _fits(self, text: str) -> bool:
-        return len(self.tokenizer(text, verbose=False)["input_ids"]) <= self._token_limit
+        with _TOKENIZING:
+            return len(self.tokenizer(text, verbose=False)["input_ids"]) <= self._token_limit
 
     @property
     def _token_limit(self) -> int:
@@ -320,7 +326,8 @@ class TCDProcessor(ProcessorMixin):
         return limit
 
     def _tokenize(self, texts: list[str]) -> dict[str, np.ndarray]:
-        lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
+        with _TOKENIZING:
+            lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
         if max(lengths) > self._token_limit:
             logger.warning_once(
                 f"A text of {max(lengths)} tokens is cut to {self._token_limit}, the most the model takes. What "
@@ -329,14 +336,15 @@ class TCDProcessor(ProcessorMixin):
         # SigLIP's towers read the last position: they were trained on texts padded to the full length, without a mask.
         is_siglip = any("Siglip" in type(part).__name__ for part in (self.tokenizer, self.image_processor))
         has_mask = "attention_mask" in self.tokenizer.model_input_names and not is_siglip
-        encoded = self.tokenizer(
-            texts,
-            padding="longest" if has_mask else "max_length",
-            truncation=True,
-            max_length=self._token_limit,
-            return_attention_mask=has_mask,
-            return_tensors="np",
-        )
+        with _TOKENIZING:
+            encoded = self.tokenizer(
+                texts,
+                padding="longest" if has_mask else "max_length",
+                truncation=True,
+                max_length=self._token_limit,
+                return_attention_mask=has_mask,
+                return_tensors="np",
+            )
         return {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
 
 

@@ -77,3 +77,13 @@ def test_inside_a_running_event_loop(index, clips):
 
     found, _ = asyncio.run(cell())
     assert found == [[name] for name in QUERIES.values()]
+
+
+def test_threads_that_share_a_processor():
+    """Its tokenizer keeps from each call how it pads and cuts."""
+    processor = make_tiny_processor()
+    texts = [["a" * (1 + number % 50), "b" * (1 + 7 * number % 90)] for number in range(400)]
+    alone = [processor(text=each, return_tensors="np")["input_ids"].tolist() for each in texts]
+    with ThreadPoolExecutor(8) as pool:
+        together = pool.map(lambda each: processor(text=each, return_tensors="np")["input_ids"].tolist(), texts)
+        assert list(together) == alone
