@@ -178,7 +178,8 @@ def reports_errors(command: Callable) -> Callable:
             if _DEBUG["on"]:
                 raise
             expected = isinstance(error, (OSError, ValueError, RuntimeError, ImportError)) and str(error)
-            raise fail(in_own_words(str(error), options) if expected else _unexpected(error)) from error
+            told = in_own_words(" ".join(str(error).splitlines()), options) if expected else _unexpected(error)
+            raise fail(told) from error
 
     return wrapper
 

@@ -8,7 +8,7 @@ import warnings
 import pytest
 import typer
 
-from tcd_hf.cli import common
+from tcd_hf.cli import common, main, plot
 from tcd_hf.cli.terminal import escape_json, shown
 from tcd_hf.printable import one_line, printable
 from tcd_hf.processing.ocr_engines import TextReading
@@ -81,6 +81,23 @@ def test_what_is_logged_or_warned(capsys):
         logging.root.handlers[:] = handlers
     said = capsys.readouterr().err
     assert said.count("\\x1b") == 3 and not RAW.search(said)
+
+
+def test_every_verb_reports_its_errors_in_a_line():
+    of_errors = common.reports_errors(lambda: None).__code__
+    verbs = [*main.app.registered_commands, *plot.plot.registered_commands]
+    assert len(verbs) >= 15
+    assert [verb.name for verb in verbs if verb.callback is None or verb.callback.__code__ is not of_errors] == []
+
+
+def test_an_error_of_several_lines_is_one(capsys):
+    @common.reports_errors
+    def command():
+        raise RuntimeError("lance: not found\n  at row 3\n")
+
+    with pytest.raises(typer.Exit):
+        command()
+    assert capsys.readouterr().err == "error: lance: not found   at row 3\n"
 
 
 class TestUnexpectedErrors:
