@@ -14,7 +14,7 @@ import pytest
 from tcd_hf.app.limits import Limits
 
 ROOT = Path(__file__).parents[3]
-MAX_CONNECTIONS, SECONDS, BODY_BYTES = 320, 2.0, 1000
+MAX_CONNECTIONS, SECONDS, BODY_BYTES = 40, 2.0, 1000
 SERVE = f"""
 import sys
 from pathlib import Path
@@ -59,11 +59,12 @@ def connect(port: int, source: str = "127.0.0.1") -> socket.socket:
 
 
 @contextmanager
-def half_sent(port: int, count: int, source: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
+def half_sent(port: int, sources: list[str]) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
-        sockets = [stack.enter_context(connect(port, source)) for _ in range(count)]
+        sockets = [stack.enter_context(connect(port, source)) for source in sources]
         for number, each in enumerate(sockets):
-            each.sendall(HALVES[number % len(HALVES)])
+            with suppress(OSError):  # on a machine that is busy the first may be closed already
+                each.sendall(HALVES[number % len(HALVES)])
         yield sockets
 
 
@@ -78,7 +79,7 @@ def read_to_the_end(connection: socket.socket) -> bytes:
 
 def test_half_sent_questions_are_closed_and_others_are_served_meanwhile(server):
     port, uploads = server
-    with half_sent(port, 300) as waiting:
+    with half_sent(port, [f"127.0.1.{1 + number % 10}" for number in range(300)]) as waiting:
         assert ask(port).status == 200
         assert ask(port, path="/config").status == 200
         for connection in waiting:
@@ -88,7 +89,7 @@ def test_half_sent_questions_are_closed_and_others_are_served_meanwhile(server):
 
 def test_one_address_has_so_many_connections_and_another_is_served(server):
     port, _ = server
-    with half_sent(port, MAX_CONNECTIONS, "127.0.0.3"):
+    with half_sent(port, ["127.0.0.3"] * MAX_CONNECTIONS):
         refused = ask(port, "127.0.0.3")
         assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
         assert ask(port, "127.0.0.2").status == 200
