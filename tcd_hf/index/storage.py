@@ -42,6 +42,7 @@ UNINDEXED_TEXTS = 0.01
 UNINDEXED_VECTORS = 0.1
 MIN_INDEXED_VECTORS = 1000  # fewer cannot be put in clusters, and need not be
 PATHS_PER_FILTER = 1000
+UNFINISHED = ("*.lance/*/.tmp*", "*.lance/*/*#*", ".*.part")  # files while LanceDB writes them, and while we do
 ROWS_PER_BATCH = 8192
 
 
@@ -270,7 +271,7 @@ class IndexStorage:
                 warnings.simplefilter("ignore", UserWarning)
                 table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
         if self.folder is not None:  # files that a killed process was writing; nobody else writes now
-            for file in [*self.folder.glob("*.lance/*/.tmp*"), *self.folder.glob(".*.part")]:
+            for file in [path for pattern in UNFINISHED for path in self.folder.glob(pattern)]:
                 file.unlink(missing_ok=True)
 
     def load_statistics(self, videos: Any = None) -> LexicalStatistics:

@@ -371,10 +371,12 @@ def test_compacting_frees_old_versions_and_what_killed_runs_left(filled, clips, 
         filled.add([path], workers=0)
     (file, *_) = data.glob("*.lance")
     shutil.copy(file, data / "0101010101010101010101010101010101010101010101010101010101.lance")
-    (data / ".tmpAbCdEf").write_bytes(b"x" * 100_000)
+    unfinished = [data / ".tmpAbCdEf", data.parent / "_versions" / "7.manifest#1", tmp_path / "index" / ".0a1b.part"]
+    for each in unfinished:
+        each.write_bytes(b"x" * 100_000)
     reader = VideoIndex.open(filled.uri, filled.model, filled.processor)
     filled.compact()
-    assert len(list(data.iterdir())) == 1
+    assert len(list(data.iterdir())) == 1 and not any(each.exists() for each in unfinished)
     assert [[hit.score for hit in each] for each in filled.search(QUERIES)] == [
         [pytest.approx(hit.score, abs=1e-6) for hit in each] for each in hits
     ]
