@@ -200,7 +200,7 @@ def prepare(folder: Path):
     datasets.disable_progress_bars()
     yield
     for shard in range(2):
-        prepare_splits(splits, processor, folder / "out", 1, folder / "cache", shard=shard, num_shards=2)
+        prepare_splits(splits, processor, folder / "out", 0, folder / "cache", shard=shard, num_shards=2)
     join_shards(folder / "out")
 
 
