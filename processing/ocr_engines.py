@@ -22,6 +22,8 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from .heartbeat import long_work
+
 __all__ = [
     "CallableEngine",
     "DoctrEngine",
@@ -100,7 +102,8 @@ def _cached_model(key: tuple, build: Callable[[], Any]) -> Any:
     # built stays in the dictionary, unused: destroying it in the child would wait for threads that are not there.
     key = (os.getpid(), *key)
     if key not in _models:
-        _models.setdefault(key, build())  # two threads may both build; all use the first one's
+        with long_work():
+            _models.setdefault(key, build())  # two threads may both build; all use the first one's
     return _models[key]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .decord_limits import DECORD_MAX_TIME, SEEKABLE, SKIPPING, TOO_LATE, misread_by_decord, refused_by_header
+from .heartbeat import beat
 from .interlacing import begins_with_fields, first_fields
 from .joined_files import second_file_in
 from .timelines import Timeline, fill_gaps, join_parts
@@ -274,6 +275,7 @@ class PyAVDecoder(Decoder):
         try:
             count = itertools.count()
             for packet in self._container.demux(self._stream):
+                beat()
                 if self.shifts is not None and packet.size:
                     yield from self._shift(packet, next(count))
                 yield packet

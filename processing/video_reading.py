@@ -17,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from .heartbeat import beat
 from .picture_files import ImageDecoder, PictureDecoder, is_webp
 from .video_decoders import (
     DecodeError,
@@ -199,6 +200,7 @@ class Video:
             if frame is None or wanted != shown:
                 frame = _reduce(self._read(time), max_side)
                 shown = (self._decoder, self._decoder.timeline.index_at(time))
+            beat()
             yield frame
 
     def frames_at(self, times: Iterable[float], max_side: int | None = None) -> list[np.ndarray]:

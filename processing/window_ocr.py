@@ -20,6 +20,7 @@ import numpy as np
 
 from .caption_drawing import draw_captions
 from .frame_skipping import Stretch, split_into_stretches
+from .heartbeat import beat
 from .ocr_engines import OCREngine, TextReading, default_num_threads, get_engine, normalize_text
 from .text_tracks import WHOLE_FRAME, Sighting, TextTrack, merge_sightings, spelling, split_columns
 from .video_reading import Video, VideoInput, opened_video
@@ -327,8 +328,9 @@ class WindowOCRCaptioner:
         """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
         assert self.engine is not None  # who calls this has refused it
         engine = get_engine(self.engine, **self.engine_options)
-        read = []
-        for stretch, readings in zip(stretches, engine([stretch.frame for stretch in stretches]), strict=True):
+        texts, read = engine([stretch.frame for stretch in stretches]), []
+        beat()
+        for stretch, readings in zip(stretches, texts, strict=True):
             kept = [
                 replace(reading, text=normalize_text(reading.text))
                 for reading in readings

@@ -2,14 +2,19 @@
 
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcd_hf.app.html_parts import literal, render_message
 from tcd_hf.app.uploads import UploadFolder, videos_under
 from tcd_hf.clock import clock
-from tcd_hf.index.ingest import VideoProgress
+from tcd_hf.index.progress import VideoProgress
+from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
 if TYPE_CHECKING:
     from tcd_hf.index.ingest import AddReport
@@ -19,11 +24,13 @@ __all__ = ["Adder"]
 
 FILES_AT_ONCE = 20  # uploads
 WORKERS = 1  # a process of its own: a file that brings its reader down must not bring the server down
+STALL_SECONDS = DEFAULT_STALL_SECONDS
 SECONDS_PER_SIGN = 0.5  # that work goes on
+SILENCE_SECONDS = 10.0  # after which the page says that nothing is new
 
 
 class Adder:
-    """Brings videos into an index, one batch after the other.
+    """Brings videos into an index. Visitors who add at once take turns, file by file.
 
     Args:
         index ([`VideoIndex`]): a handle of its own, with a processor of its own: a tokenizer serves one thread.
@@ -35,12 +42,15 @@ class Adder:
         self.index = index
         self.uploads = uploads
         self.roots = list(roots)
+        self._turns = _Turns()
+        self._batches: list[_Batch] = []
 
-    def add_uploaded(self, names: Any) -> Iterator[str]:
-        """Adds files that were uploaded; those that cannot be read are removed again. Yields HTML, the report last.
+    def add_uploaded(self, names: Any, visitor: str = "") -> Iterator[str]:
+        """Adds files that were uploaded; those that are not added are removed again. Yields HTML, the report last.
 
         Args:
             names (`list[str]`): that [`UploadFolder.save`] gave; anything else, of whatever type, is refused.
+            visitor (`str`, *optional*): who adds them, for [`~Adder.cancel`].
         """
         try:
             if self.uploads is None:
@@ -53,9 +63,9 @@ class Adder:
         except ValueError as error:
             yield render_message("Nothing was added", str(error))
             return
-        yield from self._add([file.as_posix() for file in files], discard_bad=True)
+        yield from self._add([file.as_posix() for file in files], visitor, discard_bad=True)
 
-    def add_path(self, path: str) -> Iterator[str]:
+    def add_path(self, path: str, visitor: str = "") -> Iterator[str]:
         """Adds the video of a path, or all below a folder. Yields HTML, the report last."""
         try:
             if not self.roots:
@@ -64,71 +74,144 @@ class Adder:
         except (ValueError, OSError) as error:
             yield render_message("Nothing was added", str(error))
             return
-        yield from self._add(files)
+        yield from self._add(files, visitor)
 
-    def _add(self, paths: Sequence[str], discard_bad: bool = False) -> Iterator[str]:
-        done: queue.Queue[str | VideoProgress | AddReport | Exception] = queue.Queue()
+    def cancel(self, visitor: str) -> None:
+        """Ends what a visitor adds at the moment; what is done of it stays. Another visitor's goes on."""
+        for batch in list(self._batches):
+            if batch.visitor == visitor:
+                batch.cancelled.set()
 
-        def run() -> None:
-            try:
-                report = self.index.add(paths, workers=WORKERS, on_video=done.put, on_progress=done.put)
-                if discard_bad and report.skipped:
-                    self._discard([video.path for video in report.skipped])
-                done.put(report)
-            except Exception as error:  # told on the page; the server goes on
-                done.put(error)
-
-        threading.Thread(target=run, daemon=True).start()
-        finished: list[str] = []
-        current: VideoProgress | None = None
+    def _add(self, paths: Sequence[str], visitor: str, discard_bad: bool = False) -> Iterator[str]:
+        batch = _Batch(visitor, paths, discard_bad)
+        self._batches.append(batch)
+        threading.Thread(target=self._run, args=(batch,), daemon=True).start()
         while True:
-            yield _render_progress(finished, len(paths), current)
+            yield batch.render_progress(waiting=not batch.has_turn and len(self._batches) > 1)
             try:
-                news = done.get(timeout=SECONDS_PER_SIGN)
+                news = batch.news.get(timeout=SECONDS_PER_SIGN)
             except queue.Empty:
                 continue
-            if isinstance(news, VideoProgress):
-                current = news
-            elif isinstance(news, str):
-                finished.append(news)
-                current = None if current is not None and current.path == news else current
-            else:
-                break
-        if isinstance(news, Exception):
-            yield render_message("Adding stopped", str(news))
-        else:
-            yield _render_report(news, len(self.index))
+            if isinstance(news, Exception):
+                yield render_message("Adding stopped", str(news))
+                return
+            if isinstance(news, int):
+                yield batch.render_report(news)
+                return
+            batch.take_note(news)
 
-    def _discard(self, paths: Sequence[str]) -> None:
-        self.index.remove(paths)
-        if self.uploads is not None:
-            for path in paths:
+    def _run(self, batch: "_Batch") -> None:
+        """Adds a batch file by file: at most one that gives nothing is between a visitor and the next."""
+        try:
+            for path in batch.paths:
+                with self._turns.take(batch.cancelled):
+                    if batch.cancelled.is_set():
+                        break
+                    batch.has_turn = True
+                    self._add_file(path, batch)
+                    batch.has_turn = False
+            if batch.discards_bad and self.uploads is not None:
+                for path in batch.left:
+                    self.uploads.discard(Path(path).name)
+            batch.news.put(len(self.index))
+        except Exception as error:  # told on the page; the server goes on
+            batch.news.put(error)
+        finally:
+            self._batches.remove(batch)
+
+    def _add_file(self, path: str, batch: "_Batch") -> None:
+        told = batch.news.put
+        options = {"workers": WORKERS, "stall_seconds": STALL_SECONDS, "stop": batch.cancelled}
+        report = self.index.add([path], on_video=told, on_progress=told, **options)
+        batch.reports.append(report)
+        if report.skipped and batch.discards_bad:
+            self.index.remove([path])
+            if self.uploads is not None:
                 self.uploads.discard(Path(path).name)
 
 
-def _render_progress(finished: Sequence[str], total: int, current: "VideoProgress | None") -> str:
-    """How many files are done, and how far the reading of the present one is."""
-    last = f": {literal(Path(finished[-1]).name)}" if finished else ""
-    value, reading = float(len(finished)), ""
-    if current is not None:
-        value += min(1.0, current.seconds / current.duration)
-        times = f"{clock(current.seconds)} of {clock(current.duration)}"
-        reading = f"<p>{literal(Path(current.path).name)}: {times} read</p>"
-    return (
-        f'<div class="message" role="status"><b>Reading videos</b><p>{len(finished)} of {total} done{last}</p>{reading}'
-        f'<progress max="{total}" value="{value:.3f}"></progress></div>'
-    )
+class _Turns:
+    """Lets one at a time do something, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, given_up: threading.Event) -> Iterator[None]:
+        """Waits until all who came before are done, or until it is given up."""
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            while self._waiting[0] is not ticket and not given_up.is_set():
+                self._changed.wait(SECONDS_PER_SIGN)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
 
 
-def _render_report(report: "AddReport", num_videos: int) -> str:
-    groups = {"added": report.added, "replaced": report.replaced, "already there": report.unchanged}
-    counts = [f"{len(paths)} {name}" for name, paths in groups.items() if paths]
-    if report.skipped:
-        counts.append(f"{len(report.skipped)} could not be read")
-    bad = "".join(
-        f"<li><b>{literal(Path(video.path).name)}</b> {literal(video.cause)}</li>" for video in report.skipped
-    )
-    return (
-        f'<div class="message" role="status"><b>{", ".join(counts) or "Nothing to add"}</b>'
-        f"<p>The index holds {num_videos:,} videos.</p>{f'<ul>{bad}</ul>' if bad else ''}</div>"
-    )
+class _Batch:
+    """What one visitor adds at once, and how far it is."""
+
+    def __init__(self, visitor: str, paths: Sequence[str], discards_bad: bool):
+        self.visitor, self.paths, self.discards_bad = visitor, paths, discards_bad
+        self.cancelled = threading.Event()
+        self.has_turn = False
+        self.news: queue.Queue[str | VideoProgress | int | Exception] = queue.Queue()
+        self.reports: list[AddReport] = []
+        self._finished: list[str] = []
+        self._current: VideoProgress | None = None
+        self._last_news = time.monotonic()
+
+    @property
+    def left(self) -> list[str]:
+        """What it was cancelled before."""
+        done = [[*report.added, *report.replaced, *report.unchanged] for report in self.reports]
+        skipped = [video.path for report in self.reports for video in report.skipped]
+        return [path for path in self.paths if path not in {*chain(*done), *skipped}]
+
+    def take_note(self, news: "str | VideoProgress") -> None:
+        """A video that is done, or a segment of it."""
+        self._last_news = time.monotonic()
+        if isinstance(news, VideoProgress):
+            self._current = news
+        else:
+            self._finished.append(news)
+            self._current = None
+
+    def render_progress(self, waiting: bool) -> str:
+        """How many files are done, and how far the reading of the present one is."""
+        value, lines = float(len(self._finished)), [f"{len(self._finished)} of {len(self.paths)} done"]
+        if self._finished:
+            lines[0] += f": {literal(Path(self._finished[-1]).name)}"
+        if (current := self._current) is not None:
+            value += min(1.0, current.seconds / current.duration)
+            times = f"{clock(current.seconds)} of {clock(current.duration)}"
+            lines.append(f"{literal(Path(current.path).name)}: {times} read")
+        silence = time.monotonic() - self._last_news
+        if not self.has_turn:
+            self._last_news = time.monotonic()
+        elif silence > SILENCE_SECONDS:
+            lines.append(f"Nothing new for {silence:.0f} s. What gives nothing for {STALL_SECONDS:g} s is left out.")
+        head = "Waiting: others are adding videos too, file by file in turn" if waiting else "Reading videos"
+        return (
+            f'<div class="message" role="status"><b>{"Cancelling" if self.cancelled.is_set() else head}</b>'
+            f"{''.join(f'<p>{line}</p>' for line in lines)}"
+            f'<progress max="{len(self.paths)}" value="{value:.3f}"></progress></div>'
+        )
+
+    def render_report(self, num_videos: int) -> str:
+        """What became of every file."""
+        groups = {"added": "added", "replaced": "replaced", "unchanged": "already there"}
+        counts = {name: sum(len(getattr(report, group)) for report in self.reports) for group, name in groups.items()}
+        skipped = [video for report in self.reports for video in report.skipped]
+        counts |= {"could not be read": len(skipped), "left when it was cancelled": len(self.left)}
+        said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        bad = "".join(f"<li><b>{literal(Path(video.path).name)}</b> {literal(video.cause)}</li>" for video in skipped)
+        return (
+            f'<div class="message" role="status"><b>{said or "Nothing to add"}</b>'
+            f"<p>The index holds {num_videos:,} videos.</p>{f'<ul>{bad}</ul>' if bad else ''}</div>"
+        )

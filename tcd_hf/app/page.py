@@ -28,6 +28,7 @@ THEME = Base(
     primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"], radius_size="md"
 )
 MAX_RESULTS = 50
+MAX_ADDING = 20  # visitors who add at once, in turn; others see nothing until one is done
 
 MODE_NAMES = {
     "two-stage": "best (two-stage)",
@@ -122,12 +123,13 @@ def _add_tab(adder: Adder) -> None:
         )
         return
     report = _html(elem_id="report", render=False)
-    options = {"show_progress": "hidden", "concurrency_limit": 1, "concurrency_id": "add", "api_visibility": "private"}
+    limit = {"concurrency_limit": MAX_ADDING, "concurrency_id": "add"}
+    options = {"show_progress": "hidden", "api_visibility": "private", **limit}
     if adder.uploads is not None:
         upload = _html(_UPLOAD.format(megabytes=adder.uploads.max_megabytes), script="upload")
 
-        def add_uploaded(event: gr.EventData) -> Iterator[str]:
-            yield from adder.add_uploaded(getattr(event, "names", None))
+        def add_uploaded(event: gr.EventData, request: gr.Request) -> Iterator[str]:
+            yield from adder.add_uploaded(getattr(event, "names", None), _visitor(request))
 
         upload.upload(add_uploaded, None, report, **options)
     if adder.roots:
@@ -136,8 +138,24 @@ def _add_tab(adder: Adder) -> None:
                 label="File or folder on the server", info=f"below {' or '.join(map(str, adder.roots))}", scale=8
             )
             button = gr.Button("Add", scale=1, min_width=96)
-        gr.on([path.submit, button.click], adder.add_path, path, report, **options)
-    report.render()
+
+        def add_path(path: str, request: gr.Request) -> Iterator[str]:
+            yield from adder.add_path(path, _visitor(request))
+
+        gr.on([path.submit, button.click], add_path, path, report, **options)
+    with gr.Column(elem_id="adding"):  # the button shows while there is progress in the report
+        report.render()
+        cancel = gr.Button("Cancel", elem_id="cancel-adding", min_width=96)
+
+    def cancel_adding(request: gr.Request) -> None:
+        adder.cancel(_visitor(request))
+
+    cancel.click(cancel_adding, None, None, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _visitor(request: gr.Request) -> str:
+    """A page that is open in a browser."""
+    return request.session_hash or ""
 
 
 _UPLOAD = (

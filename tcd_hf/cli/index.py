@@ -35,6 +35,7 @@ from tcd_hf.cli.reading import (
     OcrFpsOption,
     OcrOptionsOption,
     Reading,
+    StallSecondsOption,
     collect_texts,
 )
 from tcd_hf.cli.terminal import shown
@@ -76,8 +77,12 @@ def index(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes that read videos; 0 reads in this one. One per core by default."),
+        typer.Option(
+            min=0,
+            help="Processes that read videos, one per core by default; 0 reads in this one, which a bad file can end.",
+        ),
     ] = None,
+    stall_seconds: StallSecondsOption = 120.0,
     engine: Annotated[
         Engine, typer.Option(help=r"Where videos are read: here, or on a Ray cluster (pip install 'tcd-hf\[ray]').")
     ] = "local",
@@ -149,7 +154,7 @@ def index(
         opened = open_index(index_uri, named_model(model, revision), reading, cache_dir, **options)
         start = time.perf_counter()
         with reading_bar("Indexing", paths, lambda: f"{len(opened)} videos in {index_uri}") as progress:
-            report = _bring_in(opened, paths, sync, workers, engine, progress, own_texts)
+            report = _bring_in(opened, paths, sync, workers, stall_seconds, engine, progress, own_texts)
         _print_report(opened, index_uri, report, left_out, progress, time.perf_counter() - start, as_json)
         if len(report.skipped) == len(paths):
             raise fail(f"None of the {len(paths)} videos could be read.")
@@ -173,11 +178,13 @@ def _bring_in(
     paths: Sequence[str],
     sync: bool,
     workers: int | None,
+    stall_seconds: float,
     engine: Engine,
     progress: "Progress",
     texts: "dict[str, OwnTexts] | None",
 ) -> "AddReport":
     options = {"workers": workers, "on_video": progress.finish, "on_progress": progress.advance, "texts": texts}
+    options["stall_seconds"] = stall_seconds
     return index.refresh(paths, **options) if sync else index.add(paths, engine=engine, **options)
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ocr"]
 
+WORKERS = 1  # a process of its own, so that a file that brings its decoder down ends in a message
+
 
 @reports_errors
 def ocr(
@@ -99,21 +101,23 @@ def ocr(
 
 def _read_segments(reader: "VideoReader", path: str, progress: "Progress") -> "Iterator[list[WindowCaption]]":
     """Captions of one segment after the other; of those in the cache nothing is decoded."""
-    from tcd_hf.index.ingest import VideoProgress
+    from tcd_hf.index.progress import VideoProgress
     from tcd_hf.reading.files import absolute_path
-    from tcd_hf.reading.video_reader import VideoFile, describe_error
+    from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, describe_error
+    from tcd_hf.reading.worker_pool import read_videos
 
     try:
         file = VideoFile.of(path)
     except OSError as error:
         raise ValueError(describe_error(path, error)) from error
     seconds = 0.0
-    with reader.open(file) as opened:
-        for segment in opened.segments:
-            captions = reader.cached_captions(file.content_hash, segment)
-            yield captions or opened.read(segment)[1]
-            seconds += segment.duration
-            progress.advance(VideoProgress(absolute_path(path), seconds, opened.duration, file.stamp.size))
+    for read in read_videos(reader, [file], WORKERS, may_read_here=True):
+        if isinstance(read, SkippedVideo):
+            raise ValueError(read.cause)
+        record = read.record
+        yield record.captions
+        seconds += record.end - record.start
+        progress.advance(VideoProgress(absolute_path(path), seconds, record.duration, file.stamp.size))
     progress.finish(absolute_path(path))
 
 

@@ -17,7 +17,7 @@ from tcd_hf.cli.common import (
     quieten_bars,
     reports_errors,
 )
-from tcd_hf.cli.reading import NoOcrOption
+from tcd_hf.cli.reading import NoOcrOption, StallSecondsOption
 from tcd_hf.cli.terminal import echo
 from tcd_hf.printable import one_line
 
@@ -66,7 +66,11 @@ def prepare(
         int | None, typer.Option(min=1, help="Frames and windows of a video; else as --model.")
     ] = None,
     no_ocr: NoOcrOption = False,
-    num_proc: Annotated[int, typer.Option(min=1, help="Processes that read.")] = 1,
+    num_proc: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that read, 1 by default; 0 reads in this one, which a bad file can end."),
+    ] = None,
+    stall_seconds: StallSecondsOption = 120.0,
     shard: Annotated[int, typer.Option(min=0, help="This machine's share, from 0.")] = 0,
     num_shards: Annotated[int, typer.Option(min=1, help="Machines that share the work; then --join.")] = 1,
     max_left_out: Annotated[
@@ -109,7 +113,7 @@ def prepare(
         else:
             assert videofolder  # else refused above
             found = load_video_folder(videofolder, splits)
-        shares = {"shard": shard, "num_shards": num_shards}
+        shares = {"shard": shard, "num_shards": num_shards, "stall_seconds": stall_seconds}
         reports = prepare_splits(found, processor, out, num_proc, cache_dir, shipped_ocr=ocr is not None, **shares)
     _print_reports(reports, out, time.monotonic() - started, max_left_out)
 

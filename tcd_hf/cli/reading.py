@@ -21,6 +21,7 @@ __all__ = [
     "OcrFpsOption",
     "OcrOptionsOption",
     "Reading",
+    "StallSecondsOption",
     "collect_texts",
     "parse_options",
 ]
@@ -34,6 +35,9 @@ MinConfidenceOption = Annotated[
 OcrOptionsOption = Annotated[
     list[str] | None,
     typer.Option("--ocr-option", metavar="KEY=VALUE", help="An option of the OCR engine, such as limit_side_len=640."),
+]
+StallSecondsOption = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="A file that gives no frame and no text for so long is skipped.")
 ]
 NoOcrOption = Annotated[bool, typer.Option("--no-ocr", help="Read no text in the pictures.")]
 

@@ -10,11 +10,11 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
@@ -24,6 +24,8 @@ from tcd_hf.reading.cache import CacheError, CaptionCache
 from tcd_hf.reading.files import file_stamp
 from tcd_hf.reading.fingerprints import caption_fingerprint, fingerprint, frame_fingerprint
 from tcd_hf.reading.video_reader import VideoFile, VideoReader, describe_error
+from tcd_hf.reading.worker_pool import give_up
+from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS, Failure, start_workers
 
 from .prepared_data import (
     JPEG,
@@ -41,6 +43,7 @@ __all__ = ["PreparationReport", "join_shards", "prepare_dataset", "prepare_split
 
 VERSION = 1  # raise it when rows change: what is prepared already is then prepared again
 PASSING = {getattr(errno, name) for name in ("EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "ESTALE")}
+DEFAULT_NUM_PROC = 1
 PIECE = 128  # videos; a run that is killed reads at most so many again, and the text in them not again
 
 
@@ -72,7 +75,7 @@ def prepare_videos(
     caption_cache: str | os.PathLike | None = None,
     shipped_ocr: bool = False,
 ) -> dict[str, list]:
-    """Reads videos; a function for `datasets.map`, which [`prepare_dataset`] calls with all that belongs to it.
+    """Reads videos; a function for `datasets.map`. [`prepare_dataset`] does the same, and all that belongs to it.
 
     The OCR engine is built in the process that reads. A video that cannot be read gives a row all the same, which says
     why in the column `error`, `None` elsewhere.
@@ -90,12 +93,38 @@ def prepare_videos(
         OCREngineError, ImportError: the OCR engine or the decoder is not there, whatever the video.
         OSError: memory, disk or file handles ran out, or a disk failed, which may pass and makes no video a bad one.
     """
-    reader = VideoReader.of(processor, CaptionCache(caption_cache))
-    ocr = batch["ocr"] if shipped_ocr else repeat(None, len(batch["video"]))
-    rows = []
-    for path, readings in zip(batch["video"], ocr, strict=True):
+    return _with_rows(batch, map(_RowMaker(processor, caption_cache), _videos_of(batch, shipped_ocr)))
+
+
+class _Video(NamedTuple):
+    """A video of a batch, and the readings that are to be used in place of reading."""
+
+    place: int
+    path: str
+    ocr: list[dict] | None
+
+
+def _videos_of(batch: Mapping[str, list], shipped_ocr: bool) -> list[_Video]:
+    ocr = batch["ocr"] if shipped_ocr else [None] * len(batch["video"])
+    return [_Video(place, *video) for place, video in enumerate(zip(batch["video"], ocr, strict=True))]
+
+
+def _with_rows(batch: Mapping[str, list], rows: Iterable[dict]) -> dict[str, list]:
+    columns, rows = {name: batch[name] for name in batch if name not in ("video", "ocr")}, list(rows)
+    return columns | {name: [row.get(name) for row in rows] for name in (*PER_WINDOW, "duration", "error")}
+
+
+class _RowMaker:
+    """Makes the row of a video, in whatever process."""
+
+    def __init__(self, processor: TCDProcessor, caption_cache: str | os.PathLike | None):
+        self.processor = processor
+        self.reader = VideoReader.of(processor, CaptionCache(caption_cache))
+
+    def __call__(self, video: _Video) -> dict:
+        path = video.path
         try:
-            rows.append(_read_video(path, readings, processor, reader))
+            return _read_video(path, video.ocr, self.processor, self.reader)
         except (CacheError, OCREngineError, ImportError):
             raise
         except Exception as error:  # decoders raise what they like at broken files
@@ -104,9 +133,35 @@ def prepare_videos(
                     f"Reading {path} failed for a cause that may pass ({type(error).__name__}: {error}). Run this "
                     "again when it has: what is done is kept."
                 ) from error
-            rows.append({"error": describe_error(path, error)})
-    columns = {name: batch[name] for name in batch if name not in ("video", "ocr")}
-    return columns | {name: [row.get(name) for row in rows] for name in (*PER_WINDOW, "duration", "error")}
+            return {"error": describe_error(path, error)}
+
+
+@contextmanager
+def _batch_reader(
+    processor: TCDProcessor,
+    num_proc: int | None,
+    caption_cache: str | os.PathLike | None,
+    shipped_ocr: bool,
+    stall_seconds: float,
+) -> Iterator[Callable[[Mapping[str, list]], dict[str, list]]]:
+    """What does as [`prepare_videos`], in processes if there are to be any."""
+    make_row, workers = _RowMaker(processor, caption_cache), None
+    num_workers = DEFAULT_NUM_PROC if num_proc is None else num_proc
+    if num_workers > 0:
+        workers = start_workers(make_row, num_workers, stall_seconds, required=num_proc is not None)
+
+    def read(batch: Mapping[str, list]) -> dict[str, list]:
+        videos = _videos_of(batch, shipped_ocr)
+        if workers is None:
+            return _with_rows(batch, map(make_row, videos))
+        rows: dict[int, dict] = {}
+        tasks = iter(videos)
+        for video, row in workers.run(lambda: tasks):
+            rows[video.place] = {"error": give_up(video.path, row).cause} if isinstance(row, Failure) else row
+        return _with_rows(batch, (rows[place] for place in range(len(videos))))
+
+    with workers or nullcontext():
+        yield read
 
 
 def _may_pass(error: BaseException | None) -> bool:
@@ -135,9 +190,10 @@ def prepare_splits(
     datasets: DatasetDict,
     processor: TCDProcessor,
     folder: str | os.PathLike,
-    num_proc: int = 1,
+    num_proc: int | None = None,
     caption_cache: str | os.PathLike | None = None,
     shipped_ocr: bool = False,
+    stall_seconds: float = DEFAULT_STALL_SECONDS,
     *,
     shard: int = 0,
     num_shards: int = 1,
@@ -146,7 +202,7 @@ def prepare_splits(
 
     Args:
         datasets (`datasets.DatasetDict`): of [`load_retrieval_dataset`] or [`load_video_folder`].
-        processor, folder, num_proc, caption_cache, shipped_ocr: see [`prepare_dataset`].
+        processor, folder, num_proc, caption_cache, shipped_ocr, stall_seconds: see [`prepare_dataset`].
         shard, num_shards (`int`, *optional*, default to 0 and 1): which of how many shares. Several are put below
             `folder/shards`, and [`join_shards`] makes one data set of them.
 
@@ -162,7 +218,8 @@ def prepare_splits(
     reports = {}
     for split, dataset in datasets.items():
         share = dataset.shard(num_shards, shard, contiguous=True)
-        reports[split] = prepare_dataset(share, processor, out, str(split), num_proc, caption_cache, shipped_ocr)
+        options = num_proc, caption_cache, shipped_ocr, stall_seconds
+        reports[split] = prepare_dataset(share, processor, out, str(split), *options)
     return reports
 
 
@@ -171,9 +228,10 @@ def prepare_dataset(
     processor: TCDProcessor,
     folder: str | os.PathLike,
     split: str,
-    num_proc: int = 1,
+    num_proc: int | None = None,
     caption_cache: str | os.PathLike | None = None,
     shipped_ocr: bool = False,
+    stall_seconds: float = DEFAULT_STALL_SECONDS,
 ) -> PreparationReport:
     """Reads all videos of a split and saves the rows as `folder/split`.
 
@@ -185,8 +243,11 @@ def prepare_dataset(
         processor (`TCDProcessor`): makes frames and captions.
         folder (`str | os.PathLike`): of the prepared data set; other splits in it stay.
         split (`str`): name of this one.
-        num_proc (`int`, *optional*, defaults to 1): processes that read.
+        num_proc (`int`, *optional*): processes that read; by default one, so that a file that brings its decoder down
+            is left out like other bad ones. 0 reads in this process, which such a file ends.
         caption_cache, shipped_ocr: see [`prepare_videos`].
+        stall_seconds (`float`, *optional*, defaults to 120): a video that gives neither a frame nor a text for so long
+            is left out.
 
     Returns:
         [`PreparationReport`]: with those videos that cannot be read; they are left out.
@@ -194,6 +255,7 @@ def prepare_dataset(
     Raises:
         ValueError: no videos, or an image processor that would not leave frames alone that are its own.
         CacheError, OCREngineError, ImportError, OSError: see [`prepare_videos`].
+        WorkerError: `num_proc` processes were asked for, and there can be none.
     """
     if not len(dataset):
         raise ValueError(f"There are no videos to prepare in the split {split!r}: of a small set make fewer shards.")
@@ -218,25 +280,24 @@ def prepare_dataset(
     kept = {name: kind for name, kind in dataset.features.items() if name not in ("video", "ocr")}
     features = Features({**PREPARED_FEATURES, **kept, "error": Value("string")})
     working.mkdir(parents=True, exist_ok=True)
-    rows = concatenate_datasets(
-        [
-            piece.map(
-                prepare_videos,
-                batched=True,
-                batch_size=8,
-                writer_batch_size=64,
-                num_proc=min(num_proc, len(piece)) if num_proc > 1 else None,
-                remove_columns=dataset.column_names,
-                features=features,
-                fn_kwargs={"processor": processor, "caption_cache": caption_cache, "shipped_ocr": shipped_ocr},
-                cache_file_name=str(working / f"{name}.arrow"),
-                load_from_cache_file=True,
-                new_fingerprint=name,
-                desc=f"{split}, piece {number} of {len(pieces)}",
-            )
-            for number, (piece, name) in enumerate(zip(pieces, names, strict=True), start=1)
-        ]
-    )
+    with _batch_reader(processor, num_proc, caption_cache, shipped_ocr, stall_seconds) as read:
+        rows = concatenate_datasets(
+            [
+                piece.map(
+                    read,
+                    batched=True,
+                    batch_size=8 * (num_proc or 1),
+                    writer_batch_size=64,
+                    remove_columns=dataset.column_names,
+                    features=features,
+                    cache_file_name=str(working / f"{name}.arrow"),
+                    load_from_cache_file=True,
+                    new_fingerprint=name,
+                    desc=f"{split}, piece {number} of {len(pieces)}",
+                )
+                for number, (piece, name) in enumerate(zip(pieces, names, strict=True), start=1)
+            ]
+        )
     causes = list(rows["error"])
     bad = {name: cause for name, cause in zip(dataset["video_id"], causes, strict=True) if cause is not None}
     prepared = rows.remove_columns("error").select([row for row, cause in enumerate(causes) if cause is None])

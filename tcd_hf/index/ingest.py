@@ -1,16 +1,17 @@
 """Videos into an index: skip what is known, read and encode what is new, and commit every so often."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
 
 import pyarrow as pa
 
 from tcd_hf.index.features import compute_features
+from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.schema import NonFiniteFeaturesError, row_id, rows_from
 from tcd_hf.index.storage import IndexStorage, sql_list
@@ -19,8 +20,9 @@ from tcd_hf.reading.files import file_stamp
 from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts
 from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, VideoReader, describe_error
 from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
+from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
-__all__ = ["AddReport", "Ingest", "IngestEngine", "LocalEngine", "VideoProgress"]
+__all__ = ["AddReport", "Ingest", "IngestEngine", "LocalEngine"]
 
 # A commit makes a file and a version, so not after every video. What a kill costs is little: captions are in the cache.
 ROWS_PER_COMMIT = 256
@@ -47,22 +49,6 @@ class AddReport:
     replaced: list[str] = field(default_factory=list)
     skipped: list[SkippedVideo] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
-
-
-class VideoProgress(NamedTuple):
-    """How far the reading of a video is.
-
-    Attributes:
-        path (`str`): absolute.
-        seconds (`float`): of the video that are read.
-        duration (`float`): of the video, seconds.
-        size (`int`): of the file, bytes.
-    """
-
-    path: str
-    seconds: float
-    duration: float
-    size: int
 
 
 # What files must have in common to have the same rows: hashes of the file and of its texts, `None` for any texts.
@@ -283,8 +269,9 @@ class LocalEngine:
         reader ([`VideoReader`]): reads files, and makes the model's inputs.
         padding_side (`"right"` or `"left"`): of the tokenizer.
         num_workers (`int`, *optional*): processes that read; 0 reads in this one. By default chosen by the number of
-            files.
+            files, and none where there can be no other process.
         batch_size (`int`, *optional*): segments to encode at once. By default, on a CPU the frames of one are enough.
+        stall_seconds (`float`, *optional*, defaults to 120), stop (`threading.Event`, *optional*): see `read_videos`.
     """
 
     def __init__(
@@ -294,16 +281,20 @@ class LocalEngine:
         padding_side: str,
         num_workers: int | None = None,
         batch_size: int | None = None,
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
+        stop: threading.Event | None = None,
     ):
         self.model, self.reader, self.padding_side = model, reader, padding_side
         self.num_workers = num_workers
+        self.stall_seconds, self.stop = stall_seconds, stop
         self.batch_size = batch_size or (1 if model.device.type == "cpu" else SEGMENTS_PER_BATCH)
 
     def __call__(self, ingest: Ingest, files: Iterable[VideoFile], num_files: int) -> None:
         num_workers = choose_num_workers(num_files) if self.num_workers is None else self.num_workers
         videos = _BegunVideos(ingest)
         batch: list[ReadSegment] = []
-        for read in read_videos(self.reader, files, num_workers):
+        may_read_here = self.num_workers is None
+        for read in read_videos(self.reader, files, num_workers, self.stall_seconds, self.stop, may_read_here):
             if isinstance(read, SkippedVideo):
                 videos.skip(read)
                 continue

@@ -4,15 +4,28 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from tcd_hf.clock import clock
 from tcd_hf.reading.files import absolute_path
 
-if TYPE_CHECKING:
-    from tcd_hf.index.ingest import VideoProgress
+__all__ = ["Progress", "VideoProgress", "progress_bar"]
 
-__all__ = ["Progress", "progress_bar"]
+
+class VideoProgress(NamedTuple):
+    """How far the reading of a video is.
+
+    Attributes:
+        path (`str`): absolute.
+        seconds (`float`): of the video that are read.
+        duration (`float`): of the video, seconds.
+        size (`int`): of the file, bytes.
+    """
+
+    path: str
+    seconds: float
+    duration: float
+    size: int
 
 
 class Progress:
@@ -45,7 +58,7 @@ class Progress:
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def advance(self, news: "VideoProgress") -> None:
+    def advance(self, news: VideoProgress) -> None:
         """Takes note of a segment that was read."""
         self.seconds += news.seconds - self._begun.get(news.path, 0.0)
         self._begun[news.path] = news.seconds

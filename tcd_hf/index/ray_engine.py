@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from tcd_hf.index.ingest import Ingest, LocalEngine, VideoProgress
+from tcd_hf.index.ingest import Ingest, LocalEngine
+from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.storage import sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.reading.files import FileStamp
 from tcd_hf.reading.own_texts import OwnTexts
 from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, VideoReader
+from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -65,15 +67,23 @@ class RayEngine:
         padding_side (`"right"` or `"left"`): of the tokenizer.
         workers (`int`, *optional*): Ray actors, one CPU each; all CPUs of the cluster by default. Joins the cluster
             that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work is done.
+        stall_seconds (`float`, *optional*, defaults to 120): see [`VideoIndex.add`].
 
     Raises:
         ValueError: more `workers` than the cluster has CPUs, when it is called.
         RuntimeError: a worker cannot work, whatever the video, when it is called; names the cause.
     """
 
-    def __init__(self, model: TCDModel, reader: VideoReader, padding_side: str, workers: int | None = None):
+    def __init__(
+        self,
+        model: TCDModel,
+        reader: VideoReader,
+        padding_side: str,
+        workers: int | None = None,
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
+    ):
         self.model, self.reader, self.padding_side = model, reader, padding_side
-        self.workers = workers
+        self.workers, self.stall_seconds = workers, stall_seconds
 
     def __call__(self, ingest: Ingest, files: Iterable[VideoFile], num_files: int) -> None:
         files = list(files)
@@ -104,13 +114,23 @@ class FragmentWriter:
         reader ([`VideoReader`]): reads files.
         model (`ray.ObjectRef`): of the model, on the CPU.
         padding_side (`str`): of the tokenizer.
+        stall_seconds (`float`): see [`VideoIndex.add`].
         uri (`str`), schema (`pa.Schema`), version (`str`): the table, its columns and the version of its files.
     """
 
-    def __init__(self, reader: VideoReader, model: Any, padding_side: str, uri: str, schema: pa.Schema, version: str):
+    def __init__(
+        self,
+        reader: VideoReader,
+        model: Any,
+        padding_side: str,
+        stall_seconds: float,
+        uri: str,
+        schema: pa.Schema,
+        version: str,
+    ):
         import ray
 
-        self.read = LocalEngine(ray.get(model), reader, padding_side, num_workers=1)
+        self.read = LocalEngine(ray.get(model), reader, padding_side, num_workers=1, stall_seconds=stall_seconds)
         self.uri, self.schema, self.version = uri, schema, version
 
     def __call__(self, item: dict[str, str]) -> dict[str, str]:
@@ -174,6 +194,7 @@ def _map_with_ray(files: list[VideoFile], engine: RayEngine, dataset: "LanceData
             engine.reader,
             ray.put(copy.deepcopy(engine.model).cpu()),
             engine.padding_side,
+            engine.stall_seconds,
             dataset.uri,
             dataset.schema,
             dataset.data_storage_version,

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
@@ -10,9 +11,9 @@ import torch
 from tcd_hf.choices import Engine
 from tcd_hf.index.contents import CONTENTS_FILE
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
-from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine, LocalEngine, VideoProgress
+from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine, LocalEngine
 from tcd_hf.index.opening import cached_folder, check_model, load_model, make_or_open, open_storage
-from tcd_hf.index.progress import progress_bar
+from tcd_hf.index.progress import VideoProgress, progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.repair import DAMAGED, RepairReport, remake, rescue
 from tcd_hf.index.searching import SearchableIndex
@@ -26,6 +27,7 @@ from tcd_hf.reading.files import absolute_paths, find_videos
 from tcd_hf.reading.fingerprints import all_fingerprints, frame_fingerprint
 from tcd_hf.reading.own_texts import check_texts
 from tcd_hf.reading.video_reader import VideoReader
+from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
 __all__ = ["VideoIndex"]
 
@@ -158,6 +160,7 @@ class VideoIndex(SearchableIndex):
         *,
         refresh: bool = True,
         workers: int | None = None,
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
         on_video: Callable[[str], None] | None = None,
         on_progress: Callable[[VideoProgress], None] | None = None,
         cache_dir: str | os.PathLike | None = None,
@@ -178,7 +181,7 @@ class VideoIndex(SearchableIndex):
             processor (`TCDProcessor`, *optional*): its processor; may be left out if the model is loaded.
             refresh (`bool`, *optional*, defaults to `True`): look for new videos and for changes; else the index is as
                 it was left, and empty at first.
-            workers, on_video, on_progress: as of [`~VideoIndex.add`].
+            workers, stall_seconds, on_video, on_progress: as of [`~VideoIndex.add`].
             cache_dir, lexical_weight, memory_budget, batch_size: as of [`~VideoIndex.open`].
 
         Raises:
@@ -201,7 +204,7 @@ class VideoIndex(SearchableIndex):
             storage = make_or_open(folder, model, processor, exist_ok=True, fingerprints=fingerprints)
         index = cls(storage, model, processor, cache_dir, lexical_weight, memory_budget, batch_size)
         if refresh:
-            index.refresh(videos, workers, on_video, on_progress, keep_unreadable=False)
+            index.refresh(videos, workers, on_video, on_progress, keep_unreadable=False, stall_seconds=stall_seconds)
             if not len(index):
                 raise ValueError(f"None of the {len(videos)} videos could be read.")
         return index
@@ -288,6 +291,8 @@ class VideoIndex(SearchableIndex):
         on_progress: Callable[[VideoProgress], None] | None = None,
         texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
         engine: Engine = "local",
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
+        stop: threading.Event | None = None,
     ) -> AddReport:
         """Brings videos into the index: new ones, and those whose content has changed.
 
@@ -298,8 +303,11 @@ class VideoIndex(SearchableIndex):
 
         Args:
             paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them.
-            workers (`int`, *optional*): processes that read; 0 reads in this one. By default one per core where there
-                are enough files. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead).
+            workers (`int`, *optional*): processes that read; by default one per core where there are enough files, and
+                else one, which costs a second. 0 reads in this process, which a bad file can then end or hold up for
+                ever. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead). What they need, such as
+                an OCR engine of yours, is pickled; if that cannot be done, a warning says so and videos are read in
+                this process, unless `workers` is given.
             on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done.
             on_progress (`Callable[[VideoProgress], None]`, *optional*): called after each segment that was read. If
                 neither is given, a progress bar on the terminal shows seconds of video, the speed as a multiple of real
@@ -310,16 +318,22 @@ class VideoIndex(SearchableIndex):
                 that is not named keeps what it has, as long as its content is the same.
             engine (`"local"` or `"ray"`, *optional*, defaults to `"local"`): what spreads the work: processes of this
                 machine, or a Ray cluster, see [`RayEngine`], whose `workers` are actors, one per CPU by default.
+            stall_seconds (`float`, *optional*, defaults to 120): a file that gives neither a frame nor a text for so
+                long is skipped. It must be enough for the OCR engine to read 8 frames. With `workers=0` there is no
+                limit.
+            stop (`threading.Event`, *optional*): once it is set, by another thread, no more is read, and what is
+                finished stays: the report names only that. Not with Ray.
 
         Raises:
             IndexMismatchError: the processor reads text or frames otherwise than the one that made the index.
             CacheError: the cache folder cannot be written.
             OCREngineError, ImportError: the OCR engine cannot be had, or Ray.
-            RuntimeError: a worker of the Ray cluster cannot work, whatever the video; names the cause.
-            ValueError: no such engine, a number of `workers` that it cannot have, a text that is none or of another
-                video, or the index was opened without its model, and that cannot be loaded.
+            RuntimeError: a worker of the Ray cluster cannot work, whatever the video, or `workers` cannot be had; names
+                the cause.
+            ValueError: no such engine, a number of `workers` or of seconds that it cannot have, a text that is none or
+                of another video, or the index was opened without its model, and that cannot be loaded.
         """
-        step = self._make_engine(engine, workers)
+        step = self._make_engine(engine, workers, stall_seconds, stop)
         with self._storage.writing():
             return self._ingest(absolute_paths(paths), step, on_video, on_progress, texts)
 
@@ -331,12 +345,13 @@ class VideoIndex(SearchableIndex):
         on_progress: Callable[[VideoProgress], None] | None = None,
         texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
         keep_unreadable: bool = True,
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
     ) -> AddReport:
         """Makes the index one of these videos: as [`~VideoIndex.add`], and rows of all other paths are removed. With a
         folder it follows what becomes of the folder.
 
         Args:
-            paths, workers, on_video, on_progress, texts: as of [`~VideoIndex.add`].
+            paths, workers, on_video, on_progress, texts, stall_seconds: as of [`~VideoIndex.add`].
             keep_unreadable (`bool`, *optional*, defaults to `True`): let videos that cannot be read any more keep the
                 rows that they have; else these are removed too.
 
@@ -346,7 +361,7 @@ class VideoIndex(SearchableIndex):
             ValueError: there is no video at all; likewise.
         """
         paths = absolute_paths(paths)
-        step = self._make_engine("local", workers)
+        step = self._make_engine("local", workers, stall_seconds)
         with self._storage.writing():
             self._check_present(paths)
             # First, so that moved files take over their rows.
@@ -375,12 +390,20 @@ class VideoIndex(SearchableIndex):
                 paths, checked
             )
 
-    def _make_engine(self, name: Engine, workers: int | None) -> IngestEngine:
+    def _make_engine(
+        self,
+        name: Engine,
+        workers: int | None,
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
+        stop: threading.Event | None = None,
+    ) -> IngestEngine:
         """What reads and encodes videos as those in the index were; refuses to with another processor."""
         if name not in get_args(Engine):
             raise ValueError(f"engine must be one of {', '.join(map(repr, get_args(Engine)))}, got {name!r}.")
         if name == "local" and workers is not None and workers < 0:
             raise ValueError(f"workers must be 0 (read in this process) or more, got {workers}.")
+        if not stall_seconds > 0:
+            raise ValueError(f"stall_seconds must be above 0, got {stall_seconds}.")
         if name == "ray":
             from tcd_hf.index.ray_engine import check_ray
 
@@ -393,8 +416,8 @@ class VideoIndex(SearchableIndex):
         if name == "ray":
             from tcd_hf.index.ray_engine import RayEngine
 
-            return RayEngine(*options)
-        return LocalEngine(*options, self.batch_size)
+            return RayEngine(*options, stall_seconds)
+        return LocalEngine(*options, self.batch_size, stall_seconds, stop)
 
     def _check_present(self, paths: list[str]) -> None:
         """Refuses to make an index one of paths that are not there."""

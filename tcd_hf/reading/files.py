@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tcd_hf.processing.heartbeat import beat
 from tcd_hf.processing.regular_files import open_regular
 from tcd_hf.reading.left_out import LeftOut, describe_left_out, kind_of_no_video
 
@@ -73,6 +74,7 @@ def hash_file(path: str | os.PathLike) -> str:
     with open_regular(path) as file:
         while chunk := file.read(HASH_CHUNK_BYTES):
             digest.update(chunk)
+            beat()
     return digest.hexdigest()
 
 

@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import torch
-from transformers import PreTrainedConfig
+from typing import TYPE_CHECKING, Any
 
 from tcd_hf.checkpoints import MINI
-from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.ocr_engines import DoctrEngine, RapidOCREngine, get_engine
-from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 from tcd_hf.reading.files import absolute_path, hash_file
+
+if TYPE_CHECKING:  # nobody waits for torch and transformers to read a caption
+    from torch.nn import Module
+    from transformers import PreTrainedConfig
+
+    from tcd_hf.modeling.modeling_tcd import TCDModel
+    from tcd_hf.processing.processing_tcd import TCDProcessor
 
 __all__ = [
     "all_fingerprints",
@@ -37,7 +39,6 @@ FIRST_SETTINGS = frozenset(  # of a captioner: they have counted from the first 
         *("min_confidence", "min_text_height", "max_side", "reading_interval", "version"),
     )
 )
-INHERITED_FIELDS = {field.name for field in fields(PreTrainedConfig)}  # of files and outputs, not of the model
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -45,7 +46,7 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def all_fingerprints(model: TCDModel, processor: TCDProcessor) -> dict[str, str]:
+def all_fingerprints(model: "TCDModel", processor: "TCDProcessor") -> dict[str, str]:
     """What an index is made by, as the fields of its [`IndexMetadata`]."""
     return {
         "model_fingerprint": model_fingerprint(model),
@@ -55,7 +56,7 @@ def all_fingerprints(model: TCDModel, processor: TCDProcessor) -> dict[str, str]
     }
 
 
-def model_name(model: TCDModel) -> str:
+def model_name(model: "TCDModel") -> str:
     """What to load a model by: a Hub id, a folder, `"tcd-mini"` for the package's own; empty if that is unknown."""
     name = model.name_or_path or ""
     if not os.path.isdir(name):
@@ -63,7 +64,7 @@ def model_name(model: TCDModel) -> str:
     return MINI.name if Path(name).resolve() == MINI else absolute_path(name)
 
 
-def model_fingerprint(model: TCDModel) -> str:
+def model_fingerprint(model: "TCDModel") -> str:
     """The fingerprint of a model: its weights, their dtype included, and its configuration.
 
     It is the same before and after saving, in any folder, and in any release of transformers that gives new settings
@@ -72,7 +73,7 @@ def model_fingerprint(model: TCDModel) -> str:
     return fingerprint({"config": _own_settings(model.config), "weights": hash_weights(model)})
 
 
-def tokenizer_fingerprint(processor: TCDProcessor) -> str:
+def tokenizer_fingerprint(processor: "TCDProcessor") -> str:
     """The fingerprint of what makes tokens of queries and captions."""
     tokenizer = processor.tokenizer
     return fingerprint(
@@ -84,7 +85,7 @@ def tokenizer_fingerprint(processor: TCDProcessor) -> str:
     )
 
 
-def frame_fingerprint(processor: TCDProcessor) -> str:
+def frame_fingerprint(processor: "TCDProcessor") -> str:
     """The fingerprint of what makes frames: their number and the image processor."""
     settings = processor.image_processor.to_dict()
     for name in ("auto_map", "processor_class"):  # set when it is saved
@@ -114,8 +115,10 @@ def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
     return fingerprint(settings)
 
 
-def hash_weights(model: torch.nn.Module) -> str:
+def hash_weights(model: "Module") -> str:
     """Hexadecimal digest of a model's parameters and buffers: names, shapes, dtypes and values."""
+    import torch
+
     digest = hashlib.blake2b(digest_size=20)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
@@ -123,14 +126,17 @@ def hash_weights(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _own_settings(config: PreTrainedConfig) -> dict[str, Any]:
+def _own_settings(config: "PreTrainedConfig") -> dict[str, Any]:
     """What its own class adds to the base class of configurations, where it differs from the default, in all depths."""
+    from transformers import PreTrainedConfig
+
+    inherited = {field.name for field in fields(PreTrainedConfig)}  # of files and outputs, not of the model
     settings: dict[str, Any] = {"model_type": config.model_type}
     for field in fields(config):
         value = getattr(config, field.name)
         if isinstance(value, PreTrainedConfig):
             settings[field.name] = _own_settings(value)
-        elif field.name not in INHERITED_FIELDS and _plain(value) != _plain(field.default):
+        elif field.name not in inherited and _plain(value) != _plain(field.default):
             settings[field.name] = _plain(value)
     return settings
 

@@ -8,12 +8,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from tcd_hf.processing.ocr_engines import OCREngineError, default_num_threads
-from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.video_files import MAX_PIXELS
 from tcd_hf.processing.video_reading import VideoReadError, open_video, opened_video
 from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
@@ -23,6 +22,9 @@ from tcd_hf.reading.fingerprints import caption_fingerprint
 from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts, add_texts
 from tcd_hf.reading.segments import Segment, cut_into_segments
 from tcd_hf.reading.text_files import Cue
+
+if TYPE_CHECKING:  # a process that reads need not wait for transformers
+    from tcd_hf.processing.processing_tcd import TCDProcessor
 
 __all__ = [
     "OpenedVideo",
@@ -159,7 +161,7 @@ class VideoReader:
         self.caption_settings = caption_fingerprint(captioner)
 
     @classmethod
-    def of(cls, processor: TCDProcessor, cache: CaptionCache, segment_seconds: float | None = None) -> "VideoReader":
+    def of(cls, processor: "TCDProcessor", cache: CaptionCache, segment_seconds: float | None = None) -> "VideoReader":
         """Reads as a processor does, and makes its inputs."""
         options = {"backend": processor.video_backend, "max_pixels": processor.max_pixels}
         return cls(processor.captioner, cache, segment_seconds, process_frames=processor.process_frames, **options)
@@ -287,13 +289,24 @@ class OpenedVideo:
             reader._save(digest, captions, segment)
         return frames, add_texts(captions, self._own_texts)
 
+    def _read_text(self, segment: Segment) -> tuple[list[np.ndarray], list[WindowCaption]] | None:
+        """No frames, and the captions of the cache, if that is all that is wanted and there is."""
+        if self.reader.process_frames is not None or not self.file.content_hash:
+            return None
+        captions = self.reader.cached_captions(self.file.content_hash, segment)
+        if captions is None:
+            return None
+        self._check_unchanged()
+        return [], add_texts(captions, self._own_texts)
+
     @cached_property
     def _own_texts(self) -> list[Cue]:
         return self.file.texts.all_of(self.file.path)
 
     def read_segment(self, segment: Segment) -> ReadSegment:
-        """A segment as an index keeps it; see [`~OpenedVideo.read`]."""
-        frames, captions = self.read(segment)
+        """A segment as an index keeps it; see [`~OpenedVideo.read`]. Nothing is decoded of one whose text is in the
+        cache, if the reader makes no inputs."""
+        frames, captions = self._read_text(segment) or self.read(segment)
         file = self.file
         record = VideoRecord(
             file.path,

@@ -1,17 +1,18 @@
-"""Videos read in several processes, segment by segment; a process that dies takes no other video with it."""
+"""Videos read in processes, segment by segment; a process that dies takes no other video with it."""
 
-import contextlib
-import os
-import signal
+import copy
 import threading
-import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tcd_hf.processing.ocr_engines import OCREngineError
+from tcd_hf.processing.video_files import VideoReadError, has_pyav
+from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.cache import CacheError
 from tcd_hf.reading.segments import Segment
 from tcd_hf.reading.video_reader import (
@@ -22,77 +23,149 @@ from tcd_hf.reading.video_reader import (
     VideoReader,
     describe_error,
 )
+from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS, Failure, Workers, start_workers, usable_cores
 
-__all__ = ["choose_num_workers", "read_videos"]
+__all__ = ["choose_num_workers", "give_up", "read_videos"]
 
-MIN_FILES = 8  # below, the imports of a worker take longer than it saves
+MIN_FILES = 8  # below, one process: the imports of another take longer than it saves
 MAX_DEFAULT_WORKERS = 32
-IDLE_SECONDS = 60  # after which a worker ends; it is started again when needed
-TASKS_PER_WORKER = 2  # in flight: read, and waiting to be
-
-_reader: VideoReader  # of a worker process, which is started with one
-_opened: OpenedVideo | None = None  # the video that it was at last: its other segments are likely to follow
-
-
-class _Task(NamedTuple):
-    """A segment to be read; without one, the first, after finding out which there are."""
-
-    file: VideoFile
-    segment: Segment | None = None
 
 
 def choose_num_workers(num_files: int) -> int:
-    """Processes to read with when the user does not say: one per usable core where there is enough to do, else none."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores == 1 or num_files < MIN_FILES:
-        return 0
-    return min(cores, num_files // 2, MAX_DEFAULT_WORKERS)
+    """Processes to read with when the user does not say: one per usable core where there is enough to do, else one.
+
+    Never none: a file that brings its decoder down would end this process.
+    """
+    if num_files < MIN_FILES:
+        return 1
+    return max(1, min(usable_cores(), num_files // 2, MAX_DEFAULT_WORKERS))
 
 
 def read_videos(
-    reader: VideoReader, files: Iterable[VideoFile], num_workers: int
+    reader: VideoReader,
+    files: Iterable[VideoFile],
+    num_workers: int,
+    stall_seconds: float = DEFAULT_STALL_SECONDS,
+    stop: threading.Event | None = None,
+    may_read_here: bool = False,
 ) -> Iterator[ReadSegment | SkippedVideo]:
     """Reads videos in processes, or in this one, segment by segment; those of a long video are read side by side.
 
     Files are taken from their iterable only as fast as their segments are taken from this one: at most
     `TASKS_PER_WORKER * num_workers` are in flight, for frames take much memory. A video that was begun is finished
-    before others are.
+    before others are. Without files no process is started.
 
-    When a process dies (a crash in a decoder, no memory left), those segments that were in flight are read again one
-    after the other, alone: the file of one that does it again is skipped.
+    When a process dies (a crash in a decoder, no memory left), the segment that it was at is read once more, and its
+    file is skipped if that happens again; see [`Workers`]. PyAV then stands in for decord, if the file was just opened
+    and the reader's `backend` leaves the choice.
 
     Args:
         reader (`VideoReader`): reads one.
         files (`Iterable[VideoFile]`): what to read.
-        num_workers (`int`): processes; 0 reads in this one.
+        num_workers (`int`): processes; 0 reads in this one, which a bad file can then end. One leaves it to this
+            process to make the model's inputs, so that it need not import what this one has.
+        stall_seconds (`float`, *optional*, defaults to 120): a process that gives neither a frame nor a text for so
+            long is ended, and the file skipped; see [`Workers`].
+        stop (`threading.Event`, *optional*): once it is set, nothing more is read.
+        may_read_here (`bool`, *optional*, defaults to `False`): where there can be no other process, read in this one,
+            with a warning.
 
     Yields:
         [`ReadSegment`], in the order in which they are done; for a video that cannot be read one [`SkippedVideo`],
         perhaps after some of its segments, and nothing of it after that.
+
+    Raises:
+        WorkerError: there can be no other process.
+        CacheError, OCREngineError, ImportError: see [`VideoReader`].
     """
-    if num_workers == 0:
-        for file in files:
-            yield from reader(file)
+    stop = stop or threading.Event()
+    files = iter(files)
+    if (first := next(files, None)) is None:
         return
-    tasks = Tasks(files)
-    pool = _Pool(reader, num_workers)
-    waiting: dict[Future, _Task] = {}
-    try:
-        while True:
-            for task in tasks.take(TASKS_PER_WORKER * num_workers - len(waiting)):
-                waiting[pool.submit(task)] = task
-            if not waiting:
+    files = chain([first], files)
+    if num_workers > 0:
+        here = num_workers == 1  # makes the inputs
+        work = _SegmentReader(_without_inputs(reader) if here else reader)
+        workers = start_workers(work, num_workers, stall_seconds, stop, Task.with_care, required=not may_read_here)
+        if workers is not None:
+            with workers:
+                yield from _read_with(workers, reader if here else None, files)
+            return
+    for file in files:
+        if stop.is_set():
+            return
+        for read in reader(file):
+            yield read
+            if stop.is_set():
                 return
-            wait(waiting, return_when=FIRST_COMPLETED)
-            if any(_died(future) for future in waiting):
-                wait(waiting)  # a pool with a dead process gives up all that it has
-            done = {future: waiting.pop(future) for future in list(waiting) if future.done()}
-            results = [future.result() for future in done if not _died(future)]
-            results += _read_alone(reader, [task for future, task in done.items() if _died(future)])
-            for result in results:
-                yield from tasks.settle(result)
-    finally:
-        pool.close()
+
+
+def _read_with(
+    workers: Workers, reader: VideoReader | None, files: Iterable[VideoFile]
+) -> Iterator[ReadSegment | SkippedVideo]:
+    """Reads in processes; a `reader` makes the inputs of the frames that they leave."""
+    tasks = Tasks(files)
+    for task, answer in workers.run(tasks.take):
+        if isinstance(answer, Failure):
+            answer = Result(give_up(task.file.path, answer), [])
+        elif reader is not None and isinstance(answer.read, ReadSegment):
+            answer = Result(_make_inputs(reader, answer.read), answer.others)
+        yield from tasks.settle(task, answer)
+
+
+def give_up(path: str, failure: Failure) -> SkippedVideo:
+    """A video that no process could read."""
+    if failure.stalled:
+        cause, remedy = f"it gave neither a frame nor a text: {failure.cause}", "If it is only slow, allow more"
+        error = VideoReadError(path, cause, f"{remedy} (`stall_seconds`, --stall-seconds)")
+    else:
+        cause = f"the process that read it died ({failure.cause}): a crash in a decoder, or no memory left"
+        error = VideoReadError(path, cause)
+    return SkippedVideo(path, str(error))
+
+
+def _without_inputs(reader: VideoReader) -> VideoReader:
+    """A reader that leaves it to others to make inputs, if it does."""
+    if reader.process_frames is not None:
+        reader = copy.copy(reader)
+        reader.process_frames = _leave_frames
+    return reader
+
+
+def _leave_frames(
+    frames: Sequence[np.ndarray], captions: Sequence[WindowCaption], return_tensors: str
+) -> Mapping[str, Any]:
+    return {"frames": frames}
+
+
+def _make_inputs(reader: VideoReader, read: ReadSegment) -> ReadSegment | SkippedVideo:
+    """Makes the inputs that were left."""
+    if reader.process_frames is None:
+        return read
+    frames: Any = read.inputs["frames"]
+    try:
+        return replace(read, inputs=dict(reader.process_frames(frames, read.record.captions, "np")))
+    except Exception as error:  # as where it is done while the file is read
+        return SkippedVideo(read.record.path, describe_error(read.record.path, error))
+
+
+class Task(NamedTuple):
+    """A segment to be read; without one, the first, after finding out which there are."""
+
+    file: VideoFile
+    segment: Segment | None = None
+    careful: bool = False  # without decord, which brought a process down
+
+    def with_care(self) -> "Task":
+        """What to try after a crash. The segments of a video that is begun have to be those of the same reader."""
+        return self._replace(careful=True) if self.segment is None else self
+
+
+class Result(NamedTuple):
+    """What became of a task, and the segments of its video that there are besides, if it was to find them out."""
+
+    read: ReadSegment | SkippedVideo
+    others: list[Segment]
 
 
 class Tasks:
@@ -100,150 +173,67 @@ class Tasks:
 
     def __init__(self, files: Iterable[VideoFile]):
         self._files = iter(files)
-        self._begun: deque[_Task] = deque()
+        self._begun: deque[Task] = deque()
         self._skipped: set[str] = set()
 
-    def take(self, count: int) -> Iterator[_Task]:
-        """At most so many tasks: segments of videos that are begun first."""
-        for _ in range(count):
+    def take(self) -> Iterator[Task]:
+        """What there is to do now: segments of videos that are begun first."""
+        while True:
             if self._begun:
                 yield self._begun.popleft()
             elif (file := next(self._files, None)) is not None:
-                yield _Task(file)
+                yield Task(file)
             else:
                 return
 
-    def settle(self, result: "Result") -> Iterator[ReadSegment | SkippedVideo]:
-        """Takes what a worker did; yields what is new of it."""
-        file, read, others = result
-        if file.path in self._skipped:
+    def settle(self, task: Task, result: Result) -> Iterator[ReadSegment | SkippedVideo]:
+        """Takes what became of a task; yields what is new of it."""
+        path = task.file.path
+        if path in self._skipped:
             return
-        if isinstance(read, SkippedVideo):
-            self._skipped.add(file.path)
-            self._begun = deque(task for task in self._begun if task.file.path != file.path)
+        if isinstance(result.read, SkippedVideo):
+            self._skipped.add(path)
+            self._begun = deque(other for other in self._begun if other.file.path != path)
         else:
-            self._begun += [_Task(file, segment) for segment in others]
-        yield read
+            self._begun += [task._replace(segment=segment) for segment in result.others]
+        yield result.read
 
 
-class Result(NamedTuple):
-    """What became of a task, and the segments of its video that there are besides, if it was to find them out."""
+class _SegmentReader:
+    """What a process does with a task. It keeps the video open that it was at: other segments are likely to follow."""
 
-    file: VideoFile
-    read: ReadSegment | SkippedVideo
-    others: list[Segment]
+    def __init__(self, reader: VideoReader):
+        self.reader = reader
+        self._opened: OpenedVideo | None = None
+        self._careful = False
 
+    def __call__(self, task: Task) -> Result:
+        others: list[Segment] = []
+        try:
+            opened, segment = self._open(task), task.segment
+            if segment is None:
+                segment, *others = opened.segments
+            read = opened.read_segment(segment)
+            if len(opened.segments) == 1:
+                self._close()
+            return Result(read, others)
+        except (CacheError, OCREngineError, ImportError):
+            raise
+        except Exception as error:  # decoders raise what they like at broken files; the others are to be indexed
+            self._close()
+            return Result(SkippedVideo(task.file.path, describe_error(task.file.path, error)), [])
 
-def _read_alone(reader: VideoReader, tasks: list[_Task]) -> list[Result]:
-    if not tasks:
-        return []
-    results, pool = [], _Pool(reader, num_workers=1)
-    try:
-        for task in tasks:
-            future = pool.submit(task)
-            wait([future])
-            if isinstance(death := future.exception(), BrokenProcessPool):
-                pool.check(death)
-                error = RuntimeError("the process that read it died: a crash in a decoder, or no memory left")
-                skipped = SkippedVideo(task.file.path, describe_error(task.file.path, error))
-                results.append(Result(task.file, skipped, []))
-            else:
-                results.append(future.result())
-    finally:
-        pool.close()
-    return results
+    def _open(self, task: Task) -> OpenedVideo:
+        if self._opened is None or (self._opened.file, self._careful) != (task.file, task.careful):
+            self._close()
+            reader = self.reader
+            if task.careful and reader.backend == "auto" and has_pyav():
+                reader = copy.copy(reader)
+                reader.backend = "pyav"
+            self._opened, self._careful = reader.open(task.file), task.careful
+        return self._opened
 
-
-def _died(future: Future) -> bool:
-    return future.done() and isinstance(future.exception(), BrokenProcessPool)
-
-
-class _Pool:
-    """A process pool that is made anew after one of its processes died.
-
-    Loky's: unlike the standard library's it does not run the user's script again in every
-    process, so that `index.add` works in a script without `if __name__ == "__main__"`.
-    """
-
-    def __init__(self, reader: VideoReader, num_workers: int):
-        self.reader, self.num_workers = reader, num_workers
-        self._executor = None
-
-    def submit(self, task: _Task) -> Future:
-        return self._submit(_read, task)
-
-    def _submit(self, function, *arguments) -> Future:
-        with contextlib.suppress(BrokenProcessPool):
-            if self._executor is not None:
-                return self._executor.submit(function, *arguments)
-        self.close()
-        self._executor = self._start()
-        return self._executor.submit(function, *arguments)
-
-    def check(self, error: BaseException) -> None:
-        """Raises `error` if processes die without any file: no file is to blame then."""
-        future = self._submit(os.getpid)
-        wait([future])
-        if _died(future):
-            raise error
-
-    def close(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=True)
-            self._executor = None
-
-    def _start(self):
-        from loky import ProcessPoolExecutor, cpu_count
-
-        threads = max(1, cpu_count() // self.num_workers)
-        return ProcessPoolExecutor(
-            self.num_workers,
-            timeout=IDLE_SECONDS,
-            initializer=_initialize,
-            initargs=(self.reader, os.getpid()),
-            env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(threads)},
-        )
-
-
-def _initialize(reader: VideoReader, parent: int) -> None:
-    global _reader
-    _reader = reader
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    if os.name == "posix":
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process when its parent was killed: nobody is left to take what it reads."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _read(task: _Task) -> Result:
-    """Reads a segment in a worker process, which keeps the video open for the next one."""
-    global _opened
-    others: list[Segment] = []
-    try:
-        if _opened is None or _opened.file != task.file:
-            _close()
-            _opened = _reader.open(task.file)
-        segment = task.segment
-        if segment is None:
-            segment, *others = _opened.segments
-        read = _opened.read_segment(segment)
-        if len(_opened.segments) == 1:
-            _close()
-        return Result(task.file, read, others)
-    except (CacheError, OCREngineError, ImportError):
-        raise
-    except Exception as error:  # decoders raise what they like at broken files; the others are to be indexed
-        _close()
-        return Result(task.file, SkippedVideo(task.file.path, describe_error(task.file.path, error)), [])
-
-
-def _close() -> None:
-    global _opened
-    if _opened is not None:
-        _opened.close()
-        _opened = None
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None

@@ -96,6 +96,16 @@ def count_calls(monkeypatch, owner, name) -> list[str]:
     return calls
 
 
+@pytest.fixture(autouse=True)
+def reads_in_this_process(request, monkeypatch):
+    """Where a test does not say who reads, this process does: what it reads and counts can be seen here, and the many
+    tests of other things do not wait for another. `@pytest.mark.workers` leaves it to the package."""
+    if request.node.get_closest_marker("workers") is None:
+        monkeypatch.setattr("tcd_hf.index.ingest.choose_num_workers", lambda num_files: 0)
+        monkeypatch.setattr("tcd_hf.data.preparation.DEFAULT_NUM_PROC", 0)
+        monkeypatch.setattr("tcd_hf.cli.ocr.WORKERS", 0)
+
+
 @pytest.fixture
 def code_reader() -> CodeReader:
     return CodeReader({1: ["TESCO express", "£1.30"], 2: ["DEPARTURES", "Gate B4"], 3: ["STAR WARS"]})

@@ -99,7 +99,7 @@ class TestPrepare:
         [
             (["--dataset", "msvd"], "needs --annotations and --videos"),
             (["--videofolder", "v", "--ocr", "o", "--skip-missing"], "--ocr, --skip-missing: only with --dataset"),
-            (["--videofolder", "v", "--num-proc", "0"], "--num-proc"),
+            (["--videofolder", "v", "--num-proc", "-1"], "--num-proc"),
             (["--videofolder", "v", "--shard", "2", "--num-shards", "2"], "--shard must be from 0 to 1"),
             (["--join", "--videofolder", "v"], "give one of --dataset, --videofolder, --join; got --videofolder and"),
             ([], "got none"),

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from tcd_hf.reading import video_reader
 from tcd_hf.reading.cache import CacheError
 from tcd_hf.reading.video_reader import OpenedVideo, VideoFile
 from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
-from tests.clips import coded_frame, write_clip
+from tests.clips import coded_frame, read_code, write_clip
 from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor, open_storage
 
 ROOT = Path(__file__).parents[2]
@@ -419,11 +420,11 @@ def test_nothing_is_written_beside_the_videos(make_index, clips, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"videos", "cache", "index"}
 
 
-def test_processes_are_for_many_files_on_several_cores(monkeypatch):
+def test_processes_are_for_many_files_on_several_cores_and_there_is_always_one(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
-    assert [choose_num_workers(count) for count in (0, 1, 7, 8, 20, 1000)] == [0, 0, 0, 4, 10, 16]
+    assert [choose_num_workers(count) for count in (0, 1, 7, 8, 20, 1000)] == [1, 1, 1, 4, 10, 16]
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
-    assert choose_num_workers(1000) == 0
+    assert choose_num_workers(1000) == 1
 
 
 def test_in_this_process_a_file_is_taken_when_its_video_is_asked_for():
@@ -433,22 +434,93 @@ def test_in_this_process_a_file_is_taken_when_its_video_is_asked_for():
     assert [next(videos), next(videos)] == ["a1", "a2"] and taken == ["a"]
 
 
-class EndlessDeath:
-    """An engine that cannot even be brought to another process."""
+def describe(images):
+    """An OCR engine that cannot stand some codes: 64 ends the process, 32 takes for ever."""
+    codes = {read_code(image) for image in images}
+    if 64 in codes:
+        os.abort()
+    if 32 in codes:
+        time.sleep(600)
+    return [[(f"text {read_code(image)}", 0.9, (0.1, 0.1, 0.9, 0.3))] for image in images]
 
-    def __call__(self, images):
-        return [[] for _ in images]
 
-    def __reduce__(self):
-        return os._exit, (7,)
+@pytest.mark.workers
+def test_by_default_a_bad_file_costs_no_other_its_rows(make_index, clips):
+    """`sea.mp4` ends the process that reads it, `toys.mp4` gives nothing more."""
+    index = make_index(describe)
+    report = index.add(clips.values(), stall_seconds=4.0)
+    causes = {Path(video.path).name: video.cause for video in report.skipped}
+    assert causes.keys() == {"sea.mp4", "toys.mp4"} and len(report.added) == len(index) == 2
+    assert "the process that read it died (SIGABRT)" in causes["sea.mp4"]
+    assert "neither a frame nor a text" in causes["toys.mp4"] and index.errors.keys() == {
+        v.path for v in report.skipped
+    }
+    here = make_index(describe, name="here")
+    here.add([clips["shop.mp4"], clips["airport.mp4"]], workers=0)
+    assert contents(index) == contents(here)  # whoever makes the inputs
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
+def test_seconds_that_are_none(make_index, clips, seconds):
+    with pytest.raises(ValueError, match="stall_seconds must be above 0"):
+        make_index().add(clips.values(), stall_seconds=seconds)
+
+
+def test_a_run_is_stopped_from_another_thread(make_index, clips):
+    stop, index = threading.Event(), make_index()
+    report = index.add(clips.values(), workers=0, on_video=lambda path: stop.set(), stop=stop)
+    assert report == AddReport(added=paths_of(clips)[:1]) and len(index) == 1
+    assert index.add(clips.values(), workers=0).added == paths_of(clips)[1:]
 
 
 @pytest.mark.slow
-def test_processes_that_cannot_begin_are_no_files_fault(make_index, clips):
-    index = make_index(EndlessDeath())
-    with pytest.raises(BrokenProcessPool):
-        index.add(clips.values(), workers=1)
-    assert len(index) == 0 and index.errors == {}
+def test_workers_that_somebody_kills_change_no_row(tmp_path, make_index):
+    """`kill -9` of a worker, ten times at random moments: every file is in, with the captions and features it has."""
+    chance = random.Random(0)
+    paths = [write_clip(tmp_path / f"{n}.mp4", [coded_frame(n % 8)] * 20, fps=5) for n in range(1, 41)]
+    texts = {1: ["TESCO express"], 2: ["Gate B4"], 3: ["STAR WARS"]}
+    whole, index = make_index(SlowReader(texts), name="whole"), make_index(SlowReader(texts))
+    whole.add(paths, workers=0)
+    shutil.rmtree(tmp_path / "cache")
+    done, killed = threading.Event(), []
+
+    def kill():
+        while len(killed) < 10 and not done.wait(chance.uniform(0.1, 2.0)):
+            if workers := children_of(os.getpid()):
+                killed.append(chance.choice(workers))
+                os.kill(killed[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    report = index.add(paths, workers=2)
+    done.set()
+    killer.join()
+    assert len(killed) == 10 and len(report.added) == 40 and not report.skipped
+    for path, row in contents(whole).items():
+        other = contents(index)[path]
+        for name in (COARSE_COLUMN, FEATURES_COLUMN):
+            np.testing.assert_allclose(row.pop(name), other.pop(name), atol=1e-3)
+        row.pop("checksum"), other.pop("checksum")  # of these numbers to the last digit
+        assert row == other
+
+
+class SlowReader(CodeReader):
+    """Takes its time, as an engine does that reads."""
+
+    def __call__(self, images):
+        time.sleep(0.3)
+        return super().__call__(images)
+
+
+def children_of(process: int) -> list[int]:
+    """Python processes that a process has started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, fields = status.read_text().rpartition(")")
+            if int(fields.split()[1]) == process and fields.split()[0] != "Z" and "python" in name:
+                found.append(int(status.parent.name))
+    return found
 
 
 class DeadlyReader(CodeReader):
@@ -458,7 +530,7 @@ class DeadlyReader(CodeReader):
         readings = super().__call__(images)
         codes = {reading.text for image in readings for reading in image}
         if "death" in codes:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.abort()
         if "failure" in codes:
             raise ValueError("cannot read this")
         return readings

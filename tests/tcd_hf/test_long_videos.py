@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tcd_hf.index import ingest as ingest_module
-from tcd_hf.index.ingest import VideoProgress
+from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.schema import IndexMismatchError, checksums, row_id, table_schema, video_id
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.integrations.videos import process_video

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from datasets import Dataset, Features, Value, concatenate_datasets, load_from_d
 from transformers import CLIPImageProcessor, Siglip2ImageProcessor, SiglipImageProcessor
 
 from tcd_hf.data import preparation
-from tcd_hf.data.preparation import join_shards, prepare_dataset, prepare_videos, shard_folder
+from tcd_hf.data.preparation import join_shards, prepare_videos, shard_folder
 from tcd_hf.data.prepared_data import (
     PREPARED_FEATURES,
     check_image_processor,
@@ -27,8 +28,14 @@ from tcd_hf.data.retrieval_datasets import FEATURES, MOMENTS, MissingFilesError
 from tcd_hf.data.video_folder import FOLDER_FEATURES, load_video_folder
 from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.reading import video_reader
-from tests.clips import coded_frame, text_clip, write_audio, write_clip
+from tests.clips import coded_frame, read_code, text_clip, write_audio, write_clip
 from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, make_tiny_processor
+
+
+def prepare_dataset(dataset, processor, folder, split, num_proc=0, *options, **further):
+    """Reads in this process, unless told otherwise: there tests see what is read."""
+    return preparation.prepare_dataset(dataset, processor, folder, split, num_proc, *options, **further)
+
 
 LEVELS = 30  # of 255, by which a pixel is off at most after JPEG
 
@@ -123,7 +130,7 @@ class TestRows:
     def test_several_processes_give_the_same(self, clips, processor, tmp_path):
         for num_proc in (1, 2):  # with a cache each: both read
             out, own_cache = tmp_path / str(num_proc), tmp_path / f"cache {num_proc}"
-            prepare_dataset(table(clips.values()), processor, out, "train", num_proc, own_cache)
+            assert prepare_dataset(table(clips.values()), processor, out, "train", num_proc, own_cache).num_videos == 4
         one, two = (load_from_disk(tmp_path / number)["train"] for number in "12")
         assert one.features == two.features and list(one.with_format("arrow")) == list(two.with_format("arrow"))
 
@@ -279,7 +286,7 @@ def open_video(path, **options):
     return opened(path, **options)
 video_reader.open_video, preparation.PIECE = open_video, 2
 processor = make_tiny_processor(CodeReader({processor.ocr_engine.texts!r}))
-preparation.prepare_dataset(table(sys.argv[2:]), processor, sys.argv[1], "train")
+preparation.prepare_dataset(table(sys.argv[2:]), processor, sys.argv[1], "train", num_proc=0)
 """
         paths = [str(path) for path in clips.values()]
         root = Path(__file__).parents[2]
@@ -316,6 +323,28 @@ class TestBadVideos:
         rows = load_from_disk(tmp_path / "out")["train"]
         assert rows["video_id"][:] == ["shop", "toys"] and rows["ocr_mask"][1] == [False, True, False, False]
         check_prepared(rows, processor)
+
+    @pytest.mark.workers
+    def test_cost_no_other_its_row_however_bad(self, clips, tmp_path):
+        """By default: a video that ends the process that reads it, and one that gives nothing more."""
+
+        def engine(images):
+            codes = {read_code(image) for image in images}
+            if 2 in codes:
+                os.abort()
+            if 3 in codes:
+                time.sleep(600)
+            return [[] for _ in images]
+
+        processor = make_tiny_processor(engine)
+        for reused in (False, True):
+            report = preparation.prepare_dataset(
+                table(clips.values()), processor, tmp_path / "out", "train", stall_seconds=4.0
+            )
+            assert list(report.bad_videos) == ["airport", "toys"] and report.reused == reused
+        assert "the process that read it died (SIGABRT)" in report.bad_videos["airport"]
+        assert "neither a frame nor a text" in report.bad_videos["toys"]
+        assert load_from_disk(tmp_path / "out")["train"]["video_id"][:] == ["shop", "sea"]
 
     def test_nothing_is_left(self, broken, processor, tmp_path):
         report = prepare_dataset(table(broken), processor, tmp_path / "out", "train")

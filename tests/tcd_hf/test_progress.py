@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tcd_hf.index.ingest import VideoProgress
-from tcd_hf.index.progress import Progress, progress_bar
+from tcd_hf.index.progress import Progress, VideoProgress, progress_bar
 
 
 @pytest.fixture

@@ -1,13 +1,18 @@
 import asyncio
 import os
 import re
+import threading
+import time
 
 import pytest
 
 from tcd_hf.app import adding
 from tcd_hf.app.adding import Adder
 from tcd_hf.app.uploads import UploadError, UploadFolder, videos_under
+from tcd_hf.index.video_index import VideoIndex
+from tests.clips import read_code
 from tests.tcd_hf.app.conftest import make_clip, make_index
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
 
 @pytest.fixture
@@ -135,6 +140,109 @@ def test_an_error_ends_in_a_message(tmp_path, index, monkeypatch):
 
     monkeypatch.setattr(index, "add", fail)
     assert "the disk is &lt;full&gt;" in list(Adder(index, roots=[tmp_path]).add_path(str(clip)))[-1]
+
+
+def stall(images):
+    """An OCR engine that hangs where it sees code 3."""
+    if any(read_code(image) == 3 for image in images):
+        time.sleep(600)
+    return [[] for _ in images]
+
+
+@pytest.fixture
+def stalling_index(tmp_path):
+    processor = make_tiny_processor(stall)
+    return VideoIndex.create(tmp_path / "index", make_tiny_model(), processor, cache_dir=tmp_path / "cache")
+
+
+def test_visitors_take_turns_file_by_file_and_are_told_that_they_wait(tmp_path, index, monkeypatch):
+    paths = {name: str(make_clip(tmp_path / name, [1])) for name in ("a1.mp4", "a2.mp4", "b1.mp4")}
+    begun, go_on, order = threading.Event(), threading.Event(), []
+    add = index.add
+
+    def add_when_told(files, **options):
+        order.extend(os.path.basename(file) for file in files)
+        begun.set()
+        assert go_on.wait(60)
+        return add(files, **options)
+
+    monkeypatch.setattr(index, "add", add_when_told)
+    adder = Adder(index, roots=[tmp_path])
+    (tmp_path / "a").mkdir()
+    for name in ("a1.mp4", "a2.mp4"):
+        os.rename(paths[name], tmp_path / "a" / name)
+    first, second = adder.add_path(str(tmp_path / "a"), "first"), adder.add_path(paths["b1.mp4"], "second")
+    next(first)
+    assert begun.wait(60)
+    assert "Reading videos" in next(first)
+    assert all("Waiting: others are adding" in next(second) for _ in range(2))
+    go_on.set()
+    assert "2 added" in list(first)[-1] and "1 added" in list(second)[-1]
+    assert order == ["a1.mp4", "b1.mp4", "a2.mp4"]
+
+
+def test_what_a_visitor_adds_is_cancelled_and_nothing_else(tmp_path, index, monkeypatch):
+    uploads = UploadFolder(tmp_path / "uploads", 1, 10)
+    names = [
+        upload(uploads, f"{code}.mp4", make_clip(tmp_path / f"{code}.mp4", [code]).read_bytes()) for code in (1, 2, 3)
+    ]
+    adder = Adder(index, uploads)
+    add = index.add
+
+    def add_and_cancel(files, **options):
+        report = add(files, **options)
+        adder.cancel("somebody else")
+        if files[0].endswith("2.mp4"):
+            adder.cancel("me")
+        return report
+
+    monkeypatch.setattr(index, "add", add_and_cancel)
+    report = list(adder.add_uploaded(names, "me"))[-1]
+    assert "2 added, 1 left when it was cancelled" in report and "The index holds 2 videos" in report
+    assert sorted(os.listdir(uploads.folder)) == ["1.mp4", "2.mp4"]
+    assert (
+        list(adder.add_uploaded(["1.mp4"], "me"))[-1].count("1 already there") == 1
+    )  # the next is no longer cancelled
+
+
+def test_whoever_waits_may_cancel(tmp_path, index, monkeypatch):
+    clips = [str(make_clip(tmp_path / f"{code}.mp4", [code])) for code in (1, 2)]
+    go_on, add = threading.Event(), index.add
+    monkeypatch.setattr(index, "add", lambda files, **options: go_on.wait(60) and add(files, **options))
+    adder = Adder(index, roots=[tmp_path])
+    first, second = adder.add_path(clips[0], "first"), adder.add_path(clips[1], "second")
+    next(first)
+    next(second)
+    adder.cancel("second")
+    assert "1 left when it was cancelled" in list(second)[-1]
+    go_on.set()
+    assert "1 added" in list(first)[-1]
+
+
+def test_a_file_that_gives_nothing_is_left_out_and_said_to_be_silent(tmp_path, stalling_index, monkeypatch):
+    monkeypatch.setattr(adding, "WORKERS", 1)
+    monkeypatch.setattr(adding, "STALL_SECONDS", 4.0)
+    monkeypatch.setattr(adding, "SILENCE_SECONDS", 1.0)
+    (folder := tmp_path / "videos").mkdir()
+    for name, code in (("bad.mp4", 3), ("good.mp4", 1)):
+        make_clip(folder / name, [code])
+    news = list(Adder(stalling_index, roots=[folder]).add_path(str(folder)))
+    assert "1 added, 1 could not be read" in news[-1]
+    assert "neither a frame nor a text" in news[-1] and "Nothing new for" in "".join(news[:-1])
+
+
+def test_a_file_that_gives_nothing_can_be_cancelled(tmp_path, stalling_index, monkeypatch):
+    monkeypatch.setattr(adding, "WORKERS", 1)
+    clip = make_clip(tmp_path / "bad.mp4", [3])
+    adder = Adder(stalling_index, roots=[tmp_path])
+    adding_it = adder.add_path(str(clip), "me")
+    begin, stopped = time.monotonic(), threading.Event()
+    stopped.set()
+    for _ in range(6):
+        next(adding_it)
+    adder.cancel("me")
+    assert "1 left when it was cancelled" in list(adding_it)[-1]
+    assert time.monotonic() - begin < 60 and stalling_index.add(clip, stop=stopped).added == []  # the lock is free
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ writes the screenshots of the docs.
 import io
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from tests.tcd_hf.app.browsing import (
 )
 from tests.tcd_hf.app.conftest import HOSTILE_NAME, HOSTILE_TEXTS, LONG, SCHEDULE, make_clip, make_index, serving
 from tests.tcd_hf.app.scenes import write_scenes, write_tour
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
 
 def test_search_click_and_see_the_text_at_its_second(site, visit):
@@ -312,6 +314,31 @@ def test_upload_and_add_by_path(site, visit, tmp_path):
     finally:
         site.index.remove([site.folder / "uploads", site.folder / "allowed"])
         (site.folder / "uploads" / "uploaded.mp4").unlink()
+
+
+def hang(images):
+    """An OCR engine that gives nothing."""
+    time.sleep(600)
+
+
+def test_adding_is_cancelled(visit, tmp_path, monkeypatch):
+    from tcd_hf.app import adding
+    from tcd_hf.app.server import build_app
+
+    monkeypatch.setattr(adding, "WORKERS", 1)
+    make_clip(tmp_path / "clip.mp4", [3])
+    index = VideoIndex.create(tmp_path / "index", make_tiny_model(), make_tiny_processor(hang), cache_dir=tmp_path)
+    with serving(build_app(index, allow_add=[tmp_path])) as server:
+        page = visit(server.url)
+        page.get_by_role("tab", name="Add videos").click()
+        cancel = page.get_by_role("button", name="Cancel")
+        expect(cancel).to_be_hidden()
+        page.get_by_label("File or folder on the server").fill("clip.mp4")
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.locator("#report")).to_contain_text("0 of 1 done")
+        cancel.click()
+        expect(page.locator("#report")).to_contain_text("1 left when it was cancelled")
+        expect(cancel).to_be_hidden()
 
 
 def test_an_empty_index_and_adding_switched_off(visit, tmp_path):

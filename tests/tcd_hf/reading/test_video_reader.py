@@ -334,7 +334,8 @@ class TestFileThatIsReplaced:
         row = {"video_id": "v", "video": str(race.path), "captions": ["c"], "query_types": [None], "ocr": None}
         processor = make_tiny_processor(race.engine)
         for _ in range(2):
-            report = prepare_dataset(Dataset.from_list([row], Features(FEATURES)), processor, tmp_path / "out", "train")
+            dataset = Dataset.from_list([row], Features(FEATURES))
+            report = prepare_dataset(dataset, processor, tmp_path / "out", "train", num_proc=0)
             assert report.num_videos + len(report.bad_videos) == 1
             assert all("changed while it was read" in cause for cause in report.bad_videos.values())
             race.check(tmp_path / "cache")
@@ -369,5 +370,5 @@ def test_a_stamp_that_shows_the_change_is_enough(tmp_path, make_reader, long_cli
         return result
 
     monkeypatch.setattr(WindowOCRCaptioner, "read", read_and_touch)
-    (skipped,) = read_all(make_reader(), long_clip)
+    (skipped,) = read_all(make_reader(process_frames=lambda *frames: {}), long_clip)
     assert "changed while it was read" in skipped.cause
