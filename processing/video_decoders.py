@@ -67,12 +67,14 @@ def open_decoder(decoder_class: Any, source: "Source", num_threads: int, **optio
 
 class Decoder:
     """Frames by number, in presentation order. `problem` says what is broken in a file that is partly readable, and
-    `left_out` what is not read of one that is whole."""
+    `left_out` what is not read of one that is whole. `shifts` are what to add to the times of each packet (ticks), in
+    the order of the file, where its clock starts again in the middle."""
 
     backend: str
     timeline: Timeline
     problem: str | None = None
     left_out: str | None = None
+    shifts: Any = None
 
     def read(self, index: int) -> np.ndarray:
         """Frame `index`, RGB uint8 `(height, width, 3)`; raises `DecodeError`."""
@@ -174,8 +176,6 @@ class PyAVDecoder(Decoder):
     backend = "pyav"
     _pts: Any  # of all frames, in ticks, ascending; `None` where the file does not tell those of all
     _cause = "nothing comes out"  # of the last frame that could not be decoded
-    #: Ticks to add to the times of each packet, in the order of the file, where its clock starts again in the middle.
-    shifts: Any = None
 
     def __init__(self, source: Source, num_threads: int, in_place_of_decord: bool = False):
         self._errors = read_errors()

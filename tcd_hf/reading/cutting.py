@@ -88,7 +88,8 @@ def _remux(video: str | os.PathLike, start: float, end: float, file: Path, conta
             ticks = round(begin / packet.time_base)
             packet.pts -= ticks
             # Where the clock starts again, what is decoded before it is shown is ahead of what was there.
-            packet.dts = max(packet.dts - ticks, last.get(packet.stream.index, packet.dts - ticks - 1) + 1)
+            before, decoded = last.get(packet.stream.index), packet.dts - ticks
+            packet.dts = decoded if before is None else max(decoded, before + 1)
             if packet.pts < packet.dts:
                 continue
             last[packet.stream.index] = packet.dts
