@@ -46,7 +46,9 @@ def second_file_in(file: str | BinaryIO, head: bytes, format_name: str, after: i
 
 
 def _find(stream: BinaryIO, mark: bytes, after: int) -> int | None:
-    stream.seek(after, io.SEEK_SET)
+    if not 0 <= after < stream.seek(0, io.SEEK_END):  # as a broken index says
+        return None
+    stream.seek(after)
     place, rest = after, b""
     while place < after + MOST_READ and (piece := stream.read(PIECE)):
         if (found := (rest + piece).find(mark)) >= 0:

@@ -25,8 +25,7 @@ def claimed_samples(file: BinaryIO, size: int) -> int:
     Raises:
         ValueError: it has more than `MOST_BOXES` boxes.
     """
-    claimed = {b"stsz": 0, b"stsc": 0, b"trun": 0}
-    runs, place = np.zeros((0, 3)), file.tell()
+    claimed, in_chunks, runs, place = {b"stsz": 0, b"trun": 0}, 0, np.zeros((0, 3)), file.tell()
     for kind, start, end in _boxes(file, 0, size):
         if kind == b"stsz":
             sample_size, count = _numbers(file, start + 4, 2, end)
@@ -36,11 +35,12 @@ def claimed_samples(file: BinaryIO, size: int) -> int:
         elif kind == b"stsc":  # first chunk, samples in each, description
             runs = _table(file, start, end, 3)
         elif kind in (b"stco", b"co64") and len(runs):
-            num_chunks = int(_numbers(file, start + 4, 1, end)[0])
+            num_chunks = len(_table(file, start, end, 1 if kind == b"stco" else 2))
             lengths = np.diff(np.append(runs[:, 0], num_chunks + 1)).clip(0, num_chunks)
-            claimed[b"stsc"] += int(lengths @ runs[:, 1])
+            in_chunks += int(lengths @ runs[:, 1])
     file.seek(place)
-    return max(claimed.values())
+    # Of plain sound, whose samples are all of a size, chunks are what FFmpeg keeps, in pieces of 1024 samples.
+    return max(*claimed.values(), in_chunks // 1024 if claimed[b"stsz"] else 0)
 
 
 def timed_samples(file: BinaryIO, size: int) -> int:

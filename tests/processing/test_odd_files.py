@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tcd_hf.processing import video_decoders
+from tcd_hf.processing.joined_files import second_file_in
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tcd_hf.reading.files import hash_file
 from tcd_hf.reading.segments import cut_into_segments
@@ -349,11 +350,21 @@ class TestTables:
         assert {"times.mp4 20", "length.avi 20", "bomb10000000.mp4 refused"} <= set(lines)
         assert int(grown.split()[1]) < 150
 
+    def test_a_table_shorter_than_it_says_is_read(self, clip):
+        with open_video(changed(clip.read_bytes(), (b"stco", 8, whole(2**32 - 1)))) as video:
+            assert video.num_frames == 20
+
     def test_decord_alone_is_given_none(self, mutants, monkeypatch):
         monkeypatch.setitem(sys.modules, "av", None)
         for name in ("times.mp4", "bomb1000000.mp4"):
             with pytest.raises(VideoReadError, match="its header lies"):
                 open_video(mutants / name)
+
+
+@pytest.mark.parametrize("place", [-1, 2**62])
+def test_a_last_frame_that_is_nowhere(clip, place):
+    container = "mov,mp4,m4a,3gp,3g2,mj2"
+    assert second_file_in(str(clip), clip.read_bytes()[:100], container, place) is None
 
 
 class TestDurations:
