@@ -123,8 +123,6 @@ def reading_rows() -> Iterator[None]:
 def explained(error: BaseException, storage: "IndexStorage", part: str) -> Exception:
     """An error of reading or writing a part of an index in our words."""
     number = _number_of(error)
-    if storage.folder is not None and not storage.exists():
-        return gone_error(storage.uri)
     if number in NO_SPACE:
         return OSError(
             f"The index {storage.uri} cannot be written: {os.strerror(number)}. What was committed before is kept: "
@@ -137,6 +135,8 @@ def explained(error: BaseException, storage: "IndexStorage", part: str) -> Excep
         )
     if number in OUT_OF_HANDLES:
         return OSError(f"The index {storage.uri} cannot be read: {os.strerror(number)} (see `ulimit -n`).")
+    if storage.folder is not None and not storage.exists():
+        return gone_error(storage.uri)
     return IndexDamagedError(f"The index {storage.uri} is damaged: its {part} cannot be read. {advice(storage.uri)}")
 
 

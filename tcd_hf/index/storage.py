@@ -211,11 +211,11 @@ class IndexStorage:
             yield
             return
         with contextlib.ExitStack() as turn:
+            if new:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            else:
+                self._check_there()
             with reporting(self, "lock"):
-                if new:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                else:
-                    self._check_there()
                 turn.enter_context(one_writer(self.folder, self.uri))
             if self.videos is not None:
                 self.update_version()
