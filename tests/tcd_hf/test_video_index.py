@@ -408,8 +408,8 @@ def test_vectors_beyond_the_memory_budget_get_an_index(filled, make_index):
         }
         for name, value in values.items():
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), [value])
-        place = rows.schema.get_field_index("checksum")
-        storage.append(rows.set_column(place, rows.schema.field("checksum"), [checksums(rows)]))
+        place, field = rows.schema.get_field_index("checksum"), rows.schema.field("checksum")
+        storage.append(rows.set_column(place, field, pa.array(checksums(rows), field.type)))
 
     def unindexed(budget=0):
         storage.maintain(budget)
