@@ -57,7 +57,16 @@ def test_it_holds_for_whatever_a_verb_raises(capsys):
 def test_what_verbs_say(run, clips, tmp_path):
     place = ["--index", tmp_path / "index"]
     assert run("index", clips["shop.mp4"], *place, "--segment-seconds", 2).exit_code == 0
-    questions = ["--dataset", "m4-vitevqa", "--annotations", tmp_path, "--videos", tmp_path, "--out", tmp_path / "o"]
+    questions = [
+        "--dataset",
+        "m4-vitevqa-t1s1",
+        "--annotations",
+        tmp_path,
+        "--videos",
+        tmp_path,
+        "--out",
+        tmp_path / "o",
+    ]
     for words, said in (
         (["index", clips["shop.mp4"], *place, "--segment-seconds", 3], "--segment-seconds"),
         (["index", clips["shop.mp4"], *place, "--segment-seconds", 0], "--segment-seconds must be a number"),

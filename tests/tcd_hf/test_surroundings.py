@@ -32,12 +32,13 @@ class Inputs(Dataset):
 def test_a_processor_in_workers_that_are_spawned(clips):
     inputs = Inputs(clips.values())
     inputs[0]  # it has read: whatever it keeps of that goes along
-    alone = next(iter(DataLoader(inputs, batch_size=len(clips))))
-    loader = DataLoader(inputs, batch_size=len(clips), num_workers=2, multiprocessing_context="spawn")
-    batches = list(loader)
-    assert len(batches) == 1 and set(batches[0]) == set(alone)
-    for name, values in alone.items():
-        assert_computed_alike(batches[0][name], values, msg=name)
+    spawned = list(DataLoader(inputs, batch_size=None, num_workers=2, multiprocessing_context="spawn"))
+    assert len(spawned) == len(inputs)
+    for number, found in enumerate(spawned):
+        expected = inputs[number]
+        assert set(found) == set(expected) and "ocr_input_ids" in found
+        for name, values in expected.items():
+            assert_computed_alike(found[name], values, msg=name)
 
 
 @pytest.fixture

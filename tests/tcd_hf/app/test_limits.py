@@ -84,7 +84,7 @@ def test_half_sent_questions_are_closed_and_others_are_served_meanwhile(server):
         assert ask(port, path="/config").status == 200
         for connection in waiting:
             assert b"HTTP/1.1 2" not in read_to_the_end(connection)  # it returns: the server closed it
-    assert not list(uploads.iterdir())
+    assert wait_for(lambda: not list(uploads.iterdir()))
 
 
 def test_one_address_has_so_many_connections_and_another_is_served(server):
