@@ -7,7 +7,7 @@ in. It imports nothing but the standard library before it is told where the modu
 import gc
 import logging
 import os
-import pickle
+import pickle  # nosec B403 # between this package's own processes, over their pipes
 import signal
 import sys
 import threading
@@ -39,7 +39,7 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
     outlet.put("ready", None)
     while True:
         try:
-            task = pickle.load(tasks)
+            task = pickle.load(tasks)  # nosec B301 # from the process that started this one
         except EOFError:
             os._exit(0)
         try:
@@ -69,7 +69,7 @@ class Outlet:
 def _begin(tasks: Any, outlet: Outlet) -> Any:
     """What does the work, and the way on for what it has to say besides."""
     gc.disable()  # what is imported stays: to look through it for garbage takes longer than to make it
-    work = pickle.loads(pickle.load(tasks))
+    work = pickle.loads(pickle.load(tasks))  # nosec B301 # likewise
     gc.freeze()
     gc.enable()
 
@@ -101,7 +101,7 @@ def _beat(outlet: Outlet) -> None:
 def _portable(error: BaseException) -> BaseException:
     """The error itself, or what is left of one that cannot be brought to another process."""
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(error))  # nosec B301 # made in this line
         return error
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
@@ -111,7 +111,7 @@ if __name__ == "__main__":
     streams = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what libraries print is no answer
-    sys.path[:] = pickle.load(streams[0])
+    sys.path[:] = pickle.load(streams[0])  # nosec B301 # from the process that started this one
     from tcd_hf.reading.worker import serve as serve_in_package  # of this file there are two modules from now on
 
     serve_in_package(*streams)

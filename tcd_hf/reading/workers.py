@@ -10,10 +10,10 @@ import contextlib
 import logging
 import multiprocessing.spawn
 import os
-import pickle
+import pickle  # nosec B403 # between this package's own processes, over their pipes
 import queue
 import signal
-import subprocess
+import subprocess  # nosec B404 # this Python alone is run
 import sys
 import threading
 import time
@@ -276,7 +276,7 @@ class _Process:
         self.beats, self.silence = 0, 0.0  # seconds
         self.oom_kills = _count_oom_kills()
         environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(num_threads)}
-        self._popen = subprocess.Popen(
+        self._popen = subprocess.Popen(  # nosec B603 # no shell, and nothing from data
             [multiprocessing.spawn.get_executable(), worker.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -317,7 +317,7 @@ class _Process:
     def _listen(self, news: "queue.Queue[tuple[_Process, tuple[str, Any] | None]]") -> None:
         try:
             while True:
-                news.put((self, pickle.load(self._popen.stdout)))
+                news.put((self, pickle.load(self._popen.stdout)))  # nosec B301 # from a worker of ours
         except Exception:  # the end, or half a message before it
             news.put((self, None))
 
