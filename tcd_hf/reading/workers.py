@@ -282,6 +282,8 @@ class _Process:
             stdout=subprocess.PIPE,
             env=environment,
         )
+        assert self._popen.stdin and self._popen.stdout  # asked for
+        self._tasks, self._answers = self._popen.stdin, self._popen.stdout
         self._thread = threading.Thread(target=self._listen, args=(news,), daemon=True)
         self._thread.start()
         self._send(sys.path, work)
@@ -303,21 +305,21 @@ class _Process:
         how = self._popen.wait()
         self._thread.join(timeout=STEP_SECONDS)  # longer only if a child of its own holds on to the pipe
         with contextlib.suppress(OSError):  # what it had not taken
-            self._popen.stdin.close()
+            self._tasks.close()
         if not self._thread.is_alive():
-            self._popen.stdout.close()
+            self._answers.close()
         return how
 
     def _send(self, *messages: Any) -> None:
         with contextlib.suppress(OSError):  # it died
             for message in messages:
-                pickle.dump(message, self._popen.stdin)
-            self._popen.stdin.flush()
+                pickle.dump(message, self._tasks)
+            self._tasks.flush()
 
     def _listen(self, news: "queue.Queue[tuple[_Process, tuple[str, Any] | None]]") -> None:
         try:
             while True:
-                news.put((self, pickle.load(self._popen.stdout)))  # nosec B301 # from a worker of ours
+                news.put((self, pickle.load(self._answers)))  # nosec B301 # from a worker of ours
         except Exception:  # the end, or half a message before it
             news.put((self, None))
 

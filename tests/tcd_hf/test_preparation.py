@@ -339,7 +339,7 @@ class TestBadVideos:
         processor = make_tiny_processor(engine)
         for reused in (False, True):
             report = preparation.prepare_dataset(
-                table(clips.values()), processor, tmp_path / "out", "train", stall_seconds=4.0
+                table(clips.values()), processor, tmp_path / "out", "train", stall_seconds=20.0
             )
             assert list(report.bad_videos) == ["airport", "toys"] and report.reused == reused
         assert "the process that read it died (SIGABRT)" in report.bad_videos["airport"]

@@ -221,7 +221,7 @@ def test_whoever_waits_may_cancel(tmp_path, index, monkeypatch):
 
 def test_a_file_that_gives_nothing_is_left_out_and_said_to_be_silent(tmp_path, stalling_index, monkeypatch):
     monkeypatch.setattr(adding, "WORKERS", 1)
-    monkeypatch.setattr(adding, "STALL_SECONDS", 4.0)
+    monkeypatch.setattr(adding, "STALL_SECONDS", 20.0)
     monkeypatch.setattr(adding, "SILENCE_SECONDS", 1.0)
     (folder := tmp_path / "videos").mkdir()
     for name, code in (("bad.mp4", 3), ("good.mp4", 1)):
