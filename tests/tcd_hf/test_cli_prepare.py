@@ -244,14 +244,14 @@ class TestMakeSynthetic:
             (["--prepared", "--size", "64"], "--size is for videos"),
             (["--model", "m"], "are for --prepared"),
             (["--text-pairs", "4"], "are for --prepared"),
-            (["--prepared", "--text-pairs", "4", "--splits", "test"], "`text_pairs` must be 0 or more"),
-            (["--size", "33"], "`size` must be an even number of pixels"),
+            (["--prepared", "--text-pairs", "4", "--splits", "test"], "--text-pairs must be 0 or more"),
+            (["--size", "33"], "--size must be an even number of pixels"),
             (["--workers", "0"], "--workers"),
             (["--clips-per-video", "0"], "--clips-per-video"),
-            (["--clips", "10", "--clips-per-video", "4"], "`clips` must be a multiple of `clips_per_video`, 4, got 10"),
+            (["--clips", "10", "--clips-per-video", "4"], "--clips must be a multiple of --clips-per-video, 4, got 10"),
             (
                 ["--prepared", "--text-pairs", "4", "--splits", "train", "--clips-per-video", "2"],
-                "`text_pairs` have no times",
+                "--text-pairs have no times",
             ),
         ],
     )
