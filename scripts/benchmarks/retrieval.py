@@ -332,7 +332,7 @@ def stand_ins(model: TCDModel, queries: list[Query]) -> tuple:
 @torch.inference_mode()
 def time_scoring(retriever: Retriever, vectors: torch.Tensor, args: argparse.Namespace) -> dict[str, dict]:
     """The model's scores alone, of features in memory: no texts, no reading, no evidence."""
-    model, rows = retriever.model, retriever.table.search().select([COARSE_COLUMN, FEATURES_COLUMN]).to_arrow()
+    model, rows = retriever.model, retriever.rows.table.search().select([COARSE_COLUMN, FEATURES_COLUMN]).to_arrow()
     features = features_from(rows, retriever.metadata)
 
     def score_nearest(vectors):
@@ -367,9 +367,9 @@ def time_stages(retriever: Retriever, texts: list[str], vectors: torch.Tensor) -
         clock.append(time.perf_counter())
         row_ids = np.union1d(nearest, retriever.recall.full_text(text, 50, num_videos=10))
         clock.append(time.perf_counter())
-        rows = retriever.take(row_ids, retriever.columns)
+        rows = retriever.rows.take(row_ids, retriever.rows.columns)
         clock.append(time.perf_counter())
-        retriever.score_rows([text], vector, rows)
+        retriever.rows.score([text], vector, rows)
         clock.append(time.perf_counter())
         retriever.search(text)
         clock.append(time.perf_counter())

@@ -61,7 +61,7 @@ class OrderedSearch:
         self.within = within
         self.where = where
         self._finders = [EvidenceFinder(search.query.text, search.query.phrases) for search in searches]
-        self._columns = [*retriever.columns, "start", "end"]
+        self._columns = [*retriever.rows.columns, "start", "end"]
 
     def hits(self) -> list[Hit]:
         """The best videos, best first; ties in the order added."""
@@ -105,15 +105,15 @@ class OrderedSearch:
     def _blocks(self) -> Iterator[pa.Table]:
         """The rows that are candidates, with what they are scored by."""
         if self.searches[0].mode == "full":
-            yield from self.retriever.read_blocks(self.where)
+            yield from self.retriever.rows.blocks(self.where)
         else:
             row_ids = self.recall_rows()
             for start in range(0, len(row_ids), ROWS_AT_ONCE):
-                yield self.retriever.take(row_ids[start : start + ROWS_AT_ONCE], self._columns)
+                yield self.retriever.rows.take(row_ids[start : start + ROWS_AT_ONCE], self._columns)
 
     def _score(self, rows: pa.Table) -> list[ScoredRows]:
         """Scores rows for each part."""
-        return [self.retriever.score_rows(search.texts, search.text_embeds, rows, search) for search in self.searches]
+        return [self.retriever.rows.score(search.texts, search.text_embeds, rows, search) for search in self.searches]
 
     def recall_rows(self) -> np.ndarray:
         """Ids of the rows to score in mode `"two-stage"`."""
@@ -140,7 +140,7 @@ class OrderedSearch:
         """Ids of rows that either recall names for a part, best first: a list for each kind and alternative."""
         count = min(NAMED_SHARE * self._recall_k, self.recall.num_rows)
         num_videos = min(search.top_k, len(self.recall.paths))
-        coarse_queries = self.retriever.coarse_queries(search.text_embeds)
+        coarse_queries = self.retriever.rows.coarse_queries(search.text_embeds)
         spelled = [self.recall.full_text(text, count, search.where, num_videos) for text in search.texts]
         return [*self.recall.nearest(coarse_queries, count, search.where, num_videos), *spelled]
 
@@ -151,8 +151,8 @@ class OrderedSearch:
     def _hits_of(self, rows_of_videos: Sequence[np.ndarray]) -> list[Hit]:
         """The hits of some videos, given by the ids of their rows."""
         row_ids = np.concatenate(rows_of_videos)
-        self.retriever.verify(row_ids)
-        rows = self.retriever.take(row_ids, [*self._columns, CAPTIONS_COLUMN])
+        self.retriever.rows.verify(row_ids)
+        rows = self.retriever.rows.take(row_ids, [*self._columns, CAPTIONS_COLUMN])
         captions, times = rows[CAPTIONS_COLUMN].to_pylist(), self.recall.times(row_ids)
         scored = self._score(rows)
         hits, start = [], 0

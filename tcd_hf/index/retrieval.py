@@ -1,19 +1,17 @@
 """Search in an index: recall by cheap scores, then the exact score of what was recalled."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
 from tcd_hf.index.conditions import check_condition
-from tcd_hf.index.damage import RowsDamagedError, reading_rows
-from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit, fuse_scores
+from tcd_hf.index.damage import reading_rows
+from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments
 from tcd_hf.index.ordered import check_within
@@ -23,14 +21,9 @@ from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, R
 from tcd_hf.index.schema import (
     CAPTIONS_COLUMN,
     COARSE_COLUMN,
-    FEATURES_COLUMN,
-    VERIFIED_COLUMNS,
     IndexMetadata,
-    are_whole,
-    features_from,
 )
 from tcd_hf.index.scored_rows import (
-    OUT_OF_RANGE,
     IndexScores,
     ScoredRows,
     Search,
@@ -41,9 +34,8 @@ from tcd_hf.index.scored_rows import (
     window_scores,
 )
 from tcd_hf.index.storage import sql_list
-from tcd_hf.modeling.factorized_scoring import ClueAttention, clue_attention
+from tcd_hf.index.stored_rows import StoredRows
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tcd_hf.modeling.scoring import full_precision, make_scorer, pair_scores
 from tcd_hf.processing.processing_tcd import TCDProcessor
 
 if TYPE_CHECKING:
@@ -51,7 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexScores", "Retriever"]
 
-ROWS_PER_BLOCK = 512  # whose features are in memory at once while all are scored
 QUERIES_PER_BATCH = 64
 
 
@@ -83,15 +74,10 @@ class Retriever:
             raise ValueError(f"lexical_weight must lie in [0, 1], got {lexical_weight}.")
         self.model = model.eval()
         self.processor = processor
-        self.table = table
         self.metadata = metadata
-        self.statistics = statistics
         self.lexical_weight = lexical_weight
         self.recall = Recall(table, memory_budget)
-        self._verified: set[int] = set()  # ids of rows that were found to be what was written
-        self.columns = [FEATURES_COLUMN, "texts"]  # that scores are computed from
-        if model.config.interaction == "tib":  # of whose score the coarse one is a part
-            self.columns.append(COARSE_COLUMN)
+        self.rows = StoredRows(self.model, table, metadata, statistics, lexical_weight)
 
     @overload
     def search(self, queries: str, *args: Any, **kwargs: Any) -> list[Hit]: ...
@@ -194,18 +180,18 @@ class Retriever:
         check_within(within)
         (parsed,) = self._parse([query], syntax)
         where = f"path IN {sql_list([path])}"
-        columns = [*self.columns, CAPTIONS_COLUMN, "start", "end", "_rowid"]
+        columns = [*self.rows.columns, CAPTIONS_COLUMN, "start", "end", "_rowid"]
         with reading_rows():
-            rows = self.table.search().select(columns).where(where).to_arrow()
+            rows = self.rows.table.search().select(columns).where(where).to_arrow()
         if not len(rows):
             raise ValueError(f"The index has no video {path!r}: see its `paths`.")
         searches = self._make_searches([parsed], None, 1, 1, len(rows) * self.metadata.num_frames, "full", None)
         with reading_rows():
-            self.verify(rows["_rowid"].to_numpy())
+            self.rows.verify(rows["_rowid"].to_numpy())
             if parsed.then:
                 moments = OrderedSearch(self, searches, within).moments(rows)
             else:
-                scored = self.score_rows(searches[0].texts, searches[0].text_embeds, rows, searches[0])
+                scored = self.rows.score(searches[0].texts, searches[0].text_embeds, rows, searches[0])
                 find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
                 places, captions = np.arange(len(rows)), rows[CAPTIONS_COLUMN].to_pylist()
                 moments = moments_in(searches[0], scored, places, captions, find_evidence, self.lexical_weight)
@@ -221,8 +207,8 @@ class Retriever:
         queries = [cut_query(query) for query in queries]
         text_embeds = self._embed(queries)
         with reading_rows():
-            blocks = list(self.read_blocks())
-            scores = [self.score_rows(queries, text_embeds, rows).scores for rows in blocks]
+            blocks = list(self.rows.blocks())
+            scores = [self.rows.score(queries, text_embeds, rows).scores for rows in blocks]
         parts = {}
         for field in fields(IndexScores):
             columns = [getattr(block, field.name) for block in scores]
@@ -284,7 +270,7 @@ class Retriever:
             if not search.query.excluded and not search.query.phrases:
                 return row_ids
             # The filter lets rows through whose windows each lack something.
-            texts: Any = SegmentTexts.from_column(self.take(row_ids, ["texts"])["texts"]) if len(row_ids) else []
+            texts: Any = SegmentTexts.from_column(self.rows.take(row_ids, ["texts"])["texts"]) if len(row_ids) else []
             possible = [allowed_windows(search.query, texts.windows(row)).any() for row in range(len(row_ids))]
             row_ids = row_ids[np.array(possible, bool)]
             exhausted = num_videos == 1 and all(len(rows) < depth for rows in named)
@@ -296,7 +282,7 @@ class Retriever:
         """Row ids that the recall of the mode names, for each alternative."""
         if search.mode == "lexical":
             return [self.recall.full_text(text, depth, search.where, num_videos) for text in search.texts]
-        coarse_queries = self.coarse_queries(search.text_embeds)
+        coarse_queries = self.rows.coarse_queries(search.text_embeds)
         if search.mode == "coarse":
             return self.recall.nearest(coarse_queries, depth, search.where, num_videos)
         return self.recall.union(coarse_queries, search.texts, depth, search.where, num_videos)
@@ -306,11 +292,11 @@ class Retriever:
         best = [(np.zeros(0, np.float32), np.zeros(0, np.uint64))] * len(searches)
         for where in dict.fromkeys(search.where for search in searches):
             asked = [place for place, search in enumerate(searches) if search.where == where]
-            for rows in self.read_blocks(where):
+            for rows in self.rows.blocks(where):
                 block_ids = rows["_rowid"].to_numpy()
                 for place in asked:
                     search = searches[place]
-                    scored = self.score_rows(search.texts, search.text_embeds, rows, search)
+                    scored = self.rows.score(search.texts, search.text_embeds, rows, search)
                     scores = np.append(best[place][0], scored.scores.score.max(axis=0))
                     best[place] = self._keep_best(scores, np.append(best[place][1], block_ids), search.top_k)
         return [np.sort(row_ids) for _, row_ids in best]
@@ -328,10 +314,11 @@ class Retriever:
         """Hits of one search among its candidates."""
         if not len(row_ids):
             return []
-        columns = {*self.columns, CAPTIONS_COLUMN, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
+        columns = {*self.rows.columns, CAPTIONS_COLUMN, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
         columns |= {"start", "end"} if search.between else set()
-        rows = self.take(row_ids, sorted(columns))  # captions too: to read them apart for what is shown takes longer
-        scored = self.score_rows(search.texts, search.text_embeds, rows, search)
+        # captions too: to read them apart for what is shown takes longer
+        rows = self.rows.take(row_ids, sorted(columns))
+        scored = self.rows.score(search.texts, search.text_embeds, rows, search)
         texts, ranked_by = best_of_each(self._ranked_by(search, scored))
         order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
         order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
@@ -360,7 +347,7 @@ class Retriever:
         moment in the time range, although a window of it is."""
         shown = [self._rows_to_show(search, row_ids, places, scored, texts) for places in of_each]
         all_shown = np.concatenate(shown)
-        self.verify(row_ids[all_shown])
+        self.rows.verify(row_ids[all_shown])
         scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         hits, start = [], 0
@@ -383,52 +370,9 @@ class Retriever:
         if search.mode != "coarse":
             return scored.scores.score
         # Row by row: a matrix product may round equal rows differently, and equal videos must tie.
-        coarse, queries = scored.features.coarse_embeds.cpu().numpy(), self.coarse_queries(search.text_embeds)
+        coarse, queries = scored.features.coarse_embeds.cpu().numpy(), self.rows.coarse_queries(search.text_embeds)
         products = (coarse[None] * queries[:, None]).sum(axis=2)
         return np.where(np.isfinite(scored.scores.score), products, -np.inf)
-
-    @torch.inference_mode()
-    def score_rows(
-        self, texts: Sequence[str], text_embeds: torch.Tensor, rows: pa.Table, search: Search | None = None
-    ) -> ScoredRows:
-        """Scores texts with rows.
-
-        Args:
-            texts (`Sequence[str]`), text_embeds (`torch.Tensor`): what to look for.
-            rows (`pa.Table`): with the columns for scoring, and `start` and `end` if times are asked for.
-            search ([`Search`], *optional*): whose alternatives the texts are: which windows it lets be moments.
-        """
-        features = features_from(rows, self.metadata, self.model.device)
-        segments = SegmentTexts.from_column(rows["texts"])
-        windows = [segments.scores(text, self.statistics) for text in texts]
-        if search is not None and search.restricts_windows:
-            windows = self._restrict(windows, segments, rows, search)
-        lexical = np.array([[scores.max() for scores in row] for row in windows], np.float32).reshape(len(texts), -1)
-        lexical[lexical < 0] = -np.inf
-        with full_precision(self.model.device):
-            scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
-            parts = pair_scores(scorer, features)
-        parts = {name: part.cpu().numpy() for name, part in parts.items()}
-        similarity = parts.pop("similarity")
-        fused = fuse_scores(similarity, lexical, self.lexical_weight) if self.lexical_weight else similarity
-        scores = IndexScores(np.where(np.isfinite(lexical), fused, -np.inf), similarity, lexical, **parts)
-        return ScoredRows(features, segments, windows, scores)
-
-    def _restrict(
-        self, windows: list[list[np.ndarray]], segments: SegmentTexts, rows: pa.Table, search: Search
-    ) -> list[list[np.ndarray]]:
-        """The lexical scores of windows, less for those that cannot be moments of a search, see [`ScoredRows`]."""
-        restricted: list[list[np.ndarray]] = [[] for _ in windows]
-        times = zip(rows["start"].to_pylist(), rows["end"].to_pylist(), strict=True) if search.between else None
-        for row in range(len(segments)):
-            allowed = allowed_windows(search.query, segments.windows(row))
-            in_range = (
-                times is None or search.between is None or _overlapping(*next(times), allowed.shape[1], search.between)
-            )
-            for place, mask in enumerate(allowed):
-                scores = np.where(in_range, windows[place][row], np.float32(OUT_OF_RANGE))
-                restricted[place].append(np.where(mask, scores, np.float32(-np.inf)))
-        return restricted
 
     def _rows_to_show(
         self, search: Search, row_ids: np.ndarray, places: np.ndarray, scored: ScoredRows, texts: np.ndarray
@@ -444,61 +388,11 @@ class Retriever:
         most = first_of_each(runs, 1)[: search.moments + 2]
         return worth[np.isin(runs, runs[most])]
 
-    @cached_property
-    @torch.inference_mode()
-    def _clues(self) -> tuple[ClueAttention, ClueAttention] | None:
-        """What scoring needs of the model's weights, which stay as they are."""
-        return clue_attention(self.model)
-
-    @torch.inference_mode()
-    def coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:
-        return self.model.get_coarse_queries(text_embeds).float().cpu().numpy()
-
-    def read_blocks(self, where: str | None = None) -> Iterator[pa.Table]:
-        """All rows, or those a filter lets through, in the order of the table."""
-        query = self.table.search().select([*self.columns, "start", "end", "_rowid"])
-        if where is not None:
-            query = query.where(where)
-        for batch in query.to_batches(ROWS_PER_BLOCK):
-            if len(batch):
-                yield pa.Table.from_batches([batch])
-
-    def verify(self, row_ids: np.ndarray) -> None:
-        """Makes sure that rows that are to be shown are what was written. Each is looked at once.
-
-        Raises:
-            RowsDamagedError: some are not; it names their videos.
-        """
-        unknown = np.array([row for row in row_ids.tolist() if row not in self._verified], np.uint64)
-        if not len(unknown):
-            return
-        rows = self.take(unknown, list(VERIFIED_COLUMNS))
-        whole = are_whole(rows)
-        if not all(whole):
-            paths = zip(rows["path"].to_pylist(), whole, strict=True)
-            raise RowsDamagedError(sorted({path for path, is_whole in paths if not is_whole}))
-        self._verified.update(unknown.tolist())
-
-    def take(self, row_ids: np.ndarray, columns: list[str]) -> pa.Table:
-        """Rows in the order asked for."""
-        rows = self.table.take_row_ids(row_ids.tolist()).select(columns).with_row_id().to_arrow()
-        found = rows["_rowid"].to_numpy()
-        if np.array_equal(found, row_ids):
-            return rows
-        in_order = np.argsort(found)
-        return rows.take(in_order[np.searchsorted(found, row_ids, sorter=in_order)])
-
 
 def _best_rows(scores: np.ndarray, videos: np.ndarray, num_videos: int) -> np.ndarray:
     """The place of the best row of each video, of equal ones the first."""
     order = np.lexsort((np.arange(len(scores)), -scores))
     return order[np.argsort(videos[order], kind="stable")[np.searchsorted(np.sort(videos), np.arange(num_videos))]]
-
-
-def _overlapping(start: float, end: float, num_windows: int, between: tuple[float, float]) -> np.ndarray:
-    """Which of the windows of a segment are, in part, between two times."""
-    borders = np.linspace(start, end, num_windows + 1)
-    return (borders[:-1] <= between[1]) & (between[0] <= borders[1:])
 
 
 def _overlap_filter(between: tuple[float, float] | None) -> str | None:

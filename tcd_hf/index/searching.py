@@ -201,7 +201,7 @@ class SearchableIndex(StoredIndex):
         """What answers questions about the index at this version, which is the latest."""
         self.model.eval()
         retriever = self._retriever  # one look: other threads may replace it meanwhile
-        if retriever is None or retriever.table.version != version:
+        if retriever is None or retriever.rows.table.version != version:
             from tcd_hf.index.retrieval import Retriever
 
             model, processor = self.model, self.processor

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from scripts.benchmarks.lexical import LexicalScorer
 from tcd_hf.index import recall as recall_module
-from tcd_hf.index import retrieval as retrieval_module
+from tcd_hf.index import retrieval, stored_rows
 from tcd_hf.index.hits import fuse_scores
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
@@ -372,8 +372,8 @@ def test_any_block_size_gives_the_same_hits(make_world, monkeypatch, size):
     retriever = make_world().retriever()
     expected = [retriever.search(QUERIES, mode=mode) for mode in ("full", "coarse")]
     scores = retriever.score(QUERIES)
-    monkeypatch.setattr(retrieval_module, "ROWS_PER_BLOCK", size)
-    monkeypatch.setattr(retrieval_module, "QUERIES_PER_BATCH", size)
+    monkeypatch.setattr(stored_rows, "ROWS_PER_BLOCK", size)
+    monkeypatch.setattr(retrieval, "QUERIES_PER_BATCH", size)
     monkeypatch.setattr(recall_module, "BLOCK_ELEMENTS", size)
     for results, mode in zip(expected, ("full", "coarse"), strict=True):
         assert_same_hits(retriever.search(QUERIES, mode=mode), results)
