@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tcd_hf.processing import video_decoders
 from tcd_hf.processing.joined_files import second_file_in
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tcd_hf.reading.files import hash_file
@@ -241,13 +240,11 @@ class TestPixels:
 
     @pytest.mark.parametrize("backend", BACKENDS)
     def test_of_a_later_frame(self, growing, backend, monkeypatch):
-        given, opened = [], video_decoders.DecordDecoder._open
-
-        def watched(self, source, num_threads):
-            given.append(source.name)
-            opened(self, source, num_threads)
-
-        monkeypatch.setattr(video_decoders.DecordDecoder, "_open", watched)
+        decord, given = pytest.importorskip("decord"), []
+        opened = decord.VideoReader
+        monkeypatch.setattr(
+            decord, "VideoReader", lambda *args, **options: given.append(args) or opened(*args, **options)
+        )
         for path in growing:
             with open_video(path, backend="pyav") as video:
                 assert read_code(video.frames_at([video.duration])[0]) == 9
