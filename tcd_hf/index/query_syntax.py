@@ -143,7 +143,7 @@ def parse_query(text: str, syntax: QuerySyntax = "plain") -> Query:
     """Reads a query.
 
     Args:
-        text (`str`): what was typed; only the first 1000 characters count, see [`cut_query`].
+        text (`str`): what was typed; only the first 1000 characters count.
         syntax (`str`, defaults to `"plain"`): `"plain"` takes the text as it is; `"query"` reads quotes, exclusions,
             `OR` and `>>`, see the table at the top of this module.
 

@@ -160,7 +160,7 @@ def served_pages(monkeypatch):
     with contextlib.ExitStack() as stack:
         addresses = {}
 
-        def serve_app(app, listener):
+        def serve_app(app, listener, limits):
             listener.close()
             addresses[SERVED_AT] = stack.enter_context(serving(app)).url
 
