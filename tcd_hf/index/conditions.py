@@ -20,6 +20,7 @@ __all__ = ["FILTER_COLUMNS", "FILTER_FUNCTIONS", "check_condition"]
 
 NUMBER, TEXT, TRUTH = "a number", "a text", "true or false"
 WHOLE_COLUMNS = ("segment", "size", "modified")
+SHORT_COLUMNS = ("segment",)  # of 32 bits, the others are of 64
 
 FILTER_COLUMNS = {
     "path": TEXT,
@@ -58,7 +59,8 @@ WORDS = ("AND", "OR", "NOT", "LIKE", "ILIKE", "IN", "BETWEEN", "IS", "NULL", "TR
 COMPARISONS = ("=", "==", "!=", "<>", "<", "<=", ">", ">=")
 MAX_CHARACTERS = 100_000  # a list of some hundred paths
 MAX_DEPTH = 32  # brackets in brackets: LanceDB goes down into them, and its stack ends
-MAX_NUMBER = 2**53  # whole numbers of 64 bits and real ones are the same up to here
+MAX_NUMBER = 2**53  # of real ones: whole numbers are the same up to here
+MAX_SHORT_NUMBER, MAX_WHOLE_NUMBER = 2**31 - 1, 2**63 - 1
 MAX_PARTS = 500  # of AND, OR and sums, into which it goes down likewise
 PIECE = re.compile(
     r"""\s*(?: (?P<text>'(?:[^']|'')*')
@@ -69,6 +71,8 @@ PIECE = re.compile(
              | (?P<end>\Z) )""",
     re.VERBOSE,
 )
+
+LITERAL = re.compile("[0-9][0-9.]*(?:e-[0-9]+)?")  # as written anew here
 
 
 def check_condition(where: str) -> str:
@@ -103,7 +107,8 @@ class _Piece(NamedTuple):
         return self.text.upper() if self.kind in ("name", "sign") else ""
 
     def __str__(self) -> str:
-        return "the end" if self.kind == "end" else f"{self.text!r} (at character {self.place + 1})"
+        shown = self.text if len(self.text) <= 100 else self.text[:100] + "..."
+        return "the end" if self.kind == "end" else f"{shown!r} (at character {self.place + 1})"
 
 
 def _split(where: str) -> list[_Piece]:
@@ -268,18 +273,33 @@ class _Reader:
 
 
 def _number(piece: _Piece) -> _Value:
-    value = float(piece.text)
-    if value > MAX_NUMBER:
-        raise ValueError(f"{piece} is beyond {MAX_NUMBER}, the largest number that may be used.")
-    return _Value(str(int(value)) if value.is_integer() else repr(value), NUMBER)
+    if piece.text.isdigit():
+        digits = piece.text.lstrip("0") or "0"
+        if len(digits) > len(str(MAX_WHOLE_NUMBER)) or int(digits) > MAX_WHOLE_NUMBER:
+            raise ValueError(f"{piece} is beyond {MAX_WHOLE_NUMBER}, the largest whole number that may be used.")
+        return _Value(digits, NUMBER)
+    real = float(piece.text)
+    if real > MAX_NUMBER:
+        raise ValueError(f"{piece} is beyond {MAX_NUMBER}, the largest number with a point or exponent.")
+    return _Value(str(int(real)) if real.is_integer() else repr(real), NUMBER)
 
 
 def _comparable(*values: _Value) -> list[str]:
-    """Values that are compared, as SQL: LanceDB compares columns of whole numbers with whole numbers only."""
-    if not any(value.kind == NUMBER and re.search(r"\.[0-9]|e-[0-9]", value.sql) for value in values):
-        return [value.sql for value in values]
-    is_whole = [any(f'"{name}"' in value.sql for name in WHOLE_COLUMNS) for value in values]
-    return [f"({value.sql}) * 1.0" if whole else value.sql for value, whole in zip(values, is_whole, strict=True)]
+    """Values that are compared, as SQL. LanceDB turns literals that a column is compared with into its type, even those
+    inside other expressions, and fails where it cannot; so such a column is put into an expression."""
+    literals = [literal for value in values if value.kind == NUMBER for literal in LITERAL.findall(value.sql)]
+    columns: tuple[str, ...] = ()
+    if any(not literal.isdigit() for literal in literals):
+        columns = WHOLE_COLUMNS
+    elif any(float(literal) > MAX_SHORT_NUMBER for literal in literals):
+        columns = SHORT_COLUMNS
+    return [_in_an_expression(value, columns) for value in values]
+
+
+def _in_an_expression(value: _Value, columns: tuple[str, ...]) -> str:
+    if value.kind == TRUTH and value.sql.strip("()").startswith('"'):
+        return f"({value.sql} IS TRUE)"
+    return f"({value.sql}) * 1.0" if any(f'"{name}"' in value.sql for name in columns) else value.sql
 
 
 def _allowed() -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "damaged_rows_error",
     "gone_error",
     "in_our_words",
+    "is_of_filter",
     "is_of_lancedb",
     "of_files",
     "reporting",
@@ -75,6 +76,11 @@ def is_of_lancedb(error: BaseException) -> bool:
     return type(error).__name__ in ("RustPanic", "PanicException") or "lance" in str(error)
 
 
+def is_of_filter(error: BaseException) -> bool:
+    """Whether LanceDB refuses what it was asked, whatever the files are."""
+    return any(words in str(error) for words in ("Invalid user input", "filter expression"))
+
+
 def in_our_words(part: str) -> Callable[[Method], Method]:
     """Has a method of [`IndexStorage`] say what is wrong with the files of the index, instead of what LanceDB says.
 
@@ -122,6 +128,12 @@ def reading_rows() -> Iterator[None]:
 
 def explained(error: BaseException, storage: "IndexStorage", part: str) -> Exception:
     """An error of reading or writing a part of an index in our words."""
+    if is_of_filter(error):
+        told = re.search(r"filter expression ([^\n]*?): Invalid user input", str(error))
+        return ValueError(
+            f"where={told[1] if told else '...'} cannot be used as a filter: LanceDB refuses to compare what is "
+            "compared there. Compare a column with a value of its own type."
+        )
     number = _number_of(error)
     if number in NO_SPACE:
         return OSError(

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute
 import torch
 
-from tcd_hf.index.damage import of_files
+from tcd_hf.index.damage import is_of_filter, of_files
 from tcd_hf.index.lexical import query_spelling
 from tcd_hf.index.schema import COARSE_COLUMN
 
@@ -220,7 +220,7 @@ class Recall:
                 if np.isin(found, self._row_ids).all():
                     return found
             except Exception as error:
-                if not of_files(error):
+                if is_of_filter(error) or not of_files(error):
                     raise
             self._without_text_index = True
             logger.warning(
@@ -286,7 +286,7 @@ class Recall:
         try:
             return search.limit(count).to_arrow()["_rowid"].to_numpy()
         except Exception as error:
-            if not of_files(error):
+            if is_of_filter(error) or not of_files(error):
                 raise
             logger.warning(
                 "The index of vectors is damaged: all vectors are compared, which takes longer. --repair makes it anew."

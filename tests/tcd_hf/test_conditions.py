@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from tcd_hf.index.conditions import FILTER_COLUMNS, FILTER_FUNCTIONS, check_condition
+from tcd_hf.index.recall import Recall
+from tcd_hf.index.schema import IndexDamagedError
 from tcd_hf.index.video_index import VideoIndex
-from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor, open_storage
 
 
 @pytest.fixture
@@ -59,6 +62,15 @@ MEANINGS = {
     "segment = 0.5 OR 0.5 < segment": lambda row: row["segment"] == 1,
     "segment IN (0.25, 1) AND - segment BETWEEN -1.5 AND -5e-1": lambda row: row["segment"] == 1,
     "abs(segment - 1) + size * 0.0 < 0.5 AND size > 0.001": lambda row: row["segment"] == 1,
+    "segment > 3000000000": lambda row: False,
+    "segment IN (3000000000, 1) AND segment BETWEEN 1 AND 3000000000": lambda row: row["segment"] == 1,
+    "has_text = (duration > 6)": lambda row: row["has_text"] == (row["duration"] > 6),
+    "(path LIKE '%shop%') <> (has_text)": lambda row: ("shop" in row["path"]) != row["has_text"],
+    "has_text IN ((duration > 6)) AND has_text BETWEEN (segment = 1) AND TRUE": lambda row: (
+        row["has_text"] == (row["duration"] > 6) and row["has_text"] >= (row["segment"] == 1)
+    ),
+    "modified > 1700000000000000000 AND modified < 9223372036854775807": lambda row: row["modified"] > 17 * 10**17,
+    "modified = 1699999999999999999 OR duration > 9007199254740993": lambda row: False,
     "1 = 1": lambda row: True,
     "'x' = 'y' OR TRUE = FALSE": lambda row: False,
 }
@@ -66,6 +78,7 @@ MEANINGS = {
 
 def test_what_is_understood_means_to_lancedb_what_it_says(index):
     columns = ["path", "segment", "start", "end", "has_text", "caption_text", "sources", "size"]
+    columns += ["duration", "modified"]
     everything = index.read(columns).to_pylist()
     assert len(everything) == 8
     for where, passes in MEANINGS.items():
@@ -114,6 +127,9 @@ REFUSED = {
     "1 % segment = 1": '"segment" divides',
     "segment % (1 - 1) = 1": "(1 - 1) divides",
     "segment < 1e300": "'1e300' (at character 11) is beyond",
+    "size < 9223372036854775808": "'9223372036854775808' (at character 8) is beyond",
+    "size < " + "9" * 5000: "is beyond",
+    "size < 9007199254740993.5": "is beyond",
     "duration < 60 AND": "a value is missing before the end",
     "duration < 1 < 2": "'<' (at character 14) follows",
     "path NOT = ''": "LIKE, ILIKE, IN or BETWEEN is missing before '='",
@@ -153,6 +169,19 @@ def test_every_door_refuses(index, run, clips, tmp_path):
         for place in (["--index", tmp_path / "index"], ["--videos", tmp_path / "nowhere"]):
             result = run("search", "gate", *place, "--where", where, "--folder", tmp_path / "videos")
             assert result.exit_code == 1 and "follows on a whole condition" in result.stderr, result.stderr
+
+
+def test_what_lancedb_refuses_all_the_same_is_no_damage(index, caplog):
+    storage = open_storage(index)
+    with pytest.raises(ValueError, match=r"^where=.*3000000000.* cannot be used as a filter") as refused:
+        storage.read(["path"], "segment > 3000000000")
+    assert not isinstance(refused.value, IndexDamagedError)
+    for budget in (1 << 30, 0):  # with the vectors in memory, and on disk
+        recall = Recall(storage.videos, budget)
+        for ask in (recall.full_text, lambda _, *rest, recall=recall: recall.nearest(np.ones((1, 16), "f4"), *rest)):
+            with pytest.raises(Exception, match="3000000000"):
+                ask("tesco", 5, "segment > 3000000000")
+    assert "damaged" not in caplog.text
 
 
 def test_a_condition_and_a_folder_both_hold(run, clips, tmp_path):
