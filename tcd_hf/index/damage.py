@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import pyarrow as pa
 
 from tcd_hf.index.schema import IndexDamagedError, IndexMismatchError
+from tcd_hf.reading.files import local_folder
 
 if TYPE_CHECKING:
     from tcd_hf.index.storage import IndexStorage
@@ -23,9 +24,8 @@ __all__ = [
     "damaged_rows_error",
     "gone_error",
     "in_our_words",
-    "is_of_filter",
     "is_of_lancedb",
-    "of_files",
+    "may_be_damage",
     "reporting",
 ]
 
@@ -34,6 +34,20 @@ MAX_NAMED = 3  # videos that a message names
 NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 OUT_OF_HANDLES = {errno.EMFILE, errno.ENFILE}
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, getattr(errno, "ENOTSUP", errno.EOPNOTSUPP)}
+UNREACHABLE = WITHOUT_LOCKS | {
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ENXIO", "ENODEV", "ESTALE", "EREMOTEIO", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH"),
+        *("ENETDOWN", "ENETUNREACH", "ECONNREFUSED", "ECONNRESET", "ECONNABORTED"),
+    )
+    if hasattr(errno, name)  # not every system has all
+}
+# How LanceDB tells that an object store does not answer, or forbids it.
+OF_A_STORE = re.compile(
+    "Generic (?:S3|GCS|MicrosoftAzure|HTTP) error|error sending request|lacked the necessary privileges"
+    "|lacked valid authentication|status(?: code)?:? [45][0-9][0-9]"
+)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -65,8 +79,15 @@ class Damage(NamedTuple):
     paths: tuple[str, ...] = ()
 
 
-def of_files(error: BaseException) -> bool:
-    """Whether an error may be one of files, and none of what was asked or of the program."""
+def may_be_damage(error: BaseException) -> bool:
+    """Whether an error may be one of damaged files: and neither of what was asked, of the program, nor of a disk or
+    network that is out of reach, whose files may be whole."""
+    others = NO_SPACE | FORBIDDEN | OUT_OF_HANDLES | UNREACHABLE
+    return _of_files(error) and not _of_filter(error) and not _out_of_reach(error) and _number_of(error) not in others
+
+
+def _of_files(error: BaseException) -> bool:
+    """Whether an error may be one of files, and none of the program."""
     kinds = OSError | RuntimeError | ValueError | IndexError | pa.ArrowException | zlib.error
     return isinstance(error, kinds) or is_of_lancedb(error)
 
@@ -76,9 +97,21 @@ def is_of_lancedb(error: BaseException) -> bool:
     return type(error).__name__ in ("RustPanic", "PanicException") or "lance" in str(error)
 
 
-def is_of_filter(error: BaseException) -> bool:
+def _of_filter(error: BaseException) -> bool:
     """Whether LanceDB refuses what it was asked, whatever the files are."""
     return any(words in str(error) for words in ("Invalid user input", "filter expression"))
+
+
+def _out_of_reach(error: BaseException) -> bool:
+    """Whether a disk or network does not answer, so that nothing is known of the files."""
+    told = isinstance(error, TimeoutError | ConnectionError) or bool(OF_A_STORE.search(str(error)))
+    return told or _is_without_locks(error) or _number_of(error) in UNREACHABLE
+
+
+def _is_without_locks(error: BaseException) -> bool:
+    # The second is what filelock raises; that of Arrow is of a column of another type.
+    own = isinstance(error, NotImplementedError) and not isinstance(error, pa.ArrowException)
+    return own or _number_of(error) in WITHOUT_LOCKS
 
 
 def in_our_words(part: str) -> Callable[[Method], Method]:
@@ -107,9 +140,12 @@ def reporting(storage: "IndexStorage", part: str) -> Iterator[None]:
     except (IndexMismatchError, IndexDamagedError):
         raise
     except Exception as error:
-        if not of_files(error):
+        if not _of_files(error):
             raise
-        raise explained(error, storage, part) from error
+        told = explained(error, storage, part)
+        if told is error:
+            raise
+        raise told from error
 
 
 @contextmanager
@@ -121,17 +157,19 @@ def reading_rows() -> Iterator[None]:
     except (RowsDamagedError, IndexMismatchError, IndexDamagedError):
         raise
     except Exception as error:
-        if not of_files(error):
+        if not _of_files(error):
             raise
         raise RowsDamagedError from error
 
 
-def explained(error: BaseException, storage: "IndexStorage", part: str) -> Exception:
-    """An error of reading or writing a part of an index in our words."""
-    if is_of_filter(error):
-        told = re.search(r"filter expression ([^\n]*?): Invalid user input", str(error))
+def explained(error: Exception, storage: "IndexStorage", part: str) -> Exception:
+    """An error of reading or writing a part of an index in our words; itself, if it is in these already."""
+    if str(error).startswith(f"The index {storage.uri} "):
+        return error
+    if _of_filter(error):
+        where = re.search(r"filter expression ([^\n]*?): Invalid user input", str(error))
         return ValueError(
-            f"where={told[1] if told else '...'} cannot be used as a filter: LanceDB refuses to compare what is "
+            f"where={where[1] if where else '...'} cannot be used as a filter: LanceDB refuses to compare what is "
             "compared there. Compare a column with a value of its own type."
         )
     number = _number_of(error)
@@ -149,6 +187,22 @@ def explained(error: BaseException, storage: "IndexStorage", part: str) -> Excep
         return OSError(f"The index {storage.uri} cannot be read: {os.strerror(number)} (see `ulimit -n`).")
     if storage.folder is not None and not storage.exists():
         return gone_error(storage.uri)
+    told = os.strerror(number) if number else (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    if _out_of_reach(error):
+        if part == "lock" and _is_without_locks(error):
+            return OSError(
+                f"The index {storage.uri} cannot be written: its file system has no locks, by which writers take "
+                "turns. It can be searched there; to write to it, put it on another file system."
+            )
+        return OSError(
+            f"The index {storage.uri} cannot be reached: {told}. See to the disk, the network or the credentials, and "
+            "run the same again."
+        )
+    if storage.folder is None:
+        return OSError(
+            f"The index {storage.uri} cannot be read: {told}. See to the network and the credentials; if nothing is "
+            f"wrong with them, it is damaged: its {part} cannot be read. {advice(storage.uri)}"
+        )
     return IndexDamagedError(f"The index {storage.uri} is damaged: its {part} cannot be read. {advice(storage.uri)}")
 
 
@@ -180,6 +234,8 @@ def damaged_rows_error(uri: str, paths: Sequence[str]) -> IndexDamagedError:
 
 def advice(uri: str) -> str:
     """What to do with a damaged index."""
+    if local_folder(uri) is None:
+        return "On an object store nothing can be repaired: make it anew. Text that was read is taken from the cache."
     return (
         f"`tcd-hf index --index {uri} --check` (`VideoIndex.check`) tells what is damaged, --repair "
         "(`VideoIndex.repair`) mends it."

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute
 import torch
 
-from tcd_hf.index.damage import is_of_filter, of_files
+from tcd_hf.index.damage import may_be_damage
 from tcd_hf.index.lexical import query_spelling
 from tcd_hf.index.schema import COARSE_COLUMN
 
@@ -65,7 +65,7 @@ def is_searchable(table: "Table") -> bool:
             found = table.search(match_query(term, TEXT_COLUMN), query_type="fts").select(["_rowid", "_score"]).limit(1)
             return len(found.to_arrow()) == 1
         except Exception as error:
-            if not of_files(error):
+            if not may_be_damage(error):
                 raise
             return False
     return True
@@ -220,7 +220,7 @@ class Recall:
                 if np.isin(found, self._row_ids).all():
                     return found
             except Exception as error:
-                if is_of_filter(error) or not of_files(error):
+                if not may_be_damage(error):
                     raise
             self._without_text_index = True
             logger.warning(
@@ -286,7 +286,7 @@ class Recall:
         try:
             return search.limit(count).to_arrow()["_rowid"].to_numpy()
         except Exception as error:
-            if is_of_filter(error) or not of_files(error):
+            if not may_be_damage(error):
                 raise
             logger.warning(
                 "The index of vectors is damaged: all vectors are compared, which takes longer. --repair makes it anew."

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from tcd_hf.index.contents import CONTENTS_FILE, Contents, read_errors, write_errors
-from tcd_hf.index.damage import of_files
+from tcd_hf.index.damage import may_be_damage
 from tcd_hf.index.recall import COARSE_COLUMN, create_coarse_index, create_text_index
 from tcd_hf.index.schema import IndexDamagedError, IndexMetadata, table_schema
 from tcd_hf.index.storage import STATISTICS, VIDEOS, IndexStorage
@@ -85,7 +85,7 @@ def rescue(storage: IndexStorage) -> Rescued:
                 f"Nothing of the index {storage.uri} can be read any more: make it anew in another folder. Text that "
                 "was read in its videos is taken from the cache."
             )
-        _set_aside(folder / f"{VIDEOS}.lance")
+        _set_aside(folder / f"{VIDEOS}.lance", folder)
         storage.create(schema)
         return Rescued(dict(told), [])
     latest = storage.videos.version
@@ -132,13 +132,14 @@ def _folder_of(storage: IndexStorage) -> Path:
 
 def _open_newest(storage: IndexStorage) -> bool:
     """Opens the newest version that can be read; the files that describe newer ones are set aside."""
-    versions = _folder_of(storage) / f"{VIDEOS}.lance" / "_versions"
+    folder = _folder_of(storage)
+    versions = folder / f"{VIDEOS}.lance" / "_versions"
     while storage.exists():
         try:
             storage.open()
             return True
         except IndexDamagedError:
-            _set_aside(max(versions.glob("*.manifest"), key=_version_of))
+            _set_aside(max(versions.glob("*.manifest"), key=_version_of), folder)
             (versions / "latest_version_hint.json").unlink(missing_ok=True)
             storage.disconnect()  # what it remembers of the files is past
     return False
@@ -150,10 +151,10 @@ def _version_of(manifest: Path) -> int:
     return LARGEST_NUMBER - number if number > LARGEST_NUMBER // 2 else number
 
 
-def _set_aside(path: Path) -> None:
-    """Moves a file or folder of an index to where nobody looks for it: it may hold what somebody can still read."""
+def _set_aside(path: Path, folder: Path) -> None:
+    """Moves a file or folder of the index in a folder to where nobody looks for it: it may hold what somebody can
+    still read."""
     if path.exists():
-        folder = next(parent for parent in path.parents if not parent.name.endswith((".lance", "_versions")))
         aside = folder / DAMAGED
         aside.mkdir(exist_ok=True)
         shutil.move(path, aside / f"{time.time_ns()}-{path.name}")
@@ -207,7 +208,7 @@ def _videos_if_whole(table: Any, version: int, damaged: set[int]) -> set[str] | 
             return None
         return set(_whole_videos(table, set()))
     except Exception as error:
-        if not of_files(error):
+        if not may_be_damage(error):
             raise
         return None
 
@@ -224,7 +225,7 @@ def _copy(storage: IndexStorage, row_ids: list[int]) -> None:
 
     shutil.rmtree(folder / f"{RESCUED}.lance", ignore_errors=True)  # of a repair that was killed
     storage.create_rows(RESCUED, pa.RecordBatchReader.from_batches(schema, blocks()))
-    _set_aside(folder / f"{VIDEOS}.lance")
+    _set_aside(folder / f"{VIDEOS}.lance", folder)
     (folder / f"{RESCUED}.lance").rename(folder / f"{VIDEOS}.lance")
     storage.disconnect()
     storage.open()

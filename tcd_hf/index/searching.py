@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import torch
 
 from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
-from tcd_hf.index.damage import RowsDamagedError, damaged_rows_error, explained, is_of_lancedb, reading_rows
+from tcd_hf.index.damage import (
+    RowsDamagedError,
+    damaged_rows_error,
+    explained,
+    is_of_lancedb,
+    may_be_damage,
+    reading_rows,
+)
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.opening import check_model
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
-from tcd_hf.index.schema import IndexDamagedError
+from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.stored_index import StoredIndex
 from tcd_hf.index.verification import find_damaged_rows
@@ -188,9 +195,9 @@ class SearchableIndex(StoredIndex):
         """What to say of rows that could not be read: which are damaged, or what else the matter was."""
         if error.paths:
             return damaged_rows_error(self.uri, error.paths)
-        cause = error.__cause__ or error
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         told = explained(cause, self._storage, "rows")
-        if not isinstance(told, IndexDamagedError):
+        if isinstance(told, IndexMismatchError) or not may_be_damage(cause):
             return told
         damage = find_damaged_rows(self._storage.videos)
         if damage.row_ids:

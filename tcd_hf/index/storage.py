@@ -11,13 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pyarrow as pa
 
 from tcd_hf.index.contents import CONTENTS_FILE, ERRORS_FILE, Contents, read_errors, write_errors
-from tcd_hf.index.damage import advice, gone_error, in_our_words, of_files, reporting
+from tcd_hf.index.damage import advice, explained, gone_error, in_our_words, may_be_damage, reporting
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.recall import (
     COARSE_COLUMN,
@@ -29,6 +27,7 @@ from tcd_hf.index.recall import (
 )
 from tcd_hf.index.schema import METADATA_KEY, IndexDamagedError, IndexMetadata, IndexMismatchError
 from tcd_hf.index.writers import one_writer
+from tcd_hf.reading.files import local_folder
 
 __all__ = ["STATISTICS", "VIDEOS", "IndexStorage", "sql_list", "sql_string"]
 
@@ -68,12 +67,13 @@ class IndexStorage:
         self.uri = os.fspath(uri)
         if self.uri.startswith(("db://", "memory://")):
             raise ValueError(f"{self.uri} keeps no files: give a folder, or an object store such as s3://bucket/path.")
-        self.folder = _local_folder(self.uri)
+        self.folder = local_folder(self.uri)
         self._database = None
         self._told: set[str] = set()
         self.videos: Any = None
         self.metadata = cast(IndexMetadata, None)  # until it is opened
 
+    @in_our_words("table of videos")
     def exists(self) -> bool:
         """Whether there is a table of videos, whoever made it."""
         return self._has_table(VIDEOS)
@@ -212,7 +212,7 @@ class IndexStorage:
             return
         with contextlib.ExitStack() as turn:
             if new:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                self._make_folder(self.folder)
             else:
                 self._check_there()
             with reporting(self, "lock"):
@@ -293,7 +293,7 @@ class IndexStorage:
         try:
             stored = self._read_statistics(self.videos)
         except Exception as error:
-            if not of_files(error):
+            if not may_be_damage(error):
                 raise
             return True
         if stored is None:
@@ -368,6 +368,14 @@ class IndexStorage:
         if self.folder is not None and not self.exists():
             raise gone_error(self.uri)
 
+    def _make_folder(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise NotADirectoryError(f"No index can be made at {self.uri}: a part of this path is a file.") from error
+        except OSError as error:
+            raise explained(error, self, "folder") from error
+
     def _connect(self):
         if self._database is None:
             import lancedb
@@ -385,7 +393,7 @@ class IndexStorage:
         try:
             return self._read_statistics(videos)
         except Exception as error:  # of whatever reads or decodes them
-            if not of_files(error):
+            if not may_be_damage(error):
                 raise
             self.tell(f"The statistics of the index {self.uri} are damaged; its texts are counted anew.")
             return None
@@ -434,13 +442,6 @@ def _digest(statistics: pa.Table, version: bytes) -> bytes:
     for column in statistics.columns:
         digest.update(column.to_numpy().tobytes())
     return digest.hexdigest().encode()
-
-
-def _local_folder(uri: str) -> Path | None:
-    if "://" not in uri:
-        return Path(uri).expanduser().absolute()
-    parts = urlsplit(uri)
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
 
 
 def _parts(values: list, size: int) -> Iterator[list]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute
 
 from tcd_hf.index.conditions import check_condition
+from tcd_hf.index.damage import reporting
 from tcd_hf.index.schema import IndexMetadata
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.index.stored_captions import captions_from, captions_in_order, decode_captions
@@ -236,7 +237,9 @@ class StoredIndex:
         """
         from tcd_hf.index.verification import find_damage
 
-        return find_damage(self._latest())
+        storage = self._latest()
+        with reporting(storage, "rows"):  # what cannot be reached is not damaged, nor known to be whole
+            return find_damage(storage)
 
     def _latest(self) -> IndexStorage:
         return self._storage.update_version()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tcd_hf.index.contents import CONTENTS_FILE, ERRORS_FILE, Contents, read_lines
-from tcd_hf.index.damage import Damage, of_files
+from tcd_hf.index.damage import Damage, may_be_damage
 from tcd_hf.index.lexical import TEXT_SCHEMA
 from tcd_hf.index.recall import is_searchable
 from tcd_hf.index.schema import VERIFIED_COLUMNS, are_whole, row_id
@@ -133,7 +133,7 @@ def _judge(table: "Table", row_ids: Sequence[int]) -> list[int] | None:
             row for row, is_whole in zip(rows["_rowid"].to_pylist(), are_whole(rows, True), strict=True) if is_whole
         }
     except Exception as error:
-        if not of_files(error):
+        if not may_be_damage(error):
             raise
         return None
     return [row for row in row_ids if row not in whole]
@@ -145,7 +145,7 @@ def _path_of(table: "Table", row: int) -> Iterable[str]:
         values = table.take_row_ids([row]).select(["id", "path", "segment"]).to_arrow().to_pylist()[0]
         return [values["path"]] if row_id(values["path"], values["segment"]) == values["id"] else []
     except Exception as error:
-        if not of_files(error):
+        if not may_be_damage(error):
             raise
         return []
 
@@ -167,7 +167,7 @@ def _finds_all_terms(table: "Table") -> bool:
             if len(search.limit(len(texts)).to_arrow()) != counts[term]:
                 return False
     except Exception as error:
-        if not of_files(error):
+        if not may_be_damage(error):
             raise
         return False
     return True
@@ -186,7 +186,7 @@ def _finds_vectors(table: "Table") -> bool:
             if not search.to_arrow()["_distance"].to_numpy().min() < 1e-3:
                 return False
     except Exception as error:
-        if not of_files(error):
+        if not may_be_damage(error):
             raise
         return False
     return True

@@ -1,5 +1,6 @@
 """An index of videos that lasts: on disk or in an object store, filled step by step, searched by sentences."""
 
+import contextlib
 import copy
 import os
 import threading
@@ -10,6 +11,7 @@ import torch
 
 from tcd_hf.choices import Engine
 from tcd_hf.index.contents import CONTENTS_FILE
+from tcd_hf.index.damage import reporting
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine, LocalEngine
 from tcd_hf.index.opening import cached_folder, check_model, load_model, make_or_open, open_storage
@@ -247,8 +249,11 @@ class VideoIndex(SearchableIndex):
             raise ValueError(f"{storage.uri} is on an object store, where nothing can be repaired: make it anew.")
         if not storage.exists() and not (storage.folder / CONTENTS_FILE).exists():
             storage.open()  # says that there is none
-        with one_writer(storage.folder, storage.uri):
-            rescued = rescue(storage)
+        with contextlib.ExitStack() as turn:
+            with reporting(storage, "lock"):
+                turn.enter_context(one_writer(storage.folder, storage.uri))
+            with reporting(storage, "rows"):
+                rescued = rescue(storage)
             check_model(storage, None if isinstance(model, str | os.PathLike) else model, processor)
             index = cls(storage, model, processor, cache_dir, batch_size=batch_size, device=device)
             damages = [*find_damage_of_indices(storage), *find_damage_of_lists(storage.folder)]

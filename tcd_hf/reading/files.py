@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from tcd_hf.processing.heartbeat import beat
 from tcd_hf.processing.regular_files import open_regular
@@ -22,6 +24,7 @@ __all__ = [
     "find_videos",
     "hash_bytes",
     "hash_file",
+    "local_folder",
     "scan_videos",
     "walk_once",
     "write_whole",
@@ -98,6 +101,14 @@ def write_whole(file: Path, content: bytes) -> None:
 def absolute_path(path: str | os.PathLike) -> str:
     """A path as indexes name it: absolute, with forward slashes; links are not followed."""
     return Path(os.path.abspath(path)).as_posix()
+
+
+def local_folder(uri: str) -> Path | None:
+    """The folder that a path or a `file://` URI names; `None` for any other URI."""
+    if "://" not in uri:
+        return Path(uri).expanduser().absolute()
+    parts = urlsplit(uri)
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
 
 
 def absolute_paths(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> list[str]:

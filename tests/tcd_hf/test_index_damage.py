@@ -318,6 +318,17 @@ def test_without_any_version_the_list_of_videos_tells_what_to_read(shelf):
     assert list(shelf.folder.glob(".damaged/*"))  # nothing is thrown away
 
 
+@pytest.mark.parametrize("name", ["my.lance", "my_versions"])
+def test_what_is_given_up_stays_in_the_folder_whatever_its_name(shelf, tmp_path, name):
+    shelf.fresh()
+    folder = shutil.copytree(shelf.folder, tmp_path / name)
+    newest = min(folder.glob("videos.lance/_versions/*.manifest"))  # LanceDB counts down
+    newest.write_bytes(b"")
+    report = VideoIndex.repair(folder, *shelf.makers, workers=0, **shelf.cache)
+    assert report.set_aside == str(folder / ".damaged") and any((folder / ".damaged").iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_texts_that_were_given_are_asked_for_again(shelf):
     index = shelf.fresh()
     index.add([shelf.clips["sea"]], workers=0, texts={shelf.clips["sea"]: [(0.0, 1.0, "waves")]})
