@@ -15,7 +15,7 @@ from tcd_hf.index.damage import may_be_damage
 from tcd_hf.index.recall import COARSE_COLUMN, create_coarse_index, create_text_index
 from tcd_hf.index.schema import IndexDamagedError, IndexMetadata, table_schema
 from tcd_hf.index.storage import STATISTICS, VIDEOS, IndexStorage
-from tcd_hf.index.verification import ROWS_PER_BLOCK, find_damaged_rows
+from tcd_hf.index.verification import ROWS_PER_BLOCK, find_damaged_rows, has_all_segments
 
 __all__ = ["DAMAGED", "RepairReport", "Rescued", "remake", "rescue"]
 
@@ -177,14 +177,7 @@ def _whole_videos(table: Any, damaged: set[int]) -> dict[str, list[int]]:
         block = table.take_row_ids(ids[start : start + ROWS_PER_BLOCK])
         for row in block.select(["path", "segment", "start", "end", "duration"]).with_row_id().to_arrow().to_pylist():
             videos.setdefault(row["path"], []).append(row)
-    return {path: [row["_rowid"] for row in rows] for path, rows in videos.items() if _has_all_segments(rows)}
-
-
-def _has_all_segments(rows: list[dict[str, Any]]) -> bool:
-    last = max(rows, key=lambda row: row["segment"])
-    # All segments of a file are equally long: behind the last one there is no room for another.
-    is_last = last["duration"] - last["end"] < (last["end"] - last["start"]) / 2
-    return is_last and sorted(row["segment"] for row in rows) == list(range(len(rows)))
+    return {path: [row["_rowid"] for row in rows] for path, rows in videos.items() if has_all_segments(rows)}
 
 
 def _former_versions(table: Any) -> list[int]:

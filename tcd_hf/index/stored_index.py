@@ -226,7 +226,8 @@ class StoredIndex:
             self._storage.save_statistics()
 
     def check(self) -> "list[Damage]":
-        """Verifies all rows, by their checksums, and what is made from them; nothing is changed.
+        """Verifies all rows, by their checksums, and what is made from them; nothing is changed. Size, time stamp and
+        frame rate of a file are in no checksum: they must be the same in all of its rows.
 
         All is read, so it takes as long as the files take to be read, and about a millisecond a segment. A search does
         the same for the rows that it shows.

@@ -1,6 +1,7 @@
 """Whether an index is what was written: all of its rows, and what was made from them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,13 +20,20 @@ if TYPE_CHECKING:
 
     from tcd_hf.index.storage import IndexStorage
 
-__all__ = ["DamagedRows", "find_damage", "find_damage_of_indices", "find_damage_of_lists", "find_damaged_rows"]
+__all__ = [
+    "DamagedRows",
+    "find_damage",
+    "find_damage_of_indices",
+    "find_damage_of_lists",
+    "find_damaged_rows",
+    "has_all_segments",
+]
 
 ROWS_PER_BLOCK = 256  # whose features are in memory at once
 FRAGMENT_BITS = 32  # of a row id, for the place of the row in its fragment: the file that holds it
-COLUMNS = list(
-    dict.fromkeys([*VERIFIED_COLUMNS, "has_text", "sources", "caption_text", *(field.name for field in TEXT_SCHEMA)])
-)
+OF_A_FILE = ("duration", "fps", "size", "modified")  # in no checksum, and the same in all rows of a file
+READ_OFF = ("has_text", "sources", "caption_text", *(field.name for field in TEXT_SCHEMA))
+COLUMNS = list(dict.fromkeys([*VERIFIED_COLUMNS, *READ_OFF, *OF_A_FILE]))
 MAX_TERMS = 200  # by which the full-text index is tried
 
 
@@ -55,6 +63,8 @@ def find_damaged_rows(table: "Table", row_ids: Iterable[int] | None = None) -> D
     for _, of_fragment in groupby(asked, lambda row: row >> FRAGMENT_BITS):
         for block in _blocks(list(of_fragment)):
             damaged.update(_damaged(table, block))
+    if row_ids is None and not damaged:
+        damaged.update(_at_odds(table, asked))
     return DamagedRows(damaged, tuple(sorted({path for row in damaged for path in _path_of(table, row)})))
 
 
@@ -139,6 +149,25 @@ def _judge(table: "Table", row_ids: Sequence[int]) -> list[int] | None:
     return [row for row in row_ids if row not in whole]
 
 
+def _at_odds(table: "Table", row_ids: list[int]) -> Iterator[int]:
+    """Whole rows of files that say different things of the file, or do not reach from its begin to its end."""
+    files: dict[str, list[dict[str, Any]]] = {}
+    for block in _blocks(row_ids):
+        rows = table.take_row_ids(block).select(["path", "segment", "start", "end", *OF_A_FILE]).with_row_id()
+        for row in rows.to_arrow().to_pylist():
+            files.setdefault(row["path"], []).append(row)
+    for rows in files.values():
+        if len({tuple(row[name] for name in OF_A_FILE) for row in rows}) > 1 or not has_all_segments(rows):
+            yield from (row["_rowid"] for row in rows)
+
+
+def has_all_segments(rows: list[dict[str, Any]]) -> bool:
+    """Whether rows of a file, with `segment`, `end` and `duration`, are all that it has: the last one ends with it."""
+    last = max(rows, key=lambda row: row["segment"])
+    is_last = math.isclose(last["end"], last["duration"], rel_tol=1e-6)
+    return is_last and sorted(row["segment"] for row in rows) == list(range(len(rows)))
+
+
 def _path_of(table: "Table", row: int) -> Iterable[str]:
     """The path of a row, if it can be read and its id says that it is right."""
     try:
@@ -161,16 +190,12 @@ def _finds_all_terms(table: "Table") -> bool:
         for term in terms:
             counts[term] = counts.get(term, 0) + 1
     terms = sorted(counts)
-    try:
-        for term in terms[:: len(terms) // MAX_TERMS + 1]:
-            search = table.search(match_query(term, "term_text"), query_type="fts").select(["_rowid", "_score"])
-            if len(search.limit(len(texts)).to_arrow()) != counts[term]:
-                return False
-    except Exception as error:
-        if not may_be_damage(error):
-            raise
-        return False
-    return True
+
+    def finds(term: str) -> bool:
+        search = table.search(match_query(term, "term_text"), query_type="fts").select(["_rowid", "_score"])
+        return len(search.limit(len(texts)).to_arrow()) == counts[term]
+
+    return _holds(lambda: all(map(finds, terms[:: len(terms) // MAX_TERMS + 1])))
 
 
 def _finds_vectors(table: "Table") -> bool:
@@ -178,15 +203,21 @@ def _finds_vectors(table: "Table") -> bool:
     if not any(index.columns == ["coarse"] for index in table.list_indices()):
         return True
     rows = table.search().select(["_rowid", "coarse"]).limit(10).to_arrow().to_pylist()
+
+    def finds(row: dict[str, Any]) -> bool:
+        vector = np.array(row["coarse"], np.float32)
+        search: Any = table.search(vector, vector_column_name="coarse", query_type="vector")
+        search = search.distance_type("cosine").refine_factor(2).select(["_rowid", "_distance"]).limit(10)
+        return search.to_arrow()["_distance"].to_numpy().min() < 1e-3
+
+    return _holds(lambda: all(map(finds, rows)))
+
+
+def _holds(ask: Callable[[], bool]) -> bool:
+    """What an index says of itself; `False` if it is so damaged that it says nothing."""
     try:
-        for row in rows:
-            vector = np.array(row["coarse"], np.float32)
-            search: Any = table.search(vector, vector_column_name="coarse", query_type="vector")
-            search = search.distance_type("cosine").refine_factor(2).select(["_rowid", "_distance"]).limit(10)
-            if not search.to_arrow()["_distance"].to_numpy().min() < 1e-3:
-                return False
+        return ask()
     except Exception as error:
         if not may_be_damage(error):
             raise
         return False
-    return True

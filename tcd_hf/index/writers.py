@@ -1,4 +1,4 @@
-"""The turns of those that write to an index in a folder: one at a time, each in the order in which it came."""
+"""The turns of those that write to an index in a folder: one at a time, and none twice while another waits."""
 
 import contextlib
 import json

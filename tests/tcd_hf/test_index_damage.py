@@ -161,9 +161,18 @@ def test_neither_moments_nor_ordered_searches_show_one(shelf):
 
 
 @pytest.mark.parametrize(
-    "values", [{"caption_text": "no"}, {"has_text": False}, {"sources": "given"}, {"term_text": "_no_"}, {"path": "/x"}]
+    "values",
+    [
+        {"caption_text": "no"},
+        {"has_text": False},
+        {"sources": "given"},
+        {"term_text": "_no_"},
+        {"path": "/x"},
+        {"duration": 3.75},
+        {"duration": 8.0},
+    ],
 )
-def test_a_check_finds_what_is_damaged_in_any_column_that_is_searched_or_filtered(shelf, values):
+def test_a_check_finds_what_is_damaged_in_any_column_that_is_verified(shelf, values):
     shelf.fresh()
     shelf.spoil("airport", **values)
     damage = shelf.open().check()[0]
@@ -316,6 +325,21 @@ def test_without_any_version_the_list_of_videos_tells_what_to_read(shelf):
     with pytest.raises(IndexDamagedError, match=r"Nothing of the index .* can be read any more"):
         shelf.repair()
     assert list(shelf.folder.glob(".damaged/*"))  # nothing is thrown away
+
+
+@pytest.mark.parametrize("column", ["duration", "fps", "size", "modified"])
+def test_a_check_finds_rows_of_a_file_that_disagree(shelf, tmp_path, column):
+    index = VideoIndex.create(tmp_path / "index", *shelf.makers, segment_seconds=2, **shelf.cache)
+    index.add([shelf.fresh() and shelf.clips["airport"]], workers=0)
+    storage = open_storage(index)
+    rows = storage.read(storage.videos.schema.names, "segment = 1")
+    assert len(rows) == 1 and index.check() == []
+    field = rows.schema.field(column)
+    storage.update(rows.set_column(rows.schema.get_field_index(column), field, pa.array([7], field.type)))
+    (damage,) = index.check()
+    assert damage.part == "rows" and damage.paths == (str(shelf.clips["airport"]),)
+    VideoIndex.repair(index.uri, *shelf.makers, workers=0, **shelf.cache)
+    assert index.check() == []
 
 
 @pytest.mark.parametrize("name", ["my.lance", "my_versions"])
