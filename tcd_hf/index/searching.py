@@ -153,6 +153,8 @@ class SearchableIndex(StoredIndex):
         Raises:
             ValueError: an empty index or query, an option out of its range, or an index opened without its model, which
                 cannot be loaded.
+            IndexDamagedError: rows that are to be shown, or all that tells of them, are not what was written.
+            OSError: the files of the index may not be read, or are out of reach.
         """
         return self._with_retriever(
             lambda retriever: retriever.search(queries, top_k, recall_k, mode, where, moments, between, syntax, within)
@@ -171,11 +173,17 @@ class SearchableIndex(StoredIndex):
 
         Raises:
             ValueError: an empty query, or a video that the index does not have.
+            IndexDamagedError, OSError: as of [`~VideoIndex.search`].
         """
         return self._with_retriever(lambda retriever: retriever.moments(query, absolute_path(path), syntax, within))
 
     def score(self, queries: Sequence[str]) -> "IndexScores":
-        """Scores every query with every video, in the order of [`~VideoIndex.paths`]."""
+        """Scores every query with every video, in the order of [`~VideoIndex.paths`].
+
+        Raises:
+            ValueError: an empty index or query.
+            IndexDamagedError, OSError: as of [`~VideoIndex.search`].
+        """
         return self._with_retriever(lambda retriever: retriever.score(queries))
 
     def _with_retriever(self, ask: "Callable[[Retriever], Answer]") -> Answer:

@@ -121,7 +121,9 @@ class StoredIndex:
             limit (`int`, *optional*): rows at most, the first ones; all by default.
 
         Raises:
-            ValueError: a filter that is no SQL expression on the columns, or a column that there is none of.
+            ValueError: a filter that is none, see [`~VideoIndex.search`], or a column that there is none of.
+            IndexDamagedError: the files cannot be read.
+            OSError: they may not be read, or are out of reach.
         """
         storage, columns = self._latest(), list(columns)
         known = [*storage.videos.schema.names, "_rowid"]
@@ -204,6 +206,12 @@ class StoredIndex:
 
         Returns:
             `int`: how many videos there were. Paths that the index does not have are ignored.
+
+        Raises:
+            IndexMismatchError: the folder of the index is gone.
+            IndexDamagedError: its files cannot be read.
+            PermissionError: it may not be written.
+            OSError: its disk is full or out of reach, or has no locks.
         """
         paths = [paths] if isinstance(paths, str | os.PathLike) else paths
         prefixes = tuple(absolute_path(path).rstrip("/") + "/" for path in paths)
@@ -220,6 +228,9 @@ class StoredIndex:
 
         In a folder, so are the rest of killed runs and all old versions. On an object store, old versions stay for a
         week.
+
+        Raises:
+            IndexMismatchError, IndexDamagedError, PermissionError, OSError: as of [`~VideoIndex.remove`].
         """
         with self._storage.writing():
             self._storage.compact()
@@ -235,6 +246,11 @@ class StoredIndex:
         Returns:
             `list[Damage]`: what is damaged, each with its `part`, a `detail` and the `paths` of videos; empty if
             nothing is. See [`~VideoIndex.repair`].
+
+        Raises:
+            IndexMismatchError: the folder of the index is gone.
+            IndexDamagedError: the table cannot be opened at all.
+            OSError: the files may not be read, or are out of reach.
         """
         from tcd_hf.index.verification import find_damage
 

@@ -107,6 +107,9 @@ class VideoIndex(SearchableIndex):
             FileExistsError: there is an index, and not `exist_ok`.
             IndexMismatchError: there is one of another model, tokenizer, version or `segment_seconds`, or the folder
                 holds other files.
+            IndexDamagedError: the files of the one that is there cannot be read.
+            PermissionError: the folder may not be made or written.
+            OSError: its disk is full or out of reach, or has no locks.
             ValueError: an option out of its range.
         """
         storage = make_or_open(uri, model, processor, exist_ok, segment_seconds)
@@ -148,6 +151,8 @@ class VideoIndex(SearchableIndex):
 
         Raises:
             IndexMismatchError: no index, or one of another model, tokenizer or version; the message says what to do.
+            IndexDamagedError: its files cannot be read, or what they say of it is not what was written.
+            OSError: they may not be read, or are out of reach.
             ValueError: an option out of its range.
         """
         storage = open_storage(uri, None if isinstance(model, str | os.PathLike) else model, processor)
@@ -242,6 +247,8 @@ class VideoIndex(SearchableIndex):
         Raises:
             IndexMismatchError: no index, or one of another model or version.
             IndexDamagedError: nothing of it can be read.
+            PermissionError: the folder may not be written.
+            OSError: its disk is full or out of reach, or has no locks; then nothing is given up.
             ValueError: it is not in a folder.
         """
         storage = IndexStorage(uri)
@@ -330,7 +337,11 @@ class VideoIndex(SearchableIndex):
                 finished stays: the report names only that. Not with Ray.
 
         Raises:
-            IndexMismatchError: the processor reads text or frames otherwise than the one that made the index.
+            IndexMismatchError: the processor reads text or frames otherwise than the one that made the index, or the
+                folder of the index is gone.
+            IndexDamagedError: the files of the index cannot be read.
+            PermissionError: they may not be written.
+            OSError: their disk is full or out of reach, or has no locks. What was committed before is kept.
             CacheError: the cache folder cannot be written.
             OCREngineError, ImportError: the OCR engine cannot be had, or Ray.
             RuntimeError: a worker of the Ray cluster cannot work, whatever the video, or `workers` cannot be had; names
@@ -364,6 +375,7 @@ class VideoIndex(SearchableIndex):
             FileNotFoundError: none of the paths exists, or one does not below which the index has videos: a disk that
                 is not there must not empty the index.
             ValueError: there is no video at all; likewise.
+            IndexMismatchError, IndexDamagedError, PermissionError, OSError: and all else as of [`~VideoIndex.add`].
         """
         paths = absolute_paths(paths)
         step = self._make_engine("local", workers, stall_seconds)
