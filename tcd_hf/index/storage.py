@@ -388,6 +388,7 @@ class IndexStorage:
             return any((self.folder / f"{name}.lance" / "_versions").glob("*.manifest"))
         return name in self._connect().list_tables(limit=1000).tables
 
+    @in_our_words("statistics")
     def _statistics_of(self, videos: Any) -> LexicalStatistics | None:
         """The stored statistics, if they are those of this version of the videos, and whole."""
         try:

@@ -10,7 +10,7 @@ from tcd_hf.index.damage import advice, may_be_damage, reporting
 from tcd_hf.index.schema import IndexDamagedError
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.video_index import VideoIndex
-from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor, open_storage
 
 UNREACHABLE = [
     *(OSError(number, os.strerror(number)) for number in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)),
@@ -89,3 +89,14 @@ def test_repairing_gives_nothing_up_for_a_disk_that_does_not_answer(index, tmp_p
         assert not (tmp_path / "index" / repair.DAMAGED).exists()
         assert sorted(p for p in (tmp_path / "index").rglob("*") if p.is_file() and p.name[0] != ".") == files
     assert index.check() == []
+
+
+def test_statistics_that_are_out_of_reach_are_told(index, monkeypatch):
+    storage = open_storage(index)
+
+    def fails(*_, **__):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("lancedb.db.LanceDBConnection.open_table", fails)
+    with pytest.raises(OSError, match="cannot be reached: timed out"):
+        storage.load_statistics()
