@@ -41,7 +41,3 @@ def main() -> int:
         status, line = 0, f"not audited: {(done.stderr.strip() or 'no report').splitlines()[-1]}"
     print(line)
     return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

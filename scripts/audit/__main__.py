@@ -1,0 +1,7 @@
+"""`python -m scripts.audit`."""
+
+import sys
+
+from scripts.audit import main
+
+sys.exit(main())
