@@ -2,13 +2,13 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huggingface_hub import constants, get_session, is_offline_mode, try_to_load_from_cache
 from huggingface_hub.utils import validate_repo_id
 
-__all__ = ["ask_hub", "check_hub", "pinned", "split_revision"]
+__all__ = ["WEIGHT_FILES", "ask_hub", "check_hub", "pinned", "split_revision"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def split_revision(name: str) -> tuple[str, str | None]:
     return name, revision
 
 
-def ask_hub(name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
+def ask_hub(name: str, hub: Mapping[str, Any], files: Sequence[str] = WEIGHT_FILES) -> dict[str, Any]:
     """Makes sure that a model can be had from the Hub, or from its cache, before many files of it are asked for.
 
     What is about to be downloaded is named: an index may name any model.
@@ -38,12 +38,14 @@ def ask_hub(name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         name (`str`): a Hub id.
         hub (`dict`): options of `from_pretrained`: `revision`, `cache_dir`, `subfolder`, `local_files_only`.
+        files (`Sequence[str]`, *optional*): of the model, one of which the cache must have to stand for the Hub; by
+            default its weights.
 
     Returns:
         `dict`, these options; with `local_files_only` where the Hub does not answer.
 
     Raises:
-        ValueError: no Hub id, or the Hub does not answer and the cache has no weights of it.
+        ValueError: no Hub id, or the Hub does not answer and the cache has none of these files.
     """
     try:
         validate_repo_id(name)
@@ -52,8 +54,8 @@ def ask_hub(name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
     if is_offline_mode() or hub.get("local_files_only"):
         return dict(hub)
     cache = {option: hub[option] for option in ("revision", "cache_dir") if option in hub}
-    files = [os.path.join(hub.get("subfolder", ""), each) for each in WEIGHT_FILES]
-    is_cached = any(isinstance(try_to_load_from_cache(name, file, **cache), str) for file in files)
+    paths = [os.path.join(hub.get("subfolder", ""), file) for file in files]
+    is_cached = any(isinstance(try_to_load_from_cache(name, path, **cache), str) for path in paths)
     try:
         check_hub()
     except ConnectionError as error:

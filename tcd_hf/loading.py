@@ -12,7 +12,7 @@ of transformers and of this package, whatever `auto_map` says; weights are safet
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -24,7 +24,7 @@ from transformers.utils.hub import cached_file
 from transformers.utils.import_utils import is_peft_available
 
 from tcd_hf.checkpoints import MINI
-from tcd_hf.hub import ask_hub, pinned, split_revision
+from tcd_hf.hub import WEIGHT_FILES, ask_hub, pinned, split_revision
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.pretrained import check_overrides
@@ -144,7 +144,7 @@ def load_processor(
         ValueError: see there.
     """
     options = {"num_frames": num_frames, "max_length": max_length, "ocr_engine": ocr_engine}
-    with _reading(name, {"revision": revision}) as (place, hub):
+    with _reading(name, {"revision": revision}, ["config.json"]) as (place, hub):
         return _read_processor(place, hub, _read_config(place, hub, {}), _given(options))
 
 
@@ -249,7 +249,9 @@ def _check_device(device: str | torch.device) -> torch.device:
 
 
 @contextmanager
-def _reading(name: str | os.PathLike, hub: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _reading(
+    name: str | os.PathLike, hub: Mapping[str, Any], files: Sequence[str] = WEIGHT_FILES
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where to read from, and how: without progress bars, and with errors that say what was to be loaded."""
     place = str(MINI) if os.fspath(name) == MINI.name else os.fspath(name)
     place, hub = _with_revision(place, _given(hub))
@@ -257,7 +259,7 @@ def _reading(name: str | os.PathLike, hub: Mapping[str, Any]) -> Iterator[tuple[
     transformers_logging.disable_progress_bar()  # either kind
     try:
         if not os.path.isdir(place):
-            hub = ask_hub(place, hub)
+            hub = ask_hub(place, hub, files)
         yield place, hub
     except Exception as error:  # OSError, SafetensorError, UnpicklingError, KeyError, ...: folders may hold anything
         cause = _first_line(error)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tcd_hf.hub import ask_hub
+from huggingface_hub import snapshot_download
+
+from tcd_hf.hub import ask_hub, split_revision
 
 __all__ = ["QuestionRewriter"]
 
@@ -24,7 +26,7 @@ class QuestionRewriter:
     stopped goes on where it was, and one that finds all its sentences does not load the model.
 
     Args:
-        model (`str`): name or folder of a text-generation model. Its chat template is used if it has one.
+        model (`str`): folder or Hub id of a text-generation model, also with a revision, `"name@revision"`. Its chat template is used if it has one.
         cache_file (`str | os.PathLike`): where to keep sentences. A sentence belongs to the model's name, its revision
             and all that it was made from; delete the file when a folder holds other weights than before.
         batch_size (`int`, defaults to 16)
@@ -133,10 +135,14 @@ class QuestionRewriter:
     def _load_generator(self) -> Any:
         from transformers import pipeline
 
-        if not os.path.isdir(self.model):
-            ask_hub(self.model, {"revision": self.pipeline_options.get("revision")})
         options = {**self.pipeline_options, "trust_remote_code": False}  # no code that a model brings is ever run
-        generator: Any = pipeline("text-generation", model=self.model, **options)
+        name, revision = split_revision(self.model)
+        if not os.path.isdir(name):
+            options["revision"] = revision or options.get("revision")
+            hub = ask_hub(name, {"revision": options["revision"]})
+            if hub.get("local_files_only"):  # which `pipeline` takes for an option of the model
+                name = snapshot_download(name, revision=options.pop("revision"), local_files_only=True)
+        generator: Any = pipeline("text-generation", model=name, **options)
         tokenizer = generator.tokenizer
         tokenizer.padding_side = "left"  # sentences go on where prompts end
         if tokenizer.pad_token is None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,21 +20,23 @@ from tcd_hf.hub import pinned, split_revision
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.loading import load_processor
 from tests.tcd_hf.conftest import invoke
+from tests.tcd_hf.test_question_rewriting import PAIRS, save_model
 
 COMMIT = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache of models; `fill(name)` puts the package's model there."""
+    """An empty cache of models; `fill(name)` puts the package's model there, or that of a folder."""
     folder = tmp_path / "hub"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
 
-    def fill(name: str) -> None:
+    def fill(name: str, model: Path = Path(MINI)) -> Path:
         repository = folder / f"models--{name.replace('/', '--')}"
-        shutil.copytree(MINI, repository / "snapshots" / COMMIT)
+        shutil.copytree(model, repository / "snapshots" / COMMIT)
         (repository / "refs").mkdir()
         (repository / "refs" / "main").write_text(COMMIT)
+        return repository / "snapshots" / COMMIT
 
     return fill
 
@@ -92,6 +95,17 @@ class TestWithoutNetwork:
         assert [record.getMessage().partition(" does not answer")[0] for record in caplog.records] == [
             "the Hub at http://127.0.0.1:1"
         ]
+
+    def test_a_processor_needs_no_weights_there(self, cache):
+        (cache("org/name") / "model.safetensors").unlink()
+        assert load_processor("org/name").num_frames == load_processor(MINI).num_frames
+
+    @pytest.mark.parametrize("name", ["org/name", f"org/name@{COMMIT}"])
+    def test_what_writes_sentences_takes_its_model_from_there(self, cache, name, tmp_path):
+        save_model(tmp_path / "model")
+        cache("org/name", tmp_path / "model")
+        (sentence,) = QuestionRewriter(name, tmp_path / "sentences.jsonl", max_new_tokens=6)(PAIRS[:1])
+        assert sentence
 
     def test_what_writes_sentences_and_publishes_says_so_too(self, tmp_path):
         with pytest.raises(ValueError, match="does not answer"):
