@@ -7,7 +7,7 @@ import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tcd_hf.app.transcripts import Transcript, Transcripts
 from tcd_hf.choices import DEFAULT_WITHIN, SearchMode
+from tcd_hf.index.schema import IndexDamagedError
 from tcd_hf.index.storage import sql_list, sql_string
 from tcd_hf.index.stored_index import FIRST_SEGMENTS
 from tcd_hf.processing.text_tracks import SOURCES
@@ -31,6 +32,7 @@ __all__ = ["Clip", "ClipError", "Library", "is_example", "sql_filter"]
 CLIP_COLUMNS = ["id", "path", "content_hash", "size", "modified", "duration"]
 TOUCHING = 0.01  # seconds between a time and a segment that it belongs to, for rounding
 MAX_SECONDS = 1e9  # of a filter: 31 years
+FILTER_CHARACTERS = 50_000  # of paths in one filter, which may have twice as many
 CALM_SECONDS = 1.0  # after a search, in which work in the background waits: the next letter may be typed already
 EXAMPLE_SEGMENTS = 50  # that example queries are drawn from
 EXAMPLE_ROWS = 5000  # among which these are chosen: of as many videos as there are
@@ -99,10 +101,16 @@ class Library:
                 self._last_search = time.monotonic()
 
     def moments(self, query: str, clip: Clip, within: float = DEFAULT_WITHIN) -> "list[Moment]":
-        """See [`VideoIndex.moments`]; none for a query that cannot be searched for, or a clip that was just removed."""
+        """See [`VideoIndex.moments`]; none for a query that cannot be searched for, or a clip that was just removed.
+
+        Raises:
+            ClipError: the index is damaged.
+        """
         with self._searching:
             try:
                 return self.index.moments(query, clip.path, syntax="query", within=within)
+            except IndexDamagedError as error:  # a ValueError too
+                raise ClipError(str(error)) from error
             except ValueError:  # told where one searches
                 return []
             finally:
@@ -200,8 +208,10 @@ class Library:
         """Clips of the rows of first segments."""
         if not len(rows):
             return []
-        where = f"has_text AND path IN {sql_list(rows['path'].to_pylist())}"
-        with_text = set(self.index.read(["path"], where)["path"].to_pylist())
+        with_text: set[str] = set()
+        for paths in _in_parts(rows["path"].to_pylist()):
+            found = self.index.read(["path"], f"has_text AND path IN {sql_list(paths)}")
+            with_text.update(found["path"].to_pylist())
         return [Clip(**row, has_text=row["path"] in with_text) for row in rows.to_pylist()]
 
 
@@ -252,6 +262,21 @@ def sql_filter(
             raise ValueError(f"text_from must be one of {', '.join(SOURCES)}, got {text_from!r}.")
         conditions.append(f"contains(sources, {sql_string(text_from)})")
     return " AND ".join(conditions) or None
+
+
+def _in_parts(paths: Iterable[str]) -> Iterator[list[str]]:
+    """Paths in parts that a filter takes, however long they are."""
+    part: list[str] = []
+    characters = 0
+    for path in paths:
+        length = len(sql_string(path)) + 2  # with the comma
+        if part and characters + length > FILTER_CHARACTERS:
+            yield part
+            part, characters = [], 0
+        part.append(path)
+        characters += length
+    if part:
+        yield part
 
 
 def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -26,7 +26,8 @@ class QuestionRewriter:
     stopped goes on where it was, and one that finds all its sentences does not load the model.
 
     Args:
-        model (`str`): folder or Hub id of a text-generation model, also with a revision, `"name@revision"`. Its chat template is used if it has one.
+        model (`str`): folder or Hub id of a text-generation model, also with a revision, `"name@revision"`. Its chat
+            template is used if it has one.
         cache_file (`str | os.PathLike`): where to keep sentences. A sentence belongs to the model's name, its revision
             and all that it was made from; delete the file when a folder holds other weights than before.
         batch_size (`int`, defaults to 16)

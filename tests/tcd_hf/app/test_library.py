@@ -14,9 +14,13 @@ from tcd_hf.app import library as library_module
 from tcd_hf.app.library import ClipError, Library, is_example, sql_filter
 from tcd_hf.app.pictures import Thumbnails
 from tcd_hf.index.schema import video_id
+from tcd_hf.index.video_index import VideoIndex
 from tests.clips import read_code
 from tests.tcd_hf.app.conftest import HOSTILE_NAME, LONG, make_clip, make_index
 from tests.tcd_hf.conftest import NUM_FRAMES, count_calls
+
+
+SHORT = ("shop.mp4", "sea.mp4")
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +137,30 @@ def test_what_is_counted_and_listed_is_files(long):
     assert long.clips([clip.id for clip in clips]) == {clip.id: clip for clip in clips}
     with pytest.raises(ClipError, match="not in the index"):
         long.clip(f"{clips[0].id}-1")  # the row of a segment
+
+
+def test_clips_are_listed_however_long_their_paths_are(tmp_path):
+    index = make_index(tmp_path, {"shop.mp4": [1], "sea.mp4": [64]})
+    deep = tmp_path.joinpath(*["x" * 200] * 15)
+    deep.mkdir(parents=True)
+    # together more than a filter may have, in characters
+    copies = [shutil.copyfile(tmp_path / "videos" / name, deep / f"{i}-{name}") for i in range(20) for name in SHORT]
+    index.add(copies, workers=0)
+    clips = Library(index).first_clips(1000)
+    assert len(clips) == len(copies) + 2 and sum(len(clip.path) for clip in clips) > 100_000
+    assert {clip.has_text for clip in clips if "shop" in clip.title} == {True}
+    assert {clip.has_text for clip in clips if "sea" in clip.title} == {False}
+
+
+def test_damage_is_told_where_moments_are_asked_for(tmp_path):
+    index = make_index(tmp_path, {"shop.mp4": [1]})
+    library, (clip,) = Library(index), Library(index).first_clips(1)
+    assert library.moments("kiosk >> ", clip) == []  # a query that cannot be searched for
+    data = next((tmp_path / "index" / "videos.lance" / "data").glob("*.lance"))
+    data.write_bytes(b"\0" * data.stat().st_size)
+    damaged = Library(VideoIndex.open(tmp_path / "index", index.model, index.processor))
+    with pytest.raises(ClipError, match="is damaged"):
+        damaged.moments("kiosk", clip)
 
 
 def test_captions_of_all_segments_in_the_order_of_time(long):
