@@ -19,7 +19,6 @@ from tests.clips import read_code
 from tests.tcd_hf.app.conftest import HOSTILE_NAME, LONG, make_clip, make_index
 from tests.tcd_hf.conftest import NUM_FRAMES, count_calls
 
-
 SHORT = ("shop.mp4", "sea.mp4")
 
 
