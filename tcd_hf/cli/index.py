@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -19,6 +19,7 @@ from tcd_hf.cli.common import (
     OcrEngineOption,
     RevisionOption,
     fail,
+    load,
     named_model,
     open_index,
     print_json,
@@ -44,13 +45,15 @@ from tcd_hf.reading.files import scan_videos
 from tcd_hf.reading.left_out import LeftOut, describe_left_out
 
 if TYPE_CHECKING:
-    from tcd_hf import VideoIndex
+    from tcd_hf import TCDProcessor, VideoIndex
     from tcd_hf.index.ingest import AddReport
     from tcd_hf.index.progress import Progress
     from tcd_hf.index.repair import RepairReport
     from tcd_hf.reading.own_texts import OwnTexts
 
 __all__ = ["index"]
+
+STALL_SECONDS = 120.0  # as of VideoIndex.add, whose import takes long
 
 
 @reports_errors
@@ -82,7 +85,7 @@ def index(
             help="Processes that read videos, one per core by default; 0 reads in this one, which a bad file can end.",
         ),
     ] = None,
-    stall_seconds: StallSecondsOption = 120.0,
+    stall_seconds: StallSecondsOption = STALL_SECONDS,
     engine: Annotated[
         Engine, typer.Option(help=r"Where videos are read: here, or on a Ray cluster (pip install 'tcd-hf\[ray]').")
     ] = "local",
@@ -127,7 +130,14 @@ def index(
     """
     videos = videos or []
     actions = {"--sync": sync, "--remove": remove, "--stats": stats, "--check": check, "--repair": repair}
-    _check_usage(videos, actions, engine)
+    reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence, no_ocr)
+    stall = None if stall_seconds == STALL_SECONDS else stall_seconds
+    of_adding = {"--texts": texts, "--subtitles": subtitles}
+    of_adding |= {"--segment-seconds": segment_seconds, "--stall-seconds": stall}
+    of_reading = {"--ocr-engine": ocr_engine, "--ocr-option": ocr_options, "--ocr-fps": ocr_fps}
+    of_reading |= {"--min-confidence": min_confidence, "--no-ocr": no_ocr, "--model": model, "--revision": revision}
+    of_reading |= {"--device": device, "--batch-size": batch_size, "--workers": workers, "--cache-dir": cache_dir}
+    _check_usage(videos, actions, engine, of_adding, of_reading)
     from tcd_hf import VideoIndex
 
     if stats:
@@ -135,9 +145,9 @@ def index(
     elif check:
         _check(VideoIndex.open(index_uri), as_json)
     elif repair:
-        report = VideoIndex.repair(
-            index_uri, model, workers=workers, cache_dir=cache_dir, batch_size=batch_size, device=device or "auto"
-        )
+        options = {"workers": workers, "cache_dir": cache_dir, "batch_size": batch_size, "device": device or "auto"}
+        makers = _makers(index_uri, named_model(model, revision), reading, device)
+        report = VideoIndex.repair(index_uri, *makers, **options)
         _print_repair(index_uri, report, as_json)
     elif remove:
         opened = VideoIndex.open(index_uri)
@@ -148,7 +158,6 @@ def index(
             stdout.print(f"{removed} removed; {shown(index_uri)} holds {len(opened)} videos.", soft_wrap=True)
     else:
         paths, left_out = scan_videos(videos)
-        reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence, no_ocr)
         options = {"create": True, "device": device, "segment_seconds": segment_seconds, "batch_size": batch_size}
         own_texts = collect_texts(paths, texts, subtitles)
         opened = open_index(index_uri, named_model(model, revision), reading, cache_dir, **options)
@@ -160,7 +169,14 @@ def index(
             raise fail(f"None of the {len(paths)} videos could be read.")
 
 
-def _check_usage(videos: list[Path], actions: dict[str, bool], engine: Engine) -> None:
+def _check_usage(
+    videos: list[Path],
+    actions: dict[str, bool],
+    engine: Engine,
+    of_adding: dict[str, Any],
+    of_reading: dict[str, Any],
+) -> None:
+    """Refuses what would be ignored: options by name, `None` or `False` where they are not given."""
     chosen = [name for name, given in actions.items() if given]
     if len(chosen) > 1:
         raise typer.BadParameter(f"{' and '.join(chosen)} exclude each other: give one.", param_hint=chosen[1])
@@ -171,6 +187,24 @@ def _check_usage(videos: list[Path], actions: dict[str, bool], engine: Engine) -
         raise typer.BadParameter("Say which videos, for example my_clips/", param_hint="VIDEOS")
     if chosen and engine == "ray":
         raise typer.BadParameter(f"ray only adds videos: leave it out with {chosen[0]}.", param_hint="--engine")
+    if not chosen or actions["--sync"]:
+        return
+    ignored = of_adding if actions["--repair"] else {**of_adding, **of_reading}
+    for name in (name for name, given in ignored.items() if given is not None and given is not False):
+        raise typer.BadParameter(f"It means nothing to {chosen[0]}: leave it out.", param_hint=name)
+
+
+def _makers(uri: str, model: str | None, reading: Reading, device: str | None) -> "tuple[Any, TCDProcessor | None]":
+    """What an index is repaired by: its model by name, which may not be needed, or loaded, to read as the user says."""
+    if reading == Reading():
+        return model, None
+    from tcd_hf import IndexDamagedError
+
+    try:
+        opened = open_index(uri, model, reading, None, device=device)
+    except IndexDamagedError:  # then what it was made by, which is compared with what can be read of it
+        return load(model, reading, device)
+    return opened.model, opened.processor
 
 
 def _bring_in(

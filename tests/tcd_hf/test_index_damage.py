@@ -392,6 +392,35 @@ def test_the_command_line_checks_and_repairs(shelf, run):
         assert run(*index, *usage).exit_code == 2
 
 
+def test_the_command_line_repairs_by_the_model_and_the_ways_of_reading_that_are_named(shelf, run, monkeypatch):
+    shelf.fresh()
+    asked = []
+    repair = VideoIndex.repair
+
+    def watched(uri, *makers, **options):
+        asked.append(makers)
+        return repair(uri, *makers, **options)
+
+    monkeypatch.setattr(VideoIndex, "repair", watched)
+    index = ["index", "--index", shelf.folder]
+    assert run(*index, "--repair", "--model", "org/name", "--revision", "v1").exit_code == 0
+    assert asked.pop() == ("org/name@v1", None)
+    done = run(*index, "--repair", "--model", "tiny", "--ocr-fps", 7)
+    assert done.exit_code == 0, done.stderr
+    assert asked.pop()[1].ocr_fps == 7
+    for words in (
+        ["--repair", "--texts", shelf.root],
+        ["--repair", "--stall-seconds", 5],
+        ["--repair", "--revision", "v1"],
+        ["--stats", "--revision", "v1"],
+        ["--check", "--no-ocr"],
+        [shelf.clips["sea"], "--remove", "--ocr-fps", 0],
+    ):
+        done = run(*index, *words)
+        assert done.exit_code == 2 and words[-2 if words[-1] != "--no-ocr" else -1] in done.stderr, words
+    assert not asked
+
+
 def damages():
     """Ways to damage the content of a file, by name."""
 
