@@ -23,10 +23,18 @@ def pinned(name: str, revision: str | None) -> str:
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
-    """A name and the revision that it stands for; folders have none, whatever they are called."""
+    """A name and the revision that it stands for; folders have none, whatever they are called.
+
+    Raises:
+        ValueError: nothing stands behind the `@`.
+    """
     if os.path.isdir(name) or "@" not in name:
         return name, None
     name, _, revision = name.rpartition("@")
+    if not revision:
+        raise ValueError(
+            f"{name + '@'!r} names no revision: put a branch, tag or commit behind the @, or leave it out."
+        )
     return name, revision
 
 

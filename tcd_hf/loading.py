@@ -253,8 +253,7 @@ def _reading(
     name: str | os.PathLike, hub: Mapping[str, Any], files: Sequence[str] = WEIGHT_FILES
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where to read from, and how: without progress bars, and with errors that say what was to be loaded."""
-    place = str(MINI) if os.fspath(name) == MINI.name else os.fspath(name)
-    place, hub = _with_revision(place, _given(hub))
+    place, hub = _with_revision(os.fspath(name), _given(hub))
     bars, download_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
     transformers_logging.disable_progress_bar()  # either kind
     try:
@@ -282,6 +281,12 @@ def _with_revision(name: str, hub: Mapping[str, Any]) -> tuple[str, dict[str, An
     """A name without its revision, and the options with it."""
     place, revision = split_revision(name)
     given = hub.get("revision", revision)
+    if given == "":
+        raise ValueError(f"The revision of {place!r} is empty: name a branch, tag or commit, or leave it out.")
+    if place == MINI.name:
+        if given is not None:
+            raise ValueError(f"{place!r} is inside the package, and has no revision {given!r}: leave it out.")
+        place = str(MINI)
     if given is not None and os.path.isdir(place):
         raise ValueError(f"{place!r} is a folder, which has no revision {given!r}: revisions are of models on the Hub.")
     if given != revision and revision is not None:

@@ -12,6 +12,8 @@ __all__ = ["in_own_words", "options_of"]
 PHRASES = {
     "`VideoIndex.create(...)`, `tcd-hf index": "`tcd-hf index",
     "give that model, with its processor, to `VideoIndex.open`, or its folder by --model": "give its folder by --model",
+    " (`VideoIndex.check`)": "",
+    " (`VideoIndex.repair`)": "",
     ", such as QuestionRewriter(model, cache_file)": "",
     "`remove` (--remove)": "--remove",
     "see its `paths`": "`tcd-hf list` names those it has",

@@ -8,7 +8,8 @@ import pytest
 import typer
 
 from tcd_hf.cli import common, index, prepare, search, synthesize
-from tcd_hf.cli.wording import in_own_words, options_of
+from tcd_hf.cli.wording import PHRASES, in_own_words, options_of
+from tests.tcd_hf.test_installed import SOURCES, strings
 
 OPTIONS = {"top_k": "--top-k", "segment_seconds": "--segment-seconds", "mode": "--mode", "cache_dir": "--cache-dir"}
 
@@ -36,11 +37,21 @@ def test_the_options_of_a_verb():
         ("The mode of it, in that mode.", "The mode of it, in that mode."),
         ("Cannot read 'top_k' and /a/top_k/b.mp4, config.top_k or top_k().",) * 2,
         ("Cannot read top_k.mp4 and my-top_k, my_top_k.",) * 2,
+        (
+            "`--check` (`VideoIndex.check`) tells it, --repair (`VideoIndex.repair`) mends it.",
+            "`--check` tells it, --repair mends it.",
+        ),
         ("Make one by `VideoIndex.create(...)`, `tcd-hf index VIDEOS`.", "Make one by `tcd-hf index VIDEOS`."),
     ],
 )
 def test_arguments_become_options(message, own):
     assert in_own_words(message, OPTIONS) == own
+
+
+def test_each_phrase_that_is_replaced_is_still_said():
+    said = "\n".join(text for path in SOURCES if path.name != "wording.py" for text in strings(path.read_text("utf-8")))
+    assert PHRASES
+    assert not [phrase for phrase in PHRASES if phrase not in said]
 
 
 def test_it_holds_for_whatever_a_verb_raises(capsys):

@@ -167,6 +167,13 @@ def test_names_and_revisions(tmp_path):
         load(folder, revision="v1")
     with pytest.raises(ValueError, match=r"'org/name@v1' names a revision, and 'v2' is another"):
         load("org/name@v1", revision="v2")
+    for name, options in (("tcd-mini@v1", {}), ("tcd-mini", {"revision": "v1"})):
+        with pytest.raises(ValueError, match=r"'tcd-mini' is inside the package, and has no revision 'v1'"):
+            load(name, **options)
+    with pytest.raises(ValueError, match=r"'org/name@' names no revision"):
+        load("org/name@")
+    with pytest.raises(ValueError, match=r"revision of 'org/name' is empty"):
+        load("org/name", revision="")
 
 
 def test_an_index_keeps_the_revision_of_its_model(cache, tmp_path):
