@@ -132,10 +132,11 @@ class SearchableIndex(StoredIndex):
             mode (`str`, *optional*, defaults to `"two-stage"`): `"two-stage"` recalls by vectors and by spelling and
                 scores the candidates exactly; `"full"` scores all segments; `"coarse"` and `"lexical"` rank by one
                 alone.
-            where (`str`, *optional*): a filter in SQL on the columns `path`, `duration` and `fps` of the file and
+            where (`str`, *optional*): a condition in a small part of SQL, see
+                [`~tcd_hf.index.conditions.check_condition`], on the columns `path`, `duration` and `fps` of the file,
                 `segment`, `start`, `end`, `has_text`, `caption_text` (what is read, as it is written) and `sources` of
-                its segments, such as `"duration < 60 AND has_text"`, `"lower(caption_text) LIKE '%tesco%'"` or
-                `"sources LIKE '%subtitle%'"`.
+                its segments, and others, such as `"duration < 60 AND has_text"`,
+                `"lower(caption_text) LIKE '%tesco%'"` or `"sources LIKE '%subtitle%'"`.
             moments (`int`, *optional*, defaults to 3): further moments of a hit at most, `moments` of [`Hit`].
             between (`tuple[float, float]`, *optional*): only moments that are, in part, between two times of their
                 video, in seconds; infinite ones leave a side open. A moment is then looked for in the segments that
