@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from pydantic import AfterValidator
 from starlette.requests import ClientDisconnect
 
 from tcd_hf.app.clip_view import render_clip, render_moments, render_transcript
@@ -33,7 +34,7 @@ MEDIA_TYPES = {
 }
 KEEP = {"cache-control": "private, max-age=3600"}
 ASK_AGAIN = {"cache-control": "no-store"}
-Question = Annotated[str, Query(max_length=MAX_QUERY_LENGTH)]
+Question = Annotated[str, AfterValidator(lambda text: text.strip()[:MAX_QUERY_LENGTH])]  # as the page cuts it
 Within = Annotated[float, Query(ge=0)]
 Filter = Annotated[str, Query(alias="filter", max_length=MAX_QUERY_LENGTH)]
 

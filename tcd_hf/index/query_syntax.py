@@ -30,6 +30,7 @@ import numpy as np
 
 from tcd_hf.choices import QuerySyntax
 from tcd_hf.index.lexical import fold
+from tcd_hf.index.spelling import MAX_QUERY_LENGTH
 
 __all__ = [
     "MAX_QUERY_LENGTH",
@@ -43,7 +44,6 @@ __all__ = [
     "sql_filter_for",
 ]
 
-MAX_QUERY_LENGTH = 1000  # characters, of which a sentence has fewer; what is longer takes long, and finds no more
 MAX_ALTERNATIVES = 8  # of all parts together: each is embedded and recalled by itself
 # Of an alternative, and of a phrase, in the SQL filter, which lets too many rows through rather than grow too long.
 MAX_FILTERED_PHRASES, MAX_FILTERED_LETTERS = 16, 200

@@ -51,7 +51,7 @@ _ACCENTS = (
     (0xFE00, 0xFE0F),
     (0xFE20, 0xFE2F),
 )
-MAX_QUERY_LENGTH = 1000  # characters
+MAX_QUERY_LENGTH = 1000  # characters, of which a sentence has fewer; what is longer takes long, and finds no more
 BITS = np.uint64(21)  # of a character; three of them fit 64
 SPREAD = np.uint8(37)  # makes one byte of two: an odd factor spreads them best
 _APOSTROPHES = "'’‘ʼ`´′"

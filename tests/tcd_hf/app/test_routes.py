@@ -127,6 +127,10 @@ def test_the_moments_of_a_clip_on_its_timeline_and_as_a_list(site):
     assert re.findall(r'class="text" style="(.+?)"', page) == ["left:50.000%;width:50.000%"]
     assert re.findall(r'<img src="thumbnail/.+?[?]t=(.+?)&amp;', page) == ["2.250"]  # where the text is seen best
     assert page.count("<mark>TESCO express</mark>") == 1
+    long = {"query": " ".join(["Tesco store", *["x" * 9] * 200])}  # what is too long is cut, as where one searches
+    assert get_part(site, "moments", "shop.mp4", long) == get_part(
+        site, "moments", "shop.mp4", {"query": long["query"][:1000]}
+    )
     seen = get_part(site, "moments", "sea.mp4", {"query": "waves"})
     assert "1 moment in this video" in seen
     assert "what is seen or meant" in seen
