@@ -26,6 +26,7 @@ __all__ = [
     "first_line",
     "has_pyav",
     "import_reader",
+    "lasting_backend",
     "open_container",
     "read_errors",
     "upright_pixels",
@@ -177,6 +178,11 @@ def check_size(name: str, width: int, height: int, max_pixels: int):
 def has_pyav() -> bool:
     """Whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None
+
+
+def lasting_backend() -> str:
+    """The `backend` of a process that is to outlive its files: PyAV where it is installed, as decord may abort it."""
+    return "pyav" if has_pyav() else "auto"
 
 
 def import_reader(package: str):

@@ -2,7 +2,9 @@
 
 import copy
 import os
+import sys
 from dataclasses import dataclass
+from types import ModuleType
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything of the Hub is imported: no test needs a network
 
@@ -108,6 +110,18 @@ def make_inputs():
 def tiny_inputs() -> dict[str, torch.Tensor]:
     """Inputs of 3 texts and 3 videos."""
     return clip_inputs()
+
+
+@pytest.fixture
+def no_decord(monkeypatch):
+    """A decord that fails the test that asks it for anything, as one would that ends the process."""
+
+    class Decord(ModuleType):
+        @property
+        def logging(self):  # what a reader asks first
+            pytest.fail("decord was asked to read")
+
+    monkeypatch.setitem(sys.modules, "decord", Decord("decord"))
 
 
 def randomise_fusion(model: TCDModel, seed: int = 0) -> TCDModel:

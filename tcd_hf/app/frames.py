@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tcd_hf.app.library import Clip
-from tcd_hf.processing.video_files import Source, open_container, upright_pixels
+from tcd_hf.processing.video_files import Source, lasting_backend, open_container, upright_pixels
 from tcd_hf.processing.video_reading import open_video
 from tcd_hf.processing.video_streams import keeps_decoding_times
 
@@ -41,7 +41,7 @@ def frames_at(clip: Clip, times: Sequence[float], max_side: int) -> Iterator[np.
             with open_video(frame[None]) as picture:
                 yield from picture.iter_frames_at([0.0], max_side)
     else:
-        with open_video(clip.path, num_threads=1) as video:
+        with open_video(clip.path, backend=lasting_backend(), num_threads=1) as video:
             yield from video.iter_frames_at(times, max_side)
 
 

@@ -6,6 +6,7 @@ from tcd_hf.processing import caption_drawing
 from tcd_hf.processing.caption_drawing import BOX_COLOR, STRIP_COLOR, draw_boxes, draw_captions
 from tcd_hf.processing.video_reading import open_video
 from tcd_hf.processing.window_ocr import TextTrack, WindowCaption
+from tests.clips import write_clip
 
 GREY = (100, 100, 100)
 
@@ -92,6 +93,13 @@ class TestSheet:
         tile = np.asarray(sheet)[8:80, 8:136]
         assert tile[10, 64].tolist() == [100, 100, 100] and tile[18, 64].tolist() == list(BOX_COLOR)  # 1/4 of 71
         assert np.asarray(sheet)[44, 8 + 136 + 64].tolist() == [200, 200, 200]
+
+    def test_decord_which_may_end_the_process_is_not_asked(self, tmp_path, no_decord):
+        clip = write_clip(
+            tmp_path / "a.mp4", [frame for level in (100, 200) for frame in np.repeat(grey(level), 10, 0)]
+        )
+        sheet = np.asarray(draw_captions(clip, [WindowCaption(0.0, 1.0), WindowCaption(1.0, 2.0)], 2, 128))
+        assert np.abs(sheet[44, [8 + 64, 8 + 136 + 64]].astype(int) - [[100], [200]]).max() <= 4
 
     def test_frames_may_be_given(self):
         captions = [WindowCaption(0.0, 1.0, "word " * 100)]

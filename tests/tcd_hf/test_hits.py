@@ -165,6 +165,9 @@ class TestDraw:
         with pytest.raises(TypeError, match=r"got 'hit\.png'.*draw\(\)\.save"):
             self.hit(clip).draw("hit.png")
 
+    def test_decord_which_may_end_the_process_is_not_asked(self, clip, no_decord):
+        assert read_code(np.asarray(self.hit(clip).draw())) == 15
+
     def test_a_lost_or_broken_file(self, clip, tmp_path):
         (tmp_path / "broken.mp4").write_bytes(b"no video")
         for name in ("lost.mp4", "broken.mp4"):

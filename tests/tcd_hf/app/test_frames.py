@@ -91,3 +91,8 @@ def test_without_pyav_files_are_read_whole(tmp_path, sought, monkeypatch):
 def test_a_short_clip_is_read_whole(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", coded_frames(80), fps=10)
     assert [read_code(frame) for frame in frames_at(clip_of(path), TIMES[:6], 64)] == [0, 0, 1, 9, 10, 25]
+
+
+def test_decord_is_not_let_near_a_page_that_is_to_go_on(tmp_path, no_decord):
+    path = write_clip(tmp_path / "clip.mp4", coded_frames(20), fps=10)
+    assert [read_code(frame) for frame in frames_at(clip_of(path, 2.0), [0.5, 1.5], max_side=48)] == [5, 15]
