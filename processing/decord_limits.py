@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .heartbeat import beat
 from .timelines import join_parts
 from .video_files import Source, clock_start
 from .video_streams import has_alpha, keeps_decoding_times, several_videos
@@ -44,6 +45,7 @@ def misread_by_decord(container, stream, errors: tuple[type[Exception], ...]) ->
     times, is_key = [], []
     try:
         for packet in container.demux(stream):
+            beat()
             if packet.is_discard:
                 return "decord counts frames that the file's edit list cuts off"
             if packet.size and packet.pts is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from .heartbeat import beat
 from .timelines import Timeline
 from .transparency import opaque_pixels
 from .video_decoders import DecodeError, Decoder
@@ -88,6 +89,7 @@ class PictureDecoder(Decoder):
         try:
             self._image.seek(number)
             self._image.load()  # which tells it
+            beat()
         except (OSError, ValueError, EOFError) as error:
             raise DecodeError(f"Pillow cannot decode frame {number} ({first_line(error)})") from error
         seconds = self._image.info["duration"] / 1000

@@ -10,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from tcd_hf.processing.heartbeat import beat
 from tcd_hf.processing.ocr_engines import normalize_text
 from tcd_hf.processing.text_tracks import WHOLE_FRAME, TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -200,7 +201,7 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
     with container:
         streams = [stream for stream in container.streams.subtitles if stream.codec_context is not None]
         clock_zero = clock_start(video)
-        for packet in _whole_packets(container, streams):
+        for packet in _whole_packets(container, video, streams):
             try:
                 texts = [getattr(part, "dialogue", b"") for part in packet.decode()]
             except FFmpegError:  # one broken line
@@ -212,13 +213,16 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
     return [cue for cue in dict.fromkeys(cues) if cue.text]
 
 
-def _whole_packets(container: Any, streams: list) -> Iterator[Any]:
-    """Packets that have a time and last, as far as a file can be read."""
+def _whole_packets(container: Any, video: Any, streams: list) -> Iterator[Any]:
+    """Packets of streams that have a time and last, as far as a file can be read."""
     from av.error import FFmpegError
 
+    wanted = {stream.index for stream in streams}
     try:
-        for packet in container.demux(streams) if streams else ():
-            if packet.pts is not None and packet.duration:
+        # Of the video, too: a film may go on for long between two lines, which is a sign that it is read.
+        for packet in container.demux([video, *streams]) if streams else ():
+            beat()
+            if packet.stream.index in wanted and packet.pts is not None and packet.duration:
                 yield packet
     except FFmpegError:  # it breaks off: the pictures are read as far as they go, too
         return

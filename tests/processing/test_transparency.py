@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tcd_hf.processing.heartbeat import count_beats
 from tcd_hf.processing.transparency import on_ground
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tests.clips import coded_frame, read_code
@@ -89,6 +90,11 @@ class TestAnimatedWebP:
         durations = [100, 300, 200, 100, 0, 100]
         images[0].save(tmp_path / "a.webp", save_all=True, append_images=images[1:], duration=durations, lossless=True)
         return tmp_path / "a.webp"
+
+    def test_that_it_goes_on_is_seen_while_it_is_opened(self, path):
+        before = count_beats()
+        with open_video(path):
+            assert count_beats() - before >= 6
 
     @pytest.mark.parametrize("kind", ["path", "bytes", "file object"])
     @pytest.mark.parametrize("backend", ["auto", "decord", "pyav"])

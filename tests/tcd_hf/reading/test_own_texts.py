@@ -5,6 +5,7 @@ from pathlib import Path
 import av
 import pytest
 
+from tcd_hf.processing.heartbeat import count_beats
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.own_texts import (
@@ -100,7 +101,9 @@ def test_text_streams_inside_a_file(tmp_path, name, codec, start):
     (tmp_path / "a.srt").write_text(lines)
     ffmpeg = ["ffmpeg", "-loglevel", "error", "-i", clip, "-i", tmp_path / "a.srt", "-c:v", "copy", "-c:s", codec]
     subprocess.run([*ffmpeg, "-output_ts_offset", str(start), tmp_path / name], check=True)
+    before = count_beats()
     cues = embedded_subtitles(tmp_path / name)
+    assert count_beats() - before >= 40  # with each picture: a film with few lines does not pass for one that hangs
     assert [(cue.text, cue.source) for cue in cues] == [("Hello there", "subtitle"), ("Two\nlines", "subtitle")]
     assert [cue.start for cue in cues] == pytest.approx([0.5, 2.0], abs=0.11)
     assert [cue.end for cue in cues] == pytest.approx([1.5, 3.0], abs=0.11)
