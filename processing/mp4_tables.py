@@ -2,14 +2,19 @@
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
 
+from .heartbeat import beat
+
 __all__ = ["claimed_samples", "timed_samples"]
 
 PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
-MOST_BOXES = 1 << 20  # that are looked at, within seconds
+MOST_BOXES = 1 << 23  # that are looked at, within a minute: hours of one frame per fragment have as many
+STORED_BY = frozenset((b"url ", b"alis", b"rsrc"))  # the second handler of a track of QuickTime
+SAMPLES_PER_PIECE = 160  # and more: FFmpeg keeps sound of the old kind, see `_Track`, in pieces of these
 
 
 def claimed_samples(file: BinaryIO, size: int) -> int:
@@ -25,13 +30,21 @@ def claimed_samples(file: BinaryIO, size: int) -> int:
     Raises:
         ValueError: it has more than `MOST_BOXES` boxes.
     """
-    claimed, in_chunks, runs, place = {b"stsz": 0, b"trun": 0}, 0, np.zeros((0, 3)), file.tell()
+    tracks, in_fragments, in_chunks, runs, place = [_Track()], 0, 0, np.zeros((0, 3)), file.tell()
     for kind, start, end in _boxes(file, 0, size):
-        if kind == b"stsz":
+        if kind == b"trak":
+            tracks.append(_Track())
+        elif kind == b"hdlr":
+            file.seek(start + 8)
+            tracks[-1].handlers.add(file.read(4))
+        elif kind == b"stts":
+            num_rows, _, ticks = _numbers(file, start + 4, 3, end)
+            tracks[-1].ticks.add(ticks if num_rows == 1 else None)
+        elif kind == b"stsz":
             sample_size, count = _numbers(file, start + 4, 2, end)
-            claimed[kind] += int(count) if sample_size else 0
+            tracks[-1].claimed += int(count) if sample_size else 0
         elif kind == b"trun":
-            claimed[kind] += int(_numbers(file, start + 4, 1, end)[0])
+            in_fragments += int(_numbers(file, start + 4, 1, end)[0])
         elif kind == b"stsc":  # first chunk, samples in each, description
             runs = _table(file, start, end, 3)
         elif kind in (b"stco", b"co64") and len(runs):
@@ -40,7 +53,8 @@ def claimed_samples(file: BinaryIO, size: int) -> int:
             in_chunks += int(lengths @ runs[:, 1])
     file.seek(place)
     # Of plain sound, whose samples are all of a size, chunks are what FFmpeg keeps, in pieces of 1024 samples.
-    return max(*claimed.values(), in_chunks // 1024 if claimed[b"stsz"] else 0)
+    in_chunks = in_chunks // 1024 if any(track.claimed for track in tracks) else 0
+    return max(sum(track.num_kept for track in tracks), in_fragments, in_chunks)
 
 
 def timed_samples(file: BinaryIO, size: int) -> int:
@@ -51,13 +65,33 @@ def timed_samples(file: BinaryIO, size: int) -> int:
     return int(max((table[:, 0].sum() for table in tables), default=0))
 
 
+@dataclass
+class _Track:
+    """What the tables of a track say of its samples.
+
+    Old QuickTime sound (IMA 4:1, QDesign, MACE) has its time counted in samples that are not compressed, of which there
+    are many more than bytes.
+    """
+
+    claimed: int = 0
+    handlers: set[bytes] = field(default_factory=set)
+    ticks: set[float | None] = field(default_factory=set)  # that each sample lasts; `None` where they differ
+
+    @property
+    def num_kept(self) -> int:
+        """How many FFmpeg keeps an entry for."""
+        is_sound = self.handlers - STORED_BY == {b"soun"}
+        return self.claimed // SAMPLES_PER_PIECE if is_sound and self.ticks == {1} else self.claimed
+
+
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, first byte and end of each box that holds no others, and of those in boxes that do."""
+    """Kind, first byte and end of each box that holds no others, of those in boxes that do, and of each track."""
     pending, count = [(start, end)], 0
     while pending:
         start, end = pending.pop()
         if end - start < 8:
             continue
+        beat()
         count += 1
         if count > MOST_BOXES:
             raise ValueError(f"it has more than {MOST_BOXES} boxes")
@@ -69,7 +103,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
         pending.append((stop, end))
         if kind in PARENTS:
             pending.append((start + head, stop))
-        else:
+        if kind == b"trak" or kind not in PARENTS:
             yield kind, start + head, stop
 
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tcd_hf.processing.joined_files import second_file_in
+from tcd_hf.processing.mp4_tables import claimed_samples
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tcd_hf.reading.files import hash_file
 from tcd_hf.reading.segments import cut_into_segments
@@ -350,6 +351,42 @@ class TestTables:
     def test_a_table_shorter_than_it_says_is_read(self, clip):
         with open_video(changed(clip.read_bytes(), (b"stco", 8, whole(2**32 - 1)))) as video:
             assert video.num_frames == 20
+
+    @pytest.fixture
+    def old_sound(self, folder):
+        """A video whose sound counts, as that of old QuickTime files, samples that are not compressed: so many."""
+        path = write_clip(folder / "sound.mov", coded_frames(20))
+        with av.open(str(folder / "both.mov"), "w") as output, av.open(str(path)) as source:
+            video = output.add_stream_from_template(source.streams.video[0])
+            sound = output.add_stream("pcm_s16le", rate=16000, layout="mono")
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = video
+                    output.mux(packet)
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 32000), np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 16000, 0
+            output.mux([*sound.encode(frame), *sound.encode()])
+        data = (folder / "both.mov").read_bytes()
+        place = data.index(b"soun")
+
+        def with_samples(count: int, ticks: int = 1, handler: bytes = b"soun") -> bytes:
+            tables = (b"stts", 12, struct.pack(">2I", count, ticks)), (b"stsz", 4, struct.pack(">3I", 0, 1, count))
+            return data[:place] + handler + changed(data[place + 4 :], *tables)
+
+        return with_samples
+
+    def test_old_sound_with_more_samples_than_bytes_is_read(self, old_sound):
+        with open_video(old_sound(8 * len(old_sound(1))), backend="pyav") as video:
+            assert [read_code(frame) for frame in video.frames_at(video.frame_times)] == list(range(20))
+
+    @pytest.mark.parametrize("change", [{"ticks": 2}, {"handler": b"vide"}, {"handler": b"url "}])
+    def test_what_only_looks_like_old_sound_is_refused(self, old_sound, change):
+        data = old_sound(8 * len(old_sound(1)), **change)
+        with pytest.raises(VideoReadError, match="its header lies"):
+            open_video(data)
+
+    def test_as_many_boxes_as_hours_in_fragments_have(self):
+        assert claimed_samples(io.BytesIO(whole(8) + b"free" + 2**20 * (whole(8) + b"free")), 8 + 2**23) == 0
 
     def test_decord_alone_is_given_none(self, mutants, monkeypatch):
         monkeypatch.setitem(sys.modules, "av", None)
