@@ -57,7 +57,8 @@ def misread_by_decord(container, stream, errors: tuple[type[Exception], ...]) ->
         pass
     if keeps_decoding_times(container, stream, np.array(times)):
         return "it does not say when its frames are shown"
-    if times and join_parts(np.array(times), np.ones(len(times), dtype=np.int64), np.array(is_key)) is not None:
+    lasts, in_order = np.ones(len(times), dtype=np.int64), not stream.codec_context.has_b_frames
+    if times and join_parts(np.array(times), lasts, np.array(is_key), in_order) is not None:
         return "its clock starts again in the middle"
     return None
 

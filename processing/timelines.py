@@ -37,7 +37,9 @@ class Timeline:
         return int(self.keyframes[np.searchsorted(self.keyframes, index, side="right") - 1])
 
 
-def join_parts(times: np.ndarray, durations: np.ndarray, is_key: np.ndarray) -> np.ndarray | None:
+def join_parts(
+    times: np.ndarray, durations: np.ndarray, is_key: np.ndarray, in_order: bool = False
+) -> np.ndarray | None:
     """
     What to add to the times of packets so that each part of a file comes behind the one before it.
 
@@ -48,11 +50,13 @@ def join_parts(times: np.ndarray, durations: np.ndarray, is_key: np.ndarray) -> 
         times (`np.ndarray` of shape `(packets,)`, int64): when they are shown, in ticks, in the order of the file.
         durations (`np.ndarray` of shape `(packets,)`, int64): how long, in ticks, at least 1.
         is_key (`np.ndarray` of shape `(packets,)`, bool): whether nothing that is shown later needs what was before.
+        in_order (`bool`): whether the decoder is known to show frames in the order of the file.
 
     Returns:
         `np.ndarray` of shape `(packets,)`, int64, in ticks, or `None` where the clock never starts again.
     """
-    begins = _starts_again(times, is_key)
+    # Where all are marked as keyframes the mark may mean nothing, unless no frame is shown before an earlier one.
+    begins = _starts_again(times, is_key & (in_order or not is_key.all()))
     if not begins:
         return None
     shifts = np.zeros_like(times)
@@ -66,12 +70,11 @@ def join_parts(times: np.ndarray, durations: np.ndarray, is_key: np.ndarray) -> 
 
 def _starts_again(times: np.ndarray, is_key: np.ndarray) -> list[int]:
     """The packets that are shown before others of before them, by more than the order of decoding explains."""
-    # What comes before a keyframe is shown before it, too. Where all are marked as such the mark may mean nothing.
-    is_key = is_key & (not is_key.all())
     begins: list[int] = []
     latest: deque[int] = deque(maxlen=MOST_REORDERED + 1)
     highest = int(times[0])
     for number, (time, key) in enumerate(zip(times.tolist(), is_key.tolist(), strict=True)):
+        # What comes before a keyframe is shown before it, too.
         if (key and time < highest) or (len(latest) > MOST_REORDERED and time < min(latest)):
             begins.append(number)
             latest.clear()

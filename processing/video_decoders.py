@@ -243,7 +243,8 @@ class PyAVDecoder(Decoder):
         times = fill_gaps(pts, ticks)
         # A bare stream, or an old container: the frames are counted.
         is_counted = None in pts or keeps_decoding_times(self._container, self._stream, times)
-        shifts = join_parts(times, np.where(durations > 0, durations, ticks), is_key & (not is_counted))
+        lasts, in_order = np.where(durations > 0, durations, ticks), not self._stream.codec_context.has_b_frames
+        shifts = join_parts(times, lasts, is_key & (not is_counted), in_order)
         if shifts is not None:
             times += shifts
         order = np.flatnonzero(is_shown)[np.argsort(times[is_shown], kind="stable")]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tcd_hf.processing.interlacing import first_fields
-from tcd_hf.processing.joined_files import second_file_in
+from tcd_hf.processing.joined_files import PIECE, second_file_in
 from tcd_hf.processing.timelines import fill_gaps, join_parts
 from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tests.clips import coded_frame, coded_frames, read_code, write_clip
@@ -101,7 +101,7 @@ class TestClocksThatStartAgain:
         size = first.stat().st_size
         with pytest.warns(UserWarning, match=r"is read in part: from byte (\d+) on there is another file") as caught:
             video = open_video(io.BytesIO(path.read_bytes()) if in_memory else path)
-        assert size <= int(str(caught[0].message).split("byte ")[1].split()[0]) < size + 8
+        assert int(str(caught[0].message).split("byte ")[1].split()[0]) == size
         with video:
             assert [read_code(frame) for frame in video.frames_at(video.frame_times)] == list(range(20))
         assert all_codes(first) == list(range(20))
@@ -113,6 +113,19 @@ class TestClocksThatStartAgain:
         found = second_file_in(file, file.getvalue()[:64], "mov,mp4,m4a,3gp,3g2,mj2", 100)
         assert found is not None and file.tell() == 7
         assert second_file_in(file, file.getvalue()[:64], "mpegts", 100) is None
+
+    @pytest.mark.parametrize("before", [b"\0\0\0\7", b"\0\0\x10\0", b"\0\0\1", b"\1\0\0 "])
+    def test_four_letters_alone_are_no_second_file(self, tmp_path, before):
+        first = write_clip(tmp_path / "a.mp4", coded_frames(5)).read_bytes()
+        file = io.BytesIO(first + b"\xff" * 9 + before + b"ftypisom")
+        assert second_file_in(file, first[:64], "mov,mp4,m4a,3gp,3g2,mj2", len(first)) is None
+
+    @pytest.mark.parametrize("place", range(PIECE - 9, PIECE + 2))
+    def test_a_second_file_across_two_pieces(self, place):
+        head = b"\0\0\0 ftypisom"
+        file = io.BytesIO(head + bytes(place) + head)
+        told = second_file_in(file, head, "mov,mp4,m4a,3gp,3g2,mj2", len(head))
+        assert told is not None and f"byte {place + len(head)} on" in told
 
     def test_of_three_matroska_files_two_are_read(self, tmp_path):
         path = joined(tmp_path / "all.mkv", parts(tmp_path, "mkv", 20, 20, 10))
@@ -146,6 +159,14 @@ class TestClocksThatStartAgain:
         times = np.array([*range(1000, 1100), *range(40)])
         shifts = join_parts(times, np.ones(140, dtype=int), np.arange(140) == 0)
         assert shifts is not None and sorted(times + shifts) == list(range(1000, 1140))
+
+    @pytest.mark.parametrize("ending", ["ts", "mkv"])
+    def test_short_parts_of_keyframes_alone(self, tmp_path, ending):
+        first, second = (
+            write_clip(tmp_path / f"{start}.{ending}", coded_frames(10, (64, 48), start), keyframe_interval=1)
+            for start in (0, 10)
+        )
+        assert all_codes(joined(tmp_path / f"all.{ending}", [first, second])) == list(range(20))
 
     def test_the_order_of_decoding_is_no_clock_that_starts_again(self):
         """Also where all are marked as keyframes, though they are none."""
