@@ -32,9 +32,9 @@ __all__ = [
 
 # Lower case; those of `SOMETIMES_VIDEOS` are looked into.
 _ENDINGS = """
-    .264 .265 .3g2 .3gp .apng .asf .avi .divx .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v
-    .mjpeg .mjpg .mk3d .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .ogg .ogm .ogv .qt .rm .rmvb .ts .vob
-    .webm .webp .wmv .wtv .y4m
+    .264 .265 .3g2 .3gp .apng .asf .avi .divx .dv .f4p .f4v .flv .gif .gxf .h264 .h265 .hevc .ivf .m1v .m2p .m2t .m2ts
+    .m2v .m4v .mjpeg .mjpg .mk3d .mkv .mod .mov .mp2v .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .obu .ogg .ogm .ogv .qt
+    .rm .rmvb .tod .tp .trp .ts .vob .webm .webp .wmv .wtv .y4m
 """
 VIDEO_EXTENSIONS = frozenset(_ENDINGS.split())
 

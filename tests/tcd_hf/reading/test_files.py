@@ -55,7 +55,9 @@ WRITTEN = {
     ".mts": ("mpegts", *H264), ".mxf": ("mxf", *MPEG2), ".nut": ("nut", *MPEG4), ".qt": ("mov", *H264),
     ".rm": ("rm", *RV), ".rmvb": ("rm", *RV), ".ts": ("mpegts", *H264), ".vob": ("vob", *MPEG2),
     ".webm": ("webm", *VP8), ".wmv": ("asf", *WMV), ".wtv": ("wtv", *MPEG2),
-    ".y4m": ("yuv4mpegpipe", "wrapped_avframe", SMALL, 10),
+    ".f4p": ("mp4", *H264), ".gxf": ("gxf", "mpeg2video", PAL, 25), ".m2p": ("mpeg", *MPEG2), ".mod": ("vob", *MPEG2),
+    ".mp2v": ("mpeg2video", *MPEG2), ".obu": ("obu", "libsvtav1", SMALL, 25), ".tod": ("mpegts", *MPEG2),
+    ".tp": ("mpegts", *MPEG2), ".trp": ("mpegts", *MPEG2), ".y4m": ("yuv4mpegpipe", "wrapped_avframe", SMALL, 10),
 }  # fmt: skip
 OGG = frozenset((".ogg", ".ogm", ".ogv"))  # with VP8, as not every FFmpeg makes Theora
 FIRST = 2048  # the number of the first frame, which is so not all black
