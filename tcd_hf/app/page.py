@@ -15,6 +15,7 @@ from tcd_hf.app.rendering import render_examples, render_hits
 from tcd_hf.choices import DEFAULT_WITHIN, SearchMode
 from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
 from tcd_hf.index.schema import video_id
+from tcd_hf.reading.files import VIDEO_EXTENSIONS
 
 if TYPE_CHECKING:
     from tcd_hf.index.hits import Hit
@@ -159,7 +160,8 @@ def _visitor(request: gr.Request) -> str:
 
 
 _UPLOAD = (
-    '<div class="upload"><input type="file" id="upload-files" multiple accept="video/*,.mkv,.ts,.mts,.m2ts,.flv">'
+    '<div class="upload"><input type="file" id="upload-files" multiple '
+    f'accept="{",".join(["video/*", *sorted(VIDEO_EXTENSIONS)])}">'
     '<label for="upload-files">Choose videos</label> or drop them here'
     f"<p><small>at most {FILES_AT_ONCE} at once, {{megabytes}} MB each; they are kept on the server</small></p>"
     f'<p class="sent" role="status" data-most="{FILES_AT_ONCE}" data-megabytes="{{megabytes}}"></p></div>'

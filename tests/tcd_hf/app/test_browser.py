@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tcd_hf.index.video_index import VideoIndex
+from tcd_hf.reading.files import VIDEO_EXTENSIONS
 from tests.tcd_hf.app.browsing import (
     DESKTOP,
     PHONE,
@@ -296,6 +297,8 @@ def test_upload_and_add_by_path(site, visit, tmp_path):
     try:
         page = visit(site.url)
         page.get_by_role("tab", name="Add videos").click()
+        offered = page.get_attribute("#upload-files", "accept").split(",")
+        assert set(offered) == {"video/*", *VIDEO_EXTENSIONS}
         page.set_input_files("#upload-files", [good, bad])
         report = page.locator("#report")
         expect(report).to_contain_text("1 added, 1 could not be read")
