@@ -94,11 +94,11 @@ def prepare(
     from tcd_hf.checkpoints import MINI
     from tcd_hf.data.preparation import join_shards, prepare_splits
     from tcd_hf.data.question_rewriting import QuestionRewriter
-    from tcd_hf.data.retrieval_datasets import load_retrieval_dataset
+    from tcd_hf.data.retrieval_datasets import MissingFilesError, load_retrieval_dataset
     from tcd_hf.data.video_folder import load_video_folder
     from tcd_hf.loading import load_processor
 
-    started = time.monotonic()
+    started, missing = time.monotonic(), {}
     quieten_bars()
     if join:
         reports = join_shards(out)
@@ -108,13 +108,20 @@ def prepare(
             processor.ocr_engine = None
         if dataset and annotations and videos:
             rewrites = QuestionRewriter(rewriter, annotations / "sentences.jsonl") if rewriter else None
-            options = ocr, rewrites, splits, validation_size, skip_missing
-            found = load_retrieval_dataset(dataset, annotations, videos, *options)
+            options = dataset, annotations, videos, ocr, rewrites, splits, validation_size
+            try:
+                found = load_retrieval_dataset(*options)
+            except MissingFilesError as error:
+                if not skip_missing:
+                    raise
+                found, missing = load_retrieval_dataset(*options, skip_missing=True), error.missing
         else:
             assert videofolder  # else refused above
             found = load_video_folder(videofolder, splits)
         shares = {"shard": shard, "num_shards": num_shards, "stall_seconds": stall_seconds}
         reports = prepare_splits(found, processor, out, num_proc, cache_dir, shipped_ocr=ocr is not None, **shares)
+    for what, names in missing.items():
+        echo(f"left out as missing: {len(names)} {what}")
     _print_reports(reports, out, time.monotonic() - started, max_left_out)
 
 
@@ -137,14 +144,14 @@ def _print_reports(reports: "dict[str, PreparationReport]", out: Path, seconds: 
         echo(f"{split}: {report.num_videos} videos {state}, {len(report.bad_videos)} left out")
     echo(f"{out}: {seconds:.0f} s")
     _print_left_out(reports)
-    worst = max(report.share_left_out for report in reports.values())
+    worst = max((report.share_left_out for report in reports.values()), default=0.0)
     if worst > max_left_out:
         raise fail(f"{worst:.0%} of the videos of a split were left out, more than --max-left-out {max_left_out:.0%}.")
 
 
 def _print_left_out(reports: "dict[str, PreparationReport]") -> None:
     """A table of the videos that could not be read, and why: a line each, however long."""
-    bad = {video_id: cause for report in reports.values() for video_id, cause in report.bad_videos.items()}
-    width = max(map(len, map(one_line, bad)), default=0)
-    for video_id, cause in bad.items():
+    bad = [entry for report in reports.values() for entry in report.bad_videos.items()]  # one may be in several splits
+    width = max((len(one_line(video_id)) for video_id, _ in bad), default=0)
+    for video_id, cause in bad:
         echo(f"  {one_line(video_id):{width}}  {one_line(cause)}")

@@ -79,8 +79,19 @@ class TestPrepare:
         arguments += ["--splits", "test", "--model", model, "--out", str(tmp_path / "out"), "--no-ocr"]
         refused = invoke("prepare", *arguments)
         assert refused.exit_code == 1 and "1 videos (test): gone" in refused.stderr
-        assert invoke("prepare", *arguments, "--skip-missing").exit_code == 0
+        done = invoke("prepare", *arguments, "--skip-missing")
+        assert done.exit_code == 0 and "left out as missing: 1 videos (test)\n" in done.stdout
         assert load_from_disk(tmp_path / "out")["test"]["captions"][:] == [["a shop"]]
+
+    def test_a_video_of_two_splits_has_a_line_for_each(self, model, tmp_path):
+        (tmp_path / "Sports").mkdir()
+        (tmp_path / "Sports" / "a.mp4").write_bytes(b"")
+        video = {"path": "Sports/a.mp4", "captions_info": [{"caption": "A ball."}], "videos_info": {}}
+        for split in ("train", "test"):
+            (tmp_path / f"TextVR_{split}.json").write_text(json.dumps([video]))
+        arguments = ["--dataset", "textvr", "--annotations", tmp_path, "--videos", tmp_path, "--model", model]
+        done = invoke("prepare", *arguments, "--out", tmp_path / "out", "--no-ocr")
+        assert done.stdout.count("\n  Sports/a  Cannot read the video") == 2, done.stdout + done.stderr
 
     def test_more_left_out_than_is_allowed(self, folder, model, tmp_path):
         words = ["prepare", "--videofolder", folder, "--model", model, "--out", tmp_path / "out", "--max-left-out"]
