@@ -172,7 +172,9 @@ def check_size(name: str, width: int, height: int, max_pixels: int):
     """Raises [`VideoReadError`] for frames of more than `max_pixels`."""
     if width * height > max_pixels:
         cause = f"it has frames of {width} x {height} pixels, and `max_pixels` allows {max_pixels}"
-        raise VideoReadError(name, cause, "Allow more where the memory suffices, make it smaller, or leave it out")
+        more = "In Python, allow more (`max_pixels` of `open_video` and `TCDProcessor`) where the memory suffices"
+        remedy = f"{more}; or make it smaller, or leave it out"
+        raise VideoReadError(name, cause, remedy)
 
 
 def has_pyav() -> bool:

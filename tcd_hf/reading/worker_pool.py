@@ -116,8 +116,8 @@ def _read_with(
 def give_up(path: str, failure: Failure) -> SkippedVideo:
     """A video that no process could read."""
     if failure.stalled:
-        cause, remedy = f"it gave neither a frame nor a text: {failure.cause}", "If it is only slow, allow more"
-        error = VideoReadError(path, cause, f"{remedy} (`stall_seconds`, --stall-seconds)")
+        remedy = "If it is only slow, allow more (`stall_seconds`; --stall-seconds of `tcd-hf index` and `prepare`)"
+        error = VideoReadError(path, f"it gave neither a frame nor a text: {failure.cause}", remedy)
     else:
         cause = f"the process that read it died ({failure.cause}): a crash in a decoder, or no memory left"
         error = VideoReadError(path, cause)

@@ -236,7 +236,9 @@ class TestPixels:
     def test_of_the_first_frame(self, clip, backend):
         with open_video(clip, backend=backend, max_pixels=64 * 48) as video:
             assert len(video.frames_at([0.0, 1.95])) == 2
-        with pytest.raises(VideoReadError, match=r"clip\.mp4.*64 x 48.*`max_pixels` allows 3071"):
+        with pytest.raises(
+            VideoReadError, match=r"clip\.mp4.*64 x 48.*`max_pixels` allows 3071.*of `open_video` and `TCDP"
+        ):
             open_video(clip, backend=backend, max_pixels=64 * 48 - 1)
 
     @pytest.mark.parametrize("backend", BACKENDS)

@@ -156,7 +156,7 @@ def test_a_death_costs_one_file_and_so_does_a_stall(tmp_path):
     causes = {Path(result.path).name: result.cause for result in results if isinstance(result, SkippedVideo)}
     assert "the process that read it died (SIGABRT)" in causes["128.mp4"]
     assert "neither a frame nor a text: no sign of it for 20 s" in causes["256.mp4"]
-    assert "--stall-seconds" in causes["256.mp4"]
+    assert "--stall-seconds of `tcd-hf index` and `prepare`" in causes["256.mp4"]
     texts = {Path(read.record.path).name: read.record.captions[0].text for read in results if hasattr(read, "record")}
     assert texts == {f"{code}.mp4": f"text {code}" for code in (3, 5, 9)}
 
