@@ -1,6 +1,7 @@
 """Options of the command line that say how videos are read, and what they come with."""
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -11,7 +12,8 @@ from tcd_hf.cli.main import app
 from tcd_hf.cli.reading import Reading, parse_options
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.reading.text_files import Cue, write_cues
-from tests.tcd_hf.conftest import make_tiny_processor
+from tests.clips import read_code
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
 SPOKEN = [Cue(0.5, 1.5, "the harbour master"), Cue(2.2, 3.0, "a ferry to Oslo")]
 
@@ -173,3 +175,30 @@ def test_every_option_of_ocr_with_a_real_engine(tmp_path):
     result = CliRunner().invoke(app, ["search", "departures", "--videos", str(station), *reading, "--json"])
     assert "DEPARTURES" in json.loads(result.stdout)["queries"][0]["hits"][0]["evidence"]
     assert refused.exit_code == 1 and "no_such" in refused.output
+
+
+@pytest.mark.workers
+def test_a_video_that_ends_the_process_that_reads_it_costs_a_search_no_other(run, clips, tmp_path, monkeypatch):
+    def engine(images):
+        if any(read_code(image) == 2 for image in images):
+            os.abort()
+        return [[] for _ in images]
+
+    monkeypatch.setattr("tcd_hf.loading.load", lambda name, device: (make_tiny_model(), make_tiny_processor(engine)))
+    result = succeed(run("search", "the store", "--videos", tmp_path / "videos", "--json"))
+    hits = json.loads(result.stdout)["queries"][0]["hits"]
+    assert {hit["path"] for hit in hits} == {str(path) for name, path in clips.items() if name != "airport.mp4"}
+    assert "airport.mp4" in result.stderr and "SIGABRT" in result.stderr
+
+
+@pytest.mark.workers
+def test_a_video_that_ends_the_process_that_reads_it_is_an_error_of_ocr(run, clips, tmp_path, monkeypatch):
+    """Decoders that die, in the place of the real ones: modules of their names, found first."""
+    (tmp_path / "modules").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    for module in ("decord", "av"):
+        (tmp_path / "modules" / f"{module}.py").write_text("import os\nos.abort()\n")
+    result = run("ocr", clips["sea.mp4"])
+    assert result.exit_code == 1 and "SIGABRT" in result.stderr
+    (tmp_path / "modules" / "av.py").unlink()  # PyAV reads what brings decord down
+    succeed(run("ocr", clips["sea.mp4"]))
