@@ -24,7 +24,7 @@ from tcd_hf.reading.cache import CacheError, CaptionCache
 from tcd_hf.reading.files import file_stamp
 from tcd_hf.reading.fingerprints import caption_fingerprint, fingerprint, frame_fingerprint
 from tcd_hf.reading.video_reader import VideoFile, VideoReader, describe_error
-from tcd_hf.reading.worker_pool import give_up
+from tcd_hf.reading.worker_pool import careful_reader, give_up
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS, Failure, start_workers
 
 from .prepared_data import (
@@ -102,6 +102,11 @@ class _Video(NamedTuple):
     place: int
     path: str
     ocr: list[dict] | None
+    careful: bool = False  # without decord, which brought a process down
+
+    def with_care(self) -> "_Video":
+        """What to try after a crash."""
+        return self._replace(careful=True)
 
 
 def _videos_of(batch: Mapping[str, list], shipped_ocr: bool) -> list[_Video]:
@@ -124,7 +129,8 @@ class _RowMaker:
     def __call__(self, video: _Video) -> dict:
         path = video.path
         try:
-            return _read_video(path, video.ocr, self.processor, self.reader)
+            reader = careful_reader(self.reader) if video.careful else self.reader
+            return _read_video(path, video.ocr, self.processor, reader)
         except (CacheError, OCREngineError, ImportError):
             raise
         except Exception as error:  # decoders raise what they like at broken files
@@ -148,7 +154,8 @@ def _batch_reader(
     make_row, workers = _RowMaker(processor, caption_cache), None
     num_workers = DEFAULT_NUM_PROC if num_proc is None else num_proc
     if num_workers > 0:
-        workers = start_workers(make_row, num_workers, stall_seconds, required=num_proc is not None)
+        retry = _Video.with_care
+        workers = start_workers(make_row, num_workers, stall_seconds, retry=retry, required=num_proc is not None)
 
     def read(batch: Mapping[str, list]) -> dict[str, list]:
         videos = _videos_of(batch, shipped_ocr)

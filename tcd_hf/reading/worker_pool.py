@@ -25,7 +25,7 @@ from tcd_hf.reading.video_reader import (
 )
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS, Failure, Workers, start_workers, usable_cores
 
-__all__ = ["choose_num_workers", "give_up", "read_videos"]
+__all__ = ["careful_reader", "choose_num_workers", "give_up", "read_videos"]
 
 MIN_FILES = 8  # below, one process: the imports of another take longer than it saves
 MAX_DEFAULT_WORKERS = 32
@@ -80,7 +80,7 @@ def read_videos(
     """
     stop = stop or threading.Event()
     files = iter(files)
-    if (first := next(files, None)) is None:
+    if stop.is_set() or (first := next(files, None)) is None:
         return
     files = chain([first], files)
     if num_workers > 0:
@@ -122,6 +122,14 @@ def give_up(path: str, failure: Failure) -> SkippedVideo:
         cause = f"the process that read it died ({failure.cause}): a crash in a decoder, or no memory left"
         error = VideoReadError(path, cause)
     return SkippedVideo(path, str(error))
+
+
+def careful_reader(reader: VideoReader) -> VideoReader:
+    """A reader for a file that brought a process down: PyAV stands in for decord, if the choice is left to it."""
+    if reader.backend == "auto" and has_pyav():
+        reader = copy.copy(reader)
+        reader.backend = "pyav"
+    return reader
 
 
 def _without_inputs(reader: VideoReader) -> VideoReader:
@@ -226,10 +234,7 @@ class _SegmentReader:
     def _open(self, task: Task) -> OpenedVideo:
         if self._opened is None or (self._opened.file, self._careful) != (task.file, task.careful):
             self._close()
-            reader = self.reader
-            if task.careful and reader.backend == "auto" and has_pyav():
-                reader = copy.copy(reader)
-                reader.backend = "pyav"
+            reader = careful_reader(self.reader) if task.careful else self.reader
             self._opened, self._careful = reader.open(task.file), task.careful
         return self._opened
 

@@ -346,6 +346,14 @@ class TestBadVideos:
         assert "neither a frame nor a text" in report.bad_videos["toys"]
         assert load_from_disk(tmp_path / "out")["train"]["video_id"][:] == ["shop", "sea"]
 
+    @pytest.mark.workers
+    def test_pyav_reads_what_brings_decord_down(self, clips, processor, tmp_path, monkeypatch):
+        (tmp_path / "modules").mkdir()
+        (tmp_path / "modules" / "decord.py").write_text("import os\nos.abort()\n")
+        monkeypatch.syspath_prepend(tmp_path / "modules")
+        report = preparation.prepare_dataset(table([clips["shop.mp4"]]), processor, tmp_path / "out", "train")
+        assert report.bad_videos == {} and report.num_videos == 1
+
     def test_nothing_is_left(self, broken, processor, tmp_path):
         report = prepare_dataset(table(broken), processor, tmp_path / "out", "train")
         assert report.num_videos == 0 and len(report.bad_videos) == 4

@@ -184,6 +184,14 @@ def test_a_reading_is_stopped(tmp_path):
         assert names_of([first, *reading]) == ["3.mp4"]
 
 
+def test_where_it_is_stopped_before_it_begins_nothing_is_asked_for(tmp_path):
+    stop = threading.Event()
+    stop.set()
+    files = iter([VideoFile("gone.mp4", "", (1, 1), True)])
+    assert list(read_videos(make_reader(tmp_path, EndlessDeath()), files, num_workers=1, stop=stop)) == []
+    assert len(list(files)) == 1
+
+
 def test_what_processes_warn_of_is_told_here(tmp_path, caplog):
     clip = VideoFile.of(write_codes(tmp_path / "clip.mp4", (3, 1)))
 
