@@ -14,7 +14,6 @@ from tcd_hf.app.html_parts import literal, render_message
 from tcd_hf.app.uploads import UploadFolder, videos_under
 from tcd_hf.clock import clock
 from tcd_hf.index.progress import VideoProgress
-from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
 if TYPE_CHECKING:
     from tcd_hf.index.ingest import AddReport
@@ -24,7 +23,7 @@ __all__ = ["Adder"]
 
 FILES_AT_ONCE = 20  # uploads
 WORKERS = 1  # a process of its own: a file that brings its reader down must not bring the server down
-STALL_SECONDS = DEFAULT_STALL_SECONDS
+STALL_SECONDS = 30.0  # others wait for their turn
 SECONDS_PER_SIGN = 0.5  # that work goes on
 SILENCE_SECONDS = 10.0  # after which the page says that nothing is new
 
@@ -110,14 +109,19 @@ class Adder:
                     batch.has_turn = True
                     self._add_file(path, batch)
                     batch.has_turn = False
-            if batch.discards_bad and self.uploads is not None:
-                for path in batch.left:
-                    self.uploads.discard(Path(path).name)
+            self._discard_left(batch)
             batch.news.put(len(self.index))
         except Exception as error:  # told on the page; the server goes on
+            self._discard_left(batch)
             batch.news.put(error)
         finally:
             self._batches.remove(batch)
+
+    def _discard_left(self, batch: "_Batch") -> None:
+        """Removes uploads that were not added."""
+        if batch.discards_bad and self.uploads is not None:
+            for path in batch.left:
+                self.uploads.discard(Path(path).name)
 
     def _add_file(self, path: str, batch: "_Batch") -> None:
         told = batch.news.put

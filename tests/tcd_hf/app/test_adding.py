@@ -142,6 +142,21 @@ def test_an_error_ends_in_a_message(tmp_path, index, monkeypatch):
     assert "the disk is &lt;full&gt;" in list(Adder(index, roots=[tmp_path]).add_path(str(clip)))[-1]
 
 
+def test_after_an_error_uploads_that_were_not_reached_are_removed(tmp_path, index, monkeypatch):
+    uploads = UploadFolder(tmp_path / "uploads", 1, 10)
+    names = [upload(uploads, f"{code}.mp4", make_clip(tmp_path / "a.mp4", [code]).read_bytes()) for code in (1, 2, 3)]
+    add = index.add
+
+    def fail_at_the_second(files, **options):
+        if files[0].endswith("2.mp4"):
+            raise OSError("the disk is full")
+        return add(files, **options)
+
+    monkeypatch.setattr(index, "add", fail_at_the_second)
+    assert "the disk is full" in list(Adder(index, uploads).add_uploaded(names))[-1]
+    assert os.listdir(uploads.folder) == ["1.mp4"]
+
+
 def stall(images):
     """An OCR engine that hangs where it sees code 3."""
     if any(read_code(image) == 3 for image in images):
@@ -243,6 +258,23 @@ def test_a_file_that_gives_nothing_can_be_cancelled(tmp_path, stalling_index, mo
     adder.cancel("me")
     assert "1 left when it was cancelled" in list(adding_it)[-1]
     assert time.monotonic() - begin < 60 and stalling_index.add(clip, stop=stopped).added == []  # the lock is free
+
+
+def test_an_upload_that_ends_the_process_that_reads_it_costs_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(adding, "WORKERS", 1)
+
+    def engine(images):
+        if any(read_code(image) == 3 for image in images):
+            os.abort()
+        return [[] for _ in images]
+
+    processor = make_tiny_processor(engine)
+    index = VideoIndex.create(tmp_path / "index", make_tiny_model(), processor, cache_dir=tmp_path / "cache")
+    uploads = UploadFolder(tmp_path / "uploads", 1, 10)
+    names = [upload(uploads, f"{code}.mp4", make_clip(tmp_path / "a.mp4", [code]).read_bytes()) for code in (3, 1)]
+    report = list(Adder(index, uploads).add_uploaded(names))[-1]
+    assert "1 added, 1 could not be read" in report and "SIGABRT" in report
+    assert os.listdir(uploads.folder) == ["1.mp4"]
 
 
 @pytest.mark.slow
