@@ -352,12 +352,15 @@ def _contents(row: dict) -> tuple["Content", "Content"]:
 def _hashed(paths: list[str], texts_of: Callable[[str], OwnTexts]) -> Iterator[VideoFile | SkippedVideo]:
     """Files with their content hashes, in order, a few ahead of need."""
     paths_left = iter(paths)
-    with ThreadPoolExecutor(HASH_THREADS) as threads:
+    threads = ThreadPoolExecutor(HASH_THREADS)
+    try:
         ahead = deque(threads.submit(_hash, path, texts_of(path)) for path in islice(paths_left, 2 * HASH_THREADS))
         while ahead:
             file = ahead.popleft().result()
             ahead.extend(threads.submit(_hash, path, texts_of(path)) for path in islice(paths_left, 1))
             yield file
+    finally:
+        threads.shutdown(cancel_futures=True)  # at a stop or Ctrl-C, those that are not begun
 
 
 def _hash(path: str, texts: OwnTexts) -> VideoFile | SkippedVideo:
