@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
-__all__ = ["BEAT_SECONDS", "serve"]
+__all__ = ["serve"]
 
 BEAT_SECONDS = 0.5  # between two signs of life
 
@@ -28,9 +29,10 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
     and an exception, once per task and in order; and in between `"beat"` and a count that grows as work goes on,
     `"warning"` and `"log"`.
     """
-    outlet = Outlet(answers)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    threading.Thread(target=_beat, args=(outlet,), daemon=True).start()
+    from tcd_hf.processing.heartbeat import count_beats
+
+    outlet = _Outlet(answers)
+    threading.Thread(target=_beat, args=(outlet, count_beats), daemon=True).start()
     try:
         work = _begin(tasks, outlet)
     except BaseException as error:
@@ -48,7 +50,7 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
             outlet.put("failed", _portable(error))
 
 
-class Outlet:
+class _Outlet:
     """Where answers go; ends the process when nobody is left to take them."""
 
     def __init__(self, stream: BinaryIO):
@@ -66,7 +68,7 @@ class Outlet:
                 os._exit(1)
 
 
-def _begin(tasks: Any, outlet: Outlet) -> Any:
+def _begin(tasks: Any, outlet: _Outlet) -> Any:
     """What does the work, and the way on for what it has to say besides."""
     gc.disable()  # what is imported stays: to look through it for garbage takes longer than to make it
     work = pickle.loads(pickle.load(tasks))  # nosec B301 # likewise
@@ -74,7 +76,8 @@ def _begin(tasks: Any, outlet: Outlet) -> Any:
     gc.enable()
 
     def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-        outlet.put("warning", (str(message), category, filename, lineno))
+        known = next(kind for kind in category.__mro__ if _can_be_sent(kind))  # of a user's script only the base is
+        outlet.put("warning", (str(message), known, filename, lineno))
 
     warnings.showwarning = show_warning
     logging.getLogger().addHandler(_Forwarding(outlet))
@@ -82,17 +85,18 @@ def _begin(tasks: Any, outlet: Outlet) -> Any:
 
 
 class _Forwarding(logging.Handler):
-    def __init__(self, outlet: Outlet):
+    def __init__(self, outlet: _Outlet):
         super().__init__(logging.WARNING)
         self._outlet = outlet
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._outlet.put("log", (record.name, record.levelno, record.getMessage()))
+        try:
+            self._outlet.put("log", (record.name, record.levelno, record.getMessage()))
+        except Exception:  # arguments that do not fit: as handlers do, complain and go on
+            self.handleError(record)
 
 
-def _beat(outlet: Outlet) -> None:
-    from tcd_hf.processing.heartbeat import count_beats
-
+def _beat(outlet: _Outlet, count_beats: Callable[[], int]) -> None:
     while True:
         time.sleep(BEAT_SECONDS)
         outlet.put("beat", count_beats())
@@ -100,14 +104,19 @@ def _beat(outlet: Outlet) -> None:
 
 def _portable(error: BaseException) -> BaseException:
     """The error itself, or what is left of one that cannot be brought to another process."""
+    return error if _can_be_sent(error) else RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _can_be_sent(what: Any) -> bool:
     try:
-        pickle.loads(pickle.dumps(error))  # nosec B301 # made in this line
-        return error
+        pickle.loads(pickle.dumps(what))  # nosec B301 # made in this line
+        return True
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        return False
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     streams = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what libraries print is no answer

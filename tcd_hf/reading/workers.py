@@ -42,6 +42,9 @@ MAX_CRASHES = 2  # of processes with the same task at work, whose fault they are
 MAX_KILLS = 12  # likewise, where somebody else ends them
 MAX_THREADS = 8  # of a process: reading gains next to nothing from more
 STEP_SECONDS = 0.5  # between two looks at who is silent
+BEGIN_SECONDS = 120.0  # to import what is needed, at least: disks on a network take their time
+
+logger = logging.getLogger(__name__)
 
 
 class WorkerError(RuntimeError):
@@ -105,6 +108,7 @@ class Workers:
 
         self.num_workers = num_workers
         self.stall_seconds = stall_seconds
+        self._begin_seconds = max(stall_seconds, BEGIN_SECONDS)
         self.stop = stop or threading.Event()
         self.retry = retry
         self._news: queue.Queue[tuple[_Process, tuple[str, Any] | None]] = queue.Queue()
@@ -117,7 +121,7 @@ class Workers:
             raise WorkerError(f"what they need cannot be brought there ({type(error).__name__}: {error})") from error
         try:
             self._start()
-            while not any(process.ready for process in self._processes):
+            while not any(process.ready for process in self._processes) and not self.stop.is_set():
                 self._take_news()
         except BaseException:
             self.close()
@@ -156,8 +160,10 @@ class Workers:
 
     def _start(self) -> None:
         threads = max(1, min(usable_cores() // self.num_workers, MAX_THREADS))
+        if not (python := multiprocessing.spawn.get_executable()):
+            raise WorkerError("none can be started, as Python does not know its own program (`sys.executable`)")
         try:
-            self._processes.append(_Process(self._work, threads, self._news))
+            self._processes.append(_Process(python, self._work, threads, self._news))
         except OSError as error:
             raise WorkerError(f"none can be started ({error})") from error
 
@@ -193,7 +199,7 @@ class Workers:
         elif process in self._processes:
             answer = self._bury(process)
         # Not by the clock: it goes on while all of us are stopped (Ctrl-Z), or this one is busy elsewhere.
-        self._end_the_silent(time.monotonic() - begin)
+        self._end_the_silent(min(time.monotonic() - begin, STEP_SECONDS))
         return answer
 
     def _understand(self, process: "_Process", kind: str, content: Any) -> tuple[Any, Any] | None:
@@ -201,12 +207,15 @@ class Workers:
             if content != process.beats:
                 process.beats, process.silence = content, 0.0
         elif kind == "warning":
-            warnings.warn_explicit(*content)
+            try:
+                warnings.warn_explicit(*content)
+            except Warning as error:  # where they are made errors: that of one file must not end the others
+                logger.warning("%s:%d: %s: %s", content[2], content[3], type(error).__name__, error)
         elif kind == "log":
             name, level, message = content
             logging.getLogger(name).log(level, "%s", message)
         elif kind == "ready":
-            process.ready, process.silence = True, 0.0
+            process.ready, process.silence, process.stalled = True, 0.0, False
             self._failed_starts = _Job(None)
         elif kind == "done":
             process.silence, process.stalled = 0.0, False  # if it was ended just now, the next task is not to blame
@@ -228,7 +237,8 @@ class Workers:
         counted = job or (None if process.ready else self._failed_starts)
         if counted is None:
             return None
-        if how in (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9)) and process.oom_kills == _count_oom_kills():
+        killed = how in (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9)) and not process.stalled
+        if killed and process.oom_kills == _count_oom_kills():
             counted.kills += 1
         else:
             counted.crashes += 1
@@ -239,15 +249,18 @@ class Workers:
             else:
                 self._start()
             return None
+        if process.stalled:
+            raise WorkerError(f"they do not begin within {self._begin_seconds:g} s")
         if job is None:
             raise WorkerError(f"they die before they begin ({_describe_end(how)})")
         return job.task, Failure(_describe_end(how))
 
     def _end_the_silent(self, seconds: float) -> None:
         for process in self._processes:
-            if process.ready and process.jobs:
+            if process.jobs or not process.ready:
                 process.silence += seconds
-                if process.silence > self.stall_seconds and self._news.empty():
+                limit = self.stall_seconds if process.ready else self._begin_seconds
+                if process.silence > limit and self._news.empty():
                     process.stalled = True
                     process.kill()
 
@@ -270,23 +283,29 @@ def start_workers(
 class _Process:
     """A worker process, and what it has to do, in order."""
 
-    def __init__(self, work: bytes, num_threads: int, news: "queue.Queue[tuple[_Process, tuple[str, Any] | None]]"):
+    def __init__(
+        self, python: str, work: bytes, num_threads: int, news: "queue.Queue[tuple[_Process, tuple[str, Any] | None]]"
+    ):
         self.jobs: deque[_Job] = deque()
         self.ready = self.stalled = False
         self.beats, self.silence = 0, 0.0  # seconds
         self.oom_kills = _count_oom_kills()
         environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(num_threads)}
         self._popen = subprocess.Popen(  # nosec B603 # no shell, and nothing from data
-            [multiprocessing.spawn.get_executable(), worker.__file__],
+            [python, worker.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
         )
         assert self._popen.stdin and self._popen.stdout  # asked for
         self._tasks, self._answers = self._popen.stdin, self._popen.stdout
-        self._thread = threading.Thread(target=self._listen, args=(news,), daemon=True)
-        self._thread.start()
-        self._send(sys.path, work)
+        self._outbox: queue.Queue[bytes | None] = queue.Queue()
+        self._speaker = threading.Thread(target=self._speak, daemon=True)
+        self._listener = threading.Thread(target=self._listen, args=(news,), daemon=True)
+        self._speaker.start()
+        self._listener.start()
+        self._send(sys.path)
+        self._send(work)
 
     def give(self, job: _Job) -> None:
         """A further task. If the process is dead, that is told by the end of what it says."""
@@ -303,25 +322,33 @@ class _Process:
         """Ends the process if it is not dead; how it ended, as of `subprocess`."""
         self._popen.kill()
         how = self._popen.wait()
-        self._thread.join(timeout=STEP_SECONDS)  # longer only if a child of its own holds on to the pipe
-        with contextlib.suppress(OSError):  # what it had not taken
-            self._tasks.close()
-        if not self._thread.is_alive():
-            self._answers.close()
+        self._outbox.put(None)
+        for thread, pipe in ((self._speaker, self._tasks), (self._listener, self._answers)):
+            thread.join(timeout=STEP_SECONDS)  # longer only if a child of its own holds on to the pipe
+            if not thread.is_alive():
+                with contextlib.suppress(OSError):  # what it had not taken
+                    pipe.close()
         return how
 
-    def _send(self, *messages: Any) -> None:
+    def _send(self, message: Any) -> None:
+        self._outbox.put(pickle.dumps(message))
+
+    def _speak(self) -> None:
+        """Writes to the process, in a thread: it takes a task when the one before is done, and may never do so."""
         with contextlib.suppress(OSError):  # it died
-            for message in messages:
-                pickle.dump(message, self._tasks)
-            self._tasks.flush()
+            while (data := self._outbox.get()) is not None:
+                self._tasks.write(data)
+                self._tasks.flush()
 
     def _listen(self, news: "queue.Queue[tuple[_Process, tuple[str, Any] | None]]") -> None:
         try:
             while True:
                 news.put((self, pickle.load(self._answers)))  # nosec B301 # from a worker of ours
-        except Exception:  # the end, or half a message before it
-            news.put((self, None))
+        except (EOFError, OSError, pickle.UnpicklingError):  # the end, or half a message before it
+            pass
+        except Exception as error:  # an answer that this process can make nothing of
+            news.put((self, ("failed", error)))
+        news.put((self, None))
 
 
 def usable_cores() -> int:

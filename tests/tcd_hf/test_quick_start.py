@@ -11,7 +11,7 @@ import pytest
 from tcd_hf.cli.quick_start import quick_start
 
 # Reads videos, makes pages, trains: nothing of that is needed to search in an index.
-NOT_NEEDED = {"av", "cv2", "datasets", "decord", "evaluate", "gradio", "loky", "matplotlib", "onnxruntime", "rapidocr"}
+NOT_NEEDED = {"av", "cv2", "datasets", "decord", "evaluate", "gradio", "matplotlib", "onnxruntime", "rapidocr"}
 NOT_NEEDED |= {"ray", "sklearn", "uvicorn"}
 SEARCH = """
 import gc, sys

@@ -1,5 +1,7 @@
 """Processes that do tasks: what becomes of a task when its process dies, is killed, or gives no sign."""
 
+import logging
+import multiprocessing.spawn
 import os
 import random
 import signal
@@ -7,12 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
 from tcd_hf.processing.heartbeat import beat, count_beats, long_work
+from tcd_hf.reading import worker, workers
 from tcd_hf.reading.workers import Failure, WorkerError, Workers
+from tests.tcd_hf.conftest import count_calls
 
 
 def do_all(work, tasks, num_workers=1, **options) -> list:
@@ -35,10 +40,12 @@ def test_tasks_are_done_by_other_processes_at_most_so_many():
     assert os.getpid() not in processes and 1 <= len(processes) <= 2
 
 
-def test_no_more_processes_than_tasks():
-    answers = do_all(lambda task: os.getpid(), ["only"], num_workers=8)
-    assert len(answers) == 1
-    assert len({answer for _, answer in do_all(lambda task: os.getpid(), range(3), num_workers=8)}) <= 3
+def test_no_more_processes_than_tasks(monkeypatch):
+    starts = count_calls(monkeypatch, subprocess, "Popen")
+    assert do_all(str.upper, ["only"], num_workers=8) == [("only", "ONLY")]
+    assert len(starts) == 1
+    assert len(do_all(str.upper, "abc", num_workers=8)) == 3
+    assert len(starts) <= 1 + 3
 
 
 def test_tasks_that_follow_from_answers():
@@ -87,6 +94,43 @@ def test_a_task_that_is_too_long_without_a_sign_is_given_up():
     assert time.monotonic() - begin < 120
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_task_that_waits_however_big_does_not_keep_a_stall_or_a_stop_from_being_seen(stopped):
+    def work(task):
+        if task == "hangs":
+            time.sleep(600)
+        return len(task)
+
+    stop, big = threading.Event(), b"x" * 300_000  # more than a pipe holds
+    threading.Timer(15.0, stop.set).start() if stopped else None
+    answers = []
+    tasks = iter(["hangs", big, "ok"])
+
+    def run():
+        with Workers(work, 1, 600.0 if stopped else 4.0, stop) as workers:
+            answers.extend(workers.run(lambda: tasks))
+
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    running.join(timeout=90)
+    assert not running.is_alive()
+    stalled = Failure("no sign of it for 4 s", stalled=True)
+    assert answers == ([] if stopped else [("hangs", stalled), (big, len(big)), ("ok", 2)])
+
+
+def test_processes_that_hang_while_they_begin(monkeypatch, tmp_path):
+    class Hangs:
+        def __reduce__(self):
+            return time.sleep, (600,)
+
+    stop = threading.Event()
+    threading.Timer(1.0, stop.set).start()
+    assert do_all(Hangs(), [1], stop=stop) == []
+    monkeypatch.setattr(workers, "BEGIN_SECONDS", 3.0)
+    with pytest.raises(WorkerError, match="do not begin within 3 s"):
+        Workers(Hangs(), 1, stall_seconds=1.0)
+
+
 def test_long_work_is_no_stall():
     def work(task):
         with long_work():
@@ -118,6 +162,47 @@ def test_what_work_raises_is_raised_here_and_ends_the_processes():
         do_all(work, ["value"])
     with pytest.raises(Exception, match="one and two"):
         do_all(work, ["other"])
+
+
+def test_an_answer_that_cannot_be_understood_is_an_error_and_no_death(tmp_path):
+    class Answer:
+        def __reduce__(self):
+            return int, ("no number",)
+
+    def work(task):
+        (tmp_path / str(os.getpid())).touch()
+        return Answer()
+
+    with pytest.raises(ValueError, match="no number"):
+        do_all(work, [1])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_cannot_be_told_as_it_is_costs_no_task(caplog, capfd):
+    """A category of a user's script, records whose arguments do not fit, and warnings that are errors here."""
+
+    class Kept(UserWarning):  # of this function: it can be pickled by value only
+        pass
+
+    def work(task):
+        logging.getLogger("tests").warning("%d of %d", "one")
+        warnings.warn(f"{task} is old", Kept, stacklevel=1)
+        return task
+
+    with pytest.warns(UserWarning, match="one is old"):
+        assert do_all(work, ["one"]) == [("one", "one")]
+    assert "one" in capfd.readouterr().err
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert do_all(work, ["two"]) == [("two", "two")]
+    assert "two is old" in caplog.text
+
+
+@pytest.mark.parametrize("unknown", [None, ""])
+def test_without_a_python_to_run(monkeypatch, unknown):
+    monkeypatch.setattr(multiprocessing.spawn, "get_executable", lambda: unknown)
+    with pytest.raises(WorkerError, match=r"does not know its own program"):
+        Workers(str.upper, 1)
 
 
 def test_work_that_cannot_be_had_elsewhere():
@@ -208,6 +293,51 @@ tasks = iter([1])
 with Workers(work, 1) as workers:  # without a guard for the main module: none is needed
     list(workers.run(lambda: tasks))
 """
+
+
+PAUSED = """
+import os, sys, time
+from tcd_hf.reading.workers import Workers
+from tcd_hf.processing.heartbeat import beat
+
+def work(task):
+    print("at work", file=sys.stderr, flush=True)
+    for _ in range(20):
+        time.sleep(0.3)
+        beat()
+    return task
+
+tasks = iter([1])
+with Workers(work, 1, stall_seconds=6.0) as workers:
+    print(list(workers.run(lambda: tasks)), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="stops by signals")
+def test_a_pause_of_all_is_no_stall(tmp_path):
+    """Ctrl-Z, and fg after a while."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", PAUSED], env=environment, start_new_session=True, **pipes)
+    assert process.stderr.readline() == "at work\n"
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(10)
+    os.killpg(process.pid, signal.SIGCONT)
+    output, errors = process.communicate(timeout=120)
+    assert output == "[(1, 1)]\n", errors
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks at a process as Linux shows it")
+def test_a_process_is_deaf_to_ctrl_c_before_it_is_told_anything():
+    process = subprocess.Popen([sys.executable, worker.__file__], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    ignores, deadline = False, time.monotonic() + 30
+    while not ignores and time.monotonic() < deadline:
+        time.sleep(0.1)
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+        ignores = bool(int(status["SigIgn"], 16) >> (signal.SIGINT - 1) & 1)
+    process.kill()
+    process.communicate()
+    assert ignores
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills by signals")
