@@ -102,25 +102,26 @@ class Adder:
     def _run(self, batch: "_Batch") -> None:
         """Adds a batch file by file: at most one that gives nothing is between a visitor and the next."""
         try:
-            for path in batch.paths:
-                with self._turns.take(batch.cancelled):
-                    if batch.cancelled.is_set():
-                        break
-                    batch.has_turn = True
-                    self._add_file(path, batch)
-                    batch.has_turn = False
-            self._discard_left(batch)
+            try:
+                for path in batch.paths:
+                    with self._turns.take(batch.cancelled):
+                        if batch.cancelled.is_set():
+                            break
+                        batch.has_turn = True
+                        self._add_file(path, batch)
+                        batch.has_turn = False
+            finally:
+                self._discard_left(batch)
             batch.news.put(len(self.index))
         except Exception as error:  # told on the page; the server goes on
-            self._discard_left(batch)
             batch.news.put(error)
         finally:
             self._batches.remove(batch)
 
     def _discard_left(self, batch: "_Batch") -> None:
-        """Removes uploads that were not added."""
-        if batch.discards_bad and self.uploads is not None:
-            for path in batch.left:
+        """Removes uploads that were not added. An error may have come when the rows of one were written already."""
+        if batch.discards_bad and self.uploads is not None and batch.left:
+            for path in set(batch.left).difference(self.index.paths):
                 self.uploads.discard(Path(path).name)
 
     def _add_file(self, path: str, batch: "_Batch") -> None:

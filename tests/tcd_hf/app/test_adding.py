@@ -148,13 +148,14 @@ def test_after_an_error_uploads_that_were_not_reached_are_removed(tmp_path, inde
     add = index.add
 
     def fail_at_the_second(files, **options):
+        report = add(files, **options)
         if files[0].endswith("2.mp4"):
             raise OSError("the disk is full")
-        return add(files, **options)
+        return report
 
     monkeypatch.setattr(index, "add", fail_at_the_second)
     assert "the disk is full" in list(Adder(index, uploads).add_uploaded(names))[-1]
-    assert os.listdir(uploads.folder) == ["1.mp4"]
+    assert sorted(os.listdir(uploads.folder)) == ["1.mp4", "2.mp4"]  # the second was in the index by then
 
 
 def stall(images):
