@@ -317,7 +317,7 @@ class VideoIndex(SearchableIndex):
             paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them.
             workers (`int`, *optional*): processes that read; by default one per core where there are enough files, and
                 else one, which costs a second. 0 reads in this process, which a bad file can then end or hold up for
-                ever. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead) and about 1.3 GB of memory:
+                ever. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead) and about 1.5 GB of memory:
                 there are at most 32 by default, and where that is too much for the machine, give fewer. What they need,
                 such as an OCR engine of yours, is pickled; if that cannot be done, a warning says so and videos are
                 read in this process, unless `workers` is given.
