@@ -1,5 +1,7 @@
 """What decord reads wrongly, or dies of: asked before it gets a file."""
 
+import re
+
 import numpy as np
 
 from .heartbeat import beat
@@ -7,7 +9,7 @@ from .timelines import join_parts
 from .video_files import Source, clock_start
 from .video_streams import has_alpha, keeps_decoding_times, several_videos
 
-__all__ = ["DECORD_MAX_TIME", "SEEKABLE", "SKIPPING", "TOO_LATE", "misread_by_decord", "refused_by_header"]
+__all__ = ["DECORD_MAX_TIME", "SEEKABLE", "SKIPPING", "TOO_LATE", "cut_off", "misread_by_decord", "refused_by_header"]
 
 # decord keeps times in float32, counted from the clock's zero: until here, in seconds, they err by less than 0.25 ms.
 # Files that go on longer or start their clock late (broadcasts, the time of day) are PyAV's.
@@ -28,12 +30,25 @@ def refused_by_header(container, stream, source: Source) -> str | None:
     return TOO_LATE if _late_time(container, stream) > DECORD_MAX_TIME else None
 
 
-def misread_by_decord(container, stream, errors: tuple[type[Exception], ...]) -> str | None:
+def cut_off(stream, source: Source, duration: float) -> str | None:
+    """What to say of a file whose index points past its end (MP4), or that promised to last longer (Matroska) than the
+    seconds that it has."""
+    index = stream.index_entries
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    hours, minutes, seconds = map(float, tag.groups()) if tag else (0, 0, 0)
+    promised = hours * 3600 + minutes * 60 + seconds - clock_start(stream)
+    if (len(index) and index[-1].pos + index[-1].size > source.size) or promised > duration + 0.5:
+        return f"it is cut off, after {duration:.1f} seconds"
+    return None
+
+
+def misread_by_decord(container, stream, source: Source, errors: tuple[type[Exception], ...]) -> str | None:
     """
     Why a file is not for decord, by its streams, times and keyframes; `None` where nothing speaks against it.
 
     Args:
         container, stream: opened by PyAV. They are read to the end: the file is to be a short one.
+        source: the file.
         errors: what PyAV raises where the file is broken.
     """
     if several_videos(container):
@@ -53,8 +68,11 @@ def misread_by_decord(container, stream, errors: tuple[type[Exception], ...]) ->
                 is_key.append(packet.is_keyframe)
             if _sizes(stream.codec_context, packet, errors) - {size}:
                 return "decord shows pictures of all sizes in that of the first, and cannot be told of a largest one"
-    except errors:  # it breaks off, which is left for decord to find
-        pass
+    except errors:
+        return "it breaks off"
+    # Opening what is cut off, decord ends the process once in a thousand times.
+    if times and (cause := cut_off(stream, source, (max(times) - min(times)) * float(stream.time_base))):
+        return cause
     if keeps_decoding_times(container, stream, np.array(times)):
         return "it does not say when its frames are shown"
     lasts, in_order = np.ones(len(times), dtype=np.int64), not stream.codec_context.has_b_frames

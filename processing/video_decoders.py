@@ -3,14 +3,13 @@
 import errno
 import itertools
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .decord_limits import DECORD_MAX_TIME, SEEKABLE, SKIPPING, TOO_LATE, misread_by_decord, refused_by_header
+from .decord_limits import DECORD_MAX_TIME, SEEKABLE, SKIPPING, TOO_LATE, cut_off, misread_by_decord, refused_by_header
 from .heartbeat import beat
 from .interlacing import begins_with_fields, first_fields
 from .joined_files import second_file_in
@@ -19,7 +18,6 @@ from .video_files import (
     COPY_AGAIN,
     Source,
     VideoReadError,
-    clock_start,
     first_line,
     has_pyav,
     import_reader,
@@ -115,7 +113,7 @@ class DecordDecoder(Decoder):
                 raise DecodeError(cause)
             if not fits_in_memory(container, stream):
                 raise TooLongForDecord(source.name)
-            if cause := misread_by_decord(container, stream, read_errors()):
+            if cause := misread_by_decord(container, stream, source, read_errors()):
                 raise DecodeError(cause)
             if self._takes_fields_for_frames(container, stream):
                 raise DecodeError("decord takes each field of its interlaced frames for one")
@@ -123,7 +121,7 @@ class DecordDecoder(Decoder):
             if len(self._reader) * _frame_bytes(stream) > LOOK_AHEAD_BYTES:  # a header that lies
                 self.close()
                 raise TooLongForDecord(source.name)
-            self.problem = _cut_off(stream, source, self.timeline)
+            self.problem = cut_off(stream, source, self.timeline.duration)
             self.left_out = _left_out(container, stream, source)
 
     def _takes_fields_for_frames(self, container, stream) -> bool:
@@ -189,7 +187,7 @@ class PyAVDecoder(Decoder):
         self._open()
         try:
             self._scan()
-            self.problem = _cut_off(self._stream, source, self.timeline) or self.problem
+            self.problem = cut_off(self._stream, source, self.timeline.duration) or self.problem
             self.left_out = _left_out(self._container, self._stream, source, self._last_byte)
         except BaseException:
             self.close()
@@ -367,17 +365,6 @@ def fits_in_memory(container, stream) -> bool:
 def _frame_bytes(stream) -> int:
     """Bytes that a frame takes once it is decoded."""
     return stream.codec_context.width * stream.codec_context.height * 3
-
-
-def _cut_off(stream, source: Source, timeline: Timeline) -> str | None:
-    """What to say of a file whose index points past its end (MP4), or that promised to last longer (Matroska)."""
-    index = stream.index_entries
-    tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
-    hours, minutes, seconds = map(float, tag.groups()) if tag else (0, 0, 0)
-    promised = hours * 3600 + minutes * 60 + seconds - clock_start(stream)
-    if (len(index) and index[-1].pos + index[-1].size > source.size) or promised > timeline.duration + 0.5:
-        return f"it is cut off, after {timeline.duration:.1f} seconds"
-    return None
 
 
 def _left_out(container, stream, source: Source, last_byte: int = 0) -> str | None:
