@@ -36,11 +36,15 @@ class Stretch:
         time (`float`): time of the chosen frame, seconds.
         frame (`np.ndarray`): the chosen frame, `(height, width, 3)` RGB uint8.
         times (`list[float]`): times of all samples it stands for, seconds, ascending.
+        after_cut (`bool`, *optional*, defaults to `False`): whether a new scene begins with it.
+        sharpness (`float`, *optional*, defaults to 0.0): of the chosen frame, mean absolute Laplacian of its thumbnail.
     """
 
     time: float
     frame: np.ndarray
     times: list[float] = field(default_factory=list)
+    after_cut: bool = False
+    sharpness: float = 0.0
 
 
 def split_into_stretches(
@@ -59,35 +63,34 @@ def split_into_stretches(
         time, looked_at = next(frames)
     except StopIteration:
         return
-    stretch = Stretch(time, looked_at, [time])
     chosen = previous = _Look.of(looked_at)
+    stretch = Stretch(time, looked_at, [time], after_cut=True, sharpness=chosen.sharpness)
     for time, frame in frames:
         look = previous if frame is looked_at else _Look.of(frame)  # one look at a frame that stays on screen
-        differs = closes = True
-        if reading_interval is not None:
-            differs, closes = _compare(look, chosen, previous)
-            closes |= differs and time - stretch.times[0] >= reading_interval - 1e-6
-        if closes:
+        differs, came_to_rest, cut = _compare(look, chosen, previous)
+        closes = reading_interval is None or came_to_rest or cut
+        if closes or (differs and time - stretch.times[0] >= reading_interval - 1e-6):
             yield stretch
-            stretch, chosen = Stretch(time, frame), look
+            stretch, chosen = Stretch(time, frame, after_cut=cut, sharpness=look.sharpness), look
         elif differs and look.sharpness > chosen.sharpness:
             stretch.time, stretch.frame, chosen = time, frame, look
+            stretch.sharpness = look.sharpness
         stretch.times.append(time)
         previous, looked_at = look, frame
     yield stretch
 
 
-def _compare(look: "_Look", chosen: "_Look", previous: "_Look") -> tuple[bool, bool]:
-    """Whether the sample differs from the chosen frame, and whether it begins a stretch whatever the time."""
+def _compare(look: "_Look", chosen: "_Look", previous: "_Look") -> tuple[bool, bool, bool]:
+    """Whether the sample differs from the chosen frame, something came to rest in it, and a cut came before it."""
     if look.thumbnail.shape != previous.thumbnail.shape:
-        return True, True
+        return True, False, True
     differs = look.patch_differences(chosen) > CHANGED
     if not differs.any():
-        return False, False
+        return False, False, False
     moved = look.patch_differences(previous)
     came_to_rest = bool((differs & (moved < STILL)).any())
     cut = float((moved > CHANGED).mean()) > CUT_AREA and look.grey_overlap(previous) < CUT_GREY_OVERLAP
-    return True, came_to_rest or cut
+    return True, came_to_rest, cut
 
 
 @dataclass

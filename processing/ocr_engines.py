@@ -54,11 +54,15 @@ class TextReading:
         text (`str`): what was read; NFKC-normalised, single spaces.
         confidence (`float`): 0-1.
         box (`tuple[float, float, float, float]`): x0, y0, x1, y1 relative to the image, 0-1, origin at the top left.
+        corners (`tuple[tuple[float, float], ...]`, *optional*):
+            Where the text does not lie level: x, y of its four corners, relative to the image, in the order top left,
+            top right, bottom right, bottom left as a reader of the text sees them. `None`: those of `box`.
     """
 
     text: str
     confidence: float
     box: tuple[float, float, float, float]
+    corners: tuple[tuple[float, float], ...] | None = None
 
 
 class OCREngine(Protocol):

@@ -87,6 +87,7 @@ class Sighting:
         seconds (`float`): how long the frame stands for; less than `end - start` where other frames lie between.
         aspect (`float`): width of the frame divided by its height.
         time (`float`, *optional*, defaults to 0.0): when the frame was on screen, seconds.
+        sharpness (`float`, *optional*, defaults to 0.0): of the frame, see `Stretch`.
     """
 
     readings: Sequence[TextReading]
@@ -95,6 +96,7 @@ class Sighting:
     seconds: float
     aspect: float
     time: float = 0.0
+    sharpness: float = 0.0
 
 
 def merge_sightings(sightings: Iterable[Sighting]) -> list[TextTrack]:

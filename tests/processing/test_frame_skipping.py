@@ -42,6 +42,15 @@ def test_cut_closes_a_stretch():
     assert split([dark, dark, bright, bright]) == [(0.0, [0.0, 0.5]), (1.0, [1.0, 1.5])]
 
 
+def test_stretches_say_where_a_scene_begins():
+    dark, bright = noise(0, 0, 120), noise(1, 130, 256)
+    titled = text_frame("Exit 24", background=bright, position=(0.85, 0.9), font_size=16, color="black")
+    frames = enumerate([dark, bright, bright, titled, titled])
+    stretches = list(split_into_stretches((0.5 * index, frame) for index, frame in frames))
+    assert [stretch.after_cut for stretch in stretches] == [True, True, False]
+    assert all(stretch.sharpness > 0 for stretch in stretches)
+
+
 def test_every_shot_of_a_fast_montage_is_chosen():
     shots = [noise(seed, low, low + 80) for seed, low in enumerate((0, 170, 60, 170))]
     assert [time for time, _ in split(shots, interval=0.25)] == [0.0, 0.25, 0.5, 0.75]
