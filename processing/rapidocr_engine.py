@@ -167,10 +167,14 @@ class VideoTextReader:
         if stretch.after_cut:
             self.full_size_in = 0
         image, readings = stretch.frame, []
-        if self.saw_text or self._may_show_text(models.detector, image):
+        glance = None if self.saw_text else self._glance(models.detector, image)
+        if glance is None or glance.max() >= TEXT_LIKELY:
             in_full_size = self.full_size_in == 0
             self.full_size_in = self.engine.full_size_every - 1 if in_full_size else self.full_size_in - 1
-            quads = models.detector.find(image, self.engine.detection_size(image, in_full_size))
+            size = self.engine.detection_size(image, in_full_size)
+            quads = models.detector.find(image, size)
+            if glance is not None and not len(quads):  # some text is seen in small sizes only
+                quads = models.detector.find(image, size, glance)
             quads = [quad for quad in quads if np.ptp(quad[:, 1]) >= self.min_text_height * image.shape[0]]
             readings = self._read_boxes(models.recogniser, image, quads, in_full_size)
         self.saw_text = bool(readings)
@@ -178,9 +182,10 @@ class VideoTextReader:
             self.known.keep(readings)
         return readings
 
-    def _may_show_text(self, detector: TextDetector, image: np.ndarray) -> bool:
+    def _glance(self, detector: TextDetector, image: np.ndarray) -> np.ndarray | None:
+        """How likely text is, in a small size."""
         side = self.engine.look_side_len
-        return side is None or detector.probabilities(image, reading_size(image.shape, side)).max() >= TEXT_LIKELY
+        return None if side is None else detector.probabilities(image, reading_size(image.shape, side))
 
     def _read_boxes(
         self, recogniser: TextRecogniser, image: np.ndarray, quads: list[np.ndarray], in_full_size: bool
