@@ -23,7 +23,8 @@ from .unchanged_boxes import ReadBoxes, bounds
 
 __all__ = ["RapidOCREngine", "RapidOCRModels", "VideoTextReader"]
 
-TEXT_LIKELY = 0.3  # probability, anywhere in a small look, above which a frame is looked at closely
+MAY_BE_TEXT = 0.3  # probability, anywhere in a small look, from which a frame is looked at closely
+LIKELY_TEXT = 0.5  # confidence of a reading from which the next frame is looked at closely at once
 TILTED = np.tan(np.radians(5.0))
 
 
@@ -165,10 +166,10 @@ class VideoTextReader:
 
     def _read(self, models: "RapidOCRModels", stretch: Stretch) -> list[Reading]:
         if stretch.after_cut:
-            self.full_size_in = 0
+            self.full_size_in, self.saw_text = 0, False
         image, readings = stretch.frame, []
         glance = None if self.saw_text else self._glance(models.detector, image)
-        if glance is None or glance.max() >= TEXT_LIKELY:
+        if glance is None or glance.max() >= MAY_BE_TEXT:
             in_full_size = self.full_size_in == 0
             self.full_size_in = self.engine.full_size_every - 1 if in_full_size else self.full_size_in - 1
             size = self.engine.detection_size(image, in_full_size)
@@ -177,7 +178,7 @@ class VideoTextReader:
                 quads = models.detector.find(image, size, glance)
             quads = [quad for quad in quads if np.ptp(quad[:, 1]) >= self.min_text_height * image.shape[0]]
             readings = self._read_boxes(models.recogniser, image, quads, in_full_size)
-        self.saw_text = bool(readings)
+        self.saw_text = any(reading.confidence >= LIKELY_TEXT for reading in readings)
         if self.engine.reuse_unchanged:
             self.known.keep(readings)
         return readings
@@ -185,7 +186,9 @@ class VideoTextReader:
     def _glance(self, detector: TextDetector, image: np.ndarray) -> np.ndarray | None:
         """How likely text is, in a small size."""
         side = self.engine.look_side_len
-        return None if side is None else detector.probabilities(image, reading_size(image.shape, side))
+        if side is None or side >= self.engine.limit_side_len:
+            return None
+        return detector.probabilities(image, reading_size(image.shape, side, self.engine.enlarge))
 
     def _read_boxes(
         self, recogniser: TextRecogniser, image: np.ndarray, quads: list[np.ndarray], in_full_size: bool
