@@ -125,6 +125,8 @@ class RapidOCREngine:
 
     def _build(self, threads: int, runtime: str) -> "RapidOCRModels":
         rapidocr = import_engine("rapidocr", "rapidocr", "pip install rapidocr onnxruntime")
+        if runtime == "openvino":
+            import_engine("rapidocr with runtime='openvino'", "openvino", 'pip install "tcd-hf[openvino]"')
         params = {
             "Global.log_level": "critical",
             **runtime_params(runtime, threads),
