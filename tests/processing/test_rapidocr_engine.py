@@ -115,13 +115,13 @@ def test_small_text_alone_in_a_frame_is_read(size, height, colors):
 
 
 def test_corners_say_how_text_lies():
-    turned = np.ascontiguousarray(np.rot90(SIGN))
+    turned = np.ascontiguousarray(np.rot90(SIGN, -1))
     (level,) = get_engine("rapidocr", **OPTIONS)([SIGN])[0]
-    (upwards,) = get_engine("rapidocr", **OPTIONS)([turned])[0]
-    assert level.corners is None and level.text == upwards.text == "OPEN CAFE"
-    x, y = zip(*upwards.corners, strict=True)
-    assert (min(x), min(y), max(x), max(y)) == pytest.approx(upwards.box)
-    assert y[0] > y[1] and x[0] < x[3]  # from the bottom to the top, its head to the left
+    (downwards,) = get_engine("rapidocr", **OPTIONS)([turned])[0]
+    assert level.corners is None and level.text == downwards.text == "OPEN CAFE"
+    x, y = zip(*downwards.corners, strict=True)
+    assert (min(x), min(y), max(x), max(y)) == pytest.approx(downwards.box)
+    assert y[0] < y[1] and x[0] > x[3]  # from the top to the bottom, its head to the right
 
 
 @pytest.mark.parametrize(
