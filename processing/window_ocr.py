@@ -22,8 +22,9 @@ from .caption_drawing import draw_captions
 from .caption_fitting import fit_caption
 from .frame_skipping import Stretch, split_into_stretches
 from .heartbeat import beat
-from .ocr_engines import OCREngine, TextReading, default_num_threads, get_engine, normalize_text
-from .text_tracks import WHOLE_FRAME, Sighting, TextTrack, merge_sightings, spelling, split_columns
+from .ocr_engines import OCREngine, default_num_threads, get_engine, normalize_text
+from .text_following import Sighting, follow_texts, spelling
+from .text_tracks import WHOLE_FRAME, TextTrack, merge_sightings, split_columns
 from .video_reading import Video, VideoInput, opened_video
 
 __all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
@@ -243,7 +244,7 @@ class WindowOCRCaptioner:
         used = (pair for pair in frames if self._window_at(pair[0], parts) is not None)
         stretches = split_into_stretches(used, self.reading_interval)
         seen: list[tuple[float, int]] = []  # time of a sample, number of the stretch that stands for it
-        read: list[tuple[list[TextReading], float, float]] = []  # readings, aspect, time of each stretch
+        read: list[Sighting] = []  # of each stretch
         while batch := list(islice(stretches, ENGINE_BATCH_SIZE)):
             for number, stretch in enumerate(batch, start=len(read)):
                 seen += [(time, number) for time in stretch.times]
@@ -325,7 +326,7 @@ class WindowOCRCaptioner:
         start, end = parts[index]
         return index if start - 1e-9 <= time <= end + 1e-9 else None
 
-    def _read(self, stretches: list[Stretch]) -> list[tuple[list[TextReading], float, float]]:
+    def _read(self, stretches: list[Stretch]) -> list[Sighting]:
         """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
         assert self.engine is not None  # who calls this has refused it
         engine = get_engine(self.engine, **self.engine_options)
@@ -340,10 +341,17 @@ class WindowOCRCaptioner:
                 and spelling(reading.text)  # dots, bars and arrows are no text
             ]
             height, width = stretch.frame.shape[:2]
-            read.append((split_columns(kept, width / height), width / height, stretch.time))
+            aspect = width / height
+            sighting = Sighting(split_columns(kept, aspect), stretch.times[0], stretch.times[-1], 0.0, aspect)
+            read.append(replace(sighting, time=stretch.time, sharpness=stretch.sharpness, after_cut=stretch.after_cut))
         return read
 
-    def _captions(self, seen, read, parts, duration: float) -> list[WindowCaption]:
+    def _captions(
+        self, seen: list[tuple[float, int]], read: list[Sighting], parts: list[tuple[float, float]], duration: float
+    ) -> list[WindowCaption]:
+        # texts are followed through all windows: each gets the spelling that is best in all
+        texts = follow_texts(_sightings(seen, (0.0, duration), read))
+        read = [replace(sighting, texts=found) for sighting, found in zip(read, texts, strict=True)]
         samples: list[list[tuple[float, int]]] = [[] for _ in parts]
         for time, number in seen:
             window = self._window_at(time, parts)
@@ -355,9 +363,7 @@ class WindowOCRCaptioner:
         ]
 
 
-def _sightings(
-    samples: list[tuple[float, int]], part: tuple[float, float], read: list[tuple[list[TextReading], float, float]]
-) -> list[Sighting]:
+def _sightings(samples: list[tuple[float, int]], part: tuple[float, float], read: list[Sighting]) -> list[Sighting]:
     """One sighting per read frame; every sample stands for the time up to half-way to its neighbours."""
     if not samples:
         return []
@@ -365,8 +371,7 @@ def _sightings(
     borders = [part[0], *((a + b) / 2 for a, b in pairwise(times)), part[1]]
     sightings: dict[int, Sighting] = {}
     for (_, number), (start, end) in zip(samples, pairwise(borders), strict=True):
-        readings, aspect, time = read[number]
-        sighting = sightings.setdefault(number, Sighting(readings, start, end, 0.0, aspect, time))
+        sighting = sightings.setdefault(number, replace(read[number], start=start, end=end, seconds=0.0))
         sighting.end = end
         sighting.seconds += end - start
     return list(sightings.values())

@@ -1,0 +1,204 @@
+"""Whether two spellings that were read in one place are one text or two: the rule, and what it rests on (ours)."""
+
+import bisect
+import importlib
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from .text_threads import Sighting, Thread
+
+__all__ = ["digits_of", "frames_apart", "is_piece", "is_slip", "similarity"]
+
+SIMILAR_SPELLING = 70.0  # rapidfuzz ratio, 0-100: "PETROBRA" and "PETROBRAS" have 94, "MEDIA" and "MEDA" 89
+SURE = 0.9  # confidence from which a reading is trusted in every letter; slips that replace a letter have less
+LOST_SHARE = 0.3  # of the letters of a text that a reading may lose, wherever it says that it lay
+LETTER = 1.2  # how exactly the end of a box tells where a text was cut, in letters
+BORDER = 0.01  # distance from the border of the frame at which a text is cut by it
+COVERED = 0.5  # share of a reading's box in the place of a longer text from which it is a part of that text
+PASSING = 1.0  # seconds for which a text is shown at most while it is being typed
+SEVERAL = 2  # readings that agree
+OUTWEIGHED = 0.5  # weight of a longer spelling, relative to a shorter one, below which it may have letters too many
+
+LOOK_ALIKES = frozenset(map(frozenset, ("0o", "1l", "1i", "2z", "5s", "6g", "6b", "8b", "9g", "4a", "7t")))
+
+
+def is_slip(first: Thread, second: Thread, sightings: Sequence[Sighting]) -> bool:
+    """Whether of two similar spellings, read in one place in different frames, one is a slip in reading the other.
+
+    Two texts that follow each other (PLAN A, PLAN B) differ as little as a text and its slips do. What tells them
+    apart, in this order:
+
+    1. *Digits* that changed are news: clocks, scores, prices. A digit that a letter looks like (H0TEL) is a slip.
+    2. *Little in common*: spellings below `SIMILAR_SPELLING` are two texts.
+    3. *Confidence*: only readings that are both sure can be two texts. Where a recogniser takes one letter for another
+       it is seldom sure: of annotated clips, 1 slip of 40 that replaced letters had a confidence above `SURE` on both
+       sides. Several readings that agree are surer than one: the doubt is divided by the root of their number.
+    4. *A letter more or less* inside otherwise equal spellings (MEDA, MEDIA) is lost at any confidence: a slip, unless
+       one spelling follows the other for good and several readings agree on either.
+    5. *Order in time*: A A A B B B is a change. A B A A B A, where one of the two never holds for two readings, is a
+       slip if one letter differs, and no new scene begins and ends with it: a text seldom goes away for one frame.
+    6. What is left is sure, and changed: two texts. One frame is enough.
+
+    Args:
+        first ([`Thread`])
+        second ([`Thread`])
+        sightings (`Sequence[Sighting]`): those of all frames.
+    """
+    if digits_of(first.key) != digits_of(second.key):
+        return _look_alike(first.key, second.key)
+    if similarity(first, second) < SIMILAR_SPELLING:
+        return False
+    if not (_is_sure(first) and _is_sure(second)):
+        return True
+    edits = _levenshtein().distance(first.key, second.key)
+    length = max(len(first.key), len(second.key))
+    runs = _runs(first, second)
+    changed_for_good = len(runs) == 2
+    several_agree = min(max(map(len, runs[side::2])) for side in (0, 1)) >= SEVERAL
+    if edits > 1 or length < 4:
+        return False
+    if len(first.key) != len(second.key):
+        return not (changed_for_good and several_agree)
+    return not (changed_for_good or several_agree or any(_is_scene(run, sightings) for run in runs[1:-1]))
+
+
+def is_piece(part: Thread, whole: Thread, sightings: Sequence[Sighting], same_place: bool = True) -> bool:
+    """Whether a spelling is what can be seen of a longer one, while it grows or where something cuts it.
+
+    1. *It grows*: the begin of a text that follows in its place (typed letter by letter, sung word by word).
+    2. *It is cut*, by the border of the frame or by what is before it: its box ends where the letters do that it shows.
+    3. *Little is lost*: `LOST_SHARE` of the letters at most, wherever the box lies, unless it was laid out anew: what
+       stays in the middle, or begins at the same edge without its first letters, was not cut (MALE, FEMALE).
+
+    A cut inside a number is none unless it is seen: 1 and 12 are two numbers. What was read beside it, in the place of
+    the rest, says that the longer one is two texts that were read as one.
+
+    Args:
+        part ([`Thread`]): the shorter one.
+        whole ([`Thread`]): the longer one.
+        sightings (`Sequence[Sighting]`): those of all frames.
+        same_place (`bool`, *optional*, defaults to `True`): whether they were read in one place. If only in one row,
+            as of a text that runs through, a piece is one that was read once and lies next to the end of the row.
+    """
+    offset = _offset(part.key, whole.key)
+    if offset is None:
+        return False
+    lost = offset, len(whole.key) - offset - len(part.key)
+    if not same_place:
+        return len(part.frames) == 1 and len(part.key) >= 3 and min(lost) == 0 and not _splits_number(part, whole, lost)
+    spots = _nearest(part, whole)
+    box, others = part.readings[spots[0]].box, sightings[part.frames[spots[0]]].readings
+    whole_box = whole.readings[spots[1]].box
+    cut, anew = _layout(box, whole_box, lost, len(whole.key))
+    at_border = (box[0] <= BORDER and lost[0] > 0) or (box[2] >= 1 - BORDER and lost[1] > 0)
+    if any(reading.box != box and _share_inside(reading.box, whole_box) >= COVERED for reading in others):
+        return False
+    if _splits_number(part, whole, lost):
+        return at_border or (cut and part.seconds <= PASSING and not whole.key.isdigit())
+    if lost[0] == 0 and part.frames[-1] < whole.frames[0]:
+        return True
+    if whole.weight < OUTWEIGHED * part.weight:
+        return False
+    return cut or at_border or (sum(lost) <= LOST_SHARE * len(whole.key) and not anew and len(part.key) > 1)
+
+
+def similarity(first: Thread, second: Thread) -> float:
+    """Of two spellings, 0-100."""
+    return _fuzz().ratio(first.key, second.key)
+
+
+def frames_apart(first: Thread, second: Thread) -> int:
+    """How many frames lie between the readings of either that are nearest in time."""
+    i, j = _nearest(first, second)
+    return abs(first.frames[i] - second.frames[j])
+
+
+def digits_of(key: str) -> str:
+    """The digits of a spelling."""
+    return "".join(filter(str.isdigit, key)) if not key.isalpha() else ""
+
+
+def _look_alike(first: str, second: str) -> bool:
+    """Whether spellings differ only in letters that look like the digits of the other."""
+    if len(first) != len(second) or not first.isascii() or first.isdigit() == second.isdigit() == (len(first) == 1):
+        return False
+    return all(a == b or frozenset((a, b)) in LOOK_ALIKES for a, b in zip(first, second, strict=True))
+
+
+def _is_sure(thread: Thread) -> bool:
+    return 1 - (1 - thread.confidence) / len(thread.readings) ** 0.5 >= SURE - 1e-9
+
+
+def _runs(first: Thread, second: Thread) -> list[list[int]]:
+    """The frames of the two in the order of time, those that show one without the other between together."""
+    seen = sorted([(frame, 0) for frame in first.frames] + [(frame, 1) for frame in second.frames])
+    return [[frame for frame, _ in group] for _, group in groupby(seen, key=lambda item: item[1])]
+
+
+def _is_scene(run: list[int], sightings: Sequence[Sighting]) -> bool:
+    """Whether a scene begins and ends with these frames."""
+    after = run[-1] + 1
+    return sightings[run[0]].after_cut and (after == len(sightings) or sightings[after].after_cut)
+
+
+def _offset(part: str, whole: str) -> int | None:
+    """Where a spelling begins in a longer one; its first and last letters may be misread, which are cut first."""
+    if len(part) >= len(whole):
+        return None
+    place = whole.find(part)
+    if place >= 0:
+        return place
+    if len(part) < 6 or digits_of(part) not in digits_of(whole):
+        return None
+    inner = part[1:-1]
+    place = whole.find(inner)
+    return place - 1 if place >= 1 and place + len(part) - 1 <= len(whole) else None
+
+
+def _splits_number(part: Thread, whole: Thread, lost: tuple[int, int]) -> bool:
+    start, end = lost[0], len(whole.key) - lost[1]
+    key = whole.key
+    return (start > 0 and key[start - 1 : start + 1].isdigit()) or (end < len(key) and key[end - 1 : end + 1].isdigit())
+
+
+def _nearest(first: Thread, second: Thread) -> tuple[int, int]:
+    """Of either thread the place of a reading, those two that are nearest in time."""
+    best = (len(first.frames) - 1, len(second.frames) - 1)
+    gap = abs(first.frames[-1] - second.frames[-1])
+    for i, frame in enumerate(first.frames):
+        place = bisect.bisect_left(second.frames, frame)
+        for j in (place - 1, place):
+            if 0 <= j < len(second.frames) and abs(second.frames[j] - frame) < gap:
+                best, gap = (i, j), abs(second.frames[j] - frame)
+    return best
+
+
+def _layout(box, whole: tuple, lost: tuple[int, int], length: int) -> tuple[bool, bool]:
+    """Whether the box of a piece is the place of its letters in the box of the whole; whether it was laid out anew."""
+    letter = (whole[2] - whole[0]) / length
+    expected = whole[0] + lost[0] * letter, whole[2] - lost[1] * letter
+    cut = all(abs(a - b) <= LETTER * letter for a, b in zip((box[0], box[2]), expected, strict=True))
+    as_wide = abs((box[2] - box[0]) - (expected[1] - expected[0])) <= LETTER * letter
+    centred = abs(box[0] + box[2] - whole[0] - whole[2]) / 2 <= letter / 4 and lost[0] != lost[1]
+    same_edge = (lost[0] > 0 and abs(box[0] - whole[0]) <= letter / 4) or (
+        lost[1] > 0 and abs(box[2] - whole[2]) <= letter / 4
+    )
+    narrower = sum(lost) * letter / 2 <= (whole[2] - whole[0]) - (box[2] - box[0])
+    return cut and narrower, as_wide and narrower and not cut and (centred or same_edge)
+
+
+def _share_inside(box, other) -> float:
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    return width * height / area if width > 0 and height > 0 and area > 0 else 0.0
+
+
+# transformers scans the imports of code that a checkpoint brings: what this needs is imported when it is used
+def _fuzz() -> Any:
+    return importlib.import_module("rapidfuzz.fuzz")
+
+
+def _levenshtein() -> Any:
+    return importlib.import_module("rapidfuzz.distance").Levenshtein
