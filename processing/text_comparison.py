@@ -2,11 +2,12 @@
 
 import bisect
 import importlib
+import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from .text_threads import Sighting, Thread
+from .text_threads import Sighting, Thread, spelling
 
 __all__ = ["digits_of", "frames_apart", "is_piece", "is_slip", "similarity"]
 
@@ -17,10 +18,12 @@ LETTER = 1.2  # how exactly the end of a box tells where a text was cut, in lett
 BORDER = 0.01  # distance from the border of the frame at which a text is cut by it
 COVERED = 0.5  # share of a reading's box in the place of a longer text from which it is a part of that text
 PASSING = 1.0  # seconds for which a text is shown at most while it is being typed
+DOUBT_OF_LETTER = 0.5  # missing confidence times letters
+SHORT_WORD = 3  # letters
 SEVERAL = 2  # readings that agree
 OUTWEIGHED = 0.5  # weight of a longer spelling, relative to a shorter one, below which it may have letters too many
 
-LOOK_ALIKES = frozenset(map(frozenset, ("0o", "1l", "1i", "2z", "5s", "6g", "6b", "8b", "9g", "4a", "7t")))
+LOOK_ALIKES = frozenset(map(frozenset, ("0o", "1l", "1i", "2z", "5s", "6g", "8b")))
 
 
 def is_slip(first: Thread, second: Thread, sightings: Sequence[Sighting]) -> bool:
@@ -29,35 +32,39 @@ def is_slip(first: Thread, second: Thread, sightings: Sequence[Sighting]) -> boo
     Two texts that follow each other (PLAN A, PLAN B) differ as little as a text and its slips do. What tells them
     apart, in this order:
 
-    1. *Digits* that changed are news: clocks, scores, prices. A digit that a letter looks like (H0TEL) is a slip.
-    2. *Little in common*: spellings below `SIMILAR_SPELLING` are two texts.
+    1. *Digits* that changed are news: clocks, scores, prices. A digit for a letter that looks like it (H0TEL), and an
+       accent that is missing, are slips.
+    2. *Little in common*: spellings below `SIMILAR_SPELLING` are two texts; so are a longer one and a shorter one that
+       was read with the rest beside it.
     3. *Confidence*: only readings that are both sure can be two texts. Where a recogniser takes one letter for another
-       it is seldom sure: of annotated clips, 1 slip of 40 that replaced letters had a confidence above `SURE` on both
-       sides. Several readings that agree are surer than one: the doubt is divided by the root of their number.
-    4. *A letter more or less* inside otherwise equal spellings (MEDA, MEDIA) is lost at any confidence: a slip, unless
-       one spelling follows the other for good and several readings agree on either.
-    5. *Order in time*: A A A B B B is a change. A B A A B A, where one of the two never holds for two readings, is a
-       slip if one letter differs, and no new scene begins and ends with it: a text seldom goes away for one frame.
-    6. What is left is sure, and changed: two texts. One frame is enough.
+       it is seldom sure. Several readings that agree are surer than one: their doubt is divided by the root of their
+       number.
+    4. *Several letters or a whole word* differ (TUESDAY and THURSDAY, PLAN A and PLAN B): two texts, one frame is
+       enough. From here on, a single letter inside a word differs.
+    5. *Doubt of a letter*: what lacks in confidence, in all letters together, may be that of the one that differs.
+    6. *A letter more or less* (MEDA, MEDIA) is lost at any confidence: a slip, unless one spelling follows the other
+       for good and several readings agree on either.
+    7. *Order in time*: A A A B B B is a change. A B A A B A, where one of the two never holds for two readings, is a
+       slip if no new scene begins and ends with it: a text seldom goes away for one frame.
 
     Args:
         first ([`Thread`])
         second ([`Thread`])
         sightings (`Sequence[Sighting]`): those of all frames.
     """
-    if digits_of(first.key) != digits_of(second.key):
-        return _look_alike(first.key, second.key)
-    if similarity(first, second) < SIMILAR_SPELLING:
+    if digits_of(first.key) != digits_of(second.key) or _plain(first.key) == _plain(second.key):
+        return _look_alike(first, second)
+    if similarity(first, second) < SIMILAR_SPELLING or _shows_rest_beside(first, second, sightings):
         return False
-    if not (_is_sure(first) and _is_sure(second)):
+    if max(_doubt(first), _doubt(second)) > 1 - SURE + 1e-9:
         return True
-    edits = _levenshtein().distance(first.key, second.key)
-    length = max(len(first.key), len(second.key))
+    if _levenshtein().distance(first.key, second.key) > 1 or _is_whole_word(first, second):
+        return False
+    if max(len(thread.key) * _doubt(thread) for thread in (first, second)) > DOUBT_OF_LETTER:
+        return True
     runs = _runs(first, second)
     changed_for_good = len(runs) == 2
     several_agree = min(max(map(len, runs[side::2])) for side in (0, 1)) >= SEVERAL
-    if edits > 1 or length < 4:
-        return False
     if len(first.key) != len(second.key):
         return not (changed_for_good and several_agree)
     return not (changed_for_good or several_agree or any(_is_scene(run, sightings) for run in runs[1:-1]))
@@ -87,13 +94,13 @@ def is_piece(part: Thread, whole: Thread, sightings: Sequence[Sighting], same_pl
     lost = offset, len(whole.key) - offset - len(part.key)
     if not same_place:
         return len(part.frames) == 1 and len(part.key) >= 3 and min(lost) == 0 and not _splits_number(part, whole, lost)
-    spots = _nearest(part, whole)
-    box, others = part.readings[spots[0]].box, sightings[part.frames[spots[0]]].readings
-    whole_box = whole.readings[spots[1]].box
+    if _shows_rest_beside(part, whole, sightings):
+        return False
+    box, whole_box = (
+        thread.readings[spot].box for thread, spot in zip((part, whole), _nearest(part, whole), strict=True)
+    )
     cut, anew = _layout(box, whole_box, lost, len(whole.key))
     at_border = (box[0] <= BORDER and lost[0] > 0) or (box[2] >= 1 - BORDER and lost[1] > 0)
-    if any(reading.box != box and _share_inside(reading.box, whole_box) >= COVERED for reading in others):
-        return False
     if _splits_number(part, whole, lost):
         return at_border or (cut and part.seconds <= PASSING and not whole.key.isdigit())
     if lost[0] == 0 and part.frames[-1] < whole.frames[0]:
@@ -119,15 +126,39 @@ def digits_of(key: str) -> str:
     return "".join(filter(str.isdigit, key)) if not key.isalpha() else ""
 
 
-def _look_alike(first: str, second: str) -> bool:
-    """Whether spellings differ only in letters that look like the digits of the other."""
-    if len(first) != len(second) or not first.isascii() or first.isdigit() == second.isdigit() == (len(first) == 1):
+def _plain(key: str) -> str:
+    """A spelling without accents."""
+    if key.isascii():
+        return key
+    return "".join(c for c in unicodedata.normalize("NFD", key) if not "\u0300" <= c <= "\u036f")
+
+
+def _look_alike(first: Thread, second: Thread) -> bool:
+    """Whether spellings differ only in accents, and in letters of longer words that look like the digits of the other.
+
+    Not in a number: 50 and SO are two texts.
+    """
+    one, other = _plain(first.key), _plain(second.key)
+    if one == other:
+        return True
+    if len(one) != len(other) or one.isdigit() or other.isdigit():
         return False
-    return all(a == b or frozenset((a, b)) in LOOK_ALIKES for a, b in zip(first, second, strict=True))
+    differ = [frozenset(pair) for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+    return LOOK_ALIKES.issuperset(differ) and not _is_whole_word(first, second)
 
 
-def _is_sure(thread: Thread) -> bool:
-    return 1 - (1 - thread.confidence) / len(thread.readings) ** 0.5 >= SURE - 1e-9
+def _doubt(thread: Thread) -> float:
+    """What the readings lack in confidence, 0-1, less where several agree."""
+    return (1 - thread.confidence) / len(thread.readings) ** 0.5
+
+
+def _is_whole_word(first: Thread, second: Thread) -> bool:
+    """Whether what differs is words of so few letters that one letter is most of them."""
+    words = [thread.readings[0].text.split() for thread in (first, second)]
+    if len(words[0]) != len(words[1]):
+        return False
+    differ = [pair for pair in zip(*(map(spelling, side) for side in words), strict=True) if pair[0] != pair[1]]
+    return all(max(map(len, pair)) <= SHORT_WORD for pair in differ)
 
 
 def _runs(first: Thread, second: Thread) -> list[list[int]]:
@@ -186,6 +217,17 @@ def _layout(box, whole: tuple, lost: tuple[int, int], length: int) -> tuple[bool
     )
     narrower = sum(lost) * letter / 2 <= (whole[2] - whole[0]) - (box[2] - box[0])
     return cut and narrower, as_wide and narrower and not cut and (centred or same_edge)
+
+
+def _shows_rest_beside(first: Thread, second: Thread, sightings: Sequence[Sighting]) -> bool:
+    """Whether the rest of the longer spelling was read beside the shorter one: there, the longer one is two texts."""
+    part, whole = sorted((first, second), key=lambda thread: len(thread.key))
+    if len(whole.key) - len(part.key) < 2:
+        return False
+    spot, whole_spot = _nearest(part, whole)
+    box, whole_box = part.readings[spot].box, whole.readings[whole_spot].box
+    others = sightings[part.frames[spot]].readings
+    return any(reading.box != box and _share_inside(reading.box, whole_box) >= COVERED for reading in others)
 
 
 def _share_inside(box, other) -> float:

@@ -13,6 +13,7 @@ MIN_WORD_GAP = -0.5  # boxes of two words may overlap by this
 MAX_LINE_GAP = 0.8  # widest gap between two lines of a block, in text heights
 MAX_HEIGHT_RATIO = 3.0  # texts of more different heights do not belong together
 MAX_TURN = 12.0  # degrees between two texts of one line or block
+LONG = 2.0  # width of a text relative to its height from which its corners tell a small turn; those of a 1 do not
 
 Pairs = list[tuple[int, int]]
 
@@ -28,8 +29,10 @@ def find_neighbours(sighting: Sighting) -> tuple[Pairs, Pairs]:
     corners = np.array([_corners(reading) for reading in sighting.readings], float) * [sighting.aspect, 1.0]
     angles = np.zeros(count)
     if any(reading.corners is not None for reading in sighting.readings):
-        along = corners[:, 1] - corners[:, 0]
+        along, across = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
         angles = np.arctan2(along[:, 1], along[:, 0])
+        short = np.hypot(*along.T) < LONG * np.hypot(*across.T)
+        angles[short & (np.abs(angles) <= np.radians(MAX_TURN))] = 0.0
     x0, y0, x1, y1 = _turned_boxes(corners, angles)
     own = np.arange(count)
     height = (y1 - y0)[own, own]

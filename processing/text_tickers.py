@@ -3,63 +3,80 @@
 import importlib
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from .text_threads import Thread, spelling
 from .text_voting import letters_of
 
-__all__ = ["covered_words", "find_tickers", "overlap_shift"]
+__all__ = ["Overlap", "covered_words", "find_overlap", "find_tickers"]
 
-OVERLAP = 6  # letters that two readings of one text share at least, where it runs on
-OVERLAP_SHARE = 0.3  # of the shorter of them
+LEAST_SHARED, SURELY_SHARED = 6, 8  # letters that two readings of one text share at least, where it runs on
+SHARE = 0.3  # of the shorter of them
 ALIKE = 0.8  # similarity of the parts that they share, 0-1
 MISREAD = 2  # letters at an end that may be cut
-MAX_FRAMES = 2  # from one reading to the next
+MAX_FRAMES = 4  # from one reading to the next
 REPEATED = 4  # letters at the end of a text, equal to those at its begin, from which it begins again
 
 
-def overlap_shift(first: str, second: str) -> int | None:
-    """By how many letters a spelling is further on than another of which it is the continuation; `None` if it is not.
+class Overlap(NamedTuple):
+    """How a spelling goes on where another ends.
 
-    "breakingnewspresi" and "ingnewspresidentvi" gives 5.
+    Args:
+        shift (`int`): by how many letters it is further on.
+        is_exact (`bool`): whether all letters that both show are equal, but for the last, which may be cut.
     """
-    least = max(OVERLAP, OVERLAP_SHARE * min(len(first), len(second)))
+
+    shift: int
+    is_exact: bool
+
+
+def find_overlap(first: str, second: str) -> Overlap | None:
+    """Where a spelling goes on, of which another shows the begin; `None` if it does not.
+
+    "breakingnewspresi" and "ingnewspresidentvi" are 5 letters apart.
+    """
+    least = max(LEAST_SHARED, SHARE * min(len(first), len(second)))
     for skipped in range(MISREAD + 1):
-        place = first.find(second[skipped : skipped + OVERLAP - MISREAD], skipped + 1)
-        while place >= 0:
+        begin = second[skipped : skipped + LEAST_SHARED - MISREAD]
+        place = first.find(begin, skipped + 1)
+        while place >= 0 and len(first) - place + skipped >= least:
             shift = place - skipped
-            shared = len(first) - shift
-            if shared < least:
-                break
-            if shared < len(second) and _similarity(first[place:-1], second[skipped : shared - 1]) >= ALIKE:
-                return shift
-            place = first.find(second[skipped : skipped + OVERLAP - MISREAD], place + 1)
+            shared = first[place:-1], second[skipped : len(first) - shift - 1]
+            if len(first) - shift < len(second) and _similarity(*shared) >= ALIKE:
+                return Overlap(shift, skipped == 0 and shared[0] == shared[1] and len(shared[0]) >= SURELY_SHARED)
+            place = first.find(begin, place + 1)
     return None
 
 
 def find_tickers(threads: dict[int, Thread]) -> list[tuple[list[Thread], str]]:
-    """Threads that are parts of one text which runs through one place, and that text, joined."""
-    follower: dict[int, int] = {}
+    """Threads that are parts of one text which runs through one place, and that text, joined.
+
+    Two parts are joined if what they share is equal; three or more if it is in half of the cases, else only alike.
+    """
+    follower: dict[int, tuple[Overlap, int]] = {}
     followed: set[int] = set()
     for thread in threads.values():
         links = [
-            (shift, number)
+            (overlap, number)
             for number, same_place in thread.places.items()
             if same_place
             and number in threads
             and number not in followed
             and 0 < threads[number].frames[0] - thread.frames[-1] <= MAX_FRAMES
-            and (shift := overlap_shift(thread.key, threads[number].key)) is not None
+            and (overlap := find_overlap(thread.key, threads[number].key)) is not None
         ]
         if links:
-            follower[thread.number] = min(links)[1]
-            followed.add(follower[thread.number])
+            follower[thread.number] = min(links)
+            followed.add(min(links)[1])
     tickers = []
     for number in sorted(follower.keys() - followed):
-        parts = [threads[number]]
+        parts, exact = [threads[number]], []
         while parts[-1].number in follower:
-            parts.append(threads[follower[parts[-1].number]])
-        tickers.append((parts, _joined([max(part.readings, key=lambda r: r.confidence).text for part in parts])))
+            overlap, following = follower[parts[-1].number]
+            parts.append(threads[following])
+            exact.append(overlap.is_exact)
+        if 2 * sum(exact) >= len(exact):
+            tickers.append((parts, _joined([max(part.readings, key=lambda r: r.confidence).text for part in parts])))
     return tickers
 
 
@@ -82,7 +99,8 @@ def _joined(parts: Sequence[str]) -> str:
     """One text of readings that overlap, each with the one before."""
     text, start = parts[0], 0  # where the last reading begins in the text, in letters
     for before, part in pairwise(parts):
-        shift = overlap_shift(spelling(before), spelling(part)) or 0
+        overlap = find_overlap(spelling(before), spelling(part))
+        shift = overlap.shift if overlap else 0
         known = _find(spelling(text), spelling(part)[:-MISREAD])
         start = start + shift if known is None else known
         end = start + len(letters_of(part)[0])
@@ -97,7 +115,7 @@ def _joined(parts: Sequence[str]) -> str:
 
 def _find(key: str, part: str) -> int | None:
     """Where a part lies in a text, its first and last letter aside."""
-    place = key.find(part[1:-1]) if len(part) > OVERLAP else -1
+    place = key.find(part[1:-1]) if len(part) > LEAST_SHARED else -1
     return place - 1 if place >= 1 else None if place < 0 else 0
 
 

@@ -84,10 +84,10 @@ class _Ballot:
             self._gap_votes[-1][gaps[-1]] += weight
 
     def result(self) -> str:
-        """What has most votes; of equal ones what the pivot has, and rather a space than none: it is easily lost."""
+        """What has most votes; of equal ones what the pivot has, but rather a letter or space than none: it is lost."""
         spelled = ""
         for place, gap in enumerate(self._gaps):
-            extra = _winner(self._extra_votes[place], "")
+            extra = _winner(self._extra_votes[place], max(self._extra_votes[place], key=len, default=""))
             letter = _winner(self._letter_votes[place], self._letters[place]) if place < len(self._letters) else ""
             spaced = max((other for other in self._gap_votes[place] if " " in other), key=len, default=gap)
             gap = _winner(self._gap_votes[place], spaced)
