@@ -2,12 +2,14 @@
 
 import bisect
 import importlib
+import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from .text_threads import Sighting, Thread, spelling
+from .text_voting import letters_of
 
 __all__ = ["digits_of", "frames_apart", "is_piece", "is_slip", "similarity"]
 
@@ -18,6 +20,7 @@ LETTER = 1.2  # how exactly the end of a box tells where a text was cut, in lett
 BORDER = 0.01  # distance from the border of the frame at which a text is cut by it
 COVERED = 0.5  # share of a reading's box in the place of a longer text from which it is a part of that text
 PASSING = 1.0  # seconds for which a text is shown at most while it is being typed
+CUT_LETTERS = 4  # of a piece, at least, whose last letter may be misread
 DOUBT_OF_LETTER = 0.5  # missing confidence times letters
 SHORT_WORD = 3  # letters
 SEVERAL = 2  # readings that agree
@@ -88,22 +91,23 @@ def is_piece(part: Thread, whole: Thread, sightings: Sequence[Sighting], same_pl
         same_place (`bool`, *optional*, defaults to `True`): whether they were read in one place. If only in one row,
             as of a text that runs through, a piece is one that was read once and lies next to the end of the row.
     """
-    offset = _offset(part.key, whole.key)
+    offset = _offset(part, whole)
     if offset is None:
         return False
     lost = offset, len(whole.key) - offset - len(part.key)
+    splits_number = _splits_number(whole, offset, offset + len(part.key))
     if not same_place:
-        return len(part.frames) == 1 and len(part.key) >= 3 and min(lost) == 0 and not _splits_number(part, whole, lost)
+        return len(part.frames) == 1 and len(part.key) >= 3 and min(lost) == 0 and not splits_number
     if _shows_rest_beside(part, whole, sightings):
         return False
-    box, whole_box = (
-        thread.readings[spot].box for thread, spot in zip((part, whole), _nearest(part, whole), strict=True)
-    )
+    spot, whole_spot = _nearest(part, whole)
+    box, whole_box = part.readings[spot].box, whole.readings[whole_spot].box
     cut, anew = _layout(box, whole_box, lost, len(whole.key))
     at_border = (box[0] <= BORDER and lost[0] > 0) or (box[2] >= 1 - BORDER and lost[1] > 0)
-    if _splits_number(part, whole, lost):
+    if splits_number:
         return at_border or (cut and part.seconds <= PASSING and not whole.key.isdigit())
-    if lost[0] == 0 and part.frames[-1] < whole.frames[0]:
+    stays = _share_inside(part.readings[0].box, part.readings[-1].box) >= COVERED
+    if lost[0] == 0 and part.frames[-1] < whole.frames[0] and stays:
         return True
     if whole.weight < OUTWEIGHED * part.weight:
         return False
@@ -173,24 +177,28 @@ def _is_scene(run: list[int], sightings: Sequence[Sighting]) -> bool:
     return sightings[run[0]].after_cut and (after == len(sightings) or sightings[after].after_cut)
 
 
-def _offset(part: str, whole: str) -> int | None:
-    """Where a spelling begins in a longer one; its first and last letters may be misread, which are cut first."""
-    if len(part) >= len(whole):
+def _offset(part: Thread, whole: Thread) -> int | None:
+    """Where a spelling begins in a longer one; in one that passes or is in doubt, letters at a cut may be misread."""
+    key, longer = part.key, whole.key
+    if len(key) >= len(longer):
         return None
-    place = whole.find(part)
-    if place >= 0:
-        return place
-    if len(part) < 6 or digits_of(part) not in digits_of(whole):
-        return None
-    inner = part[1:-1]
-    place = whole.find(inner)
-    return place - 1 if place >= 1 and place + len(part) - 1 <= len(whole) else None
+    place = longer.find(key)
+    if place >= 0 or len(key) < CUT_LETTERS or not (part.seconds <= PASSING or _doubt(part) > 1 - SURE):
+        return place if place >= 0 else None
+    is_word = bool(re.search(r"[\W_]\w\W*$", part.readings[0].text))  # its last letter, in PLAN A
+    if longer.startswith(key[:-1]) and not key[-1].isdigit() and not is_word:
+        return 0
+    place = longer.find(key[1:-1])
+    return place - 1 if place >= 1 and place + len(key) - 1 <= len(longer) and not digits_of(key[0] + key[-1]) else None
 
 
-def _splits_number(part: Thread, whole: Thread, lost: tuple[int, int]) -> bool:
-    start, end = lost[0], len(whole.key) - lost[1]
-    key = whole.key
-    return (start > 0 and key[start - 1 : start + 1].isdigit()) or (end < len(key) and key[end - 1 : end + 1].isdigit())
+def _splits_number(whole: Thread, start: int, end: int) -> bool:
+    """Whether one of two cuts in a spelling is inside a number: 10:42 is one, 555-1234 are two."""
+    letters, gaps = letters_of(whole.readings[0].text)
+    return len(letters) == len(whole.key) and any(
+        0 < cut < len(letters) and letters[cut - 1 : cut + 1].isdigit() and gaps[cut] in ("", ".", ",", ":")
+        for cut in (start, end)
+    )
 
 
 def _nearest(first: Thread, second: Thread) -> tuple[int, int]:

@@ -13,7 +13,7 @@ MIN_WORD_GAP = -0.5  # boxes of two words may overlap by this
 MAX_LINE_GAP = 0.8  # widest gap between two lines of a block, in text heights
 MAX_HEIGHT_RATIO = 3.0  # texts of more different heights do not belong together
 MAX_TURN = 12.0  # degrees between two texts of one line or block
-LONG = 2.0  # width of a text relative to its height from which its corners tell a small turn; those of a 1 do not
+LONG = 2.0  # width of a text relative to its height from which its corners tell how it lies: those of a 1 do not
 
 Pairs = list[tuple[int, int]]
 
@@ -23,18 +23,12 @@ def find_neighbours(sighting: Sighting) -> tuple[Pairs, Pairs]:
 
     What is beside and what is below is told along the first text of a pair: level, or as its corners say.
     """
-    count = len(sighting.readings)
-    if count < 2:
+    if len(sighting.readings) < 2:
         return [], []
     corners = np.array([_corners(reading) for reading in sighting.readings], float) * [sighting.aspect, 1.0]
-    angles = np.zeros(count)
-    if any(reading.corners is not None for reading in sighting.readings):
-        along, across = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
-        angles = np.arctan2(along[:, 1], along[:, 0])
-        short = np.hypot(*along.T) < LONG * np.hypot(*across.T)
-        angles[short & (np.abs(angles) <= np.radians(MAX_TURN))] = 0.0
+    angles = _angles(sighting, corners)
     x0, y0, x1, y1 = _turned_boxes(corners, angles)
-    own = np.arange(count)
+    own = np.arange(len(corners))
     height = (y1 - y0)[own, own]
     smaller, larger = np.minimum.outer(height, height), np.maximum.outer(height, height)
     turn = np.abs(np.angle(np.exp(1j * (angles[:, None] - angles))))
@@ -50,6 +44,21 @@ def find_neighbours(sighting: Sighting) -> tuple[Pairs, Pairs]:
     beside = comparable & on_line & (left < x0) & (word_gap >= MIN_WORD_GAP) & (word_gap <= MAX_WORD_GAP)
     below = comparable & ~on_line & (top < y0) & (shared_width > 0) & (line_gap <= MAX_LINE_GAP)
     return _nearest(beside, word_gap), _nearest(below, line_gap)
+
+
+def _angles(sighting: Sighting, corners: np.ndarray) -> np.ndarray:
+    """How much each text is turned, radians, clockwise; short ones as the nearest that is long enough to tell."""
+    if all(reading.corners is None for reading in sighting.readings):
+        return np.zeros(len(corners))
+    along, across = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    angles = np.arctan2(along[:, 1], along[:, 0])
+    is_long = np.hypot(*along.T) >= LONG * np.hypot(*across.T)
+    if is_long.any():
+        centres = corners.mean(axis=1)
+        for place in np.flatnonzero(~is_long):
+            distances = np.linalg.norm(centres[is_long] - centres[place], axis=1)
+            angles[place] = angles[is_long][distances.argmin()]
+    return angles
 
 
 def _corners(reading: TextReading) -> tuple[tuple[float, float], ...]:

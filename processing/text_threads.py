@@ -142,21 +142,23 @@ def _continued(
     for place, key in enumerate(keys):
         if key in by_key:
             places[key].append(place)
-    steps = []
-    for key in sorted(places, key=str.isdigit):  # words first: they tell how far the picture moved
-        known, equal = by_key[key], places[key]
-        movement = np.median(steps, axis=0) if steps else np.zeros(4)
-        if len(known) == len(equal) == 1 and not key.isdigit():
-            pairs = [(equal[0], known[0])]
-        else:
-            last = np.array([thread.box for thread in known])
+    is_plain = {key: len(by_key[key]) == len(equal) == 1 and not key.isdigit() for key, equal in places.items()}
+    for key, equal in places.items():
+        if is_plain[key]:
+            row[equal[0]] = by_key[key][0]
+    steps = [
+        box - thread.box
+        for box, thread in zip(boxes, row, strict=True)
+        if thread is not None and thread.frames[-1] == frame - 1
+    ]
+    movement = np.median(steps, axis=0) if steps else np.zeros(4)
+    for key, equal in places.items():
+        if not is_plain[key]:
+            last = np.array([thread.box for thread in by_key[key]])
             overlaps = np.maximum(overlap(boxes[equal], last), overlap(boxes[equal], last + movement))
-            pairs = [(equal[i], known[j]) for i, j in _best_pairs(overlaps, SAME_PLACE if key.isdigit() else 0.0)]
-        for place, thread in pairs:
-            row[place] = thread
-            if thread.frames[-1] == frame - 1:
-                steps.append(boxes[place] - thread.box)
-    return row, np.median(steps, axis=0) if steps else np.zeros(4)
+            for i, j in _best_pairs(overlaps, SAME_PLACE if key.isdigit() else 0.0):
+                row[equal[i]] = by_key[key][j]
+    return row, movement
 
 
 def _best_pairs(overlaps: np.ndarray, least: float) -> list[tuple[int, int]]:

@@ -5,11 +5,14 @@ of most readings, weighed; and so are the spaces and signs between letters.
 """
 
 import importlib
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 __all__ = ["Vote", "best_spelling", "letters_of"]
+
+MAX_SLIPS = 2  # letters that a piece of a text has too many or too few
 
 
 class Vote(NamedTuple):
@@ -70,8 +73,11 @@ class _Ballot:
     def add(self, text: str, weight: float, is_piece: bool) -> None:
         letters, gaps = letters_of(text)
         partner, extras = self._align(letters, gaps)
-        if is_piece and not partner:
-            return
+        if is_piece:  # its letters lie together in the text, wherever else a stray one has its like
+            shift = statistics.median_low(place - source for place, source in partner.items()) if partner else 0
+            partner = {p: source for p, source in partner.items() if abs(p - source - shift) <= MAX_SLIPS}
+            if not partner:
+                return
         first, last = (min(partner), max(partner)) if is_piece else (0, len(self._letters) - 1)
         for place in range(first, last + 1):
             source = partner.get(place)
