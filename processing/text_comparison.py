@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from .text_threads import Sighting, Thread, spelling
+from .text_threads import Box, Sighting, Thread, spelling
 from .text_voting import letters_of
 
 __all__ = ["digits_of", "frames_apart", "is_piece", "is_slip", "similarity"]
@@ -185,11 +185,12 @@ def _offset(part: Thread, whole: Thread) -> int | None:
     place = longer.find(key)
     if place >= 0 or len(key) < CUT_LETTERS or not (part.seconds <= PASSING or _doubt(part) > 1 - SURE):
         return place if place >= 0 else None
-    is_word = bool(re.search(r"[\W_]\w\W*$", part.readings[0].text))  # its last letter, in PLAN A
-    if longer.startswith(key[:-1]) and not key[-1].isdigit() and not is_word:
+    if key[-1].isdigit() or re.search(r"[\W_]\w\W*$", part.readings[0].text):  # a word of one letter, as in PLAN A
+        return None
+    if longer.startswith(key[:-1]):
         return 0
-    place = longer.find(key[1:-1])
-    return place - 1 if place >= 1 and place + len(key) - 1 <= len(longer) and not digits_of(key[0] + key[-1]) else None
+    place = longer.find(key[1:-1]) if len(key) > CUT_LETTERS + 1 and not key[0].isdigit() else -1
+    return place - 1 if place >= 1 and place + len(key) - 1 <= len(longer) else None
 
 
 def _splits_number(whole: Thread, start: int, end: int) -> bool:
@@ -213,18 +214,27 @@ def _nearest(first: Thread, second: Thread) -> tuple[int, int]:
     return best
 
 
-def _layout(box, whole: tuple, lost: tuple[int, int], length: int) -> tuple[bool, bool]:
-    """Whether the box of a piece is the place of its letters in the box of the whole; whether it was laid out anew."""
+def _layout(box: Box, whole: Box, lost: tuple[int, int], length: int) -> tuple[bool, bool]:
+    """Whether the box of a piece is where its letters are in the box of the whole; whether it was laid out anew.
+
+    Anew is what stays in the middle, or keeps an edge at which it lost letters. A box that is as wide as the whole, or
+    lies elsewhere, is neither.
+    """
     letter = (whole[2] - whole[0]) / length
-    expected = whole[0] + lost[0] * letter, whole[2] - lost[1] * letter
-    cut = all(abs(a - b) <= LETTER * letter for a, b in zip((box[0], box[2]), expected, strict=True))
-    as_wide = abs((box[2] - box[0]) - (expected[1] - expected[0])) <= LETTER * letter
-    centred = abs(box[0] + box[2] - whole[0] - whole[2]) / 2 <= letter / 4 and lost[0] != lost[1]
-    same_edge = (lost[0] > 0 and abs(box[0] - whole[0]) <= letter / 4) or (
-        lost[1] > 0 and abs(box[2] - whole[2]) <= letter / 4
-    )
-    narrower = sum(lost) * letter / 2 <= (whole[2] - whole[0]) - (box[2] - box[0])
-    return cut and narrower, as_wide and narrower and not cut and (centred or same_edge)
+    cut = whole[0] + lost[0] * letter, whole[2] - lost[1] * letter
+    width = cut[1] - cut[0]
+    anew = [((whole[0] + whole[2] - width) / 2, (whole[0] + whole[2] + width) / 2)]
+    if lost[0]:
+        anew.append((whole[0], whole[0] + width))
+    if lost[1]:
+        anew.append((whole[2] - width, whole[2]))
+
+    def error(expected: tuple[float, float]) -> float:
+        return max(abs(box[0] - expected[0]), abs(box[2] - expected[1])) / letter
+
+    errors = error(cut), min(map(error, anew)), error((whole[0], whole[2]))
+    best = min(errors)
+    return best == errors[0] <= LETTER, best < errors[0] and best == errors[1] <= LETTER
 
 
 def _shows_rest_beside(first: Thread, second: Thread, sightings: Sequence[Sighting]) -> bool:
@@ -238,7 +248,7 @@ def _shows_rest_beside(first: Thread, second: Thread, sightings: Sequence[Sighti
     return any(reading.box != box and _share_inside(reading.box, whole_box) >= COVERED for reading in others)
 
 
-def _share_inside(box, other) -> float:
+def _share_inside(box: Box, other: Box) -> float:
     width = min(box[2], other[2]) - max(box[0], other[0])
     height = min(box[3], other[3]) - max(box[1], other[1])
     area = (box[2] - box[0]) * (box[3] - box[1])

@@ -2,6 +2,7 @@
 
 import bisect
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 from .text_comparison import digits_of
@@ -18,17 +19,23 @@ STEADY = 0.8  # share of the readings that count up, or down, from which the oth
 def find_counters(threads: Sequence[Thread], sightings: Sequence[Sighting]) -> list[tuple[list[Thread], set[str]]]:
     """Threads that are values of one clock or counter.
 
-    They took each other's place, differ in digits only, and no two are seen at once.
+    They took each other's place, differ in digits only, no two are seen at once, and none came from another place.
 
     Returns:
         For each counter its threads, and the spellings that count: without slips such as 10:08 between 10:02 and 10:04.
     """
+    seen: dict[int, set[str]] = defaultdict(set)
+    for thread in threads:
+        for frame in thread.frames if digits_of(thread.key) else ():
+            seen[frame].add(thread.key)
     counters, grouped = [], set()
     for thread in threads:
         if thread.number not in grouped and digits_of(thread.key):
             group = _values_in_place(thread, threads)
             grouped.update(member.number for member in group)
-            if (steady := _steady(group, sightings)) is not None:
+            # from another place, or to one, as in a table that is scrolled
+            moved = sum(t.key in seen[t.frames[0] - 1] or t.key in seen[t.frames[-1] + 1] for t in group)
+            if 2 * moved <= len(group) and (steady := _steady(group, sightings)) is not None:
                 counters.append((group, steady))
     return counters
 

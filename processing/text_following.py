@@ -7,6 +7,7 @@
 3. The readings of a text vote on its spelling, letter by letter (`text_voting.py`).
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -143,7 +144,7 @@ def _counting_text(members: list[Thread], steady: set[str]) -> FollowedText:
 
 
 def _running_text(members: list[tuple[Thread, bool]], joined: str) -> FollowedText:
-    text = best_spelling(_votes(members), joined)
+    text = re.sub(r"^[^\w$£€(]+|[^\w.!?)]+$", "", best_spelling(_votes(members), joined))  # signs between sentences
     if len(spelling(text)) <= SHORT_TICKER:
         return FollowedText(text)
     return FollowedText(text, lambda readings: covered_words(text, [reading.text for reading in readings]))

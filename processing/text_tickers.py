@@ -13,7 +13,7 @@ __all__ = ["Overlap", "covered_words", "find_overlap", "find_tickers"]
 LEAST_SHARED, SURELY_SHARED = 6, 8  # letters that two readings of one text share at least, where it runs on
 SHARE = 0.3  # of the shorter of them
 ALIKE = 0.8  # similarity of the parts that they share, 0-1
-MISREAD = 2  # letters at an end that may be cut
+SEED = 4  # equal letters from which an overlap is tried
 MAX_FRAMES = 4  # from one reading to the next
 REPEATED = 4  # letters at the end of a text, equal to those at its begin, from which it begins again
 
@@ -23,7 +23,7 @@ class Overlap(NamedTuple):
 
     Args:
         shift (`int`): by how many letters it is further on.
-        is_exact (`bool`): whether all letters that both show are equal, but for the last, which may be cut.
+        is_exact (`bool`): whether what both show is equal, but for letters at its ends, which may be cut.
     """
 
     shift: int
@@ -36,15 +36,11 @@ def find_overlap(first: str, second: str) -> Overlap | None:
     "breakingnewspresi" and "ingnewspresidentvi" are 5 letters apart.
     """
     least = max(LEAST_SHARED, SHARE * min(len(first), len(second)))
-    for skipped in range(MISREAD + 1):
-        begin = second[skipped : skipped + LEAST_SHARED - MISREAD]
-        place = first.find(begin, skipped + 1)
-        while place >= 0 and len(first) - place + skipped >= least:
-            shift = place - skipped
-            shared = first[place:-1], second[skipped : len(first) - shift - 1]
-            if len(first) - shift < len(second) and _similarity(*shared) >= ALIKE:
-                return Overlap(shift, skipped == 0 and shared[0] == shared[1] and len(shared[0]) >= SURELY_SHARED)
-            place = first.find(begin, place + 1)
+    shifts = {first.find(second[k : k + SEED], k + 1) - k for k in range(len(second) - SEED + 1)}
+    for shift in sorted(shift for shift in shifts if 0 < shift <= len(first) - least):
+        shared = first[shift + 1 : -1], second[1 : len(first) - shift - 1]  # the first and the last may be cut
+        if len(first) - shift < len(second) and _similarity(*shared) >= ALIKE:
+            return Overlap(shift, shared[0] == shared[1] and len(shared[0]) >= SURELY_SHARED)
     return None
 
 
@@ -66,8 +62,9 @@ def find_tickers(threads: dict[int, Thread]) -> list[tuple[list[Thread], str]]:
             and (overlap := find_overlap(thread.key, threads[number].key)) is not None
         ]
         if links:
-            follower[thread.number] = min(links)
-            followed.add(min(links)[1])
+            overlap, following = min(links, key=lambda link: (threads[link[1]].frames[0], link[0].shift))
+            follower[thread.number] = overlap, following
+            followed.add(following)
     tickers = []
     for number in sorted(follower.keys() - followed):
         parts, exact = [threads[number]], []
@@ -101,7 +98,7 @@ def _joined(parts: Sequence[str]) -> str:
     for before, part in pairwise(parts):
         overlap = find_overlap(spelling(before), spelling(part))
         shift = overlap.shift if overlap else 0
-        known = _find(spelling(text), spelling(part)[:-MISREAD])
+        known = _find(spelling(text), spelling(part)[:-1])
         start = start + shift if known is None else known
         end = start + len(letters_of(part)[0])
         count = len(letters_of(text)[0])
