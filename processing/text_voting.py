@@ -5,14 +5,11 @@ of most readings, weighed; and so are the spaces and signs between letters.
 """
 
 import importlib
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 __all__ = ["Vote", "best_spelling", "letters_of"]
-
-MAX_SLIPS = 2  # letters that a piece of a text has too many or too few
 
 
 class Vote(NamedTuple):
@@ -72,12 +69,9 @@ class _Ballot:
 
     def add(self, text: str, weight: float, is_piece: bool) -> None:
         letters, gaps = letters_of(text)
-        partner, extras = self._align(letters, gaps)
-        if is_piece:  # its letters lie together in the text, wherever else a stray one has its like
-            shift = statistics.median_low(place - source for place, source in partner.items()) if partner else 0
-            partner = {p: source for p, source in partner.items() if abs(p - source - shift) <= MAX_SLIPS}
-            if not partner:
-                return
+        partner, extras = self._align(letters, gaps, is_piece)
+        if not partner:
+            return
         first, last = (min(partner), max(partner)) if is_piece else (0, len(self._letters) - 1)
         for place in range(first, last + 1):
             source = partner.get(place)
@@ -100,13 +94,17 @@ class _Ballot:
             spelled += extra + gap + letter if letter or place == len(self._letters) else extra
         return " ".join(spelled.split())
 
-    def _align(self, letters: str, gaps: list[str]) -> tuple[dict[int, int], dict[int, str]]:
+    def _align(self, letters: str, gaps: list[str], is_piece: bool) -> tuple[dict[int, int], dict[int, str]]:
         """For places of the pivot those of a reading's letters; and the letters that it has more, by where."""
+        key, begin, end = _folded(letters), 0, len(self._plain)
+        if is_piece:  # its letters lie together, wherever else in a long text there are such letters
+            found = importlib.import_module("rapidfuzz.fuzz").partial_ratio_alignment(key, self._plain)
+            begin, end = found.dest_start, found.dest_end
         partner, extras = {}, {}
-        for tag, begin, end, start, stop in _levenshtein().opcodes(_folded(letters), self._plain):
-            partner.update(zip(range(start, stop), range(begin, end), strict=False))
+        for tag, source, until, start, stop in _levenshtein().opcodes(key, self._plain[begin:end]):
+            partner.update(zip(range(begin + start, begin + stop), range(source, until), strict=False))
             if tag == "delete":
-                extras[start] = "".join(gaps[source] + letters[source] for source in range(begin, end))
+                extras[begin + start] = "".join(gaps[place] + letters[place] for place in range(source, until))
         return partner, extras
 
 
