@@ -23,6 +23,7 @@ __all__ = ["FollowedText", "Sighting", "follow_texts", "spelling"]
 
 _Belongs = dict[int, tuple[int, bool]]  # to which thread a thread belongs, and whether as a piece of it
 
+BLUR = 0.2  # what a reading loses at most of its weight where a frame is less sharp than another
 SHORT_TICKER = 100  # letters; a window that shows a part of a longer text names this part
 
 
@@ -155,10 +156,10 @@ def _surest(thread: Thread) -> str:
 
 
 def _votes(members: list[tuple[Thread, bool]]) -> list[Vote]:
-    """The readings, weighed by their confidence, and up to twice as much where the frame is sharp."""
+    """The readings, weighed by their confidence, squared, and less where the frame is not as sharp as others."""
     sharpest = max(sharpness for thread, _ in members for sharpness in thread.sharpnesses) or 1.0
     return [
-        Vote(reading.text, reading.confidence * (1 + sharpness / sharpest) / 2, is_part)
+        Vote(reading.text, reading.confidence**2 * (1 - BLUR + BLUR * sharpness / sharpest), is_part)
         for thread, is_part in members
         for reading, sharpness in zip(thread.readings, thread.sharpnesses, strict=True)
     ]

@@ -40,7 +40,7 @@ def find_overlap(first: str, second: str) -> Overlap | None:
     for shift in sorted(shift for shift in shifts if 0 < shift <= len(first) - least):
         shared = first[shift + 1 : -1], second[1 : len(first) - shift - 1]  # the first and the last may be cut
         if len(first) - shift < len(second) and _similarity(*shared) >= ALIKE:
-            return Overlap(shift, shared[0] == shared[1] and len(shared[0]) >= SURELY_SHARED)
+            return Overlap(shift, shared[0] == shared[1] and len(first) - shift >= SURELY_SHARED)
     return None
 
 
