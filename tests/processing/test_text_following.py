@@ -203,10 +203,8 @@ class TestTickers:
         assert texts(*parts, seconds=0.5) == [self.SENTENCE]
 
     def test_a_long_one_is_cut_between_windows_at_words(self):
-        text = " ".join(
-            f"{word} number {word}" for word in ("one two three four five six seven eight nine ten").split()
-        )
-        text += " end" + " of the list"
+        words = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+        text = " ".join(f"{word} number {word}" for word in words) + " end of the list"
         starts = [*range(0, len(text) - 24, 6), len(text) - 24]
         frames = sightings(*[text[n : n + 24].strip() for n in starts], seconds=0.5)
         for frame, found in zip(frames, follow_texts(frames), strict=True):
