@@ -118,6 +118,8 @@ def spin_threads(sightings: Sequence[Sighting]) -> tuple[list[Thread], list[list
         recent = {number: thread for number, thread in recent.items() if thread.last >= oldest}
         keys = [spelling(reading.text) for reading in sighting.readings]
         boxes = np.array([reading.box for reading in sighting.readings], float).reshape(-1, 4)
+        for key in filter(str.isdigit, set(keys) & by_key.keys()):  # many, where they are not followed
+            by_key[key] = [thread for thread in by_key[key] if thread.number in recent]
         row, movement = _continued(keys, boxes, by_key, frame)
         for place, thread in enumerate(row):
             if thread is None:
@@ -140,7 +142,7 @@ def _continued(
     row: list[Thread | None] = [None] * len(keys)
     places: dict[str, list[int]] = defaultdict(list)
     for place, key in enumerate(keys):
-        if key in by_key:
+        if by_key.get(key):
             places[key].append(place)
     is_plain = {key: len(by_key[key]) == len(equal) == 1 and not key.isdigit() for key, equal in places.items()}
     for key, equal in places.items():
