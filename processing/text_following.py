@@ -10,9 +10,10 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .ocr_engines import TextReading
+from .running_lines import join_running_lines
 from .text_comparison import frames_apart, is_piece, is_slip, similarity
 from .text_counters import find_counters
 from .text_threads import Sighting, Thread, spelling, spin_threads
@@ -45,7 +46,7 @@ class FollowedText:
         return self.text if self.spell is None else self.spell(readings)
 
 
-def follow_texts(sightings: Sequence[Sighting]) -> list[list[FollowedText]]:
+def follow_texts(sightings: Sequence[Sighting]) -> list[Sighting]:
     """Says which readings are of one text, however far apart, and how it is spelled.
 
     A counter reads "first - last", both as they were read: whoever looks for the time of either finds it, as a word and
@@ -55,16 +56,17 @@ def follow_texts(sightings: Sequence[Sighting]) -> list[list[FollowedText]]:
         sightings (`Sequence[Sighting]`): of all read frames of a segment, in the order of time.
 
     Returns:
-        For each sighting the text of each of its readings.
+        `list[Sighting]`: the same with their `texts`; the readings of a line that runs through a strip are joined.
     """
+    sightings = join_running_lines(sightings)
     threads, rows = spin_threads(sightings)
     text_of: dict[int, FollowedText] = {}
     for counter, steady in find_counters(threads, sightings):
         text_of |= dict.fromkeys((thread.number for thread in counter), _counting_text(counter, steady))
     others = {thread.number: thread for thread in threads if thread.number not in text_of}
     belongs = _find_pieces(others, sightings)
-    tickers = find_tickers({number: thread for number, thread in others.items() if number not in belongs})
-    parts = {part.number: ticker for ticker in tickers for part in ticker[0]}
+    parts = {part.number: ticker for ticker in find_tickers(others, belongs.keys()) for part in ticker[0]}
+    belongs = {number: parent for number, parent in belongs.items() if number not in parts}
     belongs = _find_slips(others, belongs, parts.keys(), sightings)
 
     members: dict[int, list[tuple[Thread, bool]]] = defaultdict(list)  # and whether it shows the text in part
@@ -75,7 +77,10 @@ def follow_texts(sightings: Sequence[Sighting]) -> list[list[FollowedText]]:
     for first, group in members.items():
         text = _running_text(group, parts[first][1]) if first in parts else _plain_text(group, threads[first])
         text_of |= dict.fromkeys((thread.number for thread, _ in group), text)
-    return [[text_of[thread.number] for thread in row] for row in rows]
+    return [
+        replace(sighting, texts=[text_of[thread.number] for thread in row])
+        for sighting, row in zip(sightings, rows, strict=True)
+    ]
 
 
 def _find_pieces(threads: dict[int, Thread], sightings: Sequence[Sighting]) -> _Belongs:

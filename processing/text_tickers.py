@@ -1,11 +1,11 @@
 """Texts that run through a strip: each reading shows a part, which overlaps with the next (ours)."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from .text_threads import Thread, spelling
+from .text_threads import SAME_ROW, Thread, spelling
 from .text_voting import letters_of
 
 __all__ = ["Overlap", "covered_words", "find_overlap", "find_tickers"]
@@ -44,19 +44,26 @@ def find_overlap(first: str, second: str) -> Overlap | None:
     return None
 
 
-def find_tickers(threads: dict[int, Thread]) -> list[tuple[list[Thread], str]]:
+def find_tickers(threads: dict[int, Thread], pieces: Collection[int]) -> list[tuple[list[Thread], str]]:
     """Threads that are parts of one text which runs through one place, and that text, joined.
 
     Two parts are joined if what they share is equal; three or more if it is in half of the cases, else only alike.
+
+    Args:
+        threads (`dict[int, Thread]`): by their numbers.
+        pieces (`Collection[int]`): those that show less of a text than another one does.
     """
     follower: dict[int, tuple[Overlap, int]] = {}
     followed: set[int] = set()
     for thread in threads.values():
+        if thread.number in pieces:
+            continue
         links = [
             (overlap, number)
             for number, same_place in thread.places.items()
             if same_place
             and number in threads
+            and number not in pieces
             and number not in followed
             and 0 < threads[number].frames[0] - thread.frames[-1] <= MAX_FRAMES
             and (overlap := find_overlap(thread.key, threads[number].key)) is not None
@@ -74,7 +81,43 @@ def find_tickers(threads: dict[int, Thread]) -> list[tuple[list[Thread], str]]:
             exact.append(overlap.is_exact)
         if 2 * sum(exact) >= len(exact):
             tickers.append((parts, _joined([max(part.readings, key=lambda r: r.confidence).text for part in parts])))
-    return tickers
+    whole: list[tuple[list[Thread], str]] = []
+    for parts, text in sorted(tickers, key=lambda ticker: -len(ticker[1])):
+        homes = (home for home in whole if _in_row(parts[0], home[0][0]) and _is_part(text, home[1]))
+        if (home := next(homes, None)) is not None:
+            home[0].extend(parts)
+        else:
+            whole.append((parts, text))
+    taken = {part.number for parts, _ in whole for part in parts}
+    for parts, text in whole:
+        parts += _rests(parts, spelling(text), [thread for thread in threads.values() if thread.number not in taken])
+        taken.update(part.number for part in parts)
+    return whole
+
+
+def _rests(parts: list[Thread], key: str, threads: Sequence[Thread]) -> list[Thread]:
+    """What else of a text was read in its row: its begin and end, as it comes and goes."""
+    frames = {frame for part in parts for frame in part.frames}
+    first, last = min(frames), max(frames)
+    in_row = [thread for thread in threads if _in_row(thread, parts[0]) and _find(key, thread.key) is not None]
+    before = sorted((thread for thread in in_row if thread.frames[0] < first), key=lambda thread: -thread.frames[-1])
+    rests = []
+    for thread in before + [thread for thread in in_row if thread.frames[0] >= first]:
+        if first - MAX_FRAMES <= thread.frames[-1] and thread.frames[0] <= last + MAX_FRAMES:
+            rests.append(thread)
+            first, last = min(first, thread.frames[0]), max(last, thread.frames[-1])
+    return rests
+
+
+def _in_row(first: Thread, second: Thread) -> bool:
+    boxes = first.box, second.box
+    middles = [(box[1] + box[3]) / 2 for box in boxes]
+    return abs(middles[0] - middles[1]) <= SAME_ROW * min(box[3] - box[1] for box in boxes)
+
+
+def _is_part(text: str, other: str) -> bool:
+    fuzz: Any = importlib.import_module("rapidfuzz.fuzz")
+    return fuzz.partial_ratio(spelling(text), spelling(other)) >= 100 * ALIKE
 
 
 def covered_words(text: str, parts: Sequence[str]) -> str:
@@ -111,9 +154,11 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _find(key: str, part: str) -> int | None:
-    """Where a part lies in a text, its first and last letter aside."""
-    place = key.find(part[1:-1]) if len(part) > LEAST_SHARED else -1
-    return place - 1 if place >= 1 else None if place < 0 else 0
+    """Where a part lies in a text; of a longer part the first and last letter may be cut."""
+    place, cut = key.find(part), 0
+    if place < 0 and len(part) > LEAST_SHARED:
+        place, cut = key.find(part[1:-1]), 1
+    return None if place < 0 else max(0, place - cut)
 
 
 def _between(text: str, start: int, end: int, with_gap: bool = False) -> str:

@@ -78,8 +78,7 @@ def merge_sightings(sightings: Iterable[Sighting]) -> list[TextTrack]:
     """
     sightings = list(sightings)
     if any(sighting.texts is None for sighting in sightings):
-        texts = follow_texts(sightings)
-        sightings = [replace(s, texts=found) for s, found in zip(sightings, texts, strict=True)]
+        sightings = follow_texts(sightings)
     tracks: dict[int, _Track] = {}
     same_line: Counter = Counter()
     next_line: Counter = Counter()

@@ -350,8 +350,7 @@ class WindowOCRCaptioner:
         self, seen: list[tuple[float, int]], read: list[Sighting], parts: list[tuple[float, float]], duration: float
     ) -> list[WindowCaption]:
         # texts are followed through all windows: each gets the spelling that is best in all
-        texts = follow_texts(_sightings(seen, (0.0, duration), read))
-        read = [replace(sighting, texts=found) for sighting, found in zip(read, texts, strict=True)]
+        read = follow_texts(_sightings(seen, (0.0, duration), read))
         samples: list[list[tuple[float, int]]] = [[] for _ in parts]
         for time, number in seen:
             window = self._window_at(time, parts)

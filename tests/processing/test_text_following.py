@@ -149,7 +149,7 @@ class TestPieces:
     def test_two_texts_read_as_one(self):
         apart = [("PETROBRAS", 0.95, (0.1, 0.5, 0.3, 0.55)), ("ITAIPAVA", 0.95, (0.55, 0.5, 0.7, 0.55))]
         joined = ("PETROBRAS ITAIPAVA", 0.95, (0.1, 0.5, 0.7, 0.55))
-        (first, second), (both,) = follow_texts(sightings(apart, joined))
+        (first, second), (both,) = (frame.texts for frame in follow_texts(sightings(apart, joined)))
         assert (first.text, second.text, both.text) == ("PETROBRAS", "ITAIPAVA", "PETROBRAS ITAIPAVA")
 
 
@@ -207,8 +207,7 @@ class TestTickers:
         text = " ".join(f"{word} number {word}" for word in words) + " end of the list"
         starts = [*range(0, len(text) - 24, 6), len(text) - 24]
         frames = sightings(*[text[n : n + 24].strip() for n in starts], seconds=0.5)
-        for frame, found in zip(frames, follow_texts(frames), strict=True):
-            frame.texts = found
+        frames = follow_texts(frames)
         (first,), (last,) = merge_sightings(frames[:6]), merge_sightings(frames[-6:])
         assert text.startswith(first.text + " ") and text.endswith(" " + last.text)
         assert 40 < len(first.text) < 80 and 40 < len(last.text) < 80
@@ -216,8 +215,7 @@ class TestTickers:
 
 def test_windows_share_the_best_spelling():
     frames = sightings("TESCO express", "TESCO express", ("LESCO express", 0.88), "CO express")
-    for frame, found in zip(frames, follow_texts(frames), strict=True):
-        frame.texts = found
+    frames = follow_texts(frames)
     windows = [merge_sightings(frames[:1]), merge_sightings(frames[2:3]), merge_sightings(frames[3:])]
     assert [[track.text for track in window] for window in windows] == [["TESCO express"]] * 3
     assert [(window[0].start, window[0].count) for window in windows] == [(0.0, 1), (2.0, 1), (3.0, 1)]
@@ -234,8 +232,7 @@ def test_numbers_of_several_rows_keep_to_their_rows():
         ]
 
     frames = sightings(board("15", "0"), board("15", "15"), board("30", "15"))
-    for frame, found in zip(frames, follow_texts(frames), strict=True):
-        frame.texts = found
+    frames = follow_texts(frames)
     assert [sorted(track.text for track in merge_sightings([frame])) for frame in frames] == [
         ["Dimitrov 0", "Nadal 15"],
         ["Dimitrov 15", "Nadal 15"],
