@@ -17,7 +17,7 @@ SIMILAR_SPELLING = 70.0  # rapidfuzz ratio, 0-100: "PETROBRA" and "PETROBRAS" ha
 SURE = 0.9  # confidence from which a reading is trusted in every letter; slips that replace a letter have less
 LOST_SHARE = 0.3  # of the letters of a text that a reading may lose, wherever it says that it lay
 LETTER = 1.2  # how exactly the end of a box tells where a text was cut, in letters
-BORDER = 0.01  # distance from the border of the frame at which a text is cut by it
+BORDER = 0.04  # distance from the border of the frame, at most a letter, at which a text is cut by it
 COVERED = 0.5  # share of a reading's box in the place of a longer text from which it is a part of that text
 PASSING = 1.0  # seconds for which a text is shown at most while it is being typed
 CUT_LETTERS = 4  # of a piece, at least, whose last letter may be misread
@@ -103,7 +103,8 @@ def is_piece(part: Thread, whole: Thread, sightings: Sequence[Sighting], same_pl
     spot, whole_spot = _nearest(part, whole)
     box, whole_box = part.readings[spot].box, whole.readings[whole_spot].box
     cut, anew = _layout(box, whole_box, lost, len(whole.key))
-    at_border = (box[0] <= BORDER and lost[0] > 0) or (box[2] >= 1 - BORDER and lost[1] > 0)
+    letter = min(BORDER, (box[2] - box[0]) / len(part.key))
+    at_border = (box[0] <= letter and lost[0] > 0) or (box[2] >= 1 - letter and lost[1] > 0)
     if splits_number:
         return at_border or (cut and part.seconds <= PASSING and not whole.key.isdigit())
     stays = _share_inside(part.readings[0].box, part.readings[-1].box) >= COVERED
@@ -185,7 +186,8 @@ def _offset(part: Thread, whole: Thread) -> int | None:
     place = longer.find(key)
     if place >= 0 or len(key) < CUT_LETTERS or not (part.seconds <= PASSING or _doubt(part) > 1 - SURE):
         return place if place >= 0 else None
-    if key[-1].isdigit() or re.search(r"[\W_]\w\W*$", part.readings[0].text):  # a word of one letter, as in PLAN A
+    cursor = key[-1] == "1" and not key[-2].isdigit()  # after what was typed
+    if (key[-1].isdigit() and not cursor) or re.search(r"[\W_]\w\W*$", part.readings[0].text):  # a word: PLAN A
         return None
     if longer.startswith(key[:-1]):
         return 0

@@ -4,6 +4,7 @@ import bisect
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 from .text_comparison import digits_of
 from .text_threads import Sighting, Thread
@@ -62,7 +63,9 @@ def _steady(group: Sequence[Thread], sightings: Sequence[Sighting]) -> set[str] 
         return None
     seen = sorted((frame, thread.key) for thread in group for frame in thread.frames)
     frames, keys = [frame for frame, _ in seen], [key for _, key in seen]
-    if len(set(frames)) < len(frames):
+    steps = [(key, later) for key, later in pairwise(keys) if key != later]
+    is_typed = 2 * sum(later.startswith(key) for key, later in steps) > len(steps)
+    if len(set(frames)) < len(frames) or is_typed:
         return None
     clocks = sum(bool(CLOCK.search(thread.readings[0].text)) for thread in group)
     least, pace = (CLOCK_VALUES, CLOCK_PACE) if 2 * clocks > len(group) else (OTHER_VALUES, OTHER_PACE)

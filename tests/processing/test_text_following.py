@@ -1,5 +1,7 @@
 """Texts through time: slips and new texts, pieces, counters, tickers, votes; on readings made by hand."""
 
+import random
+
 import pytest
 
 from tcd_hf.processing.ocr_engines import TextReading
@@ -211,6 +213,69 @@ class TestTickers:
         (first,), (last,) = merge_sightings(frames[:6]), merge_sightings(frames[-6:])
         assert text.startswith(first.text + " ") and text.endswith(" " + last.text)
         assert 40 < len(first.text) < 80 and 40 < len(last.text) < 80
+
+
+class TestMovingTexts:
+    """Texts that move through the frame, or are typed, as a detector boxes them."""
+
+    SENTENCE = "BREAKING NEWS: PRESIDENT VISITS BERLIN TODAY AND MEETS THE CHANCELLOR IN THE EVENING"
+
+    @staticmethod
+    def visible(text, left, letter):
+        """What of a text is inside the frame, and from where to where; letters are so wide."""
+        shown = [(char, left + place * letter) for place, char in enumerate(text)]
+        shown = [(char, x) for char, x in shown if x >= -0.4 * letter and x + letter <= 1 + 0.4 * letter]
+        part = "".join(char for char, _ in shown).strip()
+        inked = [x for char, x in shown if char != " "]
+        return (part, max(0.0, inked[0]), min(1.0, inked[-1] + letter)) if part else None
+
+    def ticker(self, step, split):
+        """A strip at the foot of the frame; words are boxes of their own by chance."""
+        chance = random.Random(0)
+        for frame in range(130 // step):
+            boxes, left = [], 0.9 - frame * step * 0.02
+            for word in self.SENTENCE.split():
+                if part := self.visible(word, left, 0.02):
+                    joins = boxes and chance.random() > split
+                    boxes[-1:] = (
+                        [(f"{boxes[-1][0]} {part[0]}", boxes[-1][1], part[2])] if joins else [*boxes[-1:], part]
+                    )
+                left += (len(word) + 1) * 0.02
+            words = [(text, 0.97, (x0, 0.9, x1, 0.95)) for text, x0, x1 in boxes]
+            yield [*words, ("STUDIO", 0.97, (0.4, 0.2, 0.6, 0.3))]
+
+    @pytest.mark.parametrize("step", [2, 3, 8, 20])
+    @pytest.mark.parametrize("split", [0.0, 0.2, 0.5, 1.0])
+    def test_a_ticker_however_its_words_are_boxed(self, step, split):
+        assert texts(*self.ticker(step, split)) == [self.SENTENCE, "STUDIO"]
+
+    @pytest.mark.parametrize("step", [0.03, 0.06, 0.1, 0.2, 0.3])
+    def test_signs_that_a_camera_pans_over(self, step):
+        signs = [("TESCO express", 0.9, 0.3), ("Fresh food daily", 1.2, 0.6), ("OPEN 24h", 0.5, 0.8)]
+        frames = []
+        for frame in range(int(1.8 / step)):
+            parts = [(self.visible(text, left - frame * step, 0.03), top) for text, left, top in signs]
+            frames.append([(part[0], 0.97, (part[1], top, part[2], top + 0.08)) for part, top in parts if part])
+        assert texts(*frames) == sorted(text for text, _, _ in signs)
+
+    @pytest.mark.parametrize("step", [0.02, 0.05, 0.1, 0.2])
+    def test_rolling_credits(self, step):
+        credits = ["Directed by", "Anna Keller", "Written by", "Tom Baxter", "Music by", "Maria Lopez"]
+        frames = []
+        for frame in range(int(2 / step)):
+            tops = [1.0 + 0.1 * line - frame * step for line in range(len(credits))]
+            shown = [(text, top) for text, top in zip(credits, tops, strict=True) if 0 <= top <= 0.94]
+            frames.append([(text, 0.97, (0.3, top, 0.3 + 0.02 * len(text), top + 0.06)) for text, top in shown])
+        assert texts(*frames) == sorted(credits)
+        joined = " ".join(track.text for track in merge_sightings(sightings(*frames)))
+        assert joined == " ".join(credits)
+
+    @pytest.mark.parametrize("rate", [0.7, 1.5, 3, 6])
+    @pytest.mark.parametrize("text", ["The quick brown fox jumps over 12 lazy dogs", "CALL 555-123456 NOW"])
+    def test_typed_text_whose_box_grows(self, text, rate):
+        shown = [text[: max(1, int(frame * rate))].strip() for frame in range(int(len(text) / rate) + 4)]
+        frames = [[(part, 0.95, (0.1, 0.5, 0.1 + 0.02 * len(part), 0.56))] for part in shown]
+        assert texts(*frames, seconds=0.5) == [text]
 
 
 def test_windows_share_the_best_spelling():
