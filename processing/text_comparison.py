@@ -18,6 +18,7 @@ SURE = 0.9  # confidence from which a reading is trusted in every letter; slips 
 LOST_SHARE = 0.3  # of the letters of a text that a reading may lose, wherever it says that it lay
 LETTER = 1.2  # how exactly the end of a box tells where a text was cut, in letters
 BORDER = 0.04  # distance from the border of the frame, at most a letter, at which a text is cut by it
+EDGE, UNCUT = 0.01, 0.95  # the same above and below, and the share of its height that a text has which is not cut there
 COVERED = 0.5  # share of a reading's box in the place of a longer text from which it is a part of that text
 PASSING = 1.0  # seconds for which a text is shown at most while it is being typed
 CUT_LETTERS = 4  # of a piece, at least, whose last letter may be misread
@@ -41,7 +42,7 @@ def is_slip(first: Thread, second: Thread, sightings: Sequence[Sighting]) -> boo
        was read with the rest beside it.
     3. *Confidence*: only readings that are both sure can be two texts. Where a recogniser takes one letter for another
        it is seldom sure. Several readings that agree are surer than one: their doubt is divided by the root of their
-       number.
+       number. One of letters that the upper or lower border of the frame cuts is not sure.
     4. *Several letters or a whole word* differ (TUESDAY and THURSDAY, PLAN A and PLAN B): two texts, one frame is
        enough. From here on, a single letter inside a word differs.
     5. *Doubt of a letter*: what lacks in confidence, in all letters together, may be that of the one that differs.
@@ -59,7 +60,7 @@ def is_slip(first: Thread, second: Thread, sightings: Sequence[Sighting]) -> boo
         return _look_alike(first, second)
     if similarity(first, second) < SIMILAR_SPELLING or _shows_rest_beside(first, second, sightings):
         return False
-    if max(_doubt(first), _doubt(second)) > 1 - SURE + 1e-9:
+    if max(_doubt(first), _doubt(second)) > 1 - SURE + 1e-9 or _leaves(first, second) or _leaves(second, first):
         return True
     if _levenshtein().distance(first.key, second.key) > 1 or _is_whole_word(first, second):
         return False
@@ -155,6 +156,13 @@ def _look_alike(first: Thread, second: Thread) -> bool:
 def _doubt(thread: Thread) -> float:
     """What the readings lack in confidence, 0-1, less where several agree."""
     return (1 - thread.confidence) / len(thread.readings) ** 0.5
+
+
+def _leaves(thread: Thread, other: Thread) -> bool:
+    """Whether what was read once reaches beyond the upper or lower border: it is lower than the other."""
+    (_, top, _, bottom), (_, other_top, _, other_bottom) = thread.box, other.box
+    at_border = top <= EDGE or bottom >= 1 - EDGE
+    return at_border and len(thread.readings) == 1 and bottom - top < UNCUT * (other_bottom - other_top)
 
 
 def _is_whole_word(first: Thread, second: Thread) -> bool:

@@ -107,6 +107,11 @@ class TestSlips:
     def test_one_text(self, read, text):
         assert texts(*read) == [text]
 
+    def test_letters_that_the_upper_border_cuts(self):
+        whole, leaving = (0.3, 0.05, 0.5, 0.11), (0.3, 0.0, 0.5, 0.05)
+        assert texts(("Tom Baxter", 0.99, whole), ("lom Baxter", 0.97, leaving)) == ["Tom Baxter"]
+        assert texts(("HOUSE", 0.99, whole), ("MOUSE", 0.97, whole)) == ["HOUSE", "MOUSE"]
+
     def test_each_letter_is_voted_on(self):
         # no reading is right, but of each letter two of three are
         assert texts(("WELCQME HOWE", 0.8), ("WELCOMF HOME", 0.8), ("NELCOME HOME", 0.8)) == ["WELCOME HOME"]
