@@ -108,7 +108,7 @@ class TestSlips:
         assert texts(*read) == [text]
 
     def test_letters_that_the_upper_border_cuts(self):
-        whole, leaving = (0.3, 0.05, 0.5, 0.11), (0.3, 0.0, 0.5, 0.05)
+        whole, leaving = (0.3, 0.02, 0.5, 0.08), (0.3, 0.0, 0.5, 0.05)
         assert texts(("Tom Baxter", 0.99, whole), ("lom Baxter", 0.97, leaving)) == ["Tom Baxter"]
         assert texts(("HOUSE", 0.99, whole), ("MOUSE", 0.97, whole)) == ["HOUSE", "MOUSE"]
 
