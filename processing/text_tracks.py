@@ -8,6 +8,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,16 @@ from .text_following import FollowedText, follow_texts
 from .text_lines import find_neighbours
 from .text_threads import Box, Sighting, spelling
 
-__all__ = ["SOURCES", "WHOLE_FRAME", "Sighting", "TextTrack", "merge_sightings", "spelling", "split_columns"]
+__all__ = [
+    "SOURCES",
+    "WHOLE_FRAME",
+    "Sighting",
+    "TextTrack",
+    "merge_sightings",
+    "sightings_within",
+    "spelling",
+    "split_columns",
+]
 
 TALL = 1.5  # height of a box relative to its width from which its characters may stand on top of each other
 
@@ -67,6 +77,30 @@ class TextTrack:
     def from_dict(cls, values: dict[str, Any]) -> "TextTrack":
         """The inverse of `to_dict`."""
         return cls(**{**values, "box": tuple(values["box"])})
+
+
+def sightings_within(
+    part: tuple[float, float], samples: Sequence[tuple[float, int]], read: Sequence[Sighting]
+) -> list[Sighting]:
+    """The read frames that show a part of a video, with the time that each stands for in it.
+
+    Args:
+        part (`tuple[float, float]`): begin and end, seconds.
+        samples (`Sequence[tuple[float, int]]`):
+            Time of each sampled frame of the part, ascending, and number of the read one that stands for it. A sample
+            stands for the time up to half-way to its neighbours.
+        read (`Sequence[Sighting]`): all read frames.
+    """
+    if not samples:
+        return []
+    times = [time for time, _ in samples]
+    borders = [part[0], *((a + b) / 2 for a, b in pairwise(times)), part[1]]
+    sightings: dict[int, Sighting] = {}
+    for (_, number), (start, end) in zip(samples, pairwise(borders), strict=True):
+        sighting = sightings.setdefault(number, replace(read[number], start=start, end=end, seconds=0.0))
+        sighting.end = end
+        sighting.seconds += end - start
+    return list(sightings.values())
 
 
 def merge_sightings(sightings: Iterable[Sighting]) -> list[TextTrack]:

@@ -13,7 +13,7 @@ import numbers
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -24,7 +24,7 @@ from .frame_skipping import Stretch, split_into_stretches
 from .heartbeat import beat
 from .ocr_engines import OCREngine, default_num_threads, get_engine, normalize_text
 from .text_following import Sighting, follow_texts, spelling
-from .text_tracks import WHOLE_FRAME, TextTrack, merge_sightings, split_columns
+from .text_tracks import WHOLE_FRAME, TextTrack, merge_sightings, sightings_within, split_columns
 from .video_reading import Video, VideoInput, opened_video
 
 __all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
@@ -350,30 +350,16 @@ class WindowOCRCaptioner:
         self, seen: list[tuple[float, int]], read: list[Sighting], parts: list[tuple[float, float]], duration: float
     ) -> list[WindowCaption]:
         # texts are followed through all windows: each gets the spelling that is best in all
-        read = follow_texts(_sightings(seen, (0.0, duration), read))
+        read = follow_texts(sightings_within((0.0, duration), seen, read))
         samples: list[list[tuple[float, int]]] = [[] for _ in parts]
         for time, number in seen:
             window = self._window_at(time, parts)
             if window is not None:
                 samples[window].append((time, number))
         return [
-            _as_caption(window, merge_sightings(_sightings(in_window, part, read)))
+            _as_caption(window, merge_sightings(sightings_within(part, in_window, read)))
             for window, part, in_window in zip(self._windows(duration), parts, samples, strict=True)
         ]
-
-
-def _sightings(samples: list[tuple[float, int]], part: tuple[float, float], read: list[Sighting]) -> list[Sighting]:
-    """One sighting per read frame; every sample stands for the time up to half-way to its neighbours."""
-    if not samples:
-        return []
-    times = [time for time, _ in samples]
-    borders = [part[0], *((a + b) / 2 for a, b in pairwise(times)), part[1]]
-    sightings: dict[int, Sighting] = {}
-    for (_, number), (start, end) in zip(samples, pairwise(borders), strict=True):
-        sighting = sightings.setdefault(number, replace(read[number], start=start, end=end, seconds=0.0))
-        sighting.end = end
-        sighting.seconds += end - start
-    return list(sightings.values())
 
 
 def _as_caption(window: tuple[float, float], tracks: list[TextTrack]) -> WindowCaption:
