@@ -1,32 +1,35 @@
 """From readings of single frames to the texts of a window, most salient first (TCD section 3.1; the rules are ours).
 
-1. Readings of the same text in several frames become one track: same place and similar spelling, or the same spelling
-   anywhere. The spelling with most confidence, summed over its readings, wins.
+1. Readings of the same text in several frames become one track, best spelled (`text_following.py`).
 2. Tracks that stand side by side become one line ("Nadal 6 3"), lines on top of each other one block, in reading order.
 3. Blocks are ordered by salience: time on screen x size x confidence.
 """
 
-import importlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from .ocr_engines import TextReading
+from .text_following import FollowedText, follow_texts
+from .text_lines import find_neighbours
+from .text_threads import Box, Sighting, spelling
 
-__all__ = ["SOURCES", "WHOLE_FRAME", "Sighting", "TextTrack", "merge_sightings", "spelling", "split_columns"]
+__all__ = [
+    "SOURCES",
+    "WHOLE_FRAME",
+    "Sighting",
+    "TextTrack",
+    "merge_sightings",
+    "sightings_within",
+    "spelling",
+    "split_columns",
+]
 
-SAME_PLACE = 0.2  # intersection over union of the boxes
-SIMILAR_SPELLING = 70.0  # rapidfuzz ratio, 0-100: "PETROBRA" and "PETROBRAS" have 94, "MEDIA" and "MEDA" 89
-SAME_LINE = 0.7  # shared height of two words on one line, in heights of the smaller
-MAX_WORD_GAP = 3.5  # widest gap inside a line, in text heights; score boards leave wide ones
-MAX_LINE_GAP = 0.8  # widest gap between two lines of a block, in text heights
 TALL = 1.5  # height of a box relative to its width from which its characters may stand on top of each other
-MAX_HEIGHT_RATIO = 3.0  # texts of more different heights do not belong together
-
-Box = tuple[float, float, float, float]
 
 WHOLE_FRAME: Box = (0.0, 0.0, 1.0, 1.0)  # of a text that was not read at a place: what is given, or heard
 SOURCES = ("ocr", "subtitle", "given")
@@ -76,43 +79,58 @@ class TextTrack:
         return cls(**{**values, "box": tuple(values["box"])})
 
 
-@dataclass
-class Sighting:
-    """What one read frame tells about a window: its readings, and the time it stands for.
+def sightings_within(
+    part: tuple[float, float], samples: Sequence[tuple[float, int]], read: Sequence[Sighting]
+) -> list[Sighting]:
+    """The read frames that show a part of a video, with the time that each stands for in it.
 
     Args:
-        readings (`list[TextReading]`): what was read in the frame.
-        start (`float`): begin of the time the frame stands for, seconds.
-        end (`float`): end of that time.
-        seconds (`float`): how long the frame stands for; less than `end - start` where other frames lie between.
-        aspect (`float`): width of the frame divided by its height.
-        time (`float`, *optional*, defaults to 0.0): when the frame was on screen, seconds.
-        sharpness (`float`, *optional*, defaults to 0.0): of the frame, see `Stretch`.
+        part (`tuple[float, float]`): begin and end, seconds.
+        samples (`Sequence[tuple[float, int]]`):
+            Time of each sampled frame of the part, ascending, and number of the read one that stands for it. A sample
+            stands for the time up to half-way to its neighbours.
+        read (`Sequence[Sighting]`): all read frames.
     """
-
-    readings: Sequence[TextReading]
-    start: float
-    end: float
-    seconds: float
-    aspect: float
-    time: float = 0.0
-    sharpness: float = 0.0
+    if not samples:
+        return []
+    times = [time for time, _ in samples]
+    borders = [part[0], *((a + b) / 2 for a, b in pairwise(times)), part[1]]
+    sightings: dict[int, Sighting] = {}
+    for (_, number), (start, end) in zip(samples, pairwise(borders), strict=True):
+        sighting = sightings.setdefault(number, replace(read[number], start=start, end=end, seconds=0.0))
+        sighting.end = end
+        sighting.seconds += end - start
+    return list(sightings.values())
 
 
 def merge_sightings(sightings: Iterable[Sighting]) -> list[TextTrack]:
-    """The texts of one window, most salient first; neighbouring lines stay together in reading order."""
-    tracks: list[_Track] = []
+    """The texts of one window, most salient first; neighbouring lines stay together in reading order.
+
+    Args:
+        sightings (`Iterable[Sighting]`): of the frames that show the window, in the order of time. Which readings are
+            of one text is looked for in these alone where they do not say so themselves (`Sighting.texts`).
+    """
+    sightings = list(sightings)
+    if any(sighting.texts is None for sighting in sightings):
+        sightings = follow_texts(sightings)
+    tracks: dict[int, _Track] = {}
     same_line: Counter = Counter()
     next_line: Counter = Counter()
     for sighting in sightings:
-        frame_tracks = _assign(sighting, tracks)
-        for links, neighbours in zip((same_line, next_line), _neighbours(sighting), strict=True):
-            links.update((frame_tracks[first], frame_tracks[second]) for first, second in neighbours)
-    lines = [[tracks[index] for index in chain] for chain in _chains(len(tracks), same_line)]
-    line_of = {id(track): number for number, line in enumerate(lines) for track in line}
+        frame_tracks = []
+        for reading, text in zip(sighting.readings, sighting.texts or (), strict=True):
+            track = tracks.setdefault(id(text), _Track(text, len(tracks)))
+            track.add(reading, sighting)
+            frame_tracks.append(track.number)
+        for links, neighbours in zip((same_line, next_line), find_neighbours(sighting), strict=True):
+            pairs = ((frame_tracks[first], frame_tracks[second]) for first, second in neighbours)
+            links.update((first, second) for first, second in pairs if first != second)
+    ordered = list(tracks.values())
+    lines = [[ordered[index] for index in chain] for chain in _chains(len(ordered), same_line)]
+    line_of = {track.number: number for number, line in enumerate(lines) for track in line}
     line_links: Counter = Counter()
     for (first, second), count in next_line.items():
-        line_links[line_of[id(tracks[first])], line_of[id(tracks[second])]] += count
+        line_links[line_of[first], line_of[second]] += count
     blocks = [[lines[index] for index in chain] for chain in _chains(len(lines), line_links)]
     blocks.sort(key=lambda block: -sum(track.salience for line in block for track in line))
     return _without_repeats(_as_text_track(line) for block in blocks for line in block)
@@ -144,107 +162,34 @@ def split_columns(readings: Sequence[TextReading], aspect: float) -> list[TextRe
     return split
 
 
-def spelling(text: str) -> str:
-    """What two readings are compared by: letters and digits only, case folded."""
-    return "".join(character for character in text.casefold() if character.isalnum())
-
-
 @dataclass
 class _Track:
-    """Readings of one piece of text while it is followed."""
+    """Readings of one text in one window."""
 
-    box: Box  # where it was seen last
+    text: FollowedText
+    number: int
     readings: list[TextReading] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)  # of the readings
+    times: list[float] = field(default_factory=list)  # of the frames they were read in
+    sightings: set[float] = field(default_factory=set)  # these frames, by their starts
     start: float = float("inf")
     end: float = 0.0
     salience: float = 0.0
-    spellings: set[str] = field(default_factory=set)
 
     def add(self, reading: TextReading, sighting: Sighting):
-        x0, y0, x1, y1 = self.box = reading.box
+        x0, y0, x1, y1 = reading.box
         self.readings.append(reading)
         self.times.append(sighting.time)
-        self.spellings.add(spelling(reading.text))
+        self.sightings.add(sighting.start)
         self.start, self.end = min(self.start, sighting.start), max(self.end, sighting.end)
         self.salience += sighting.seconds * (x1 - x0) * (y1 - y0) * reading.confidence
 
-    def similarity(self, reading: TextReading) -> float:
-        """How well a reading continues this track; 0 where it does not."""
-        text = spelling(reading.text)
-        overlap = _intersection_over_union(self.box, reading.box)
-        if text in self.spellings:
-            return 200.0 + overlap
-        if overlap < SAME_PLACE:
-            return 0.0
-        # a number that changed is news (scores, clocks, prices), not a slip of the reader
-        ratio = max(
-            (_ratio(text, known) for known in self.spellings if _digits(known) == _digits(text)),
-            default=0.0,
-        )
-        return ratio + overlap if ratio >= SIMILAR_SPELLING else 0.0
-
-    def winner(self) -> TextReading:
-        """The best reading of the spelling with most confidence in all."""
-        votes: dict[str, float] = defaultdict(float)
-        for reading in self.readings:
-            votes[reading.text] += reading.confidence
-        text = max(votes, key=lambda candidate: votes[candidate])
-        return max((r for r in self.readings if r.text == text), key=lambda r: r.confidence)
-
-
-def _assign(sighting: Sighting, tracks: list[_Track]) -> list[int]:
-    """Gives each reading of a frame a track, a new one where none fits; best fits first, one reading a track."""
-    fits = [
-        (track.similarity(reading), -track_index, -index)
-        for index, reading in enumerate(sighting.readings)
-        for track_index, track in enumerate(tracks)
-    ]
-    assigned: dict[int, int] = {}
-    taken = set()
-    for fit, track_index, index in sorted(fits, reverse=True):
-        if fit > 0 and -index not in assigned and -track_index not in taken:
-            assigned[-index] = -track_index
-            taken.add(-track_index)
-    for index, reading in enumerate(sighting.readings):
-        if index not in assigned:
-            assigned[index] = len(tracks)
-            tracks.append(_Track(box=reading.box))
-        tracks[assigned[index]].add(reading, sighting)
-    return [assigned[index] for index in range(len(sighting.readings))]
-
-
-def _neighbours(sighting: Sighting) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Pairs of readings of one frame that follow each other on a line, and pairs where the second lies just below."""
-    boxes = np.array([reading.box for reading in sighting.readings], dtype=float).reshape(-1, 4)
-    x0, y0, x1, y1 = (boxes * [sighting.aspect, 1.0, sighting.aspect, 1.0]).T  # in heights of the frame
-    same_line, next_line = [], []
-    for first in range(len(boxes)):
-        for second in range(len(boxes)):
-            heights = sorted((y1[first] - y0[first], y1[second] - y0[second]))
-            if first == second or heights[1] > MAX_HEIGHT_RATIO * heights[0]:
-                continue
-            shared_height = min(y1[first], y1[second]) - max(y0[first], y0[second])
-            shared_width = min(x1[first], x1[second]) - max(x0[first], x0[second])
-            word_gap = (x0[second] - x1[first]) / heights[0]
-            line_gap = -shared_height / heights[0]
-            if line_gap < -SAME_LINE:
-                if x0[first] < x0[second] and -0.5 <= word_gap <= MAX_WORD_GAP:
-                    same_line.append((first, second, word_gap))
-            elif y0[first] < y0[second] and shared_width > 0 and line_gap <= MAX_LINE_GAP:
-                next_line.append((first, second, line_gap))
-    return _nearest(same_line), _nearest(next_line)
-
-
-def _nearest(pairs: list[tuple[int, int, float]]) -> list[tuple[int, int]]:
-    """The nearest of all followers of each reading; a follower follows one reading only."""
-    followed, following, kept = set(), set(), []
-    for first, second, _ in sorted(pairs, key=lambda pair: pair[2]):
-        if first not in followed and second not in following:
-            followed.add(first)
-            following.add(second)
-            kept.append((first, second))
-    return kept
+    def best(self) -> tuple[str, list[TextReading], int]:
+        """The text, the readings that spell it so (all where none does), and the place of the surest of these."""
+        text = self.text.shown_by(self.readings)
+        key = spelling(text)
+        equal = [reading for reading in self.readings if reading.text == text]
+        equal = equal or [reading for reading in self.readings if spelling(reading.text) == key] or self.readings
+        return text, equal, self.readings.index(max(equal, key=lambda reading: reading.confidence))
 
 
 def _chains(count: int, links: Counter) -> list[list[int]]:
@@ -272,18 +217,16 @@ def _end_of_chain(item: int, follower: dict[int, int]) -> int:
 
 
 def _as_text_track(line: list[_Track]) -> TextTrack:
-    winners = [track.winner() for track in line]
-    x0, y0, x1, y1 = zip(*(winner.box for winner in winners), strict=True)
+    texts, equal, places = zip(*(track.best() for track in line), strict=True)
+    x0, y0, x1, y1 = zip(*(t.readings[p].box for t, p in zip(line, places, strict=True)), strict=True)
     return TextTrack(
-        text=" ".join(winner.text for winner in winners),
-        confidence=float(
-            np.mean([r.confidence for t, w in zip(line, winners, strict=True) for r in t.readings if r.text == w.text])
-        ),
+        text=" ".join(texts),
+        confidence=float(np.mean([reading.confidence for readings in equal for reading in readings])),
         start=min(track.start for track in line),
         end=max(track.end for track in line),
         box=(min(x0), min(y0), max(x1), max(y1)),
-        count=max(len(track.readings) for track in line),
-        box_time=line[0].times[line[0].readings.index(winners[0])],
+        count=max(len(track.sightings) for track in line),
+        box_time=line[0].times[places[0]],
     )
 
 
@@ -301,20 +244,3 @@ def _is_on_row(first: Box, second: Box) -> bool:
     shared = min(first[3], second[3]) - max(first[1], second[1])
     apart = first[2] <= second[0] or second[2] <= first[0]
     return apart and shared > 0.5 * heights[1]
-
-
-def _ratio(first: str, second: str) -> float:
-    return importlib.import_module("rapidfuzz.fuzz").ratio(first, second)
-
-
-def _digits(text: str) -> str:
-    return "".join(character for character in text if character.isdigit())
-
-
-def _intersection_over_union(first: Box, second: Box) -> float:
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return width * height / (sum(areas) - width * height)

@@ -13,21 +13,25 @@ import numbers
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any, Literal, overload
 
 import numpy as np
 
 from .caption_drawing import draw_captions
+from .caption_fitting import fit_caption
 from .frame_skipping import Stretch, split_into_stretches
 from .heartbeat import beat
-from .ocr_engines import OCREngine, TextReading, default_num_threads, get_engine, normalize_text
-from .text_tracks import WHOLE_FRAME, Sighting, TextTrack, merge_sightings, spelling, split_columns
+from .ocr_engines import OCREngine, default_num_threads, get_engine, normalize_text
+from .text_following import Sighting, follow_texts, spelling
+from .text_tracks import WHOLE_FRAME, TextTrack, merge_sightings, sightings_within, split_columns
 from .video_reading import Video, VideoInput, opened_video
 
 __all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
 
 logger = logging.getLogger(__name__)
+
+Reader = Callable[[Sequence[Stretch]], list[list[TextReading]]]
 
 ENGINE_BATCH_SIZE = 8  # frames an engine is given at once
 # Frames sampled in a window, at most, where a file has fewer frames than that: its clock may say that it lasts years.
@@ -242,7 +246,7 @@ class WindowOCRCaptioner:
         used = (pair for pair in frames if self._window_at(pair[0], parts) is not None)
         stretches = split_into_stretches(used, self.reading_interval)
         seen: list[tuple[float, int]] = []  # time of a sample, number of the stretch that stands for it
-        read: list[tuple[list[TextReading], float, float]] = []  # readings, aspect, time of each stretch
+        read: list[Sighting] = []  # of each stretch
         reader = self._reader()
         while batch := list(islice(stretches, ENGINE_BATCH_SIZE)):
             for number, stretch in enumerate(batch, start=len(read)):
@@ -325,7 +329,7 @@ class WindowOCRCaptioner:
         start, end = parts[index]
         return index if start - 1e-9 <= time <= end + 1e-9 else None
 
-    def _reader(self) -> Callable[[Sequence[Stretch]], list[list[TextReading]]]:
+    def _reader(self) -> Reader:
         """What reads the frames of one video: with what it saw in those before where the engine has such a reader."""
         assert self.engine is not None  # who calls this has refused it
         engine = get_engine(self.engine, **self.engine_options)
@@ -333,7 +337,7 @@ class WindowOCRCaptioner:
             return engine.video_reader(self.min_text_height)
         return lambda stretches: engine([stretch.frame for stretch in stretches])
 
-    def _read(self, stretches: list[Stretch], reader) -> list[tuple[list[TextReading], float, float]]:
+    def _read(self, stretches: list[Stretch], reader: Reader) -> list[Sighting]:
         """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
         texts, read = reader(stretches), []
         beat()
@@ -346,60 +350,25 @@ class WindowOCRCaptioner:
                 and spelling(reading.text)  # dots, bars and arrows are no text
             ]
             height, width = stretch.frame.shape[:2]
-            read.append((split_columns(kept, width / height), width / height, stretch.time))
+            aspect = width / height
+            sighting = Sighting(split_columns(kept, aspect), stretch.times[0], stretch.times[-1], 0.0, aspect)
+            read.append(replace(sighting, time=stretch.time, sharpness=stretch.sharpness, after_cut=stretch.after_cut))
         return read
 
-    def _captions(self, seen, read, parts, duration: float) -> list[WindowCaption]:
+    def _captions(
+        self, seen: list[tuple[float, int]], read: list[Sighting], parts: list[tuple[float, float]], duration: float
+    ) -> list[WindowCaption]:
+        # texts are followed through all windows: each gets the spelling that is best in all
+        read = follow_texts(sightings_within((0.0, duration), seen, read))
         samples: list[list[tuple[float, int]]] = [[] for _ in parts]
         for time, number in seen:
             window = self._window_at(time, parts)
             if window is not None:
                 samples[window].append((time, number))
         return [
-            _as_caption(window, merge_sightings(_sightings(in_window, part, read)))
+            _as_caption(window, merge_sightings(sightings_within(part, in_window, read)))
             for window, part, in_window in zip(self._windows(duration), parts, samples, strict=True)
         ]
-
-
-def fit_caption(texts: Sequence[str], fits: Callable[[str], bool]) -> str:
-    """Joins texts, most salient first, as far as they fit; the last is cut between words, not inside one.
-
-    A word that is too long by itself, as a line of Chinese may be, is left out; if all are, the first is cut.
-
-    Args:
-        texts (`Sequence[str]`): such as the texts of a caption's tracks, or `[caption.text]`.
-        fits (`Callable[[str], bool]`): whether a text is short enough, such as by its number of tokens. What fits must
-            also fit with its last words left out.
-    """
-    words = " ".join(texts).split()
-    if fits(" ".join(words)):
-        return " ".join(words)
-    short = [word for word in words if fits(word)]
-    if not short:
-        return words[0][: _longest_prefix(len(words[0]), lambda n: fits(words[0][:n]))]
-    return " ".join(short[: _longest_prefix(len(short), lambda n: fits(" ".join(short[:n])))])
-
-
-def _longest_prefix(length: int, fits: Callable[[int], bool]) -> int:
-    # bisect: a tokenizer is asked some 7 times, not once a word
-    return bisect.bisect_left(range(1, length + 1), True, key=lambda n: not fits(n))
-
-
-def _sightings(
-    samples: list[tuple[float, int]], part: tuple[float, float], read: list[tuple[list[TextReading], float, float]]
-) -> list[Sighting]:
-    """One sighting per read frame; every sample stands for the time up to half-way to its neighbours."""
-    if not samples:
-        return []
-    times = [time for time, _ in samples]
-    borders = [part[0], *((a + b) / 2 for a, b in pairwise(times)), part[1]]
-    sightings: dict[int, Sighting] = {}
-    for (_, number), (start, end) in zip(samples, pairwise(borders), strict=True):
-        readings, aspect, time = read[number]
-        sighting = sightings.setdefault(number, Sighting(readings, start, end, 0.0, aspect, time))
-        sighting.end = end
-        sighting.seconds += end - start
-    return list(sightings.values())
 
 
 def _as_caption(window: tuple[float, float], tracks: list[TextTrack]) -> WindowCaption:

@@ -1,5 +1,6 @@
 """Tracks, lines, blocks and their order, on readings made by hand."""
 
+import numpy as np
 import pytest
 
 from tcd_hf.processing.ocr_engines import TextReading
@@ -100,6 +101,51 @@ class TestOrder:
         frame = [("left", 0.9, (0.1, 0.1, 0.2, 0.15)), ("right", 0.9, (0.33, 0.1, 0.4, 0.15))]
         assert texts(frame, aspect=1.0) == ["left right"]  # gap 0.13 = 2.6 heights
         assert sorted(texts(frame, aspect=16 / 9)) == ["left", "right"]  # 4.6 heights
+
+
+class TestTiltedLines:
+    """Words of lines that do not lie level are in order, by their corners."""
+
+    LINES = (("MIND", "THE", "GAP"), ("between", "train", "and", "platform"))
+    ASPECT = 16 / 9
+
+    def tilted(self, degrees):
+        """Readings of two lines of text, turned about the middle of the frame, in an order of no meaning."""
+        angle = np.radians(degrees)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        readings = []
+        for row, words in enumerate(self.LINES):
+            left = -0.35
+            for word in words:
+                right, top, bottom = left + 0.03 * len(word), 0.08 * row - 0.07, 0.08 * row - 0.01
+                corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+                corners = corners @ turn.T / [self.ASPECT, 1] + 0.5
+                box = (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
+                readings.append(TextReading(word, 0.9, box, tuple(map(tuple, corners.tolist()))))
+                left = right + 0.03
+        return [readings[index] for index in (3, 1, 6, 0, 5, 2, 4)]
+
+    @pytest.mark.parametrize("degrees", [-45, -30, -8, 8, 20, 30, 45])
+    def test_order_within_lines_and_blocks(self, degrees):
+        sighting = Sighting(self.tilted(degrees), 0.0, 1.0, 1.0, self.ASPECT)
+        assert [track.text for track in merge_sightings([sighting])] == [" ".join(words) for words in self.LINES]
+
+    def test_a_short_text_lies_as_its_neighbour(self):
+        # the corners of a single digit say nothing: it stands on the line of the name beside it
+        slanted = ((0.25, 0.10), (0.27, 0.105), (0.265, 0.15), (0.245, 0.145))
+        readings = [
+            TextReading("Nadal", 0.9, (0.1, 0.1, 0.2, 0.15)),
+            TextReading("1", 0.9, (0.245, 0.1, 0.27, 0.15), slanted),
+            TextReading("30", 0.9, (0.3, 0.1, 0.34, 0.15)),
+        ]
+        (track,) = merge_sightings([Sighting(readings, 0.0, 1.0, 1.0, 1.0)])
+        assert track.text == "Nadal 1 30"
+
+    def test_texts_of_different_directions_make_no_line(self):
+        level = TextReading("LEVEL", 0.9, (0.1, 0.4, 0.3, 0.46))
+        steep = ((0.32, 0.4), (0.46, 0.54), (0.43, 0.57), (0.29, 0.43))
+        readings = [level, TextReading("STEEP", 0.9, (0.29, 0.4, 0.46, 0.57), steep)]
+        assert len(merge_sightings([Sighting(readings, 0.0, 1.0, 1.0, 1.0)])) == 2
 
 
 class TestColumns:

@@ -98,6 +98,69 @@ class TestWindows:
             assert len(video.frames_at([0.0])) == 1
 
 
+class CardReader:
+    """Reads what cards show, by the number that is the grey level of their first pixel."""
+
+    def __init__(self, *cards):
+        self.cards = [card if isinstance(card, tuple) else (card, 0.95) for card in cards]
+
+    def __call__(self, images):
+        return [[(*self.cards[image[0, 0, 0]], BOX)] for image in images]
+
+    def clip(self, held=4) -> np.ndarray:
+        """Each card for as many frames; the ground differs from card to card."""
+        frames = [np.full((36, 64, 3), 60 * number % 256, np.uint8) for number in range(len(self.cards))]
+        for number, frame in enumerate(frames):
+            frame[0, 0] = number
+        return np.stack([frame for frame in frames for _ in range(held)])
+
+    def captions(self, num_windows=1, held=4) -> list[WindowCaption]:
+        return WindowOCRCaptioner(self, num_windows=num_windows)(self.clip(held), fps=2.0)
+
+
+class TestTextsThroughTime:
+    """What a captioner makes of texts that change, as `test_text_following.py` shows in detail."""
+
+    @pytest.mark.parametrize(
+        "texts",
+        [
+            ["TUESDAY", "THURSDAY"],
+            ["EAST WING", "WEST WING"],
+            ["PLAN A", "PLAN B", "PLAN C"],
+            ["Gate A closed", "Gate B closed"],
+            ["MALE", "FEMALE"],
+        ],
+    )
+    def test_texts_that_follow_each_other_in_one_place(self, texts):
+        assert CardReader(*texts).captions()[0].text == " ".join(texts)
+        assert [caption.text for caption in CardReader(*texts).captions(num_windows=len(texts))] == texts
+
+    def test_each_window_has_the_best_spelling_of_all(self):
+        reader = CardReader(("TESCO express", 0.99), ("LESCO express", 0.88), ("CO express", 0.95))
+        assert [caption.text for caption in reader.captions(num_windows=3)] == ["TESCO express"] * 3
+
+    def test_text_that_grows_is_named_once(self):
+        reader = CardReader("HEL", "HELLO", "HELLO WO", "HELLO WORLD")
+        assert [caption.text for caption in reader.captions()] == ["HELLO WORLD"]
+        assert [caption.text for caption in reader.captions(num_windows=4)] == ["HELLO WORLD"] * 4
+
+    def test_a_clock_is_one_text_of_each_window(self):
+        captions = CardReader(*[f"10:{second:02d}" for second in range(12)]).captions(num_windows=3, held=2)
+        assert [caption.text for caption in captions] == ["10:00 - 10:03", "10:04 - 10:07", "10:08 - 10:11"]
+        assert [[track.count for track in caption.tracks] for caption in captions] == [[4]] * 3
+
+    def test_the_scaled_part_of_a_window_alone_is_followed(self):
+        reader = CardReader("PLAN A", "PLAN B", "PLAN C", "PLAN D")
+        captioner = WindowOCRCaptioner(reader, num_windows=2, window_scale=0.4)
+        captions = captioner(reader.clip(held=8), fps=2.0)
+        assert [sorted_text(caption) for caption in captions] == ["PLAN A PLAN B", "PLAN C PLAN D"]
+        captioner = WindowOCRCaptioner(reader, num_windows=4, window_scale=0.5)
+        captions = captioner(reader.clip(held=8), fps=2.0)
+        assert [(caption.tracks[0].start, caption.tracks[0].end) for caption in captions] == [
+            pytest.approx((4 * number + 1, 4 * number + 3)) for number in range(4)
+        ]
+
+
 def sorted_text(caption: WindowCaption) -> str:
     return " ".join(sorted(track.text for track in caption.tracks))
 
