@@ -39,10 +39,14 @@ class TimedEngine:
     def __call__(self, images: list[np.ndarray]) -> list:
         return [self.recall(self._key(image), lambda image=image: self.engine([image])[0]) for image in images]
 
-    def video_reader(self) -> Callable[[Sequence], list]:
+    def video_reader(self, min_text_height: float = 0.0) -> Callable[[Sequence], list]:
         """A reader of one segment. What it reads in a frame hangs on the frames before: so does what is kept of it."""
         start = getattr(self.engine, "video_reader", None)
-        return _TimedReader(self, start()) if start else lambda stretches: self([each.frame for each in stretches])
+        return (
+            _TimedReader(self, start(min_text_height))
+            if start
+            else lambda stretches: self([each.frame for each in stretches])
+        )
 
     def recall(self, key: str, read: Callable[[], list]) -> list:
         """The readings kept under a key, or those that `read` gives."""
