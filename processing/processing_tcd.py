@@ -39,6 +39,8 @@ class TCDProcessor(ProcessorMixin):
             What reads text; see [`WindowOCRCaptioner`]. `None` reads none: captions are empty unless given. An engine
             that is an object is saved by the name of its class only, and must be given again after loading.
         ocr_options (`dict`, *optional*): options of a built-in engine, such as `{"num_threads": 1}`.
+        ocr_preset (`str`, *optional*, defaults to `"balanced"`): what reading may cost: `"fast"`, `"balanced"` or
+            `"thorough"`; see [`WindowOCRCaptioner`].
         ocr_fps (`float`, *optional*, defaults to 2.0): frames per second of video that are looked at for text.
         reading_interval (`float`, *optional*, defaults to 0.75): while the picture keeps changing, one of those frames
             is read per this many seconds; with `None` all are.
@@ -79,11 +81,13 @@ class TCDProcessor(ProcessorMixin):
         video_backend: str = "auto",
         max_pixels: int = MAX_PIXELS,
         chat_template: str | None = None,
+        ocr_preset: str = "balanced",
     ):
         self.num_frames = num_frames
         self.window_scale = window_scale
         self.ocr_engine = ocr_engine
         self.ocr_options = ocr_options
+        self.ocr_preset = ocr_preset
         self.ocr_fps = ocr_fps
         self.reading_interval = reading_interval
         self.min_confidence = min_confidence
@@ -108,6 +112,7 @@ class TCDProcessor(ProcessorMixin):
         return WindowOCRCaptioner(
             engine=self.ocr_engine,
             engine_options=self.ocr_options,
+            preset=self.ocr_preset,
             num_windows=self.num_frames,
             window_scale=self.window_scale,
             ocr_fps=self.ocr_fps,

@@ -22,7 +22,8 @@ from .caption_drawing import draw_captions
 from .caption_fitting import fit_caption
 from .frame_skipping import Stretch, split_into_stretches
 from .heartbeat import beat
-from .ocr_engines import OCREngine, default_num_threads, get_engine, normalize_text
+from .ocr_engines import OCREngine, RapidOCREngine, TextReading, default_num_threads, get_engine, normalize_text
+from .ocr_presets import ocr_preset
 from .text_following import Sighting, follow_texts, spelling
 from .text_tracks import WHOLE_FRAME, TextTrack, merge_sightings, sightings_within, split_columns
 from .video_reading import Video, VideoInput, opened_video
@@ -98,6 +99,9 @@ class WindowOCRCaptioner:
             Frames are reduced to this many pixels on their longer side before they are read.
         reading_interval (`float`, *optional*, defaults to 0.75):
             While the picture keeps changing, one frame per this many seconds is read. `None`: every sampled frame is.
+        preset (`str`, *optional*, defaults to `"balanced"`):
+            What reading may cost. `"fast"` reads every other of these frames, and small text in fewer of them;
+            `"thorough"` looks at each in full size and reads each text in it anew.
 
     Raises:
         ValueError: an option is out of range; the message says what is allowed.
@@ -114,6 +118,7 @@ class WindowOCRCaptioner:
         min_text_height: float = 0.01,
         max_side: int = 1280,
         reading_interval: float | None = 0.75,
+        preset: str = "balanced",
     ):
         _check(type(num_windows) is int and num_windows >= 1, "num_windows", num_windows, "an int of at least 1")
         _check(_is_number(window_scale) and 0 < window_scale <= 1, "window_scale", window_scale, "in (0, 1]")
@@ -136,10 +141,12 @@ class WindowOCRCaptioner:
         self.min_text_height = float(min_text_height)
         self.max_side = max_side
         self.reading_interval = reading_interval
+        self.preset = preset
         # datasets.map hashes an object by its state, not by its code: raise this when captions change
         self.version = 2
+        ocr_preset(preset)
         if engine is not None:
-            get_engine(engine, **self.engine_options)  # a wrong name or option shows here, not in a worker
+            self._engine()  # a wrong name or option shows here, not in a worker
 
     def __call__(self, video: VideoInput | Video, fps: float | None = None) -> list[WindowCaption]:
         """Reads a video.
@@ -244,7 +251,8 @@ class WindowOCRCaptioner:
             )
         parts = self._read_parts(duration)
         used = (pair for pair in frames if self._window_at(pair[0], parts) is not None)
-        stretches = split_into_stretches(used, self.reading_interval)
+        interval = self.reading_interval and self.reading_interval * ocr_preset(self.preset).interval
+        stretches = split_into_stretches(used, interval)
         seen: list[tuple[float, int]] = []  # time of a sample, number of the stretch that stands for it
         read: list[Sighting] = []  # of each stretch
         reader = self._reader()
@@ -301,6 +309,7 @@ class WindowOCRCaptioner:
             "min_text_height": self.min_text_height,
             "max_side": self.max_side,
             "reading_interval": self.reading_interval,
+            "preset": self.preset,
         }
 
     def __deepcopy__(self, memo) -> "WindowOCRCaptioner":
@@ -313,6 +322,11 @@ class WindowOCRCaptioner:
     def __repr__(self) -> str:
         engine = self.engine if isinstance(self.engine, str | None) else type(self.engine).__name__
         return f"{type(self).__name__}(engine={engine!r}, num_windows={self.num_windows}, ocr_fps={self.ocr_fps})"
+
+    def _engine(self) -> OCREngine:
+        assert self.engine is not None  # who calls this has refused it
+        of_preset = ocr_preset(self.preset).engine_options if self.engine == RapidOCREngine.name else {}
+        return get_engine(self.engine, **{**of_preset, **self.engine_options})
 
     def _windows(self, duration: float) -> list[tuple[float, float]]:
         width = _checked_duration(duration) / self.num_windows
@@ -332,7 +346,7 @@ class WindowOCRCaptioner:
     def _reader(self) -> Reader:
         """What reads the frames of one video: with what it saw in those before where the engine has such a reader."""
         assert self.engine is not None  # who calls this has refused it
-        engine = get_engine(self.engine, **self.engine_options)
+        engine = self._engine()
         if hasattr(engine, "video_reader"):
             return engine.video_reader(self.min_text_height)
         return lambda stretches: engine([stretch.frame for stretch in stretches])

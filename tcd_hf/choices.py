@@ -7,6 +7,7 @@ __all__ = [
     "DEFAULT_WITHIN",
     "Engine",
     "EvaluationMode",
+    "OcrPreset",
     "QuerySyntax",
     "SearchMode",
     "TextFormat",
@@ -16,6 +17,7 @@ SearchMode = Literal["two-stage", "full", "coarse", "lexical"]  # of VideoIndex.
 EvaluationMode = Literal["full", "two-stage", "coarse"]  # of evaluate_model
 QuerySyntax = Literal["plain", "query"]  # of VideoIndex.search
 Engine = Literal["local", "ray"]  # of VideoIndex.add
+OcrPreset = Literal["fast", "balanced", "thorough"]  # of processing.ocr_presets
 TextFormat = Literal["srt", "vtt", "csv", "json"]  # of write_cues
 
 DEFAULT_MOMENTS = 3  # of a hit, besides its best

@@ -47,7 +47,10 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 # Of a processor: what says how text is read.
-READING_OPTIONS = ("ocr_engine", "ocr_options", "ocr_fps", "reading_interval", "min_confidence", "window_scale")
+READING_OPTIONS = (
+    *("ocr_engine", "ocr_options", "ocr_preset"),
+    *("ocr_fps", "reading_interval", "min_confidence", "window_scale"),
+)
 PROCESSOR_OPTIONS = (*READING_OPTIONS, "num_frames", "max_length", "video_backend", "max_pixels")
 
 

@@ -170,7 +170,7 @@ def run_child(args: argparse.Namespace) -> None:
 
 def make_index(args: argparse.Namespace, folder: Path):
     """An index in a folder, or the one that is there, with a cache of its own; and its OCR engine."""
-    from scripts.benchmarks.ocr import TimedEngine
+    from scripts.benchmarks.ocr.timed_engine import TimedEngine
     from tcd_hf import VideoIndex, load
     from tcd_hf.processing.ocr_engines import get_engine
 

@@ -17,7 +17,7 @@ from tcd_hf.cli.common import (
     quieten_bars,
     reports_errors,
 )
-from tcd_hf.cli.reading import NoOcrOption, StallSecondsOption
+from tcd_hf.cli.reading import NoOcrOption, OcrPresetOption, Reading, StallSecondsOption
 from tcd_hf.cli.terminal import echo
 from tcd_hf.printable import one_line
 
@@ -66,6 +66,7 @@ def prepare(
         int | None, typer.Option(min=1, help="Frames and windows of a video; else as --model.")
     ] = None,
     no_ocr: NoOcrOption = False,
+    ocr_preset: OcrPresetOption = None,
     num_proc: Annotated[
         int | None,
         typer.Option(min=0, help="Processes that read, 1 by default; 0 reads in this one, which a bad file can end."),
@@ -104,8 +105,7 @@ def prepare(
         reports = join_shards(out)
     else:
         processor = load_processor(named_model(model, revision) or MINI.name, num_frames=num_frames)
-        if no_ocr:
-            processor.ocr_engine = None
+        Reading(no_ocr=no_ocr, preset=ocr_preset).apply(processor)
         if dataset and annotations and videos:
             rewrites = QuestionRewriter(rewriter, annotations / "sentences.jsonl") if rewriter else None
             options = dataset, annotations, videos, ocr, rewrites, splits, validation_size

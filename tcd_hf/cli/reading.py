@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.markup import escape
 
+from tcd_hf.choices import OcrPreset
 from tcd_hf.cli.common import stderr
 from tcd_hf.reading.files import absolute_path
 
@@ -20,6 +21,7 @@ __all__ = [
     "NoOcrOption",
     "OcrFpsOption",
     "OcrOptionsOption",
+    "OcrPresetOption",
     "Reading",
     "StallSecondsOption",
     "collect_texts",
@@ -39,6 +41,9 @@ OcrOptionsOption = Annotated[
 StallSecondsOption = Annotated[
     float, typer.Option(min=1, metavar="SECONDS", help="A file that gives no frame and no text for so long is skipped.")
 ]
+OcrPresetOption = Annotated[
+    OcrPreset | None, typer.Option(help="What reading may cost: less time, or more text found; balanced by default.")
+]
 NoOcrOption = Annotated[bool, typer.Option("--no-ocr", help="Read no text in the pictures.")]
 
 
@@ -51,6 +56,7 @@ class Reading(NamedTuple):
         fps (`float`, *optional*): frames read per second.
         min_confidence (`float`, *optional*): of readings.
         no_ocr (`bool`, *optional*, defaults to `False`): read none.
+        preset (`str`, *optional*): what reading may cost.
     """
 
     engine: str | None = None
@@ -58,6 +64,7 @@ class Reading(NamedTuple):
     fps: float | None = None
     min_confidence: float | None = None
     no_ocr: bool = False
+    preset: OcrPreset | None = None
 
     def apply(self, processor: "TCDProcessor") -> None:
         """Has a processor read so.
@@ -76,6 +83,8 @@ class Reading(NamedTuple):
             processor.ocr_engine, processor.ocr_options = self.engine, None  # options are the other engine's
         if self.options:
             processor.ocr_options = {**(processor.ocr_options or {}), **parse_options(self.options)}
+        if self.preset is not None:
+            processor.ocr_preset = self.preset
         if self.fps is not None:
             processor.ocr_fps = self.fps
         if self.min_confidence is not None:

@@ -272,6 +272,7 @@ class TestState:
             "min_text_height": 0.02,
             "max_side": 640,
             "reading_interval": None,
+            "preset": "thorough",
         }
         captioner = WindowOCRCaptioner(**options)
         assert json.loads(json.dumps(captioner.to_dict())) == options

@@ -15,7 +15,7 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
 
     Args:
         folder: with `clips/`.
-        engine: an OCR engine that keeps its readings, such as `scripts.benchmarks.ocr.TimedEngine`.
+        engine: an OCR engine that keeps its readings, such as `scripts.benchmarks.ocr.timed_engine.TimedEngine`.
         reading_interval: of the captioner.
     """
     from tcd_hf.processing.frame_skipping import split_into_stretches
@@ -26,9 +26,9 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
         with open_video(path) as video:
             times = [(i + 0.5) * TICK for i in range(max(1, int(video.duration / TICK)))]
             frames = zip(times, video.iter_frames_at(times, max_side=1280), strict=True)
-            readings, ticks = [], []
+            reader, readings, ticks = engine.video_reader(), [], []
             for number, stretch in enumerate(split_into_stretches(frames, reading_interval)):
-                readings.append(tuple((text, score, tuple(box)) for text, score, box in engine([stretch.frame])[0]))
+                readings.append(tuple((each.text, each.confidence, each.box) for each in reader([stretch])[0]))
                 ticks += [number] * len(stretch.times)
         cards[path.relative_to(folder).as_posix()] = Card(tuple(readings), tuple(ticks))
     return cards
@@ -36,7 +36,7 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
 
 def read_clips(folder: Path, store: Path | None, model: str) -> dict[str, Card]:
     """Real clips as cards, by the engine and settings of a model's processor; readings are kept in `store`."""
-    from scripts.benchmarks.ocr import TimedEngine
+    from scripts.benchmarks.ocr.timed_engine import TimedEngine
     from tcd_hf.loading import load_processor
     from tcd_hf.processing.ocr_engines import get_engine
 

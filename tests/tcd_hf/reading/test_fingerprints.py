@@ -184,6 +184,7 @@ def test_an_option_that_a_later_release_adds_counts_only_when_it_is_used():
         {"min_text_height": 0.02},
         {"max_side": 640},
         {"reading_interval": None},
+        {"preset": "fast"},
     ],
     ids=str,
 )
