@@ -30,7 +30,14 @@ from tcd_hf.cli.common import (
     stderr,
 )
 from tcd_hf.cli.hit_table import print_hits
-from tcd_hf.cli.reading import MinConfidenceOption, OcrFpsOption, OcrOptionsOption, Reading
+from tcd_hf.cli.reading import (
+    MinConfidenceOption,
+    OcrFpsOption,
+    OcrLangOption,
+    OcrOptionsOption,
+    Reading,
+    with_lang,
+)
 from tcd_hf.clock import clock, read_clock
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, find_videos
 
@@ -102,6 +109,7 @@ def search(
     scores: Annotated[bool, typer.Option("--scores", help="Also show the parts of the score.")] = False,
     ocr_engine: OcrEngineOption = None,
     ocr_options: OcrOptionsOption = None,
+    ocr_lang: OcrLangOption = None,
     ocr_fps: OcrFpsOption = None,
     min_confidence: MinConfidenceOption = None,
     model: ModelOption = None,
@@ -133,7 +141,7 @@ def search(
     """
     model = named_model(model, revision)
     all_queries = _collect_queries(queries or [], queries_file)
-    reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence)
+    reading = Reading(ocr_engine, with_lang(ocr_options, ocr_lang), ocr_fps, min_confidence)
     _check_place(videos, index_uri, reading)
     _check_outputs(cut, html)
     time_range = None if between is None else _read_range(between)
@@ -188,7 +196,7 @@ def _check_place(videos: Sequence[Path] | None, index_uri: str | None, reading: 
         raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
     if index_uri and reading != Reading():
         raise typer.BadParameter(
-            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-fps and --min-confidence go "
+            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-lang, --ocr-fps and --min-confidence go "
             "with --videos, or with `tcd-hf index`.",
             param_hint="--index",
         )
