@@ -9,6 +9,7 @@ are for boxes that are taller than wide and for readings of little confidence al
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -124,6 +125,11 @@ def _is_tall(quad: np.ndarray) -> bool:
     return _side(quad, 3) >= TALL * _side(quad, 1)
 
 
+def _first_ways(quad: np.ndarray) -> list[np.ndarray]:
+    """Ways to read a text at first: one that is tall runs downwards or upwards."""
+    return [turned(quad, 1), turned(quad, 3)] if _is_tall(quad) else [quad]
+
+
 def _other_ways(quad: np.ndarray, is_tall: bool) -> list[np.ndarray]:
     """Ways to read a text that was not read well the first time."""
     if is_tall:
@@ -187,7 +193,7 @@ def letters_of(image: np.ndarray, quad: np.ndarray) -> list[np.ndarray]:
     for start, end in merged:
         count = max(1, round((end - start) / high))
         cuts = np.linspace(start, end, count + 1)
-        cells += list(zip(cuts[:-1], cuts[1:], strict=True))
+        cells += pairwise(cuts)
     margin = 0.08 * letter
     return [_part(quad, max(0.0, (a - margin) / len(ink)), min(1.0, (b + margin) / len(ink))) for a, b in cells]
 
