@@ -1,4 +1,4 @@
-"""Tells readings of scripts that a recogniser cannot write: Korean comes out as a few Chinese characters, Thai as Latin.
+"""Tells readings of scripts that a recogniser cannot write: Korean comes out as Chinese characters, Thai as Latin.
 
 A recogniser spells what it sees with the letters it has, and is often sure of it. What gives such a reading away is how
 its probabilities are spread over letters that it did not choose: their logarithms, averaged over a text, say which way
@@ -18,8 +18,7 @@ __all__ = ["Recognised", "UnreadableScripts", "reading_features"]
 BLANK = 0  # class of a recogniser that stands for no letter
 LEAST = 1e-30  # probabilities below are all the same
 SURE = 0.003  # doubt, 1 - probability, that makes no difference
-# Mean surprise (natural logarithm) of a recogniser at its own choices. Of the shipped one 1 % of the readings of what it
-# can write have more, and {other} of the others.
+# Mean surprise (natural logarithm) of a recogniser at its own choices.
 MAX_SURPRISE = 0.2
 
 

@@ -23,7 +23,17 @@ from scripts.unreadable_scripts.rendering import Placed, render_frames
 from tcd_hf.processing.unreadable_scripts import Recognised, reading_features
 
 MANY = {"latin": 4, "greek": 2, "han": 2, "kana": 2, "cyrillic": 2}  # times as many strings
-FEW = "gujarati kannada malayalam khmer lao myanmar ethiopic sinhala gurmukhi".split()  # a third as many
+FEW = [
+    "gujarati",
+    "kannada",
+    "malayalam",
+    "khmer",
+    "lao",
+    "myanmar",
+    "ethiopic",
+    "sinhala",
+    "gurmukhi",
+]  # a third as many
 MIN_CONFIDENCE = 0.5  # of the captioner
 LOSSES = (0.002, 0.005, 0.0075, 0.01, 0.02, 0.05)
 
@@ -217,7 +227,7 @@ def _share(values: np.ndarray, limit: float, kept: np.ndarray, readable: np.ndar
 def _module(letters: list[str], weights: np.ndarray, bias: float, recogniser: str) -> str:
     numbers = textwrap.fill(", ".join(f"{weight:.4g}" for weight in weights), 116)
     shown = "\n".join(f'    "{"".join(letters[start : start + 40])}"' for start in range(1, len(letters), 40))
-    return f'''"""Weights of `unreadable_scripts.py` for the recogniser in rapidocr's wheel, made by `scripts/unreadable_scripts`."""
+    return f'''"""Weights of `unreadable_scripts.py` for the recogniser of rapidocr's wheel, by `scripts/unreadable_scripts`."""
 
 import numpy as np
 
