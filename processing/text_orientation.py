@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ __all__ = ["letter_strip", "read_any_way", "relative_corners", "stacks", "turned
 TALL = 1.5  # height of a quad in widths from which its text may run downwards or upwards
 SURE = 0.9  # a reading of so much confidence is not tried another way
 TURN_GAIN = 0.1  # confidence that a reading at another angle must have more
-STACK_GAIN = 0.1  # the same of stacked letters
+MIN_TURNED = 0.7  # least confidence of a reading at another angle
 LEVEL = 5.0  # degrees that a text may be off without its corners being told
 MIN_STACK = 3  # letters; two on top of each other are two rows of a table more often
 STACK_GAP = 0.8  # widest gap between two letters of a stack, in heights of a letter
@@ -27,17 +27,14 @@ STRIP_HEIGHT = 48  # pixels of a letter laid beside others: what recognisers tak
 
 
 class Reading(Protocol):
-    """What a recogniser says of one quad."""
+    """What a recogniser says of one quad: a dataclass, since copies with other texts and quads are made of it."""
 
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def confidence(self) -> float: ...
+    text: str
+    confidence: float
+    quad: np.ndarray
 
 
-AnyReading = TypeVar("AnyReading", bound=Reading)
-Read = Callable[[np.ndarray, Sequence[np.ndarray]], list[AnyReading]]
+Read = Callable[[np.ndarray, Sequence[np.ndarray]], list[Any]]
 
 
 def turned(quad: np.ndarray, quarters: int) -> np.ndarray:
@@ -63,62 +60,67 @@ def relative_corners(quad: np.ndarray, width: int, height: int) -> tuple[tuple[f
     return tuple((float(x / width), float(y / height)) for x, y in quad)
 
 
-def read_any_way(read: Read, image: np.ndarray, quads: Sequence[np.ndarray]) -> list[tuple[AnyReading, np.ndarray]]:
+def read_any_way(read: Read, image: np.ndarray, quads: Sequence[np.ndarray]) -> list[Any]:
     """Reads texts whichever way they lie.
 
     Args:
         read (`Callable`):
-            `read(image, quads)` reads each quad as it lies, from its first corner to its second, and returns a reading
-            (a dataclass with `text` and `confidence`, 0-1) for each.
+            `read(image, quads)` reads each quad as it lies, from its first corner to its second, and returns a
+            `Reading` for each.
         image (`np.ndarray` of shape `(height, width, 3)`): uint8.
         quads (`Sequence[np.ndarray]`): of shape `(4, 2)`, pixels, from the image's top left corner clockwise.
 
     Returns:
-        `list[tuple[Reading, np.ndarray]]`: each text's reading and its quad, from the reader's top left corner
-        clockwise. Letters that stand in a stack of quads become one text, after all others.
+        `list[Reading]`, one per quad. Its `quad` begins at the reader's top left corner. Of letters that stand in a
+        stack the first has the word, and the quad of all; the others' text is empty.
     """
-    quads = [np.asarray(quad, dtype=np.float32) for quad in quads]
-    tall = [_is_tall(quad) for quad in quads]
-    ways = [
-        [turned(quad, 1), turned(quad, 3)] if is_tall else [quad] for quad, is_tall in zip(quads, tall, strict=True)
-    ]
-    results = _read_ways(read, image, ways)
-    doubtful = [index for index, (reading, _) in enumerate(results) if reading.confidence < SURE]
-    others = _read_ways(read, image, [_other_ways(quads[index], tall[index]) for index in doubtful])
+    readings = _read_ways(read, image, [_first_ways(quad) for quad in quads])
+    doubtful = [index for index, reading in enumerate(readings) if reading.confidence < SURE]
+    others = _read_ways(read, image, [_other_ways(quads[index]) for index in doubtful])
     for index, other in zip(doubtful, others, strict=True):
-        if other[0].confidence > results[index][0].confidence + TURN_GAIN:
-            results[index] = other
+        if other.confidence > max(MIN_TURNED, readings[index].confidence + TURN_GAIN):
+            readings[index] = other
     for index in doubtful:
-        if tall[index] and results[index][0].confidence < SURE:
-            reading = _read_letters(read, image, letters_of(image, quads[index]))
-            if reading.confidence > results[index][0].confidence + STACK_GAIN:
-                results[index] = (reading, quads[index])
-    return _with_stacks(read, image, quads, results)
+        if _is_tall(quads[index]) and readings[index].confidence < SURE:
+            word = _read_letters(read, image, letters_of(image, quads[index]), quads[index])
+            if word.confidence > readings[index].confidence:
+                readings[index] = word
+    for stack in stacks(quads):
+        letters = [quads[index] for index in stack]
+        word = _read_letters(read, image, letters, np.concatenate([letters[0][:2], letters[-1][2:]]))
+        if word.confidence > min(readings[index].confidence for index in stack):
+            for index in stack:
+                readings[index] = replace(readings[index], text="")
+            readings[stack[0]] = word
+    return readings
 
 
-def _read_ways(read: Read, image: np.ndarray, ways: list[list[np.ndarray]]) -> list[tuple[Any, np.ndarray]]:
-    """Of each text the way to read it that has most confidence."""
-    readings = iter(read(image, [way for all_ways in ways for way in all_ways])) if ways else iter(())
-    return [max([(next(readings), way) for way in all_ways], key=lambda one: one[0].confidence) for all_ways in ways]
+def _read_ways(read: Read, image: np.ndarray, ways: list[list[np.ndarray]]) -> list[Any]:
+    """Of each text the reading of the way that has most confidence."""
+    readings = iter(read(image, [way for all_ways in ways for way in all_ways]) if ways else ())
+    return [max((next(readings) for _ in all_ways), key=lambda reading: reading.confidence) for all_ways in ways]
 
 
-def _read_letters(read: Read, image: np.ndarray, letters: Sequence[np.ndarray]) -> Any:
-    """The reading of letters, each with a quad of its own, as one word."""
+def _read_letters(read: Read, image: np.ndarray, letters: Sequence[np.ndarray], quad: np.ndarray) -> Any:
+    """The reading of letters, each with a quad of its own, as one word, which stands in another quad."""
     strip = letter_strip(image, letters)
     height, width = strip.shape[:2]
     (reading,) = read(strip, [np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)])
-    return replace(reading, text=reading.text.replace(" ", ""))
+    return replace(reading, text=reading.text.replace(" ", ""), quad=quad)
 
 
-def _with_stacks(read: Read, image: np.ndarray, quads: list[np.ndarray], results: list) -> list:
-    """The results with the letters of each stack read as one word, where that is read well."""
-    gone, words = set(), []
-    for stack in stacks(quads):
-        reading = _read_letters(read, image, [quads[index] for index in stack])
-        if reading.confidence > min(results[index][0].confidence for index in stack):
-            words.append((reading, np.concatenate([quads[stack[0]][:2], quads[stack[-1]][2:]])))
-            gone.update(stack)
-    return [result for index, result in enumerate(results) if index not in gone] + words
+def _first_ways(quad: np.ndarray) -> list[np.ndarray]:
+    """Ways to read a text at first: one that is tall runs downwards or upwards."""
+    return [turned(quad, 1), turned(quad, 3)] if _is_tall(quad) else [quad]
+
+
+def _other_ways(quad: np.ndarray) -> list[np.ndarray]:
+    """Ways to read a text that was not read well the first time."""
+    if _is_tall(quad):
+        return [quad]  # one letter, such as I or 1
+    if _side(quad, 1) < TALL * _side(quad, 3):
+        return [turned(quad, quarters) for quarters in (1, 2, 3)]
+    return [turned(quad, 2)]
 
 
 def _is_tall(quad: np.ndarray) -> bool:

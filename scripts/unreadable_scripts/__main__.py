@@ -227,7 +227,7 @@ def _share(values: np.ndarray, limit: float, kept: np.ndarray, readable: np.ndar
 def _module(letters: list[str], weights: np.ndarray, bias: float, recogniser: str) -> str:
     numbers = textwrap.fill(", ".join(f"{weight:.4g}" for weight in weights), 116)
     shown = "\n".join(f'    "{"".join(letters[start : start + 40])}"' for start in range(1, len(letters), 40))
-    return f'''"""Weights of `unreadable_scripts.py` for the recogniser of rapidocr's wheel, by `scripts/unreadable_scripts`."""
+    return f'''"""Weights of `unreadable_scripts.py` for rapidocr's own recogniser, by `scripts/unreadable_scripts`."""
 
 import numpy as np
 
