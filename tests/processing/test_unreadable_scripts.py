@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ UNREADABLE = [
     *("Здравствуйте", "Железнодорожный", "Открыто ежедневно", "შემოსავალი", "საქართველო", "გამარჯობა"),
     *("Հայաստան", "Ողջույն բոլորին", "רכבת ישראל", "שלום לכולם", "مرحبا بالعالم", "مدينة الكويت"),
 ]
-READABLE = ["Fire door keep shut", "EXIT 24 NORTH", "Straße gesperrt", "Größe: 12 €", "Café crème", "14:35", "MAKO", "Nº 7"]
+READABLE = ["Fire door keep shut", "EXIT 24 NORTH", "Straße gesperrt", "Größe: 12 €", "Café crème", "14:35", "MAKO"]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ class TestLanguages:
 
     def test_what_comes_is_checked_and_kept(self, tmp_path, monkeypatch):
         class Answer:
-            headers = {"content-length": "5"}
+            headers: ClassVar = {"content-length": "5"}
 
             def raise_for_status(self):
                 pass
