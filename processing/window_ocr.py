@@ -243,10 +243,11 @@ class WindowOCRCaptioner:
         stretches = split_into_stretches(used, self.reading_interval)
         seen: list[tuple[float, int]] = []  # time of a sample, number of the stretch that stands for it
         read: list[tuple[list[TextReading], float, float]] = []  # readings, aspect, time of each stretch
+        reader = self._reader()
         while batch := list(islice(stretches, ENGINE_BATCH_SIZE)):
             for number, stretch in enumerate(batch, start=len(read)):
                 seen += [(time, number) for time in stretch.times]
-            read += self._read(batch)
+            read += self._read(batch, reader)
         return self._captions(seen, read, parts, duration)
 
     def caption_texts(
@@ -324,11 +325,17 @@ class WindowOCRCaptioner:
         start, end = parts[index]
         return index if start - 1e-9 <= time <= end + 1e-9 else None
 
-    def _read(self, stretches: list[Stretch]) -> list[tuple[list[TextReading], float, float]]:
-        """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
+    def _reader(self) -> Callable[[Sequence[Stretch]], list[list[TextReading]]]:
+        """What reads the frames of one video: with what it saw in those before where the engine has such a reader."""
         assert self.engine is not None  # who calls this has refused it
         engine = get_engine(self.engine, **self.engine_options)
-        texts, read = engine([stretch.frame for stretch in stretches]), []
+        if hasattr(engine, "video_reader"):
+            return engine.video_reader(self.min_text_height)
+        return lambda stretches: engine([stretch.frame for stretch in stretches])
+
+    def _read(self, stretches: list[Stretch], reader) -> list[tuple[list[TextReading], float, float]]:
+        """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
+        texts, read = reader(stretches), []
         beat()
         for stretch, readings in zip(stretches, texts, strict=True):
             kept = [

@@ -40,30 +40,13 @@ class TestRapidOCR:
         assert readings[0][0].confidence > 0.9
         assert readings[1] == []  # nothing found is a normal answer
 
-    def test_images_are_rgb(self, monkeypatch):
-        seen = []
-
-        class Model:
-            def __call__(self, image, **flags):
-                seen.append((image[0, 0].tolist(), flags))
-                return type("Output", (), {"boxes": None, "txts": None, "scores": None})
-
-            def recognize_txt(self, images):
-                pass
-
-        monkeypatch.setattr("rapidocr.RapidOCR", lambda params: Model())
-        engine = RapidOCREngine(params={"a model": "of its own"})
-        seen.clear()  # what it was built with
-        assert engine([np.full((40, 40, 3), (255, 0, 0), np.uint8)]) == [[]]
-        assert seen[-1] == ([0, 0, 255], {"use_det": True, "use_cls": False, "use_rec": True})
-
     def test_is_built_once_per_process_and_options(self, sign, monkeypatch):
         built, build = [], rapidocr.RapidOCR
         monkeypatch.setattr(rapidocr, "RapidOCR", lambda params: built.append(params) or build(params=params))
-        for _ in range(2):
-            get_engine("rapidocr", num_threads=1, limit_side_len=607)([sign])  # which no other test has built
+        for side in (320, 640):
+            get_engine("rapidocr", num_threads=1, limit_side_len=side, box_threshold=0.31)([sign])  # used by no other
         assert len(built) == 1
-        get_engine("rapidocr", num_threads=1, limit_side_len=608)([sign])
+        get_engine("rapidocr", num_threads=1, box_threshold=0.32)([sign])
         assert len(built) == 2
 
     @pytest.mark.parametrize("copied", [copy.deepcopy, lambda engine: pickle.loads(pickle.dumps(engine))])

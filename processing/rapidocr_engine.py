@@ -1,0 +1,224 @@
+"""The built-in OCR engine: the PP-OCR models of the package `rapidocr`, in a pipeline of our own made for videos.
+
+An image by itself is looked at in full size. Of the frames of a video, read one after the other, some are: the first of
+each scene and each n-th. The others are looked at in a smaller size, which costs a third and finds large text better;
+what was read before and stands there unchanged is not read again; and where the last frame showed no text, a small
+look decides whether there is any now.
+"""
+
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .frame_skipping import Stretch
+from .ocr_models import cached_model, checked_num_threads, default_num_threads, import_engine, missing_weights
+from .ocr_runtimes import checked_runtime, chosen_runtime, runtime_params
+from .text_detection import TextDetector, reading_size
+from .text_readings import TextReading
+from .text_recognition import Reading, TextRecogniser
+from .unchanged_boxes import ReadBoxes, bounds
+
+__all__ = ["RapidOCREngine", "RapidOCRModels", "VideoTextReader"]
+
+MAY_BE_TEXT = 0.3  # probability, anywhere in a small look, from which a frame is looked at closely
+LIKELY_TEXT = 0.5  # confidence of a reading from which the next frame is looked at closely at once
+TILTED = np.tan(np.radians(5.0))
+
+
+class RapidOCREngine:
+    """PP-OCR models (package `rapidocr`), offline from the wheel, run by onnxruntime or OpenVINO.
+
+    Args:
+        limit_side_len (`int`, *optional*, defaults to 1280):
+            Longer side, in pixels, at which text is looked for in full size. Larger images are reduced for that alone:
+            recognition reads crops of the image as given.
+        enlarge (`bool`, *optional*, defaults to `True`):
+            Whether smaller images are enlarged to the sizes: text a few pixels high is found no other way.
+        num_threads (`int`, *optional*):
+            Threads of the runtime. `default_num_threads()` of the process that reads, when not given.
+        params (`dict[str, Any]`, *optional*):
+            Further parameters of `rapidocr.RapidOCR(params=...)` that say which models are used and how boxes and
+            characters come of their outputs, such as `{"Rec.model_path": "/models/rec.onnx"}`.
+        between_side_len (`int`, *optional*, defaults to 736):
+            In a video, longer side in pixels at which text is looked for between two looks in full size. `None`: all
+            frames are looked at in full size.
+        full_size_every (`int`, *optional*, defaults to 3):
+            In a video, each so many-th frame that is read is looked at in full size, as is the first of each scene.
+        look_side_len (`int`, *optional*, defaults to 480):
+            In a video, longer side in pixels of the small look by which frames without text are left early. `None`:
+            none is.
+        box_threshold (`float`, *optional*, defaults to 0.3):
+            How sure the detector must be of a box, 0-1. What is no text gets a low confidence when it is read.
+        reuse_unchanged (`bool`, *optional*, defaults to `True`):
+            In a video, whether boxes that show what was surely read there before are not read again.
+        runtime (`str`, *optional*):
+            `"onnxruntime"` or `"openvino"` (extra `[openvino]`). When not given, OpenVINO where it is installed and
+            the processor computes in bfloat16, else onnxruntime.
+    """
+
+    name = "rapidocr"
+
+    def __init__(
+        self,
+        limit_side_len: int = 1280,
+        enlarge: bool = True,
+        num_threads: int | None = None,
+        params: dict[str, Any] | None = None,
+        between_side_len: int | None = 736,
+        full_size_every: int = 3,
+        look_side_len: int | None = 480,
+        box_threshold: float = 0.3,
+        reuse_unchanged: bool = True,
+        runtime: str | None = None,
+    ):
+        self.limit_side_len = _checked_side("limit_side_len", limit_side_len)
+        self.enlarge = enlarge
+        self.num_threads = checked_num_threads(num_threads)
+        self.params = dict(params or {})
+        self.between_side_len = (
+            None if between_side_len is None else _checked_side("between_side_len", between_side_len)
+        )
+        if isinstance(full_size_every, bool) or not isinstance(full_size_every, int) or full_size_every < 1:
+            raise ValueError(f"full_size_every must be an int of at least 1, got {full_size_every!r}.")
+        self.full_size_every = full_size_every
+        self.look_side_len = look_side_len and _checked_side("look_side_len", look_side_len)
+        if not 0 <= box_threshold <= 1:
+            raise ValueError(f"box_threshold must be in [0, 1], got {box_threshold!r}.")
+        self.box_threshold = box_threshold
+        self.reuse_unchanged = reuse_unchanged
+        self.runtime = checked_runtime(runtime)
+
+    def __call__(self, images: list[np.ndarray]) -> list[list[TextReading]]:
+        """Reads images that have nothing to do with each other, each in full size."""
+        models = self.models()
+        readings = []
+        with models.lock:
+            for image in images:
+                quads = models.detector.find(image, self.detection_size(image))
+                readings.append(as_text_readings(models.recogniser.read(image, quads), image))
+        return readings
+
+    def video_reader(self, min_text_height: float = 0.0) -> "VideoTextReader":
+        """What reads the frames of one segment of a video, one after the other.
+
+        Args:
+            min_text_height (`float`, *optional*, defaults to 0.0):
+                Boxes lower than this, relative to the height of the frame, are not read.
+        """
+        return VideoTextReader(self, min_text_height)
+
+    def detection_size(self, image: np.ndarray, in_full_size: bool = True) -> tuple[int, int]:
+        """Height and width at which text is looked for in an image, pixels."""
+        side = self.limit_side_len
+        if not in_full_size and self.between_side_len is not None:
+            side = min(side, self.between_side_len)
+        return reading_size(image.shape, side, self.enlarge)
+
+    def models(self) -> "RapidOCRModels":
+        """The models of these options, loaded once per process."""
+        threads, runtime = self.num_threads or default_num_threads(), chosen_runtime(self.runtime)
+        settings = json.dumps([self.box_threshold, self.params], sort_keys=True, default=str)
+        return cached_model((self.name, threads, runtime, settings), lambda: self._build(threads, runtime))
+
+    def _build(self, threads: int, runtime: str) -> "RapidOCRModels":
+        rapidocr = import_engine("rapidocr", "rapidocr", "pip install rapidocr onnxruntime")
+        params = {
+            "Global.log_level": "critical",
+            **runtime_params(runtime, threads),
+            "Det.box_thresh": self.box_threshold,
+            **self.params,
+        }
+        with missing_weights(self.name, "the ONNX files that `params` asks for"):
+            model = rapidocr.RapidOCR(params=params)
+            # models load at their first use: one blank image per model makes a missing file show here
+            model(np.zeros((64, 64, 3), np.uint8), use_det=True, use_cls=False, use_rec=False)
+            model.recognize_txt([np.zeros((48, 96, 3), np.uint8)])
+        return RapidOCRModels(TextDetector(model.text_det), TextRecogniser(model.text_rec))
+
+
+class RapidOCRModels:
+    """A detector, a recogniser, and the lock under which they are used: runtimes keep state of what they compute."""
+
+    def __init__(self, detector: TextDetector, recogniser: TextRecogniser):
+        self.detector = detector
+        self.recogniser = recogniser
+        self.lock = threading.Lock()
+
+
+class VideoTextReader:
+    """Reads the frames of one segment of a video, in order; see `RapidOCREngine.video_reader`."""
+
+    def __init__(self, engine: RapidOCREngine, min_text_height: float):
+        self.engine = engine
+        self.min_text_height = min_text_height
+        self.full_size_in = 0  # so many frames are looked at closely before the next one in full size
+        self.saw_text = False  # in the last frame
+        self.known = ReadBoxes()
+
+    def __call__(self, stretches: Sequence[Stretch]) -> list[list[TextReading]]:
+        """The readings of each frame. Each call goes on where the last one ended."""
+        models = self.engine.models()
+        with models.lock:
+            return [as_text_readings(self._read(models, stretch), stretch.frame) for stretch in stretches]
+
+    def _read(self, models: "RapidOCRModels", stretch: Stretch) -> list[Reading]:
+        if stretch.after_cut:
+            self.full_size_in, self.saw_text = 0, False
+        image, readings = stretch.frame, []
+        glance = None if self.saw_text else self._glance(models.detector, image)
+        if glance is None or glance.max() >= MAY_BE_TEXT:
+            in_full_size = self.full_size_in == 0
+            self.full_size_in = self.engine.full_size_every - 1 if in_full_size else self.full_size_in - 1
+            size = self.engine.detection_size(image, in_full_size)
+            quads = models.detector.find(image, size)
+            if glance is not None and not len(quads):  # some text is seen in small sizes only
+                quads = models.detector.find(image, size, glance)
+            quads = [quad for quad in quads if np.ptp(quad[:, 1]) >= self.min_text_height * image.shape[0]]
+            readings = self._read_boxes(models.recogniser, image, quads, in_full_size)
+        self.saw_text = any(reading.confidence >= LIKELY_TEXT for reading in readings)
+        if self.engine.reuse_unchanged:
+            self.known.keep(readings)
+        return readings
+
+    def _glance(self, detector: TextDetector, image: np.ndarray) -> np.ndarray | None:
+        """How likely text is, in a small size."""
+        side = self.engine.look_side_len
+        if side is None or side >= self.engine.limit_side_len:
+            return None
+        return detector.probabilities(image, reading_size(image.shape, side, self.engine.enlarge))
+
+    def _read_boxes(
+        self, recogniser: TextRecogniser, image: np.ndarray, quads: list[np.ndarray], in_full_size: bool
+    ) -> list[Reading]:
+        if self.engine.reuse_unchanged:
+            self.known.look(image)
+        readings = [self.known.recall(quad) for quad in quads]
+        new = iter(recogniser.read(image, [quad for quad, known in zip(quads, readings, strict=True) if known is None]))
+        readings = [known if known is not None else next(new) for known in readings]
+        if not in_full_size:  # what only a look in full size finds is still there
+            readings += self.known.beside(quads)
+        return [reading for reading in readings if reading.text.strip()]
+
+
+def as_text_readings(readings: list[Reading], image: np.ndarray) -> list[TextReading]:
+    """Readings in pixels of an image, `(height, width, 3)`, as readings relative to it; empty ones are left out."""
+    size = np.array(image.shape[1::-1], np.float32)
+    found = []
+    for reading in readings:
+        if reading.text.strip():
+            corners = np.clip(reading.quad / size, 0, 1)
+            x0, y0, x1, y1 = bounds(corners).tolist()
+            right, down = reading.quad[1] - reading.quad[0]
+            level = right > 0 and abs(down) <= TILTED * right
+            points = None if level else tuple((x, y) for x, y in corners.tolist())
+            found.append(TextReading(reading.text, float(reading.confidence), (x0, y0, x1, y1), points))
+    return found
+
+
+def _checked_side(name: str, side: int) -> int:
+    if isinstance(side, bool) or not isinstance(side, int) or side < 32:
+        raise ValueError(f"{name} must be an int of at least 32 pixels, got {side!r}.")
+    return side

@@ -1,0 +1,70 @@
+"""Where text stands in an image: the detector that rapidocr ships, at any size."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+__all__ = ["TextDetector", "reading_size"]
+
+STRIDE = 32  # pixels; the network takes multiples of it
+
+
+def reading_size(shape: tuple[int, ...], side: int, enlarge: bool = True) -> tuple[int, int]:
+    """Height and width, in pixels, of an image of that shape whose longer side is made `side`."""
+    scale = side / max(shape[:2])
+    if not enlarge:
+        scale = min(1.0, scale)
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+class TextDetector:
+    """Finds boxes of text.
+
+    Args:
+        detector (`rapidocr.ch_ppocr_det.TextDetector`): its session and its post-processing are used.
+    """
+
+    def __init__(self, detector: Any):
+        self.detector = detector
+        self.cv2 = importlib.import_module("cv2")
+
+    def probabilities(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """How likely each pixel is text.
+
+        Args:
+            image (`np.ndarray`): `(height, width, 3)` RGB uint8.
+            size (`tuple[int, int]`): height and width at which to look, pixels; rounded to multiples of 32.
+
+        Returns:
+            `np.ndarray`, `(1, 1, height, width)` float32, 0-1, of the rounded size.
+        """
+        height, width = (max(STRIDE, round(side / STRIDE) * STRIDE) for side in size)
+        if (height, width) != image.shape[:2]:
+            reduces = height * width < image.shape[0] * image.shape[1]
+            interpolation = self.cv2.INTER_AREA if reduces else self.cv2.INTER_CUBIC
+            image = self.cv2.resize(image, (width, height), interpolation=interpolation)
+        blob = self.cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5), swapRB=True)
+        return self.detector.session(blob)
+
+    def find(self, image: np.ndarray, size: tuple[int, int], probabilities: np.ndarray | None = None) -> np.ndarray:
+        """Boxes of text, from top to bottom and from left to right.
+
+        Args:
+            image (`np.ndarray`): `(height, width, 3)` RGB uint8.
+            size (`tuple[int, int]`): height and width at which to look, pixels.
+            probabilities (`np.ndarray`, *optional*): of [`probabilities`], where they are at hand.
+
+        Returns:
+            `np.ndarray`, `(number, 4, 2)` float32: x, y of the corners in pixels of `image`; the corner at the top
+            left first, then clockwise.
+        """
+        if probabilities is None:
+            probabilities = self.probabilities(image, size)
+        # whole pixels come back: those of the larger of the two images, so that none are lost by rounding
+        height, width = max(size[0], image.shape[0]), max(size[1], image.shape[1])
+        boxes, _ = self.detector.postprocess_op(probabilities, (height, width))
+        if not len(boxes):
+            return np.zeros((0, 4, 2), np.float32)
+        scale = (image.shape[1] / width, image.shape[0] / height)
+        return self.detector.sorted_boxes(np.asarray(boxes, np.float32)) * np.array(scale, np.float32)
