@@ -74,7 +74,7 @@ def read_any_way(read: Read, image: np.ndarray, quads: Sequence[np.ndarray]) -> 
         `list[Reading]`, one per quad. Its `quad` begins at the reader's top left corner. Of letters that stand in a
         stack the first has the word, and the quad of all; the others' text is empty.
     """
-    readings = _read_ways(read, image, [_first_ways(quad) for quad in quads])
+    readings = _read_ways(read, image, [[_first_way(quad)] for quad in quads])
     doubtful = [index for index, reading in enumerate(readings) if reading.confidence < SURE]
     others = _read_ways(read, image, [_other_ways(quads[index]) for index in doubtful])
     for index, other in zip(doubtful, others, strict=True):
@@ -109,15 +109,15 @@ def _read_letters(read: Read, image: np.ndarray, letters: Sequence[np.ndarray], 
     return replace(reading, text=reading.text.replace(" ", ""), quad=quad)
 
 
-def _first_ways(quad: np.ndarray) -> list[np.ndarray]:
-    """Ways to read a text at first: one that is tall runs downwards or upwards."""
-    return [turned(quad, 1), turned(quad, 3)] if _is_tall(quad) else [quad]
+def _first_way(quad: np.ndarray) -> np.ndarray:
+    """How a text is read at first. A tall one is read downwards: recognisers know columns of letters so, too."""
+    return turned(quad, 1) if _is_tall(quad) else quad
 
 
 def _other_ways(quad: np.ndarray) -> list[np.ndarray]:
     """Ways to read a text that was not read well the first time."""
     if _is_tall(quad):
-        return [quad]  # one letter, such as I or 1
+        return [turned(quad, 3), quad]  # upwards, or one letter, such as I or 1
     if _side(quad, 1) < TALL * _side(quad, 3):
         return [turned(quad, quarters) for quarters in (1, 2, 3)]
     return [turned(quad, 2)]
@@ -125,20 +125,6 @@ def _other_ways(quad: np.ndarray) -> list[np.ndarray]:
 
 def _is_tall(quad: np.ndarray) -> bool:
     return _side(quad, 3) >= TALL * _side(quad, 1)
-
-
-def _first_ways(quad: np.ndarray) -> list[np.ndarray]:
-    """Ways to read a text at first: one that is tall runs downwards or upwards."""
-    return [turned(quad, 1), turned(quad, 3)] if _is_tall(quad) else [quad]
-
-
-def _other_ways(quad: np.ndarray, is_tall: bool) -> list[np.ndarray]:
-    """Ways to read a text that was not read well the first time."""
-    if is_tall:
-        return [quad]  # one letter, such as I or 1
-    if _side(quad, 1) < TALL * _side(quad, 3):
-        return [turned(quad, quarters) for quarters in (1, 2, 3)]
-    return [turned(quad, 2)]
 
 
 def stacks(quads: Sequence[np.ndarray]) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
     python -m scripts.unreadable_scripts --count 120 --out processing/unreadable_script_weights.py
 
-Renders texts (`material.py`, `rendering.py`), has them found and read by the shipped models, fits a logistic regression
+Renders texts (`material.py`, `rendering.py`), plain ones and hard ones, has them found and read by the shipped models, fits a logistic regression
 to the readings of one half of words and fonts, and reports on the other half. Needs the packages babel, onnx and
 scikit-learn and the fonts that `material.py` names.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.unreadable_scripts.material import FONTS, LANGUAGES, READABLE, strings
+from scripts.unreadable_scripts.material import FONTS, LANGUAGES, READABLE, short, strings
 from scripts.unreadable_scripts.rendering import Placed, render_frames
 from tcd_hf.processing.unreadable_scripts import Recognised, reading_features
 
@@ -34,6 +34,7 @@ FEW = [
     "sinhala",
     "gurmukhi",
 ]  # a third as many
+SHORT = 0.4  # share of the hard texts of which a few letters are seen
 MIN_CONFIDENCE = 0.5  # of the captioner
 LOSSES = (0.002, 0.005, 0.0075, 0.01, 0.02, 0.05)
 
@@ -71,11 +72,12 @@ def main(arguments: list[str] | None = None) -> None:
     model = _models()
     file = Path(model.text_rec.cfg.model_path or _shipped_file())
     columns = _telling_columns(file)
-    halves = [_examples(model, columns, half, options) for half in (0, 1)]
-    weights, bias = _fit(halves[0], options.strength, options.loss)
-    for name, examples in zip(("tuning half", "reporting half"), halves, strict=True):
-        print(f"# {name}: {len(examples)} readings")
-        _report(examples, np.array([example.features @ weights + bias for example in examples]))
+    plain, hard = ([_examples(model, columns, half, options, is_hard) for half in (0, 1)] for is_hard in (False, True))
+    weights, bias = _fit(plain[0] + hard[0], options.strength, options.loss)
+    for name, halves in (("plain", plain), ("hard", hard)):
+        for half, examples in zip(("tuning", "reporting"), halves, strict=True):
+            print(f"# {name}, {half} half: {len(examples)} readings")
+            _report(examples, np.array([example.features @ weights + bias for example in examples]))
     if options.out is not None:
         letters = [model.text_rec.postprocess_op.character[column] for column in columns]
         options.out.write_text(_module(letters, weights, bias, hashlib.sha256(file.read_bytes()).hexdigest()), "utf-8")
@@ -106,8 +108,8 @@ def _telling_columns(file: Path) -> np.ndarray:
     return np.concatenate([[0], order[order != 0]])[: layer.shape[0]]
 
 
-def _examples(model, columns: np.ndarray, half: int, options: argparse.Namespace) -> list[Example]:
-    kept = options.examples and options.examples / f"{half}_{options.count}_{options.seed}.npz"
+def _examples(model, columns: np.ndarray, half: int, options: argparse.Namespace, hard: bool) -> list[Example]:
+    kept = options.examples and options.examples / f"{half}_{options.count}_{options.seed}{'_hard' if hard else ''}.npz"
     if kept and kept.exists():
         stored = np.load(kept)
         rows = zip(*(stored[name] for name in ("script", "truth", "text", "confidence", "surprise")), strict=True)
@@ -115,14 +117,14 @@ def _examples(model, columns: np.ndarray, half: int, options: argparse.Namespace
             Example(str(a), str(b), str(c), float(d), float(e), features)
             for (a, b, c, d, e), features in zip(rows, stored["features"], strict=True)
         ]
-    rng = random.Random(2 * options.seed + half)
+    rng = random.Random(4 * options.seed + 2 * hard + half)
     texts = [
-        (text, language, script)
+        (short(text, rng) if hard and rng.random() < SHORT else text, language, script)
         for script in (*LANGUAGES, "digits")
         for text, language in strings(script, half, _count(script, options.count), rng)
     ]
     examples: list[Example] = []
-    for frame, placed in render_frames(texts, lambda script: FONTS[script][half], rng):
+    for frame, placed in render_frames(texts, lambda script: FONTS[script][half], rng, hard):
         examples += _read(model, columns, frame, placed)
         print(f"half {half}: {len(examples)} of {len(texts)} read", file=sys.stderr)
     if kept:

@@ -9,7 +9,7 @@ import unicodedata
 import zlib
 from pathlib import Path
 
-__all__ = ["CJK_FACES", "FONTS", "LANGUAGES", "READABLE", "strings"]
+__all__ = ["CJK_FACES", "FONTS", "LANGUAGES", "READABLE", "short", "strings"]
 
 NOTO = Path("/usr/share/fonts/truetype/noto")
 NOTO_CJK = Path("/usr/share/fonts/opentype/noto")
@@ -94,6 +94,13 @@ FONTS["arabic"] = (
     _files(NOTO, "NotoSansArabic-*", "NotoNaskhArabic-*"),
     _files(NOTO, "NotoKufiArabic-*", "NotoNastaliqUrdu-*") + _files(DEJAVU, "DejaVuSans.ttf", "DejaVuSans-Bold.ttf"),
 )
+
+
+def short(text: str, rng: random.Random) -> str:
+    """One to four letters of a text."""
+    length = rng.randint(1, 4)
+    start = rng.randrange(max(1, len(text) - length + 1))
+    return text[start : start + length].strip() or text
 
 
 def strings(script: str, half: int, count: int, rng: random.Random) -> list[tuple[str, str]]:

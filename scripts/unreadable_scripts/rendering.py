@@ -16,7 +16,7 @@ __all__ = ["Placed", "render_frames"]
 WIDTH, HEIGHT = 1280, 720
 MARGIN = 14
 LUMA = np.array([0.299, 0.587, 0.114])
-MIN_CONTRAST = 70  # in luma, 0-255
+MIN_CONTRAST, HARD_CONTRAST = 70, 30  # in luma, 0-255
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Placed:
 
 
 def render_frames(
-    texts: Sequence[tuple[str, str, str]], fonts: Callable[[str], Sequence[str]], rng: random.Random
+    texts: Sequence[tuple[str, str, str]], fonts: Callable[[str], Sequence[str]], rng: random.Random, hard: bool = False
 ) -> Iterator[tuple[np.ndarray, list[Placed]]]:
     """Frames `(720, 1280, 3)` uint8 that show all texts, each once, and where.
 
@@ -37,6 +37,7 @@ def render_frames(
         texts (`Sequence[tuple[str, str, str]]`): text, language, script.
         fonts (`Callable`): the font files of a script.
         rng (`random.Random`): of everything that is left to chance.
+        hard (`bool`, *optional*, defaults to `False`): small, of little contrast, and much blurred.
     """
     left = list(texts)
     rng.shuffle(left)
@@ -46,7 +47,7 @@ def render_frames(
         x, y, row = MARGIN, MARGIN, 0
         while left:
             text, language, script = left[-1]
-            shape = _shape(text, language, rng.choice(fonts(script)), rng)
+            shape = _shape(text, language, rng.choice(fonts(script)), rng, hard)
             height, width = shape.shape
             if width > WIDTH - 2 * MARGIN:
                 left.pop()
@@ -56,10 +57,10 @@ def render_frames(
             if y + height > HEIGHT - MARGIN:
                 break
             left.pop()
-            _draw(frame[y : y + height, x : x + width], shape, rng)
+            _draw(frame[y : y + height, x : x + width], shape, rng, HARD_CONTRAST if hard else MIN_CONTRAST)
             placed.append(Placed(text, script, (x, y, x + width, y + height)))
             x, row = x + width + rng.randint(40, 90), max(row, height)
-        yield _as_video(frame, rng), placed
+        yield (_as_bad_video if hard else _as_video)(frame, rng), placed
 
 
 def _ground(rng: random.Random) -> np.ndarray:
@@ -79,9 +80,10 @@ def _ground(rng: random.Random) -> np.ndarray:
     return frame.clip(0, 255)
 
 
-def _shape(text: str, language: str, font_file: str, rng: random.Random) -> np.ndarray:
+def _shape(text: str, language: str, font_file: str, rng: random.Random, hard: bool) -> np.ndarray:
     """A text as grey levels, some of them stretched, slanted or tilted a little."""
-    size = int(np.exp(rng.uniform(np.log(16), np.log(64))))
+    smallest, largest = (11, 40) if hard else (16, 64)
+    size = int(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
     face = CJK_FACES.get(language, 0) if font_file.endswith("ttc") else 0
     font = ImageFont.truetype(font_file, size, index=face)
     stroke = 1 if size > 22 and rng.random() < 0.2 else 0
@@ -105,13 +107,13 @@ def _slanted(shape: np.ndarray, rng: random.Random) -> np.ndarray:
     return cv2.warpAffine(shape, matrix, (int(new_width), int(new_height)))
 
 
-def _draw(region: np.ndarray, shape: np.ndarray, rng: random.Random) -> None:
+def _draw(region: np.ndarray, shape: np.ndarray, rng: random.Random, contrast: float) -> None:
     luma = float(region.mean(axis=(0, 1)) @ LUMA)
     for _ in range(50):
         color = np.array([rng.randrange(256) for _ in range(3)], dtype=np.float32)
-        if rng.random() < 0.5:
+        if contrast == MIN_CONTRAST and rng.random() < 0.5:
             color[:] = 255 if luma < 128 else 0
-        if abs(color @ LUMA - luma) > MIN_CONTRAST:
+        if abs(color @ LUMA - luma) > contrast:
             break
     if region.std() > 30 and rng.random() < 0.5:  # an outline, as subtitles have
         outline = cv2.dilate(shape, np.ones((3, 3), np.uint8))[..., None] / 255
@@ -131,4 +133,23 @@ def _as_video(frame: np.ndarray, rng: random.Random) -> np.ndarray:
         image = cv2.resize(small, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     if rng.random() < 0.6:
         image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, rng.randint(25, 85)])[1], 1)
+    return np.ascontiguousarray(image)
+
+
+def _as_bad_video(frame: np.ndarray, rng: random.Random) -> np.ndarray:
+    """As of a camera that moves or is out of focus, sharpened by whoever played it back."""
+    image = frame.clip(0, 255).astype(np.uint8)
+    kind = rng.random()
+    if kind < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(1.2, 2.6))
+    elif kind < 0.6:
+        scale = rng.uniform(0.3, 0.5)
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    elif kind < 0.85:
+        length = rng.randint(3, 9)
+        along = np.zeros((length, length), np.float32)
+        cv2.line(along, (0, rng.randrange(length)), (length - 1, rng.randrange(length)), 1.0)
+        image = cv2.filter2D(image, -1, along / along.sum())
+    image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, rng.randint(8, 40)])[1], 1)
     return np.ascontiguousarray(image)
