@@ -125,6 +125,8 @@ class RapidOCREngine:
 
     def _build(self, threads: int, runtime: str) -> "RapidOCRModels":
         rapidocr = import_engine("rapidocr", "rapidocr", "pip install rapidocr onnxruntime")
+        if runtime == "openvino":
+            import_engine("rapidocr with runtime='openvino'", "openvino", 'pip install "tcd-hf[openvino]"')
         params = {
             "Global.log_level": "critical",
             **runtime_params(runtime, threads),
@@ -172,10 +174,9 @@ class VideoTextReader:
         if glance is None or glance.max() >= MAY_BE_TEXT:
             in_full_size = self.full_size_in == 0
             self.full_size_in = self.engine.full_size_every - 1 if in_full_size else self.full_size_in - 1
-            size = self.engine.detection_size(image, in_full_size)
-            quads = models.detector.find(image, size)
-            if glance is not None and not len(quads):  # some text is seen in small sizes only
-                quads = models.detector.find(image, size, glance)
+            quads = models.detector.find(image, self.engine.detection_size(image, in_full_size))
+            if glance is not None and in_full_size and not len(quads):  # small text alone is missed in full size
+                quads = models.detector.find(image, self.engine.detection_size(image, False))
             quads = [quad for quad in quads if np.ptp(quad[:, 1]) >= self.min_text_height * image.shape[0]]
             readings = self._read_boxes(models.recogniser, image, quads, in_full_size)
         self.saw_text = any(reading.confidence >= LIKELY_TEXT for reading in readings)

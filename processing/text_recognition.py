@@ -35,7 +35,7 @@ class Reading:
 
 
 def upright(quad: np.ndarray) -> np.ndarray:
-    """The corners of a detected box in the order of its reader: a tall box is read from the bottom to the top."""
+    """The corners of a detected box in the order of its reader: a tall box is read from the top to the bottom."""
     width, height = _sides(quad)
     return np.roll(quad, -1, axis=0) if height >= TALL * width else quad
 

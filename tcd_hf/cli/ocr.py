@@ -65,6 +65,9 @@ def ocr(
     ocr_fps: OcrFpsOption = None,
     min_confidence: MinConfidenceOption = None,
     cache_dir: CacheDirOption = None,
+    benchmark: Annotated[
+        bool, typer.Option(help="Print instead what reading its first minute costs by each runtime that is installed.")
+    ] = False,
 ) -> None:
     """Read the text that appears in a video: one caption per time window.
 
@@ -77,6 +80,8 @@ def ocr(
         raise typer.BadParameter(f"must be above 0, got {ocr_fps}.", param_hint="--ocr-fps")
     if draw is not None:
         _check_image_path(draw)
+    if benchmark:
+        return _benchmark(video, parse_options(ocr_options or []), as_json)
 
     from tcd_hf.processing.window_ocr import WindowOCRCaptioner
     from tcd_hf.reading.cache import CaptionCache
@@ -107,6 +112,21 @@ def ocr(
         print_json({"path": str(video), "captions": [caption.to_dict() for caption in captions]})
     if draw is not None:  # last: a full disk then costs the drawing alone
         _draw(video, captions, num_windows, draw)
+
+
+def _benchmark(video: Path, engine_options: dict, as_json: bool) -> None:
+    from tcd_hf.reading.ocr_benchmark import PARTS, benchmark_runtimes
+
+    rows = [costs.to_dict() for costs in benchmark_runtimes(video, engine_options)]
+    if as_json:
+        print_json({"path": str(video), "runtimes": rows})
+        return
+    table = Table("runtime", *PARTS, "in all", "frames", "boxes", box=None)
+    for row in rows:
+        per_second = [f"{row[part]:.3f}" for part in (*PARTS, "in_all")]
+        table.add_row(row["runtime"], *per_second, str(row["frames"]), str(row["boxes"]))
+    stdout.print(f"Seconds per second of video, of {rows[0]['video_seconds']:.1f} s:")
+    stdout.print(table)
 
 
 def _read_segments(reader: "VideoReader", path: str, progress: "Progress") -> "Iterator[list[WindowCaption]]":

@@ -1,0 +1,135 @@
+"""The built-in engine on the frames of a video: what is looked at, what is read, and small text alone in a frame."""
+
+import numpy as np
+import pytest
+
+from tcd_hf.processing.frame_skipping import Stretch
+from tcd_hf.processing.ocr_engines import RapidOCREngine, get_engine
+from tcd_hf.processing.window_ocr import WindowOCRCaptioner
+from tests.clips import text_frame
+
+SIZE = (320, 180)
+OPTIONS = {"limit_side_len": 384, "between_side_len": 320, "look_side_len": 160, "num_threads": 1}
+SIGN = text_frame("OPEN CAFE", SIZE, position=(0.5, 0.25), font_size=40)
+TWO_SIGNS = text_frame("BUS 42", background=SIGN, position=(0.5, 0.75))
+BLANK = np.full_like(SIGN, 255)
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """What the models are given: ("look" | "find", longer side) and ("read", number of boxes)."""
+    models, done = RapidOCREngine(**OPTIONS).models(), []
+    find, look, read = models.detector.find, models.detector.probabilities, models.recogniser.read
+
+    def counted_find(image, size, probabilities=None):
+        done.append(("find", max(size) if probabilities is None else None))
+        return find(image, size, look(image, size) if probabilities is None else probabilities)
+
+    def counted_look(image, size):
+        done.append(("look", max(size)))
+        return look(image, size)
+
+    def counted_read(image, quads):
+        done.append(("read", len(quads)))
+        return read(image, quads)
+
+    monkeypatch.setattr(models.detector, "find", counted_find)
+    monkeypatch.setattr(models.detector, "probabilities", counted_look)
+    monkeypatch.setattr(models.recogniser, "read", counted_read)
+    return done
+
+
+def stretches(*frames, cuts=(0,)):
+    return [Stretch(float(i), frame, [float(i)], after_cut=i in cuts) for i, frame in enumerate(frames)]
+
+
+def texts(readings):
+    return [[reading.text for reading in of_frame] for of_frame in readings]
+
+
+def test_sizes_take_turns_and_begin_anew_with_each_scene(work):
+    reader = RapidOCREngine(**OPTIONS, full_size_every=3).video_reader()
+    shown = [text_frame(f"OPEN {n}", SIZE) for n in range(6)]
+    read = texts(reader(stretches(*shown, cuts=(0, 5))))
+    assert read == [[f"OPEN {n}"] for n in range(6)]
+    assert [side for kind, side in work if kind == "find"] == [384, 320, 320, 384, 320, 384]
+    assert [side for kind, side in work if kind == "look"] == [160, 160]  # at the cuts: text was seen in the others
+
+
+def test_frames_without_text_are_left_early(work):
+    reader = RapidOCREngine(**OPTIONS).video_reader()
+    assert texts(reader(stretches(BLANK, BLANK, SIGN, BLANK, BLANK))) == [[], [], ["OPEN CAFE"], [], []]
+    assert [side for kind, side in work if kind == "find"] == [384, 320]
+    work.clear()
+    reader = RapidOCREngine(**{**OPTIONS, "look_side_len": None}).video_reader()
+    assert texts(reader(stretches(BLANK, SIGN))) == [[], ["OPEN CAFE"]]
+    assert [kind for kind, _ in work] == ["find", "read", "find", "read"]
+
+
+def test_unchanged_boxes_are_not_read_again(work):
+    engine = RapidOCREngine(**OPTIONS)
+    read = engine.video_reader()(stretches(SIGN, TWO_SIGNS, TWO_SIGNS))
+    assert [sorted(found) for found in texts(read)] == [["OPEN CAFE"], ["BUS 42", "OPEN CAFE"], ["BUS 42", "OPEN CAFE"]]
+    assert sum(number for kind, number in work if kind == "read") == 2
+    work.clear()
+    engine = RapidOCREngine(**OPTIONS, reuse_unchanged=False)
+    assert texts(engine.video_reader()(stretches(SIGN, TWO_SIGNS, TWO_SIGNS)))[2] == ["OPEN CAFE", "BUS 42"]
+    assert sum(number for kind, number in work if kind == "read") == 5
+
+
+def test_low_boxes_are_not_read(work):
+    reader = RapidOCREngine(**OPTIONS).video_reader(min_text_height=0.5)
+    assert texts(reader(stretches(SIGN))) == [[]]
+    assert sum(number for kind, number in work if kind == "read") == 0
+
+
+def test_a_reader_does_not_depend_on_others():
+    engine = RapidOCREngine(**OPTIONS)
+    parts = stretches(SIGN, TWO_SIGNS, BLANK, TWO_SIGNS)
+    whole, reader = engine.video_reader()(parts), engine.video_reader()
+    assert reader(parts[:1]) + reader(parts[1:]) == whole  # in how many calls does not matter
+    assert engine.video_reader()(parts) == whole
+
+
+def test_images_by_themselves_are_read_in_full_size(work):
+    engine = RapidOCREngine(**OPTIONS)
+    assert texts(engine([SIGN, BLANK, SIGN])) == [["OPEN CAFE"], [], ["OPEN CAFE"]]
+    assert [side for kind, side in work if kind == "find"] == [384] * 3
+
+
+@pytest.mark.parametrize(
+    ("size", "height", "colors"),
+    [
+        ((1920, 1080), 14, ("black", "white")),
+        ((1920, 1080), 14, ((230, 220, 90), (120, 130, 110))),
+        ((3840, 2160), 28, ("white", "black")),
+    ],
+)
+def test_small_text_alone_in_a_frame_is_read(size, height, colors):
+    color, background = colors
+    frame = text_frame(
+        "Open daily 9-17", size, font_size=height, position=(0.31, 0.62), color=color, background=background
+    )
+    captioner = WindowOCRCaptioner(engine_options={"num_threads": 1}, num_windows=1)
+    assert captioner(frame[None], fps=1)[0].text == "Open daily 9-17"
+
+
+def test_corners_say_how_text_lies():
+    turned = np.ascontiguousarray(np.rot90(SIGN, -1))
+    (level,) = get_engine("rapidocr", **OPTIONS)([SIGN])[0]
+    (downwards,) = get_engine("rapidocr", **OPTIONS)([turned])[0]
+    assert level.corners is None and level.text == downwards.text == "OPEN CAFE"
+    x, y = zip(*downwards.corners, strict=True)
+    assert (min(x), min(y), max(x), max(y)) == pytest.approx(downwards.box)
+    assert y[0] < y[1] and x[0] > x[3]  # from the top to the bottom, its head to the right
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"between_side_len": 20}, {"look_side_len": 3.5}, {"full_size_every": 0}, {"box_threshold": 1.5}],
+    ids=str,
+)
+def test_wrong_options(option):
+    (name, value), *_ = option.items()
+    with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
+        RapidOCREngine(**option)
