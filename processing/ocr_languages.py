@@ -4,6 +4,7 @@ The recogniser inside rapidocr's wheel reads Latin, Greek, Chinese and Japanese.
 rapidocr names and knows the address and checksum of. They are fetched once, or given as a file.
 """
 
+import hashlib
 import importlib
 import logging
 import os
@@ -11,9 +12,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from .ocr_engines import OCREngineError
+from .ocr_models import OCREngineError
 
-__all__ = ["LANGUAGES", "checked_lang", "fetch_recogniser", "recogniser_params"]
+__all__ = ["LANGUAGES", "checked_lang", "fetch_recogniser", "file_digest", "recogniser_params"]
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,18 @@ def fetch_recogniser(lang: str, folder: str | os.PathLike | None = None) -> Path
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def file_digest(recogniser: Any) -> str:
+    """SHA-256 of the file of a `rapidocr` text recogniser; empty if it has none that is known."""
+    settings = recogniser.cfg
+    path = settings.get("model_path")
+    if path is None:
+        base = importlib.import_module("rapidocr.inference_engine.base")
+        kind = (settings.ocr_version, settings.task_type, settings.lang_type, settings.model_type)
+        entry = base.InferSession.get_model_url(base.FileInfo(settings.engine_type, *kind))
+        path = Path(settings.model_root_dir) / entry["model_dir"].rsplit("/", 1)[-1]
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else ""
 
 
 def _entry(lang: str) -> Any:

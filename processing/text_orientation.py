@@ -14,13 +14,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["letter_strip", "read_any_way", "relative_corners", "stacks", "turned"]
+__all__ = ["letter_strip", "read_any_way", "stacks", "turned"]
 
+MAX_LETTER = 2.5  # height of one letter in widths of its box, such as I or 1
 TALL = 1.5  # height of a quad in widths from which its text may run downwards or upwards
-SURE = 0.9  # a reading of so much confidence is not tried another way
+SURE = 0.9  # a tall text that is read with so much confidence is not tried another way
+# Confidence at which level text may be upside down: of such, rendered, it was .58 to .84. A reading below is noise, as
+# a rule, and there is much of it.
+DOUBTFUL = (0.5, 0.87)
 TURN_GAIN = 0.1  # confidence that a reading at another angle must have more
 MIN_TURNED = 0.7  # least confidence of a reading at another angle
-LEVEL = 5.0  # degrees that a text may be off without its corners being told
 MIN_STACK = 3  # letters; two on top of each other are two rows of a table more often
 STACK_GAP = 0.8  # widest gap between two letters of a stack, in heights of a letter
 STRIP_HEIGHT = 48  # pixels of a letter laid beside others: what recognisers take
@@ -35,6 +38,7 @@ class Reading(Protocol):
 
 
 Read = Callable[[np.ndarray, Sequence[np.ndarray]], list[Any]]
+Guess = Callable[[np.ndarray, Sequence[np.ndarray]], list[bool]]
 
 
 def turned(quad: np.ndarray, quarters: int) -> np.ndarray:
@@ -42,31 +46,14 @@ def turned(quad: np.ndarray, quarters: int) -> np.ndarray:
     return np.roll(quad, -quarters, axis=0)
 
 
-def relative_corners(quad: np.ndarray, width: int, height: int) -> tuple[tuple[float, float], ...] | None:
-    """Corners of a text for a `TextReading`.
-
-    Args:
-        quad (`np.ndarray` of shape `(4, 2)`): in pixels, from the reader's top left corner clockwise.
-        width, height (`int`): of the image, pixels.
-
-    Returns:
-        x, y of the corners relative to the image; `None` where the text lies level, less than 5 degrees off.
-    """
-    right, down = quad[1] - quad[0] + quad[2] - quad[3], quad[3] - quad[0] + quad[2] - quad[1]
-    # the longer side tells the angle best: of a letter that stands alone the upper one is short
-    x, y = right if np.hypot(*right) >= np.hypot(*down) else (down[1], -down[0])
-    if abs(np.degrees(np.arctan2(y, x))) <= LEVEL:
-        return None
-    return tuple((float(x / width), float(y / height)) for x, y in quad)
-
-
-def read_any_way(read: Read, image: np.ndarray, quads: Sequence[np.ndarray]) -> list[Any]:
+def read_any_way(read: Read, is_upside_down: Guess, image: np.ndarray, quads: Sequence[np.ndarray]) -> list[Any]:
     """Reads texts whichever way they lie.
 
     Args:
         read (`Callable`):
             `read(image, quads)` reads each quad as it lies, from its first corner to its second, and returns a
             `Reading` for each.
+        is_upside_down (`Callable`): `is_upside_down(image, quads)` guesses of each quad whether it is, for less time.
         image (`np.ndarray` of shape `(height, width, 3)`): uint8.
         quads (`Sequence[np.ndarray]`): of shape `(4, 2)`, pixels, from the image's top left corner clockwise.
 
@@ -74,17 +61,29 @@ def read_any_way(read: Read, image: np.ndarray, quads: Sequence[np.ndarray]) -> 
         `list[Reading]`, one per quad. Its `quad` begins at the reader's top left corner. Of letters that stand in a
         stack the first has the word, and the quad of all; the others' text is empty.
     """
-    readings = _read_ways(read, image, [[_first_way(quad)] for quad in quads])
-    doubtful = [index for index, reading in enumerate(readings) if reading.confidence < SURE]
-    others = _read_ways(read, image, [_other_ways(quads[index]) for index in doubtful])
-    for index, other in zip(doubtful, others, strict=True):
+    readings = read(image, [_first_way(quad) for quad in quads])
+    ways = {index: _ways_of_tall(quad) for index, quad in enumerate(quads) if _is_tall(quad)}
+    ways = {index: its for index, its in ways.items() if readings[index].confidence < SURE}
+    doubtful = [
+        index
+        for index, reading in enumerate(readings)
+        if not _is_tall(quads[index]) and DOUBTFUL[0] <= reading.confidence < DOUBTFUL[1]
+    ]
+    guesses = is_upside_down(image, [quads[index] for index in doubtful]) if doubtful else []
+    ways |= {index: [turned(quads[index], 2)] for index, guess in zip(doubtful, guesses, strict=True) if guess}
+    for index, other in zip(ways, _read_ways(read, image, list(ways.values())), strict=True):
         if other.confidence > max(MIN_TURNED, readings[index].confidence + TURN_GAIN):
             readings[index] = other
-    for index in doubtful:
+    for index in ways:
         if _is_tall(quads[index]) and readings[index].confidence < SURE:
             word = _read_letters(read, image, letters_of(image, quads[index]), quads[index])
-            if word.confidence > readings[index].confidence:
+            if word.confidence > readings[index].confidence + TURN_GAIN:
                 readings[index] = word
+    return _with_stacks(read, image, quads, readings)
+
+
+def _with_stacks(read: Read, image: np.ndarray, quads: Sequence[np.ndarray], readings: list[Any]) -> list[Any]:
+    """The readings with the letters of each stack made one word, where that is read better than the worst of them."""
     for stack in stacks(quads):
         letters = [quads[index] for index in stack]
         word = _read_letters(read, image, letters, np.concatenate([letters[0][:2], letters[-1][2:]]))
@@ -114,13 +113,9 @@ def _first_way(quad: np.ndarray) -> np.ndarray:
     return turned(quad, 1) if _is_tall(quad) else quad
 
 
-def _other_ways(quad: np.ndarray) -> list[np.ndarray]:
-    """Ways to read a text that was not read well the first time."""
-    if _is_tall(quad):
-        return [turned(quad, 3), quad]  # upwards, or one letter, such as I or 1
-    if _side(quad, 1) < TALL * _side(quad, 3):
-        return [turned(quad, quarters) for quarters in (1, 2, 3)]
-    return [turned(quad, 2)]
+def _ways_of_tall(quad: np.ndarray) -> list[np.ndarray]:
+    """How a tall text is read that was not read well downwards: upwards, or, if not very tall, as one letter."""
+    return [turned(quad, 3), quad] if _side(quad, 3) < MAX_LETTER * _side(quad, 1) else [turned(quad, 3)]
 
 
 def _is_tall(quad: np.ndarray) -> bool:

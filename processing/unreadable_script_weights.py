@@ -1,3 +1,3 @@
 import numpy as np
 
-BIAS, LETTERS, RECOGNISER, WEIGHTS = 0.0, ("blank",), "", np.zeros(1)
+BIAS, HIDDEN, HIDDEN_BIAS, LETTERS, OUTPUT, RECOGNISER = 0.0, np.zeros((1, 1)), np.zeros(1), ("blank",), np.zeros(1), ""

@@ -2,8 +2,9 @@
 
 A recogniser spells what it sees with the letters it has, and is often sure of it. What gives such a reading away is how
 its probabilities are spread over letters that it did not choose: their logarithms, averaged over a text, say which way
-its shapes point. A weighted sum of them is fitted to the shipped recogniser (`scripts/unreadable_scripts`: rendered
-text of two dozen scripts). Of any other recogniser only how unsure it is counts. (Source: ours.)
+its shapes point. A network of two small layers judges them; it is fitted to the shipped recogniser
+(`scripts/unreadable_scripts`: rendered text of two dozen scripts). Of any other recogniser only how unsure it is counts.
+(Source: ours.)
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .unreadable_script_weights import BIAS, LETTERS, RECOGNISER, WEIGHTS
+from .unreadable_script_weights import BIAS, HIDDEN, HIDDEN_BIAS, LETTERS, OUTPUT, RECOGNISER
 
 __all__ = ["Recognised", "UnreadableScripts", "reading_features"]
 
@@ -19,7 +20,7 @@ BLANK = 0  # class of a recogniser that stands for no letter
 LEAST = 1e-30  # probabilities below are all the same
 SURE = 0.003  # doubt, 1 - probability, that makes no difference
 # Mean surprise (natural logarithm) of a recogniser at its own choices.
-MAX_SURPRISE = 0.2
+MAX_SURPRISE = 0.25
 
 
 class Recognised(NamedTuple):
@@ -67,7 +68,8 @@ class UnreadableScripts:
             return False
         if self.columns is None:
             return bool(_surprise(chosen.probabilities).mean() > MAX_SURPRISE)
-        return bool(reading_features(probabilities, self.columns, chosen) @ WEIGHTS + BIAS > 0)
+        hidden = HIDDEN @ reading_features(probabilities, self.columns, chosen) + HIDDEN_BIAS
+        return bool(np.maximum(hidden, 0) @ OUTPUT + BIAS > 0)
 
 
 def reading_features(probabilities: np.ndarray, columns: np.ndarray, chosen: Recognised) -> np.ndarray:
