@@ -3,7 +3,8 @@
 A recogniser spells what it sees with the letters it has, and is often sure of it. What gives such a reading away is how
 its probabilities are spread over letters that it did not choose: their logarithms, averaged over a text, say which way
 its shapes point. A network of two small layers judges them; it is fitted to the shipped recogniser
-(`scripts/unreadable_scripts`: rendered text of two dozen scripts). Of any other recogniser only how unsure it is counts.
+(`scripts/unreadable_scripts`: rendered text of two dozen scripts). Of any other recogniser only how unsure it is
+counts.
 (Source: ours.)
 """
 
