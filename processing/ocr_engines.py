@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .doctr_engine import DoctrEngine
+from .frame_skipping import Stretch
 from .ocr_models import OCREngineError, default_num_threads, is_pool_worker
 from .rapidocr_engine import RapidOCREngine
 from .text_readings import TextReading, normalize_text
@@ -30,7 +31,12 @@ __all__ = [
 
 
 class OCREngine(Protocol):
-    """Reads RGB uint8 images of shape `(height, width, 3)`; one list of readings per image comes back."""
+    """Reads RGB uint8 images of shape `(height, width, 3)`; one list of readings per image comes back.
+
+    An engine may also have `video_reader(min_text_height)`. Then each segment of a video is read by a reader of its
+    own, which is given the frames in order and may use what it saw before: a callable that takes a list of `Stretch`es
+    and returns as many lists of readings. Texts lower than `min_text_height`, relative to the frame, are not asked for.
+    """
 
     def __call__(self, images: list[np.ndarray]) -> list[list[TextReading]]: ...
 
@@ -48,12 +54,14 @@ class CallableEngine:
         self.function = function
 
     def __call__(self, images: list[np.ndarray]) -> list[list[TextReading]]:
-        outputs = self.function(images)
-        if not isinstance(outputs, Sequence) or isinstance(outputs, str):
-            raise TypeError(f"The OCR engine must return a list with one list per image, got {type(outputs).__name__}.")
-        if len(outputs) != len(images):
-            raise ValueError(f"The OCR engine was given {len(images)} images and returned readings of {len(outputs)}.")
-        return [[_as_reading(reading) for reading in readings] for readings in outputs]
+        return _checked_outputs(self.function(images), len(images))
+
+    def video_reader(self, min_text_height: float = 0.0) -> Callable[[Sequence[Stretch]], list[list[TextReading]]]:
+        """The callable's own reader of a video where it has one; else each frame is read by itself."""
+        if not hasattr(self.function, "video_reader"):
+            return lambda stretches: self([stretch.frame for stretch in stretches])
+        read = self.function.video_reader(min_text_height)
+        return lambda stretches: _checked_outputs(read(stretches), len(stretches))
 
 
 def get_engine(engine: str | OCREngine | Callable, **options) -> OCREngine:
@@ -88,6 +96,14 @@ def get_engine(engine: str | OCREngine | Callable, **options) -> OCREngine:
     if type(engine).__module__.startswith("doctr."):
         return DoctrEngine(predictor=engine)
     return CallableEngine(engine)
+
+
+def _checked_outputs(outputs: Any, count: int) -> list[list[TextReading]]:
+    if not isinstance(outputs, Sequence) or isinstance(outputs, str):
+        raise TypeError(f"The OCR engine must return a list with one list per image, got {type(outputs).__name__}.")
+    if len(outputs) != count:
+        raise ValueError(f"The OCR engine was given {count} images and returned readings of {len(outputs)}.")
+    return [[_as_reading(reading) for reading in readings] for readings in outputs]
 
 
 def _as_reading(reading: Any) -> TextReading:

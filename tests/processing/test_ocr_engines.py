@@ -17,6 +17,7 @@ from tcd_hf.processing.ocr_engines import (
     get_engine,
     normalize_text,
 )
+from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 from tests.clips import text_frame
 
 TINY_DOCTR = {"det_arch": "fast_tiny", "reco_arch": "crnn_mobilenet_v3_small"}
@@ -91,6 +92,26 @@ class TestYourOwn:
     def test_other_outputs_are_refused(self, output, error, message):
         with pytest.raises(error, match=message):
             get_engine(lambda images: output)([None])
+
+    def test_may_remember_the_frames_before(self):
+        class Counter:
+            def __call__(self, images):
+                return [[("by itself", 1, (0, 0, 1, 1))] for _ in images]
+
+            def video_reader(self, min_text_height):
+                seen = []
+
+                def read(stretches):
+                    seen.extend(stretches)
+                    return [[(f"{len(seen)} at {min_text_height}", 1, (0, 0, 1, 1))] for _ in stretches]
+
+                return read
+
+        frames = np.zeros((2, 36, 64, 3), np.uint8)
+        captioner = WindowOCRCaptioner(Counter(), num_windows=2, min_text_height=0.25, reading_interval=None)
+        for _ in range(2):  # each video is read anew
+            captions = captioner.caption_frames([(0.5, frames[0]), (1.5, frames[1])], 2.0)
+            assert [caption.text for caption in captions] == ["2 at 0.25"] * 2
 
     def test_engines_pass_through(self):
         engine = RapidOCREngine(limit_side_len=640)

@@ -247,12 +247,12 @@ class TestRealReading:
     @pytest.fixture
     def reads(self, monkeypatch):
         """Counts the frames that the engine reads."""
-        from tcd_hf.processing.ocr_engines import RapidOCREngine
+        from tcd_hf.processing.rapidocr_engine import VideoTextReader
 
         counted = []
-        read = RapidOCREngine.__call__
+        read = VideoTextReader.__call__
         monkeypatch.setattr(
-            RapidOCREngine, "__call__", lambda self, images: counted.extend(images) or read(self, images)
+            VideoTextReader, "__call__", lambda self, frames: counted.extend(frames) or read(self, frames)
         )
         return counted
 
