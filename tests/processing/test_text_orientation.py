@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from tcd_hf.processing.frame_skipping import Stretch
 from tcd_hf.processing.ocr_engines import get_engine
 from tcd_hf.processing.text_orientation import letter_strip, letters_of, stacks, turned
 from tests.clips import text_frame
@@ -103,3 +104,10 @@ def test_letters_are_parted_and_laid_side_by_side():
     strip = letter_strip(image, letters)
     dark = (strip < 128).all(axis=2).any(axis=0)
     assert strip.shape[0] == 48 and np.diff(dark.astype(int)).tolist().count(1) == 4
+
+
+@pytest.mark.parametrize(("text", "size"), [("STOP", 200), ("24", 220), ("7", 250)])
+def test_letters_that_fill_a_frame_are_read_in_a_video(engine, text, size):
+    frame = text_frame(text, (640, 360), font_size=size)
+    (readings,) = engine.video_reader()([Stretch(0.0, frame, [0.0], after_cut=True)])
+    assert [reading.text for reading in readings] == [text]
