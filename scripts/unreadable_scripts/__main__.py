@@ -10,6 +10,7 @@ names. The weights in the package were fitted to the annotated clips v002 to v04
 
 import argparse
 import hashlib
+import json
 import random
 import sys
 import textwrap
@@ -305,7 +306,10 @@ def _share(values: np.ndarray, limit: float, kept: np.ndarray, readable: np.ndar
 
 
 def _module(letters: list[str], network: Network, recogniser: str) -> str:
-    shown = "\n".join(f'    "{"".join(letters[start : start + 40])}"' for start in range(1, len(letters), 40))
+    shown = "\n".join(
+        f"    {json.dumps(''.join(letters[start : start + 40]), ensure_ascii=False)}"
+        for start in range(1, len(letters), 40)
+    )
     rows = ",\n".join(f"[\n{textwrap.indent(_numbers(row), '    ')}\n]" for row in network.hidden)
     return f'''"""Weights of `unreadable_scripts.py` for rapidocr's recogniser, by `scripts/unreadable_scripts`."""
 
