@@ -306,10 +306,8 @@ def _share(values: np.ndarray, limit: float, kept: np.ndarray, readable: np.ndar
 
 
 def _module(letters: list[str], network: Network, recogniser: str) -> str:
-    shown = "\n".join(
-        f"    {json.dumps(''.join(letters[start : start + 40]), ensure_ascii=False)}"
-        for start in range(1, len(letters), 40)
-    )
+    lines = ["".join(letters[start : start + 40]) for start in range(1, len(letters), 40)]
+    shown = "\n".join(f"    {json.dumps(line, ensure_ascii=False)}" for line in lines)
     rows = ",\n".join(f"[\n{textwrap.indent(_numbers(row), '    ')}\n]" for row in network.hidden)
     return f'''"""Weights of `unreadable_scripts.py` for rapidocr's recogniser, by `scripts/unreadable_scripts`."""
 
