@@ -106,7 +106,7 @@ class RapidOCREngine:
         with models.lock:
             for image in images:
                 quads = models.detector.find(image, self.detection_size(image))
-                readings.append(as_text_readings(models.recogniser.read(image, quads), image))
+                readings.append(as_text_readings(models.recogniser.read(image, list(quads)), image))
         return readings
 
     def video_reader(self, min_text_height: float = 0.0) -> "VideoTextReader":
