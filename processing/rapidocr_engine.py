@@ -7,6 +7,7 @@ look decides whether there is any now.
 """
 
 import json
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from .frame_skipping import Stretch
+from .ocr_languages import checked_lang, file_digest, recogniser_params
 from .ocr_models import cached_model, checked_num_threads, default_num_threads, import_engine, missing_weights
 from .ocr_runtimes import checked_runtime, chosen_runtime, runtime_params
 from .text_detection import TextDetector, reading_size
 from .text_readings import TextReading
 from .text_recognition import Reading, TextRecogniser
 from .unchanged_boxes import ReadBoxes, bounds
+from .unreadable_scripts import UnreadableScripts
 
 __all__ = ["RapidOCREngine", "RapidOCRModels", "VideoTextReader"]
 
@@ -54,6 +57,9 @@ class RapidOCREngine:
             How sure the detector must be of a box, 0-1. What is no text gets a low confidence when it is read.
         reuse_unchanged (`bool`, *optional*, defaults to `True`):
             In a video, whether boxes that show what was surely read there before are not read again.
+        lang (`str`, *optional*):
+            Another recogniser than the shipped one, which reads Latin, Greek, Chinese and Japanese: a name of
+            `LANGUAGES` such as `"korean"`, fetched at first use, or the path of an ONNX file.
         runtime (`str`, *optional*):
             `"onnxruntime"` or `"openvino"` (extra `[openvino]`). When not given, OpenVINO where it is installed and
             the processor computes in bfloat16, else onnxruntime.
@@ -73,6 +79,7 @@ class RapidOCREngine:
         box_threshold: float = 0.3,
         reuse_unchanged: bool = True,
         runtime: str | None = None,
+        lang: str | os.PathLike | None = None,
     ):
         self.limit_side_len = _checked_side("limit_side_len", limit_side_len)
         self.enlarge = enlarge
@@ -90,6 +97,7 @@ class RapidOCREngine:
         self.box_threshold = box_threshold
         self.reuse_unchanged = reuse_unchanged
         self.runtime = checked_runtime(runtime)
+        self.lang = checked_lang(lang)
 
     def __call__(self, images: list[np.ndarray]) -> list[list[TextReading]]:
         """Reads images that have nothing to do with each other, each in full size."""
@@ -120,7 +128,7 @@ class RapidOCREngine:
     def models(self) -> "RapidOCRModels":
         """The models of these options, loaded once per process."""
         threads, runtime = self.num_threads or default_num_threads(), chosen_runtime(self.runtime)
-        settings = json.dumps([self.box_threshold, self.params], sort_keys=True, default=str)
+        settings = json.dumps([self.box_threshold, self.lang, self.params], sort_keys=True, default=str)
         return cached_model((self.name, threads, runtime, settings), lambda: self._build(threads, runtime))
 
     def _build(self, threads: int, runtime: str) -> "RapidOCRModels":
@@ -131,6 +139,7 @@ class RapidOCREngine:
             "Global.log_level": "critical",
             **runtime_params(runtime, threads),
             "Det.box_thresh": self.box_threshold,
+            **recogniser_params(self.lang),
             **self.params,
         }
         with missing_weights(self.name, "the ONNX files that `params` asks for"):
@@ -138,7 +147,10 @@ class RapidOCREngine:
             # models load at their first use: one blank image per model makes a missing file show here
             model(np.zeros((64, 64, 3), np.uint8), use_det=True, use_cls=False, use_rec=False)
             model.recognize_txt([np.zeros((48, 96, 3), np.uint8)])
-        return RapidOCRModels(TextDetector(model.text_det), TextRecogniser(model.text_rec))
+            model(np.zeros((48, 192, 3), np.uint8), use_det=False, use_cls=True, use_rec=False)
+        is_unreadable = UnreadableScripts(model.text_rec.postprocess_op.character, file_digest(model.text_rec))
+        recogniser = TextRecogniser(model.text_rec, model.text_cls, is_unreadable)
+        return RapidOCRModels(TextDetector(model.text_det), recogniser)
 
 
 class RapidOCRModels:

@@ -28,6 +28,7 @@ from tcd_hf.hub import WEIGHT_FILES, ask_hub, pinned, split_revision
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.pretrained import check_overrides
+from tcd_hf.processing.ocr_languages import LANGUAGES
 from tcd_hf.processing.processing_tcd import TCDProcessor
 
 if TYPE_CHECKING:
@@ -226,14 +227,18 @@ def load_for_index(
 def read_as_index(processor: TCDProcessor, reading: Mapping[str, Any]) -> None:
     """Has a processor read text as an index says.
 
-    Of the options of an engine only numbers are taken: others may lead to files, and anybody may have made the index or
-    the folder that it names; they are for the user to give again.
+    Of the options of an engine only numbers and the name of a recogniser are taken: others may lead to files, and
+    anybody may have made the index or the folder that it names; they are for the user to give again.
     """
     for name in set(READING_OPTIONS).intersection(reading):  # and nothing else that an index may name
         value = reading[name]
         if isinstance(value, dict):
-            value = {key: option for key, option in value.items() if isinstance(option, int | float)} or None
+            value = {key: option for key, option in value.items() if _is_harmless(key, option)} or None
         setattr(processor, name, value)
+
+
+def _is_harmless(key: str, option: Any) -> bool:
+    return isinstance(option, int | float) or (key == "lang" and isinstance(option, str) and option in LANGUAGES)
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

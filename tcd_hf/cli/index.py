@@ -34,11 +34,13 @@ from tcd_hf.cli.reading import (
     MinConfidenceOption,
     NoOcrOption,
     OcrFpsOption,
+    OcrLangOption,
     OcrOptionsOption,
     OcrPresetOption,
     Reading,
     StallSecondsOption,
     collect_texts,
+    with_lang,
 )
 from tcd_hf.cli.terminal import shown
 from tcd_hf.clock import clock
@@ -109,6 +111,7 @@ def index(
     ocr_engine: OcrEngineOption = None,
     ocr_options: OcrOptionsOption = None,
     ocr_preset: OcrPresetOption = None,
+    ocr_lang: OcrLangOption = None,
     ocr_fps: OcrFpsOption = None,
     min_confidence: MinConfidenceOption = None,
     no_ocr: NoOcrOption = False,
@@ -132,12 +135,12 @@ def index(
     """
     videos = videos or []
     actions = {"--sync": sync, "--remove": remove, "--stats": stats, "--check": check, "--repair": repair}
-    reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence, no_ocr, ocr_preset)
+    reading = Reading(ocr_engine, with_lang(ocr_options, ocr_lang), ocr_fps, min_confidence, no_ocr, ocr_preset)
     stall = None if stall_seconds == STALL_SECONDS else stall_seconds
     of_adding = {"--texts": texts, "--subtitles": subtitles}
     of_adding |= {"--segment-seconds": segment_seconds, "--stall-seconds": stall}
     of_reading = {"--ocr-engine": ocr_engine, "--ocr-option": ocr_options, "--ocr-fps": ocr_fps}
-    of_reading |= {"--ocr-preset": ocr_preset}
+    of_reading |= {"--ocr-preset": ocr_preset, "--ocr-lang": ocr_lang}
     of_reading |= {"--min-confidence": min_confidence, "--no-ocr": no_ocr, "--model": model, "--revision": revision}
     of_reading |= {"--device": device, "--batch-size": batch_size, "--workers": workers, "--cache-dir": cache_dir}
     _check_usage(videos, actions, engine, of_adding, of_reading)

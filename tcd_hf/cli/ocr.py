@@ -19,7 +19,15 @@ from tcd_hf.cli.common import (
     stderr,
     stdout,
 )
-from tcd_hf.cli.reading import MinConfidenceOption, OcrFpsOption, OcrOptionsOption, OcrPresetOption, parse_options
+from tcd_hf.cli.reading import (
+    MinConfidenceOption,
+    OcrFpsOption,
+    OcrLangOption,
+    OcrOptionsOption,
+    OcrPresetOption,
+    parse_options,
+    with_lang,
+)
 from tcd_hf.cli.terminal import echo, shown
 from tcd_hf.clock import clock
 
@@ -55,6 +63,7 @@ def ocr(
     num_windows: Annotated[int, typer.Option(min=1, help="Windows that each such piece is cut into.")] = 12,
     ocr_options: OcrOptionsOption = None,
     ocr_preset: OcrPresetOption = None,
+    ocr_lang: OcrLangOption = None,
     ocr_fps: OcrFpsOption = None,
     min_confidence: MinConfidenceOption = None,
     cache_dir: CacheDirOption = None,
@@ -83,7 +92,9 @@ def ocr(
 
     said = {"engine": ocr_engine, "preset": ocr_preset, "ocr_fps": ocr_fps, "min_confidence": min_confidence}
     said = {name: value for name, value in said.items() if value is not None}
-    captioner = WindowOCRCaptioner(engine_options=parse_options(ocr_options or []), num_windows=num_windows, **said)
+    captioner = WindowOCRCaptioner(
+        engine_options=parse_options(with_lang(ocr_options, ocr_lang) or []), num_windows=num_windows, **said
+    )
     reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
     captions: list[WindowCaption] = []
     shows = not as_json and file_format is None

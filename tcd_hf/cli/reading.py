@@ -20,12 +20,14 @@ __all__ = [
     "MinConfidenceOption",
     "NoOcrOption",
     "OcrFpsOption",
+    "OcrLangOption",
     "OcrOptionsOption",
     "OcrPresetOption",
     "Reading",
     "StallSecondsOption",
     "collect_texts",
     "parse_options",
+    "with_lang",
 ]
 
 OcrFpsOption = Annotated[
@@ -37,6 +39,13 @@ MinConfidenceOption = Annotated[
 OcrOptionsOption = Annotated[
     list[str] | None,
     typer.Option("--ocr-option", metavar="KEY=VALUE", help="An option of the OCR engine, such as limit_side_len=640."),
+]
+OcrLangOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Recogniser of another script, fetched once: korean, arabic, cyrillic, devanagari, th, ...; or its file.",
+    ),
 ]
 StallSecondsOption = Annotated[
     float, typer.Option(min=1, metavar="SECONDS", help="A file that gives no frame and no text for so long is skipped.")
@@ -120,6 +129,13 @@ def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bo
             continue
         texts[path] = OwnTexts(tuple(dict.fromkeys(cues)), with_subtitles and has_subtitles(path))
     return texts
+
+
+def with_lang(options: Sequence[str] | None, lang: str | None) -> Sequence[str] | None:
+    """Options of an engine, `KEY=VALUE`, with the recogniser of a language among them if one is given."""
+    if lang is None:
+        return options
+    return [*(options or []), f"lang={absolute_path(lang) if lang.endswith('.onnx') else lang}"]
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:

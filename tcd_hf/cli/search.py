@@ -30,7 +30,15 @@ from tcd_hf.cli.common import (
     stderr,
 )
 from tcd_hf.cli.hit_table import print_hits
-from tcd_hf.cli.reading import MinConfidenceOption, OcrFpsOption, OcrOptionsOption, OcrPresetOption, Reading
+from tcd_hf.cli.reading import (
+    MinConfidenceOption,
+    OcrFpsOption,
+    OcrLangOption,
+    OcrOptionsOption,
+    OcrPresetOption,
+    Reading,
+    with_lang,
+)
 from tcd_hf.clock import clock, read_clock
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, find_videos
 
@@ -103,6 +111,7 @@ def search(
     ocr_engine: OcrEngineOption = None,
     ocr_options: OcrOptionsOption = None,
     ocr_preset: OcrPresetOption = None,
+    ocr_lang: OcrLangOption = None,
     ocr_fps: OcrFpsOption = None,
     min_confidence: MinConfidenceOption = None,
     model: ModelOption = None,
@@ -134,7 +143,8 @@ def search(
     """
     model = named_model(model, revision)
     all_queries = _collect_queries(queries or [], queries_file)
-    reading = Reading(ocr_engine, ocr_options, ocr_fps, min_confidence, preset=ocr_preset)
+    options = with_lang(ocr_options, ocr_lang)
+    reading = Reading(ocr_engine, options, ocr_fps, min_confidence, preset=ocr_preset)
     _check_place(videos, index_uri, reading)
     _check_outputs(cut, html)
     time_range = None if between is None else _read_range(between)
@@ -189,7 +199,7 @@ def _check_place(videos: Sequence[Path] | None, index_uri: str | None, reading: 
         raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
     if index_uri and reading != Reading():
         raise typer.BadParameter(
-            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-preset, --ocr-fps and "
+            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-preset, --ocr-lang, --ocr-fps and "
             "--min-confidence go with --videos, or with `tcd-hf index`.",
             param_hint="--index",
         )

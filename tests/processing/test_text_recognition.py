@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tcd_hf.processing.ocr_engines import RapidOCREngine
-from tcd_hf.processing.text_recognition import upright
+from tcd_hf.processing.text_orientation import turned
 from tests.clips import text_frame
 
 IMAGE = text_frame(
@@ -43,9 +43,9 @@ def test_size_of_the_image_does_not_matter(recogniser, scale):
 
 
 def test_crops_are_upright(recogniser):
-    turned = np.ascontiguousarray(np.rot90(IMAGE, -1))  # by 90 degrees clockwise: (179 - y, x) was (x, y)
+    lying = np.ascontiguousarray(np.rot90(IMAGE, -1))  # by 90 degrees clockwise: (179 - y, x) was (x, y)
     box = np.array([(109, 45), (157, 45), (157, 275), (109, 275)], np.float32)
-    crop = recogniser.crop(turned, upright(box))
+    crop = recogniser.crop(lying, turned(box, 1))
     assert crop.shape == (48, 230, 3)
     level = recogniser.crop(IMAGE, OPEN)
     assert np.abs(crop.astype(int) - level).mean() < 5

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from tcd_hf.cli.main import app
-from tcd_hf.cli.reading import Reading, parse_options
+from tcd_hf.cli.reading import Reading, parse_options, with_lang
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.reading.text_files import Cue, write_cues
 from tests.clips import read_code
@@ -127,6 +128,19 @@ def test_what_is_no_option_of_an_engine_is_refused(run, clips, tmp_path, option)
     for command in (["ocr", clips["sea.mp4"]], ["index", clips["sea.mp4"], "--index", tmp_path / "i"]):
         result = run(*command, "--ocr-option", option)
         assert result.exit_code == 2 and "KEY=VALUE" in result.stderr
+
+
+def test_a_recogniser_is_an_option_of_the_engine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert with_lang(["a=1"], None) == ["a=1"]
+    assert with_lang(["a=1"], "korean") == ["a=1", "lang=korean"]
+    (option,) = with_lang(None, "rec.onnx")
+    assert option == f"lang={Path.cwd() / 'rec.onnx'}"  # an index is added to from other folders, too
+
+
+def test_a_recogniser_that_there_is_none_of_is_an_error(clips):
+    result = CliRunner().invoke(app, ["ocr", str(clips["sea.mp4"]), "--ocr-lang", "klingon"])
+    assert result.exit_code == 1 and "klingon" in result.stderr and "korean" in result.stderr
 
 
 def test_reading_options_of_a_search(run, clips, tmp_path):

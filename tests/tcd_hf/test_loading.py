@@ -394,14 +394,21 @@ class TestIndex:
     def test_reads_as_it_says_but_no_files_that_it_names(self, videos, tmp_path):
         name = save_checkpoint(tmp_path / "model")
         model, processor = load(name, ocr_engine="rapidocr")
-        processor.ocr_options = {"limit_side_len": 64, "params": {"Rec.model_path": "/somewhere/rec.onnx"}}
+        processor.ocr_options = {
+            "limit_side_len": 64,
+            "lang": "th",
+            "params": {"Rec.model_path": "/somewhere/rec.onnx"},
+        }
         processor.ocr_fps, processor.min_confidence = 1.0, 0.9
         VideoIndex.create(tmp_path / "my.index", model, processor)
         change = {"ocr_engine": "doctr", "ocr_options": {"det_weights": "/somewhere/det.pt"}}
         edit_json(tmp_path / "model" / "processor_config.json", lambda config: config.update(change))
         loaded = VideoIndex.open(tmp_path / "my.index").processor
-        assert (loaded.ocr_engine, loaded.ocr_options) == ("rapidocr", {"limit_side_len": 64})
+        assert (loaded.ocr_engine, loaded.ocr_options) == ("rapidocr", {"limit_side_len": 64, "lang": "th"})
         assert (loaded.ocr_fps, loaded.min_confidence) == (1.0, 0.9)
+        processor.ocr_options = {"lang": "/somewhere/rec.onnx"}
+        VideoIndex.create(tmp_path / "third.index", model, processor)
+        assert VideoIndex.open(tmp_path / "third.index").processor.ocr_options is None
         processor.ocr_engine, processor.ocr_options = CodeReader({}), None  # which no index can name
         VideoIndex.create(tmp_path / "other.index", model, processor)
         assert VideoIndex.open(tmp_path / "other.index").processor.ocr_options is None

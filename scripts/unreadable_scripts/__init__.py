@@ -1,0 +1,1 @@
+"""Fits and measures what tells readings of scripts that the recogniser cannot write."""
