@@ -350,12 +350,15 @@ class Retriever:
         self.rows.verify(row_ids[all_shown])
         scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
+        folded = [scored.segments.windows(place) for place in all_shown.tolist()]
+        find_evidence.may_match([window for windows in folded for window in windows])  # of all videos at once
         hits, start = [], 0
         for places in shown:
-            own = scores_of_windows[start : (start := start + len(places))]
-            limit = 1 + search.moments
+            own = slice(start, start := start + len(places))
             stored = [captions[place] for place in places]
-            moments = moments_of(search, scored, places, own, stored, find_evidence, limit)
+            moments = moments_of(
+                search, scores_of_windows[own], folded[own], stored, find_evidence, limit=1 + search.moments
+            )
             if moments:
                 leader = places[0]
                 path = self.recall.path(int(row_ids[leader]))

@@ -107,9 +107,8 @@ class ScoredRows(NamedTuple):
 
 def moments_of(
     search: Search,
-    scored: ScoredRows,
-    places: np.ndarray,
     scores: np.ndarray,
+    texts: Sequence[Sequence[list[str]]],
     captions: Sequence[bytes],
     find_evidence: EvidenceFinder,
     limit: int | None = None,
@@ -118,9 +117,9 @@ def moments_of(
 
     Args:
         search ([`Search`]): what is looked for.
-        scored ([`ScoredRows`]): rows of several videos.
-        places (`np.ndarray` of shape `(num_rows,)`): of the rows of this one in `scored`, the best first.
-        scores (`np.ndarray` of shape `(num_rows, num_windows)`): of their windows, see [`window_scores`].
+        scores (`np.ndarray` of shape `(num_rows, num_windows)`): of the windows of rows of the video, the best row
+            first, see [`window_scores`].
+        texts (`Sequence[list[list[str]]]`): of these rows for each window its folded texts, see [`SegmentTexts`].
         captions (`Sequence[bytes]`): of these rows, as they are stored.
         find_evidence ([`EvidenceFinder`]): for the query.
         limit (`int`, *optional*): most moments. All, if not given.
@@ -128,13 +127,14 @@ def moments_of(
     stored = windows_from(captions)
     in_time = np.argsort([windows[0].start for windows in stored], kind="stable")
     windows = [window for place in in_time for window in stored[place]]
-    folded = [texts for place in in_time for texts in scored.segments.windows(int(places[place]))]
+    folded = [window for place in in_time for window in texts[place]]
     found = find_moments(
         find_evidence,
         windows,
         scores[in_time].ravel(),
         leading=np.repeat(in_time == 0, scores.shape[1]),
         telling=find_evidence.may_match(folded),
+        folded=folded,
         limit=limit if search.between is None else None,
     )
     return found if search.between is None else clip_moments(found, search.between)[:limit]
@@ -160,7 +160,8 @@ def moments_in(
     texts, ranked_by = best_of_each(scored.scores.score)
     best_first = places[np.argsort(-ranked_by[places], kind="stable")]
     scores = window_scores(search, scored, best_first, texts, ranked_by, lexical_weight)
-    return moments_of(search, scored, best_first, scores, [captions[place] for place in best_first], find_evidence)
+    folded = [scored.segments.windows(place) for place in best_first.tolist()]
+    return moments_of(search, scores, folded, [captions[place] for place in best_first], find_evidence)
 
 
 def window_scores(
@@ -189,10 +190,13 @@ def window_scores(
     lexical = np.stack([np.max([windows[place] for windows in scored.windows], axis=0) for place in places])
     possible, out_of_range = np.isfinite(lexical), lexical < 0
     features, rows = scored.features, torch.from_numpy(places)
-    asked = search.text_embeds[torch.from_numpy(texts[places])].unsqueeze(1)
+    asked = search.text_embeds.cpu().numpy()[texts[places]]
 
     def cosines_with(embeds: torch.Tensor) -> np.ndarray:
-        return torch.cosine_similarity(embeds[rows], asked, dim=-1).cpu().numpy()
+        # By numpy, window by window: equal windows must tie, and the time of so few goes into starting torch's threads.
+        windows = embeds[rows].cpu().numpy()
+        products = np.einsum("rwd,rd->rw", windows, asked)
+        return products / np.sqrt(np.einsum("rwd,rwd->rw", windows, windows)).clip(1e-12)
 
     scores = score_windows(
         cosines_with(features.fused_frame_embeds),

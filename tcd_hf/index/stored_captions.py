@@ -77,21 +77,22 @@ class StoredWindow:
     @property
     def start(self) -> float:
         """Seconds in the file."""
-        return self._values[0]
+        return self._times[0]
 
     @property
     def end(self) -> float:
         """Seconds in the file."""
-        return self._values[1]
+        return self._times[1]
 
     @cached_property
     def tracks(self) -> list[TextTrack]:
         """Texts, most salient first."""
-        return list(map(_track, self._values[3]))
+        return list(map(_track, json.loads(self._stored)[3]))
 
     @cached_property
-    def _values(self) -> list:
-        return json.loads(self._stored)
+    def _times(self) -> tuple[float, float]:
+        start, end, _ = self._stored.removeprefix("[").split(",", 2)  # without reading what is long: the texts
+        return float(start), float(end)
 
 
 def windows_from(captions: Iterable[bytes]) -> list[list[StoredWindow]]:
