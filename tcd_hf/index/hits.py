@@ -227,9 +227,9 @@ class EvidenceFinder:
         """
         if self._phrases:
             return np.ones(len(windows), bool)
-        words_of = {text: _split(text) for text in set().union(*windows).difference(self._seen)}
-        self._weigh(set().union(*words_of.values()))
-        self._seen.update((text, not self._full.isdisjoint(words)) for text, words in words_of.items())
+        unknown = set().union(*windows).difference(self._seen)
+        self._weigh(set(_split(" ".join(unknown))))
+        self._seen.update((text, not self._full.isdisjoint(_split(text))) for text in unknown)
         return np.array([any(map(self._seen.__getitem__, texts)) for texts in windows], bool)
 
     def _weigh(self, words: set[str]) -> None:
@@ -242,8 +242,10 @@ class EvidenceFinder:
         # Readings often lose spaces; scripts such as Chinese have none.
         inside = (word for word in compared if word in self._wholes)
         telling.update(word for word in inside if len(word) >= _contained_length(word, is_asked=False))
+        together = "\n".join(compared)
         for asked in self._parts:
-            telling.update(word for word in compared if asked in word)
+            if asked in together:
+                telling.update(word for word in compared if asked in word)
         apart = [word for word in compared if len(word) >= FUZZY_WORD_LENGTH]
         if apart and self._fuzzy:
             ratios = process.cdist(self._fuzzy, apart, scorer=fuzz.ratio, score_cutoff=WORD_SIMILARITY)

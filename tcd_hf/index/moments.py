@@ -187,4 +187,5 @@ def _moment(
     window: Window, score: float, seen: tuple[float, float] | None = None, evidence: Sequence[str] = ()
 ) -> Moment:
     start, end = seen or (window.start, window.end)
-    return Moment(start, end, float(score), list(evidence), evidence_boxes(evidence, window.tracks))
+    boxes = evidence_boxes(evidence, window.tracks) if evidence else []  # tracks need not be read for none
+    return Moment(start, end, float(score), list(evidence), boxes)

@@ -150,6 +150,11 @@ class Recall:
             positions = np.intersect1d(positions, self._positions_of(where), assume_unique=True)
         return self._row_ids[positions]
 
+    def vectors(self, row_ids: np.ndarray) -> pa.FixedSizeListArray:
+        """The coarse vectors of rows, as the column `coarse` has them; only where they are in memory."""
+        positions = self.positions(row_ids)  # reads the table
+        return pa.FixedSizeListArray.from_arrays(pa.array(self._vectors[positions].ravel()), self.dim)
+
     def times(self, row_ids: np.ndarray) -> np.ndarray:
         """When the segments of rows begin and end, in seconds of their files: `(num_rows, 2)` float64."""
         return self._times[self.positions(row_ids)]

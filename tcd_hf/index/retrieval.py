@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
@@ -21,6 +22,7 @@ from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, R
 from tcd_hf.index.schema import (
     CAPTIONS_COLUMN,
     COARSE_COLUMN,
+    VERIFIED_COLUMNS,
     IndexMetadata,
 )
 from tcd_hf.index.scored_rows import (
@@ -193,8 +195,9 @@ class Retriever:
             else:
                 scored = self.rows.score(searches[0].texts, searches[0].text_embeds, rows, searches[0])
                 find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-                places, captions = np.arange(len(rows)), rows[CAPTIONS_COLUMN].to_pylist()
-                moments = moments_in(searches[0], scored, places, captions, find_evidence, self.lexical_weight)
+                moments = moments_in(
+                    searches[0], scored, np.arange(len(rows)), rows, find_evidence, self.lexical_weight
+                )
             return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:
@@ -314,30 +317,33 @@ class Retriever:
         """Hits of one search among its candidates."""
         if not len(row_ids):
             return []
-        columns = {*self.rows.columns, CAPTIONS_COLUMN, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
-        columns |= {"start", "end"} if search.between else set()
-        # captions too: to read them apart for what is shown takes longer
-        rows = self.rows.take(row_ids, sorted(columns))
+        rows = self._read(row_ids)
         scored = self.rows.score(search.texts, search.text_embeds, rows, search)
         texts, ranked_by = best_of_each(self._ranked_by(search, scored))
         order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
         order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
         videos = self.recall.videos(row_ids[order])
         leaders = first_of_each(videos, 1)
-        captions = rows[CAPTIONS_COLUMN].to_pylist()
         hits: list[Hit] = []
         while len(hits) < search.top_k and len(leaders):
             count = search.top_k - len(hits)
             of_each = [order[videos == video] for video in videos[leaders[:count]]]
-            hits += self._make_hits(search, row_ids, captions, scored, of_each, texts, ranked_by)
+            hits += self._make_hits(search, row_ids, rows, scored, of_each, texts, ranked_by)
             leaders = leaders[count:]
         return hits
+
+    def _read(self, row_ids: np.ndarray) -> pa.Table:
+        """Rows with all that is scored, shown and verified of them: to read some of it apart takes longer."""
+        if not self.recall.in_memory:
+            return self.rows.take(row_ids, list(VERIFIED_COLUMNS))
+        rows = self.rows.take(row_ids, [name for name in VERIFIED_COLUMNS if name != COARSE_COLUMN])
+        return rows.append_column(COARSE_COLUMN, self.recall.vectors(row_ids))
 
     def _make_hits(
         self,
         search: Search,
         row_ids: np.ndarray,
-        captions: list[bytes],
+        rows: pa.Table,
         scored: ScoredRows,
         of_each: list[np.ndarray],
         texts: np.ndarray,
@@ -347,18 +353,15 @@ class Retriever:
         moment in the time range, although a window of it is."""
         shown = [self._rows_to_show(search, row_ids, places, scored, texts) for places in of_each]
         all_shown = np.concatenate(shown)
-        self.rows.verify(row_ids[all_shown])
+        self.rows.verify(row_ids[all_shown], rows.take(all_shown))
         scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
-        folded = [scored.segments.windows(place) for place in all_shown.tolist()]
-        find_evidence.may_match([window for windows in folded for window in windows])  # of all videos at once
+        # In the texts of all videos at once, which costs less.
+        find_evidence.may_match([window for place in all_shown for window in scored.segments.windows(int(place))])
         hits, start = [], 0
         for places in shown:
-            own = slice(start, start := start + len(places))
-            stored = [captions[place] for place in places]
-            moments = moments_of(
-                search, scores_of_windows[own], folded[own], stored, find_evidence, limit=1 + search.moments
-            )
+            own = scores_of_windows[start : (start := start + len(places))]
+            moments = moments_of(search, scored, places, own, rows, find_evidence, limit=1 + search.moments)
             if moments:
                 leader = places[0]
                 path = self.recall.path(int(row_ids[leader]))
@@ -384,6 +387,8 @@ class Retriever:
         beside it, over which what it shows may go on."""
         lexical = scored.scores.lexical[texts[places], places]
         worth = places[(np.arange(len(places)) == 0) | (lexical >= max(lexical[0] / 2, 1e-6))]
+        if len(worth) <= search.moments + 2:
+            return worth
         positions = self.recall.positions(row_ids[worth])
         in_order = np.argsort(positions)
         runs = np.empty(len(worth), int)  # of neighbouring rows

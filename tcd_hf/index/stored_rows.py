@@ -1,6 +1,7 @@
 """The rows of an index: read, made sure of, and scored by texts."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -83,19 +84,24 @@ class StoredRows:
             if len(batch):
                 yield pa.Table.from_batches([batch])
 
-    def verify(self, row_ids: np.ndarray) -> None:
+    def verify(self, row_ids: np.ndarray, rows: pa.Table | None = None) -> None:
         """Makes sure that rows that are to be shown are what was written. Each is looked at once.
+
+        Args:
+            row_ids (`np.ndarray` of shape `(num_rows,)`)
+            rows (`pa.Table`, *optional*): these rows, with the columns `VERIFIED_COLUMNS`, if they are there already.
 
         Raises:
             RowsDamagedError: some are not; it names their videos.
         """
-        unknown = np.array([row for row in row_ids.tolist() if row not in self._verified], np.uint64)
-        if not len(unknown):
+        places = [place for place, row in enumerate(row_ids.tolist()) if row not in self._verified]
+        if not places:
             return
-        rows = self.take(unknown, list(VERIFIED_COLUMNS))
-        whole = are_whole(rows)
+        unknown = row_ids[places]
+        asked = self.take(unknown, list(VERIFIED_COLUMNS)) if rows is None else rows.take(places)
+        whole = are_whole(asked)
         if not all(whole):
-            paths = zip(rows["path"].to_pylist(), whole, strict=True)
+            paths = zip(asked["path"].to_pylist(), whole, strict=True)
             raise RowsDamagedError(sorted({path for path, is_whole in paths if not is_whole}))
         self._verified.update(unknown.tolist())
 
@@ -110,16 +116,17 @@ class StoredRows:
             rows (`pa.Table`): with the columns for scoring, and `start` and `end` if times are asked for.
             search ([`Search`], *optional*): whose alternatives the texts are: which windows it lets be moments.
         """
-        features = features_from(rows, self.metadata, self.model.device)
+        with one_thread() if len(rows) < ROWS_PER_BLOCK else nullcontext():
+            features = features_from(rows, self.metadata, self.model.device)
+            with full_precision(self.model.device):
+                scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
+                parts = pair_scores(scorer, features)
         segments = SegmentTexts.from_column(rows["texts"])
         windows = [segments.scores(text, self.statistics) for text in texts]
         if search is not None and search.restricts_windows:
             windows = self._restrict(windows, segments, rows, search)
         lexical = np.array([[scores.max() for scores in row] for row in windows], np.float32).reshape(len(texts), -1)
         lexical[lexical < 0] = -np.inf
-        with full_precision(self.model.device):
-            scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
-            parts = pair_scores(scorer, features)
         parts = {name: part.cpu().numpy() for name, part in parts.items()}
         similarity = parts.pop("similarity")
         fused = fuse_scores(similarity, lexical, self.lexical_weight) if self.lexical_weight else similarity
@@ -152,6 +159,18 @@ class StoredRows:
     def coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:
         """The coarse vectors of texts, `(num_texts, dim)` float32."""
         return self.model.get_coarse_queries(text_embeds).float().cpu().numpy()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes in the thread that calls alone. So little work takes less time than waking others and waiting for
+    the last of them, and on a machine that is busy otherwise a tenth of it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _overlapping(start: float, end: float, num_windows: int, between: tuple[float, float]) -> np.ndarray:
