@@ -1,7 +1,7 @@
 """The rows of an index: read, made sure of, and scored by texts."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from tcd_hf.index.schema import (
     features_from,
 )
 from tcd_hf.index.scored_rows import OUT_OF_RANGE, IndexScores, ScoredRows, Search
+from tcd_hf.index.threads import one_thread
 from tcd_hf.modeling.factorized_scoring import ClueAttention, clue_attention
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.scoring import full_precision, make_scorer, pair_scores
@@ -159,18 +160,6 @@ class StoredRows:
     def coarse_queries(self, text_embeds: torch.Tensor) -> np.ndarray:
         """The coarse vectors of texts, `(num_texts, dim)` float32."""
         return self.model.get_coarse_queries(text_embeds).float().cpu().numpy()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch computes in the thread that calls alone. So little work takes less time than waking others and waiting for
-    the last of them, and on a machine that is busy otherwise a tenth of it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _overlapping(start: float, end: float, num_windows: int, between: tuple[float, float]) -> np.ndarray:
