@@ -126,9 +126,9 @@ def _follow(
     folded: Sequence[Sequence[str]] | None = None,
 ) -> tuple[tuple[float, float], list[int]]:
     """When a text of the window at this place is seen without a pause, and the places of the windows that show it."""
-    # Both remember: neighbouring windows share their texts.
-    is_alike = cache(partial(are_alike, fold(text)))
-    is_same = cache(lambda other: other == text or is_alike(fold(other)))
+    # Neighbouring windows share their texts.
+    is_alike = _remembered(partial(are_alike, fold(text)))
+    is_same = _remembered(lambda other: other == text or is_alike(fold(other)))
     track = next(track for track in windows[place].tracks if track.text == text)
 
     def joined_with(seen: tuple[float, float], place: int) -> tuple[float, float] | None:
@@ -148,6 +148,18 @@ def _follow(
             places.append(neighbour)
             neighbour += step
     return seen, places
+
+
+def _remembered(function: Callable[[str], bool]) -> Callable[[str], bool]:
+    """The function, which remembers what it was asked: `functools.cache` takes as long to make as it saves here."""
+    known: dict[str, bool] = {}
+
+    def ask(text: str) -> bool:
+        if text not in known:
+            known[text] = function(text)
+        return known[text]
+
+    return ask
 
 
 def _join(seen: tuple[float, float], tracks: Iterable[TextTrack]) -> tuple[float, float] | None:
