@@ -35,7 +35,7 @@ class HitMaker:
         """
         if not len(row_ids):
             return []
-        rows = self._read(row_ids)
+        rows = self.read(row_ids)
         scored = self.rows.score(search.texts, search.text_embeds, rows, search)
         texts, ranked_by = best_of_each(self._ranked_by(search, scored))
         order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
@@ -50,7 +50,7 @@ class HitMaker:
             leaders = leaders[count:]
         return hits
 
-    def _read(self, row_ids: np.ndarray) -> pa.Table:
+    def read(self, row_ids: np.ndarray) -> pa.Table:
         """Rows with all that is scored, shown and verified of them: to read some of it apart takes longer."""
         if not self.recall.in_memory:
             return self.rows.take(row_ids, list(VERIFIED_COLUMNS))
