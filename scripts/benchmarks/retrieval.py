@@ -367,7 +367,7 @@ def time_stages(retriever: Retriever, texts: list[str], vectors: torch.Tensor) -
         clock.append(time.perf_counter())
         row_ids = np.union1d(nearest, retriever.recall.full_text(text, 50, num_videos=10))
         clock.append(time.perf_counter())
-        rows = retriever.rows.take(row_ids, retriever.rows.columns)
+        rows = retriever.maker.read(row_ids)
         clock.append(time.perf_counter())
         retriever.rows.score([text], vector, rows)
         clock.append(time.perf_counter())

@@ -202,6 +202,7 @@ class EvidenceFinder:
         self._weights: dict[str, float] = {}  # of words
         self._full: set[str] = set()  # those of weight 1
         self._matches: dict[str, _Match] = {}  # of texts
+        self._seen: dict[str, bool] = {}  # folded texts, and whether they may be evidence
 
     def __call__(self, texts: Sequence[str], limit: int | None = 5) -> list[str]:
         """The texts of a window that match, best first, each spelling once.
@@ -215,7 +216,8 @@ class EvidenceFinder:
         return list(dict.fromkeys([*self._show_phrases(texts), *found]))[:limit]
 
     def may_match(self, windows: Sequence[Sequence[str]]) -> np.ndarray:
-        """Which windows may have evidence: it costs much less to find out for all of them at once.
+        """Which windows may have evidence: it costs much less to find out for all of them at once. Of texts that it was
+        asked for before it knows.
 
         Args:
             windows (`Sequence[Sequence[str]]`): their folded texts.
@@ -225,10 +227,10 @@ class EvidenceFinder:
         """
         if self._phrases:
             return np.ones(len(windows), bool)
-        words_of = {text: _split(text) for text in set().union(*windows)}
-        self._weigh(set().union(*words_of.values()))
-        telling = {text for text, words in words_of.items() if not self._full.isdisjoint(words)}
-        return np.array([not telling.isdisjoint(texts) for texts in windows], bool)
+        unknown = set().union(*windows).difference(self._seen)
+        self._weigh(set(_split(" ".join(unknown))))
+        self._seen.update((text, not self._full.isdisjoint(_split(text))) for text in unknown)
+        return np.array([any(map(self._seen.__getitem__, texts)) for texts in windows], bool)
 
     def _weigh(self, words: set[str]) -> None:
         """Finds what words, as they were read, count: in full those that are telling words of the query or resemble
@@ -240,8 +242,10 @@ class EvidenceFinder:
         # Readings often lose spaces; scripts such as Chinese have none.
         inside = (word for word in compared if word in self._wholes)
         telling.update(word for word in inside if len(word) >= _contained_length(word, is_asked=False))
+        together = "\n".join(compared)
         for asked in self._parts:
-            telling.update(word for word in compared if asked in word)
+            if asked in together:
+                telling.update(word for word in compared if asked in word)
         apart = [word for word in compared if len(word) >= FUZZY_WORD_LENGTH]
         if apart and self._fuzzy:
             ratios = process.cdist(self._fuzzy, apart, scorer=fuzz.ratio, score_cutoff=WORD_SIMILARITY)

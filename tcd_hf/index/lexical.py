@@ -177,6 +177,7 @@ class SegmentTexts:
         self._letters = self._separators - np.flatnonzero(is_separator)
         self._window_starts = np.flatnonzero(begins_window)
         self._window_of_text = np.cumsum(begins_window) - 1
+        self._windows: dict[int, list[list[str]]] = {}
         self._row_starts = [0, *accumulate(row.count(WINDOW_SEPARATOR) + 1 for row in self._rows)]
 
     @classmethod
@@ -188,8 +189,10 @@ class SegmentTexts:
         return len(self._rows)
 
     def windows(self, row: int) -> list[list[str]]:
-        """The folded texts of each window of a row, in order."""
-        windows: list[list[str]] = []
+        """The folded texts of each window of a row, in order. It remembers them."""
+        if row in self._windows:
+            return self._windows[row]
+        windows = self._windows[row] = []
         for window in self._rows[row].split(WINDOW_SEPARATOR):
             same, texts = window == SAME_WINDOW, window.split(TEXT_SEPARATOR) if window else []
             windows.append(windows[-1] if same else texts)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ def find_moments(
     scores: np.ndarray,
     leading: np.ndarray | None = None,
     telling: np.ndarray | None = None,
+    folded: Sequence[Sequence[str]] | None = None,
     limit: int | None = None,
 ) -> list[Moment]:
     """The moments of one video, best first; equally good ones in the order of time.
@@ -73,6 +74,8 @@ def find_moments(
             and is even if it then has no evidence: those of the best segment. All, if not given.
         telling (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that may have evidence. All, if not
             given.
+        folded (`Sequence[Sequence[str]]`, *optional*): the folded texts of each window, if they are known: windows that
+            show nothing alike then need not be read.
         limit (`int`, *optional*): most moments to find, at least 1. All, if not given.
     """
     possible = np.isfinite(scores)
@@ -94,7 +97,7 @@ def find_moments(
         if limit is not None and len(moments) >= limit:
             break
         if place not in taken and evidence_in(place):
-            seen, places = _follow(evidence_in(place)[0], place, windows, possible)
+            seen, places = _follow(evidence_in(place)[0], place, windows, possible, folded)
             moments.append(_moment(windows[place], scores[place], seen, evidence_in(place)))
             taken.update(places)
     return moments
@@ -116,23 +119,47 @@ def clip_moments(moments: Iterable[Moment], between: tuple[float, float]) -> lis
 
 
 def _follow(
-    text: str, place: int, windows: Sequence[Window], possible: np.ndarray
+    text: str,
+    place: int,
+    windows: Sequence[Window],
+    possible: np.ndarray,
+    folded: Sequence[Sequence[str]] | None = None,
 ) -> tuple[tuple[float, float], list[int]]:
     """When a text of the window at this place is seen without a pause, and the places of the windows that show it."""
-    is_same = _comparer(text)
+    # Neighbouring windows share their texts.
+    is_alike = _remembered(partial(are_alike, fold(text)))
+    is_same = _remembered(lambda other: other == text or is_alike(fold(other)))
     track = next(track for track in windows[place].tracks if track.text == text)
+
+    def joined_with(seen: tuple[float, float], place: int) -> tuple[float, float] | None:
+        if folded is not None and not any(map(is_alike, folded[place])):
+            return None
+        return _join(seen, [track for track in windows[place].tracks if is_same(track.text)])
+
     own = (track.start, track.end)
-    seen, places = _join(own, filter(is_same, windows[place].tracks)) or own, [place]
+    seen, places = joined_with(own, place) or own, [place]
     for step in (1, -1):
         neighbour = place + step
         while 0 <= neighbour < len(windows) and possible[neighbour] and _touch(windows, neighbour - step, neighbour):
-            joined = _join(seen, filter(is_same, windows[neighbour].tracks))
+            joined = joined_with(seen, neighbour)
             if joined is None:
                 break
             seen = joined
             places.append(neighbour)
             neighbour += step
     return seen, places
+
+
+def _remembered(function: Callable[[str], bool]) -> Callable[[str], bool]:
+    """The function, which remembers what it was asked: `functools.cache` takes as long to make as it saves here."""
+    known: dict[str, bool] = {}
+
+    def ask(text: str) -> bool:
+        if text not in known:
+            known[text] = function(text)
+        return known[text]
+
+    return ask
 
 
 def _join(seen: tuple[float, float], tracks: Iterable[TextTrack]) -> tuple[float, float] | None:
@@ -154,22 +181,11 @@ def _touch(windows: Sequence[Window], place: int, other: int) -> bool:
     return windows[second].start - windows[first].end <= ROUNDING
 
 
-def _comparer(text: str) -> Callable[[TextTrack], bool]:
-    """Says of a track whether it shows this text, slips of the reading allowed."""
-    folded = fold(text)
-
-    @cache
-    def is_same(other: str) -> bool:
-        return other == text or are_alike(folded, fold(other))
-
-    return lambda track: is_same(track.text)
-
-
 def are_alike(text: str, other: str) -> bool:
     """Whether two folded texts are readings of one."""
     if text == other:
         return True
-    if fuzz.ratio(text, other) < SIMILAR_TEXT or re.findall(r"\d+", text) != re.findall(r"\d+", other):
+    if not fuzz.ratio(text, other, score_cutoff=SIMILAR_TEXT) or re.findall(r"\d+", text) != re.findall(r"\d+", other):
         return False
     words, others = text.split(), other.split()
     if len(words) != len(others):
@@ -183,4 +199,5 @@ def _moment(
     window: Window, score: float, seen: tuple[float, float] | None = None, evidence: Sequence[str] = ()
 ) -> Moment:
     start, end = seen or (window.start, window.end)
-    return Moment(start, end, float(score), list(evidence), evidence_boxes(evidence, window.tracks))
+    boxes = evidence_boxes(evidence, window.tracks) if evidence else []  # tracks need not be read for none
+    return Moment(start, end, float(score), list(evidence), boxes)

@@ -88,8 +88,7 @@ class OrderedSearch:
         Args:
             rows (`pa.Table`): of the video, with captions, times and the columns for scoring.
         """
-        captions, places = rows[CAPTIONS_COLUMN].to_pylist(), np.arange(len(rows))
-        chains = find_chains(self._moments_of_parts(rows, self._score(rows), places, captions), self.within)
+        chains = find_chains(self._moments_of_parts(rows, self._score(rows), np.arange(len(rows))), self.within)
         return [join_chain(chain) for chain in chains]
 
     def _score_rows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -153,12 +152,12 @@ class OrderedSearch:
         row_ids = np.concatenate(rows_of_videos)
         self.retriever.rows.verify(row_ids)
         rows = self.retriever.rows.take(row_ids, [*self._columns, CAPTIONS_COLUMN])
-        captions, times = rows[CAPTIONS_COLUMN].to_pylist(), self.recall.times(row_ids)
+        times = self.recall.times(row_ids)
         scored = self._score(rows)
         hits, start = [], 0
         for own in rows_of_videos:
             places = np.arange(start, start := start + len(own))
-            parts = self._moments_of_parts(rows, scored, places, captions, WORTH_SHARE)
+            parts = self._moments_of_parts(rows, scored, places, WORTH_SHARE)
             chains = find_chains(parts, self.within, limit=1 + self.searches[0].moments)
             if chains:
                 moments = [join_chain(chain) for chain in chains]
@@ -171,7 +170,6 @@ class OrderedSearch:
         rows: pa.Table,
         scored: Sequence[ScoredRows],
         places: np.ndarray,
-        captions: Sequence[bytes],
         least_share: float = 0.0,
     ) -> Iterator[list[Moment]]:
         """For each part its best moments in one video, whose rows are at these places; in those rows alone whose
@@ -181,7 +179,7 @@ class OrderedSearch:
             lexical = of_part.scores.lexical[:, places].max(axis=0)
             possible = places[np.isfinite(lexical)]
             worth = places[lexical >= lexical.max() * least_share] if len(possible) else possible
-            moments = moments_in(search, of_part, worth, captions, find_evidence, weight) if len(worth) else []
+            moments = moments_in(search, of_part, worth, rows, find_evidence, weight) if len(worth) else []
             if len(possible) and not any(moment.evidence for moment in moments):
                 moments = _windows(search, of_part, possible, rows, weight)
             yield moments[:MAX_MOMENTS]

@@ -14,6 +14,7 @@ import torch
 from tcd_hf.index.damage import may_be_damage
 from tcd_hf.index.lexical import query_spelling
 from tcd_hf.index.schema import COARSE_COLUMN
+from tcd_hf.index.threads import one_thread
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -150,6 +151,11 @@ class Recall:
             positions = np.intersect1d(positions, self._positions_of(where), assume_unique=True)
         return self._row_ids[positions]
 
+    def vectors(self, row_ids: np.ndarray) -> pa.FixedSizeListArray:
+        """The coarse vectors of rows, as the column `coarse` has them; only where they are in memory."""
+        positions = self.positions(row_ids)  # reads the table
+        return pa.FixedSizeListArray.from_arrays(pa.array(self._vectors[positions].ravel()), self.dim)
+
     def times(self, row_ids: np.ndarray) -> np.ndarray:
         """When the segments of rows begin and end, in seconds of their files: `(num_rows, 2)` float64."""
         return self._times[self.positions(row_ids)]
@@ -190,7 +196,9 @@ class Recall:
         # By torch, as all else: threads of another library, still awake from here, would stand in its way.
         with torch.autocast("cpu", enabled=False):
             if len(queries) == 1:
-                return torch.mv(self._halves, queries[0].half()).float()[None].numpy(), HALF_ROUNDING
+                products = torch.mv(self._halves, queries[0].half())
+                with one_thread():
+                    return products.float()[None].numpy(), HALF_ROUNDING
             return (torch.from_numpy(self._vectors) @ queries.T).T.numpy(), ROUNDING
 
     def full_text(self, query: str, count: int, where: str | None = None, num_videos: int = 1) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
 from tcd_hf.index.conditions import check_condition
 from tcd_hf.index.damage import reading_rows
+from tcd_hf.index.hit_making import HitMaker
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments
@@ -20,18 +21,12 @@ from tcd_hf.index.query_syntax import Query, allowed_windows, cut_query, parse_q
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
 from tcd_hf.index.schema import (
     CAPTIONS_COLUMN,
-    COARSE_COLUMN,
     IndexMetadata,
 )
 from tcd_hf.index.scored_rows import (
     IndexScores,
-    ScoredRows,
     Search,
-    best_of_each,
-    make_hit,
     moments_in,
-    moments_of,
-    window_scores,
 )
 from tcd_hf.index.storage import sql_list
 from tcd_hf.index.stored_rows import StoredRows
@@ -78,6 +73,7 @@ class Retriever:
         self.lexical_weight = lexical_weight
         self.recall = Recall(table, memory_budget)
         self.rows = StoredRows(self.model, table, metadata, statistics, lexical_weight)
+        self.maker = HitMaker(self.recall, self.rows)
 
     @overload
     def search(self, queries: str, *args: Any, **kwargs: Any) -> list[Hit]: ...
@@ -157,7 +153,7 @@ class Retriever:
         with reading_rows():
             candidates = iter(self._find_best(single) if mode == "full" else map(self._recall, single))
             return [
-                self._rank(parts[0], next(candidates))
+                self.maker.hits(parts[0], next(candidates))
                 if len(parts) == 1
                 else OrderedSearch(self, parts, within, base).hits()
                 for parts in searches
@@ -193,8 +189,9 @@ class Retriever:
             else:
                 scored = self.rows.score(searches[0].texts, searches[0].text_embeds, rows, searches[0])
                 find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-                places, captions = np.arange(len(rows)), rows[CAPTIONS_COLUMN].to_pylist()
-                moments = moments_in(searches[0], scored, places, captions, find_evidence, self.lexical_weight)
+                moments = moments_in(
+                    searches[0], scored, np.arange(len(rows)), rows, find_evidence, self.lexical_weight
+                )
             return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:
@@ -309,84 +306,6 @@ class Retriever:
         places = places[first_of_each(videos, ROWS_PER_VIDEO)]
         places = places[np.isin(self.recall.videos(row_ids[places]), leaders)]
         return scores[places], row_ids[places]
-
-    def _rank(self, search: Search, row_ids: np.ndarray) -> list[Hit]:
-        """Hits of one search among its candidates."""
-        if not len(row_ids):
-            return []
-        columns = {*self.rows.columns, CAPTIONS_COLUMN, *([COARSE_COLUMN] if search.mode == "coarse" else [])}
-        columns |= {"start", "end"} if search.between else set()
-        # captions too: to read them apart for what is shown takes longer
-        rows = self.rows.take(row_ids, sorted(columns))
-        scored = self.rows.score(search.texts, search.text_embeds, rows, search)
-        texts, ranked_by = best_of_each(self._ranked_by(search, scored))
-        order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
-        order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
-        videos = self.recall.videos(row_ids[order])
-        leaders = first_of_each(videos, 1)
-        captions = rows[CAPTIONS_COLUMN].to_pylist()
-        hits: list[Hit] = []
-        while len(hits) < search.top_k and len(leaders):
-            count = search.top_k - len(hits)
-            of_each = [order[videos == video] for video in videos[leaders[:count]]]
-            hits += self._make_hits(search, row_ids, captions, scored, of_each, texts, ranked_by)
-            leaders = leaders[count:]
-        return hits
-
-    def _make_hits(
-        self,
-        search: Search,
-        row_ids: np.ndarray,
-        captions: list[bytes],
-        scored: ScoredRows,
-        of_each: list[np.ndarray],
-        texts: np.ndarray,
-        ranked_by: np.ndarray,
-    ) -> list[Hit]:
-        """Hits of some videos, each given by the places of its scored rows, best first; none of a video without a
-        moment in the time range, although a window of it is."""
-        shown = [self._rows_to_show(search, row_ids, places, scored, texts) for places in of_each]
-        all_shown = np.concatenate(shown)
-        self.rows.verify(row_ids[all_shown])
-        scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.lexical_weight)
-        find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
-        hits, start = [], 0
-        for places in shown:
-            own = scores_of_windows[start : (start := start + len(places))]
-            limit = 1 + search.moments
-            stored = [captions[place] for place in places]
-            moments = moments_of(search, scored, places, own, stored, find_evidence, limit)
-            if moments:
-                leader = places[0]
-                path = self.recall.path(int(row_ids[leader]))
-                scores = scored.scores.pick(texts[leader], leader)
-                hits.append(make_hit(path, float(ranked_by[leader]), scores, moments))
-        return hits
-
-    def _ranked_by(self, search: Search, scored: ScoredRows) -> np.ndarray:
-        """`(num_alternatives, num_rows)`: `-inf` for what is out of the question."""
-        if search.mode == "lexical":
-            return scored.scores.lexical
-        if search.mode != "coarse":
-            return scored.scores.score
-        # Row by row: a matrix product may round equal rows differently, and equal videos must tie.
-        coarse, queries = scored.features.coarse_embeds.cpu().numpy(), self.rows.coarse_queries(search.text_embeds)
-        products = (coarse[None] * queries[:, None]).sum(axis=2)
-        return np.where(np.isfinite(scored.scores.score), products, -np.inf)
-
-    def _rows_to_show(
-        self, search: Search, row_ids: np.ndarray, places: np.ndarray, scored: ScoredRows, texts: np.ndarray
-    ) -> np.ndarray:
-        """The rows of a video whose captions are worth reading, which takes time, best first. With a row go those
-        beside it, over which what it shows may go on."""
-        lexical = scored.scores.lexical[texts[places], places]
-        worth = places[(np.arange(len(places)) == 0) | (lexical >= max(lexical[0] / 2, 1e-6))]
-        positions = self.recall.positions(row_ids[worth])
-        in_order = np.argsort(positions)
-        runs = np.empty(len(worth), int)  # of neighbouring rows
-        runs[in_order] = np.cumsum(np.diff(positions[in_order], prepend=positions[in_order][:1]) > 1)
-        most = first_of_each(runs, 1)[: search.moments + 2]
-        return worth[np.isin(runs, runs[most])]
 
 
 def _best_rows(scores: np.ndarray, videos: np.ndarray, num_videos: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from tcd_hf.choices import SearchMode
@@ -12,7 +13,7 @@ from tcd_hf.index.hits import EvidenceFinder, Hit, score_windows
 from tcd_hf.index.lexical import SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments, find_moments
 from tcd_hf.index.query_syntax import Query
-from tcd_hf.index.stored_captions import windows_from
+from tcd_hf.index.stored_captions import CAPTIONS_COLUMN, windows_from
 from tcd_hf.modeling.modeling_tcd import TCDVideoFeatures
 
 __all__ = [
@@ -110,7 +111,7 @@ def moments_of(
     scored: ScoredRows,
     places: np.ndarray,
     scores: np.ndarray,
-    captions: Sequence[bytes],
+    rows: pa.Table,
     find_evidence: EvidenceFinder,
     limit: int | None = None,
 ) -> list[Moment]:
@@ -121,20 +122,22 @@ def moments_of(
         scored ([`ScoredRows`]): rows of several videos.
         places (`np.ndarray` of shape `(num_rows,)`): of the rows of this one in `scored`, the best first.
         scores (`np.ndarray` of shape `(num_rows, num_windows)`): of their windows, see [`window_scores`].
-        captions (`Sequence[bytes]`): of these rows, as they are stored.
+        rows (`pa.Table`): those that were scored, with the columns `captions` and `start`.
         find_evidence ([`EvidenceFinder`]): for the query.
         limit (`int`, *optional*): most moments. All, if not given.
     """
-    stored = windows_from(captions)
-    in_time = np.argsort([windows[0].start for windows in stored], kind="stable")
-    windows = [window for place in in_time for window in stored[place]]
-    folded = [texts for place in in_time for texts in scored.segments.windows(int(places[place]))]
+    in_time = np.argsort([rows["start"][place].as_py() for place in places.tolist()], kind="stable")
+    windows, folded = [], []
+    for place in places[in_time].tolist():
+        folded += scored.segments.windows(place)
+        windows += windows_from(rows[CAPTIONS_COLUMN][place].as_py(), scores.shape[1])
     found = find_moments(
         find_evidence,
         windows,
         scores[in_time].ravel(),
         leading=np.repeat(in_time == 0, scores.shape[1]),
         telling=find_evidence.may_match(folded),
+        folded=folded,
         limit=limit if search.between is None else None,
     )
     return found if search.between is None else clip_moments(found, search.between)[:limit]
@@ -144,7 +147,7 @@ def moments_in(
     search: Search,
     scored: ScoredRows,
     places: np.ndarray,
-    captions: Sequence[bytes],
+    rows: pa.Table,
     find_evidence: EvidenceFinder,
     lexical_weight: float,
 ) -> list[Moment]:
@@ -153,14 +156,14 @@ def moments_in(
     Args:
         search ([`Search`]), scored ([`ScoredRows`]): what was looked for, and the rows that were scored for it.
         places (`np.ndarray` of shape `(num_rows,)`): of the rows of this video in `scored`.
-        captions (`Sequence[bytes]`): of all scored rows, as they are stored.
+        rows (`pa.Table`): those that were scored, with the columns `captions` and `start`.
         find_evidence ([`EvidenceFinder`]): for the query.
         lexical_weight (`float`): see [`fuse_scores`].
     """
     texts, ranked_by = best_of_each(scored.scores.score)
     best_first = places[np.argsort(-ranked_by[places], kind="stable")]
     scores = window_scores(search, scored, best_first, texts, ranked_by, lexical_weight)
-    return moments_of(search, scored, best_first, scores, [captions[place] for place in best_first], find_evidence)
+    return moments_of(search, scored, best_first, scores, rows, find_evidence)
 
 
 def window_scores(
@@ -188,16 +191,19 @@ def window_scores(
     # A window answers the alternative that suits it best, whichever suits its row.
     lexical = np.stack([np.max([windows[place] for windows in scored.windows], axis=0) for place in places])
     possible, out_of_range = np.isfinite(lexical), lexical < 0
-    features, rows = scored.features, torch.from_numpy(places)
-    asked = search.text_embeds[torch.from_numpy(texts[places])].unsqueeze(1)
+    features = scored.features
+    asked = search.text_embeds.cpu().numpy()[texts[places]]
 
     def cosines_with(embeds: torch.Tensor) -> np.ndarray:
-        return torch.cosine_similarity(embeds[rows], asked, dim=-1).cpu().numpy()
+        # Window by window, as equal ones must tie; by numpy, as torch's threads take longer to start than this takes.
+        windows = embeds.cpu().numpy()[places]
+        products = np.einsum("rwd,rd->rw", windows, asked)
+        return products / np.sqrt(np.einsum("rwd,rwd->rw", windows, windows)).clip(1e-12)
 
     scores = score_windows(
         cosines_with(features.fused_frame_embeds),
         None if features.fused_ocr_embeds is None else cosines_with(features.fused_ocr_embeds),
-        None if features.ocr_mask is None else features.ocr_mask[rows].cpu().numpy(),
+        None if features.ocr_mask is None else features.ocr_mask.cpu().numpy()[places],
         np.where(possible, lexical.clip(0), 0),
         lexical_weight,
     )

@@ -64,39 +64,60 @@ def captions_in_order(rows: pa.Table) -> list[WindowCaption]:
     return list(chain.from_iterable(captions_from(rows.sort_by("segment")[CAPTIONS_COLUMN])))
 
 
-class StoredWindow:
-    """A [`WindowCaption`] as it is stored, which is read when it is first asked for: a search looks at few windows.
+class _StoredRow:
+    """The windows of a row as they are stored.
 
     Args:
-        stored (`str`): a line of the column `captions`.
+        packed (`bytes`): a value of the column `captions`.
     """
 
-    def __init__(self, stored: str):
-        self._stored = stored
+    def __init__(self, packed: bytes):
+        self._packed = packed
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """One per window."""
+        return _unpack(self._packed)
+
+
+class StoredWindow:
+    """A [`WindowCaption`] as it is stored, which is read when it is first asked for: a search looks at few windows, and
+    of many rows at none.
+
+    Args:
+        row (`_StoredRow`): that it is in.
+        place (`int`): of the window in it.
+    """
+
+    def __init__(self, row: _StoredRow, place: int):
+        self._row, self._place = row, place
 
     @property
     def start(self) -> float:
         """Seconds in the file."""
-        return self._values[0]
+        return self._times[0]
 
     @property
     def end(self) -> float:
         """Seconds in the file."""
-        return self._values[1]
+        return self._times[1]
 
     @cached_property
     def tracks(self) -> list[TextTrack]:
         """Texts, most salient first."""
-        return list(map(_track, self._values[3]))
+        return list(map(_track, json.loads(self._row.lines[self._place])[3]))
 
     @cached_property
-    def _values(self) -> list:
-        return json.loads(self._stored)
+    def _times(self) -> tuple[float, float]:
+        line = self._row.lines[self._place]
+        start, end, _ = line.removeprefix("[").split(",", 2)  # without reading what is long: the texts
+        return float(start), float(end)
 
 
-def windows_from(captions: Iterable[bytes]) -> list[list[StoredWindow]]:
-    """The windows of rows, from values of the column `captions`."""
-    return [list(map(StoredWindow, _unpack(packed))) for packed in captions]
+def windows_from(captions: bytes, count: int) -> list[StoredWindow]:
+    """The windows of a row, from its value of the column `captions`; `count` says how many they are."""
+    row = _StoredRow(captions)
+    return [StoredWindow(row, place) for place in range(count)]
 
 
 def decode_captions(rows: pa.Table) -> pa.Table:

@@ -1,6 +1,7 @@
 """The rows of an index: read, made sure of, and scored by texts."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from tcd_hf.index.schema import (
     features_from,
 )
 from tcd_hf.index.scored_rows import OUT_OF_RANGE, IndexScores, ScoredRows, Search
+from tcd_hf.index.threads import one_thread
 from tcd_hf.modeling.factorized_scoring import ClueAttention, clue_attention
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.scoring import full_precision, make_scorer, pair_scores
@@ -83,19 +85,24 @@ class StoredRows:
             if len(batch):
                 yield pa.Table.from_batches([batch])
 
-    def verify(self, row_ids: np.ndarray) -> None:
+    def verify(self, row_ids: np.ndarray, rows: pa.Table | None = None) -> None:
         """Makes sure that rows that are to be shown are what was written. Each is looked at once.
+
+        Args:
+            row_ids (`np.ndarray` of shape `(num_rows,)`)
+            rows (`pa.Table`, *optional*): these rows, with the columns `VERIFIED_COLUMNS`, if they are there already.
 
         Raises:
             RowsDamagedError: some are not; it names their videos.
         """
-        unknown = np.array([row for row in row_ids.tolist() if row not in self._verified], np.uint64)
-        if not len(unknown):
+        places = [place for place, row in enumerate(row_ids.tolist()) if row not in self._verified]
+        if not places:
             return
-        rows = self.take(unknown, list(VERIFIED_COLUMNS))
-        whole = are_whole(rows)
+        unknown = row_ids[places]
+        asked = self.take(unknown, list(VERIFIED_COLUMNS)) if rows is None else rows.take(places)
+        whole = are_whole(asked)
         if not all(whole):
-            paths = zip(rows["path"].to_pylist(), whole, strict=True)
+            paths = zip(asked["path"].to_pylist(), whole, strict=True)
             raise RowsDamagedError(sorted({path for path, is_whole in paths if not is_whole}))
         self._verified.update(unknown.tolist())
 
@@ -110,16 +117,17 @@ class StoredRows:
             rows (`pa.Table`): with the columns for scoring, and `start` and `end` if times are asked for.
             search ([`Search`], *optional*): whose alternatives the texts are: which windows it lets be moments.
         """
-        features = features_from(rows, self.metadata, self.model.device)
+        with one_thread() if len(rows) < ROWS_PER_BLOCK else nullcontext():
+            features = features_from(rows, self.metadata, self.model.device)
+            with full_precision(self.model.device):
+                scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
+                parts = pair_scores(scorer, features)
         segments = SegmentTexts.from_column(rows["texts"])
         windows = [segments.scores(text, self.statistics) for text in texts]
         if search is not None and search.restricts_windows:
             windows = self._restrict(windows, segments, rows, search)
         lexical = np.array([[scores.max() for scores in row] for row in windows], np.float32).reshape(len(texts), -1)
         lexical[lexical < 0] = -np.inf
-        with full_precision(self.model.device):
-            scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
-            parts = pair_scores(scorer, features)
         parts = {name: part.cpu().numpy() for name, part in parts.items()}
         similarity = parts.pop("similarity")
         fused = fuse_scores(similarity, lexical, self.lexical_weight) if self.lexical_weight else similarity

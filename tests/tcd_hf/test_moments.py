@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tcd_hf.index.hits import EvidenceFinder
+from tcd_hf.index.lexical import fold
 from tcd_hf.index.moments import Moment, clip_moments, find_moments
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -29,8 +30,13 @@ def windows_of(*shown: Shown, start: float = 0.0, end: float = 30.0, length: flo
 
 
 def moments_of(query: str, windows: list[WindowCaption], scores=None) -> list[Moment]:
+    """They are the same where windows that show nothing alike are known beforehand, and not read."""
     scores = np.ones(len(windows)) if scores is None else np.array(scores, float)
-    return find_moments(EvidenceFinder(query), windows, scores)
+    found = find_moments(EvidenceFinder(query), windows, scores)
+    folded = [[fold(track.text) for track in window.tracks] for window in windows]
+    telling = EvidenceFinder(query).may_match(folded)
+    assert find_moments(EvidenceFinder(query), windows, scores, telling=telling, folded=folded) == found
+    return found
 
 
 def times(moments: list[Moment]) -> list[tuple[float, float]]:

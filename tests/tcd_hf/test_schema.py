@@ -78,7 +78,8 @@ def records():
 def test_captions_and_numbers_come_back_as_they_were(records, features, schema):
     table = rows_from(records, features, schema)
     assert captions_from(table["captions"]) == [record.captions for record in records]
-    for record, windows in zip(records, windows_from(table["captions"].to_pylist()), strict=True):
+    for record, packed in zip(records, table["captions"].to_pylist(), strict=True):
+        windows = windows_from(packed, len(record.captions))
         of_windows = [(window.start, window.end, window.tracks) for window in windows]
         assert of_windows == [(caption.start, caption.end, caption.tracks) for caption in record.captions]
     for name in ("path", "content_hash", "size", "modified", "duration", "fps"):
