@@ -12,7 +12,7 @@ import numpy as np
 from .decord_limits import DECORD_MAX_TIME, SEEKABLE, SKIPPING, TOO_LATE, cut_off, misread_by_decord, refused_by_header
 from .heartbeat import beat
 from .interlacing import begins_with_fields, first_fields
-from .joined_files import second_file_in
+from .joined_files import REMARKS, is_ogg_header, second_file_in, tell_second_file
 from .timelines import Timeline, fill_gaps, join_parts
 from .video_files import (
     COPY_AGAIN,
@@ -186,6 +186,7 @@ class PyAVDecoder(Decoder):
         self._wanted_pts = -math.inf
         self._open()
         try:
+            self._end = second_file_in(source.file, source.head, self._container.format.name)
             self._scan()
             self.problem = cut_off(self._stream, source, self.timeline.duration) or self.problem
             self.left_out = _left_out(self._container, self._stream, source, self._last_byte)
@@ -220,14 +221,15 @@ class PyAVDecoder(Decoder):
         self._alpha_codec = alpha_decoder(self._stream)
         codec = self._alpha_codec or self._stream.codec_context
         codec.options = self._stream.codec_context.options
-        codec.thread_type = "AUTO"
+        # A header of Theora in the middle is taken by a decoder of one frame at a time.
+        codec.thread_type = "SLICE" if codec.name == "theora" else "AUTO"
         codec.thread_count = self._num_threads
 
     def _scan(self):
         """Reads the times of all frames off the packets, without decoding any."""
         packets, head = [], []
         for packet in self.packets():
-            if packet.size:
+            if packet.size and not is_ogg_header(packet):
                 head += [packet] if len(head) < HEAD_PACKETS else []
                 shown, place = not packet.is_discard, packet.pos or 0
                 packets.append((packet.pts, packet.duration or 0, packet.is_keyframe, shown, place))
@@ -242,7 +244,8 @@ class PyAVDecoder(Decoder):
         # A bare stream, or an old container: the frames are counted.
         is_counted = None in pts or keeps_decoding_times(self._container, self._stream, times)
         lasts, in_order = np.where(durations > 0, durations, ticks), not self._stream.codec_context.has_b_frames
-        shifts = join_parts(times, lasts, is_key & (not is_counted), in_order)
+        is_known = np.array([time is not None for time in pts])
+        shifts = join_parts(times, lasts, is_key & is_known, in_order)
         if shifts is not None:
             times += shifts
         order = np.flatnonzero(is_shown)[np.argsort(times[is_shown], kind="stable")]
@@ -252,6 +255,8 @@ class PyAVDecoder(Decoder):
         times, durations, is_key = times[order], durations[order], is_key[order]
         if is_counted:
             starts = (times - times[0]) * float(self._stream.time_base)
+            if (np.diff(starts) <= 0).any():  # else those shown at the same time would not be seen
+                starts = np.arange(len(times)) / rate
             self._pts, self.timeline = None, Timeline.build(starts, starts + 1 / rate, [], rate)
             return
         self._pts, self.shifts = times, shifts
@@ -275,7 +280,10 @@ class PyAVDecoder(Decoder):
             count = itertools.count()
             for packet in self._container.demux(self._stream):
                 beat()
-                if self.shifts is not None and packet.size:
+                if self._end is not None and (packet.pos or 0) >= self._end:
+                    yield self._end_packet()
+                    return
+                if self.shifts is not None and packet.size and not is_ogg_header(packet):
                     yield from self._shift(packet, next(count))
                 yield packet
         except self._errors as error:
@@ -293,9 +301,13 @@ class PyAVDecoder(Decoder):
         if packet.dts is not None:
             packet.dts += ticks
         if number and ticks != self.shifts[number - 1]:
-            end = import_reader("av").Packet()
-            end.stream = self._stream
-            yield end
+            yield self._end_packet()
+
+    def _end_packet(self) -> Any:
+        """What brings out the frames that the decoder still holds."""
+        end = import_reader("av").Packet()
+        end.stream = self._stream
+        return end
 
     def decoded_frames(self) -> Iterator[tuple[int, Any]]:
         """Decodes on from where the container stands."""
@@ -314,6 +326,8 @@ class PyAVDecoder(Decoder):
 
     def _decode(self, packet) -> list[Any]:
         codec = self._alpha_codec
+        if is_ogg_header(packet, REMARKS):
+            return []
         try:
             frames = packet.decode() if codec is None else codec.decode(packet if packet.size else None)
         except self._errors as error:
@@ -371,5 +385,5 @@ def _left_out(container, stream, source: Source, last_byte: int = 0) -> str | No
     """What to say of what is in a file and is not read; `last_byte` is one of the last frame that is."""
     index = stream.index_entries
     last_byte = max(last_byte, index[-1].pos if len(index) else 0)
-    file = second_file_in(source.file, source.head, container.format.name, last_byte)
-    return "; ".join(filter(None, [streams_left_out(container, stream), file])) or None
+    second = second_file_in(source.file, source.head, container.format.name, last_byte)
+    return "; ".join(filter(None, [streams_left_out(container, stream), tell_second_file(second)])) or None

@@ -14,7 +14,7 @@ __all__ = [
     "streams_left_out",
 ]
 
-DECODING_TIMES = ("avi", "asf")  # containers that know no others
+DECODING_TIMES = ("avi", "asf", "mxf")  # containers that know no others, or of which FFmpeg gives no others
 
 
 def choose_stream(container) -> Any:
