@@ -11,7 +11,7 @@ import numpy as np
 
 from .decord_limits import DECORD_MAX_TIME, SEEKABLE, SKIPPING, TOO_LATE, cut_off, misread_by_decord, refused_by_header
 from .heartbeat import beat
-from .interlacing import begins_with_fields, first_fields
+from .interlacing import begins_with_fields, first_fields, gives_fields, pairs
 from .joined_files import REMARKS, is_ogg_header, second_file_in, tell_second_file
 from .timelines import Timeline, fill_gaps, join_parts
 from .video_files import (
@@ -173,6 +173,7 @@ class PyAVDecoder(Decoder):
 
     backend = "pyav"
     _pts: Any  # of all frames, in ticks, ascending; `None` where the file does not tell those of all
+    _weaves = False  # whether two of what the decoder gives are a frame
     _cause = "nothing comes out"  # of the last frame that could not be decoded
 
     def __init__(self, source: Source, num_threads: int, in_place_of_decord: bool = False):
@@ -206,9 +207,9 @@ class PyAVDecoder(Decoder):
         found = self._held or self._ahead  # a file with a broken beginning shows its first readable frame
         if found is None:
             raise DecodeError(f"none of its frames can be decoded ({self._cause})")
-        frame = found[1]
+        fields = (found[1] * 2)[:2] if self._weaves else found[1]  # a lone field stands for both
         try:
-            pixels = upright_pixels(frame)
+            pixels = upright_pixels(*fields)
         except self._errors as error:
             raise DecodeError(f"frame {index} cannot be decoded ({first_line(error)})") from error
         return pixels
@@ -250,12 +251,14 @@ class PyAVDecoder(Decoder):
             times += shifts
         order = np.flatnonzero(is_shown)[np.argsort(times[is_shown], kind="stable")]
         if begins_with_fields(self._stream, head, self._errors):
+            self._weaves = gives_fields(self._stream)
             order = order[::2] if is_counted else order[first_fields(times[order])]
             durations = 2 * durations
         times, durations, is_key = times[order], durations[order], is_key[order]
         if is_counted:
             starts = (times - times[0]) * float(self._stream.time_base)
-            if (np.diff(starts) <= 0).any():  # else those shown at the same time would not be seen
+            # A bare stream has a rate alone, of frames. Else those shown at the same time would not be seen.
+            if not is_known.any() or (np.diff(starts) <= 0).any():
                 starts = np.arange(len(times)) / rate
             self._pts, self.timeline = None, Timeline.build(starts, starts + 1 / rate, [], rate)
             return
@@ -309,18 +312,24 @@ class PyAVDecoder(Decoder):
         end.stream = self._stream
         return end
 
-    def decoded_frames(self) -> Iterator[tuple[int, Any]]:
-        """Decodes on from where the container stands."""
+    def decoded_frames(self) -> Iterator[tuple[int, list[Any]]]:
+        """Decodes on from where the container stands: frames, each alone or as its fields."""
+        if self._weaves:
+            return pairs(self._decoded_pictures())
+        return ((number, [frame]) for number, frame in self._decoded_pictures())
+
+    def _decoded_pictures(self) -> Iterator[tuple[int, Any]]:
         count = itertools.count()
+        fields = 2 if self._weaves else 1
         for packet in self.packets():
             if self._stream.codec_context.name in SKIPPING:
                 # What is shown before the wanted frame, and no other frame is made of, need not be decoded.
                 is_passed = packet.pts is not None and packet.pts < self._wanted_pts
                 self._stream.codec_context.skip_frame = "NONREF" if is_passed else "DEFAULT"
             for frame in self._decode(packet):
-                self._source.check_size(frame.width, frame.height)
+                self._source.check_size(frame.width, fields * frame.height)
                 if self._pts is None:
-                    yield next(count), frame
+                    yield next(count) // fields, frame
                 elif frame.pts is not None:
                     yield max(int(np.searchsorted(self._pts, frame.pts, side="right")) - 1, 0), frame
 

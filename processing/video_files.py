@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from .interlacing import woven
 from .mp4_tables import claimed_samples, timed_samples
 from .regular_files import NotRegularError, open_regular
 from .transparency import on_ground
@@ -248,13 +249,18 @@ def read_errors() -> tuple[type[Exception], ...]:
     return (import_reader("av").FFmpegError, OSError, ValueError)
 
 
-def upright_pixels(frame) -> np.ndarray:
-    """A frame of PyAV as it is to be seen, RGB uint8 `(height, width, 3)`."""
-    if is_transparent(frame.format):
-        pixels = on_ground(frame.to_ndarray(format="rgba"))
-    else:
-        pixels = frame.to_ndarray(format="rgb24")
+def upright_pixels(frame, second_field=None) -> np.ndarray:
+    """A frame of PyAV as it is to be seen, RGB uint8 `(height, width, 3)`; of two fields if there is a second one."""
+    pixels = _pixels(frame)
+    if second_field is not None:
+        pixels = woven(pixels, _pixels(second_field))
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+
+
+def _pixels(frame) -> np.ndarray:
+    if is_transparent(frame.format):
+        return on_ground(frame.to_ndarray(format="rgba"))
+    return frame.to_ndarray(format="rgb24")
 
 
 def clock_start(stream) -> float:

@@ -12,8 +12,8 @@ from tcd_hf.processing.interlacing import first_fields
 from tcd_hf.processing.joined_files import PIECE, second_file_in
 from tcd_hf.processing.timelines import fill_gaps, join_parts
 from tcd_hf.processing.video_reading import VideoReadError, open_video
-from tests.clips import coded_frame, coded_frames, read_code, write_clip
-from tests.interlaced import write_fields
+from tests.clips import coded_frame, coded_frames, read_code, text_frame, write_clip
+from tests.interlaced import write_fields, write_hevc_fields
 
 # Containers by FFmpeg's names, some codecs that they hold, and whether all frames of two joined files are read.
 CONTAINERS = {
@@ -401,8 +401,40 @@ class TestInterlacedFrames:
             with pytest.raises(VideoReadError, match="each field"):
                 open_video(path, backend="decord")
 
-    def test_bare_fields(self, tmp_path):
-        assert all_codes(write_fields(tmp_path / "a.h264", coded_frames(20, (64, 64)), fps=25)) == list(range(20))
+    @pytest.mark.parametrize("write", [write_fields, write_hevc_fields])
+    def test_bare_fields(self, tmp_path, write):
+        path = tmp_path / ("a.hevc" if write is write_hevc_fields else "a.h264")
+        write(path, coded_frames(20, (64, 128)), fps=25)
+        assert all_codes(path) == list(range(20))
+        with open_video(path) as video:
+            assert video.frame_times == pytest.approx(np.arange(20) / 25)
+
+    @pytest.mark.parametrize("ending", ["ts", "mp4", "mkv"])
+    @pytest.mark.parametrize("bottom_first", [False, True])
+    def test_fields_of_hevc_are_woven(self, tmp_path, ending, bottom_first):
+        path = write_hevc_fields(tmp_path / f"a.{ending}", coded_frames(20, (64, 128)), 25, bottom_first)
+        for backend in ("auto", "pyav"):
+            assert all_codes(path, backend=backend) == list(range(20))
+        with open_video(path) as video:
+            assert video.frame_times == pytest.approx(np.arange(20) / 25, abs=1e-3)
+            assert [read_code(frame) for frame in video.frames_at([0.7, 0.1, 0.5])] == [17, 2, 12]
+        if ending != "ts":
+            with pytest.raises(VideoReadError, match="each field"):
+                open_video(path, backend="decord")
+
+    @pytest.mark.parametrize("bottom_first", [False, True])
+    def test_each_line_of_hevc_is_where_it_was(self, tmp_path, bottom_first):
+        picture = text_frame("OPEN", (128, 64))
+        path = write_hevc_fields(tmp_path / "a.mp4", [picture] * 4, 25, bottom_first)
+        with open_video(path, max_pixels=128 * 64) as video:
+            assert np.abs(video.frames_at([0.1])[0].astype(int) - picture).mean() < 2
+        with pytest.raises(VideoReadError, match="max_pixels"):
+            open_video(path, max_pixels=128 * 32).frames_at([0.1])
+
+    def test_hevc_whose_frames_are_whole_is_not_woven(self, tmp_path):
+        path = write_clip(tmp_path / "a.mp4", coded_frames(20), codec="libx265")
+        with open_video(path) as video:
+            assert (video.num_frames, video.backend) == (20, "decord")
 
     def test_frames_between_fields_are_kept(self):
         """An encoder may choose for each frame."""
