@@ -7,13 +7,14 @@ import numpy as np
 from .heartbeat import beat
 from .timelines import join_parts
 from .video_files import Source, clock_start
-from .video_streams import has_alpha, keeps_decoding_times, several_videos
+from .video_streams import brings_alpha, has_alpha, keeps_decoding_times, several_videos
 
 __all__ = ["DECORD_MAX_TIME", "SEEKABLE", "SKIPPING", "TOO_LATE", "cut_off", "misread_by_decord", "refused_by_header"]
 
 # decord keeps times in float32, counted from the clock's zero: until here, in seconds, they err by less than 0.25 ms.
 # Files that go on longer or start their clock late (broadcasts, the time of day) are PyAV's.
 DECORD_MAX_TIME = 2.0**13
+ALPHA = "decord leaves out what is transparent"
 TOO_LATE = "decord does not keep times as late as those of this file apart"
 # Containers whose index leads to a frame reliably; the others are read from the start on, by PyAV.
 SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
@@ -54,13 +55,15 @@ def misread_by_decord(container, stream, source: Source, errors: tuple[type[Exce
     if several_videos(container):
         return "decord chooses for itself which video of a file it reads"
     if has_alpha(stream):
-        return "decord leaves out what is transparent"
+        return ALPHA
     size = stream.codec_context.width, stream.codec_context.height
     stream.codec_context.skip_frame = "NONKEY"  # sizes change where decoding can start anew
     times, is_key = [], []
     try:
         for packet in container.demux(stream):
             beat()
+            if not times and brings_alpha(packet):
+                return ALPHA
             if packet.is_discard:
                 return "decord counts frames that the file's edit list cuts off"
             if packet.size and packet.pts is not None:

@@ -25,7 +25,14 @@ from .video_files import (
     read_errors,
     upright_pixels,
 )
-from .video_streams import alpha_decoder, keeps_decoding_times, streams_left_out
+from .video_streams import (
+    alpha_decoder,
+    alpha_left_out,
+    brings_alpha,
+    hides_alpha,
+    keeps_decoding_times,
+    streams_left_out,
+)
 
 __all__ = [
     "SEEKABLE",
@@ -173,6 +180,7 @@ class PyAVDecoder(Decoder):
 
     backend = "pyav"
     _pts: Any  # of all frames, in ticks, ascending; `None` where the file does not tell those of all
+    _hides_alpha = False  # whether what is transparent lies beside the pictures
     _weaves = False  # whether two of what the decoder gives are a frame
     _cause = "nothing comes out"  # of the last frame that could not be decoded
 
@@ -190,7 +198,10 @@ class PyAVDecoder(Decoder):
             self._end = second_file_in(source.file, source.head, self._container.format.name)
             self._scan()
             self.problem = cut_off(self._stream, source, self.timeline.duration) or self.problem
-            self.left_out = _left_out(self._container, self._stream, source, self._last_byte)
+            told = [_left_out(self._container, self._stream, source, self._last_byte)]
+            if self._hides_alpha and self._alpha_codec is None:
+                told.append(alpha_left_out(self._stream))
+            self.left_out = "; ".join(filter(None, told)) or None
         except BaseException:
             self.close()
             raise
@@ -219,7 +230,11 @@ class PyAVDecoder(Decoder):
 
     def _open(self):
         self._container, self._stream = open_container(self._source)
-        self._alpha_codec = alpha_decoder(self._stream)
+        self._hides_alpha = self._hides_alpha or hides_alpha(self._stream)
+        self._choose_codec()
+
+    def _choose_codec(self):
+        self._alpha_codec = alpha_decoder(self._stream) if self._hides_alpha else None
         codec = self._alpha_codec or self._stream.codec_context
         codec.options = self._stream.codec_context.options
         # A header of Theora in the middle is taken by a decoder of one frame at a time.
@@ -239,6 +254,9 @@ class PyAVDecoder(Decoder):
         if not is_shown.any():
             raise DecodeError("its video stream has no frames")
         self._last_byte = int(places.max())
+        if not self._hides_alpha and any(map(brings_alpha, head)):
+            self._hides_alpha = True
+            self._choose_codec()
         rate = float(self._stream.average_rate or 1)
         ticks = max(1, round(1 / rate / self._stream.time_base))
         times = fill_gaps(pts, ticks)
