@@ -180,6 +180,7 @@ class PyAVDecoder(Decoder):
 
     backend = "pyav"
     _pts: Any  # of all frames, in ticks, ascending; `None` where the file does not tell those of all
+    _ignores_edits = False  # whether the edit list of an MP4, which leaves nothing of it, is passed over
     _hides_alpha = False  # whether what is transparent lies beside the pictures
     _weaves = False  # whether two of what the decoder gives are a frame
     _cause = "nothing comes out"  # of the last frame that could not be decoded
@@ -229,7 +230,7 @@ class PyAVDecoder(Decoder):
         self._container.close()
 
     def _open(self):
-        self._container, self._stream = open_container(self._source)
+        self._container, self._stream = open_container(self._source, self._ignores_edits)
         self._hides_alpha = self._hides_alpha or hides_alpha(self._stream)
         self._choose_codec()
 
@@ -252,7 +253,13 @@ class PyAVDecoder(Decoder):
         pts, *others = zip(*packets, strict=True) if packets else ((), (), (), (), ())
         durations, is_key, is_shown, places = map(np.array, others)
         if not is_shown.any():
-            raise DecodeError("its video stream has no frames")
+            if self._ignores_edits or not self._container.format.name.startswith("mov"):
+                raise DecodeError("its video stream has no frames")
+            self._ignores_edits = True
+            self._seek(0)
+            self._scan()
+            self.problem = self.problem or "its edit list, which leaves no frame of it, is passed over"
+            return
         self._last_byte = int(places.max())
         if not self._hides_alpha and any(map(brings_alpha, head)):
             self._hides_alpha = True

@@ -200,8 +200,12 @@ def import_reader(package: str):
         raise ImportError(f"Reading this video needs {package}: `pip install {install}` ({error}).") from error
 
 
-def open_container(source: Source):
+def open_container(source: Source, ignore_edits: bool = False):
     """The container and its video stream, opened by PyAV, which reads no other file.
+
+    Args:
+        source: the file.
+        ignore_edits: whether an MP4 gives all that it holds, also what its edit list leaves out.
 
     Raises:
         VideoReadError: it is no video, has none that can be decoded, or one with frames of too many pixels.
@@ -212,6 +216,8 @@ def open_container(source: Source):
     # Of all that is decoded, so of later frames and of those that tell FFmpeg what there is. It counts their edges too.
     limits = {"max_pixels": str(2 * source.max_pixels + (1 << 16))}
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **limits}
+    if ignore_edits:
+        options["ignore_editlist"] = "1"
     if source.head.startswith(b"\xff\xd8\xff"):  # a .jpg would be taken for a series of numbered files (image2)
         arguments["format"] = "jpeg_pipe"
     source.check_tables()
