@@ -39,8 +39,8 @@ __all__ = [
     "DecodeError",
     "Decoder",
     "DecordDecoder",
+    "LeftToPyAV",
     "PyAVDecoder",
-    "TooLongForDecord",
     "open_decoder",
 ]
 
@@ -58,8 +58,9 @@ class DecodeError(Exception):
     """A reader gives up on a file; another may still read it."""
 
 
-class TooLongForDecord(Exception):
-    """A file whose frames, decoded, take more than `LOOK_AHEAD_BYTES`: PyAV stands in for decord."""
+class LeftToPyAV(Exception):
+    """A file whose frames, decoded, take more than `LOOK_AHEAD_BYTES`, or that is in memory: PyAV stands in for decord,
+    which reads past the end of a damaged one there, and ends the process."""
 
 
 def open_decoder(decoder_class: Any, source: "Source", num_threads: int, **options: Any) -> "Decoder":
@@ -99,7 +100,8 @@ class Decoder:
 class DecordDecoder(Decoder):
     """decord; it turns frames upright itself and seeks to the nearest keyframe where that saves decoding.
 
-    As it decodes ahead as far as a file goes, it raises [`TooLongForDecord`] for one that would not fit in memory.
+    It raises [`LeftToPyAV`] for a file that is in memory, and, as it decodes ahead as far as one goes, for one that
+    would not fit there.
     """
 
     backend = "decord"
@@ -119,15 +121,17 @@ class DecordDecoder(Decoder):
             if cause := refused_by_header(container, stream, source):
                 raise DecodeError(cause)
             if not fits_in_memory(container, stream):
-                raise TooLongForDecord(source.name)
+                raise LeftToPyAV(source.name)
             if cause := misread_by_decord(container, stream, source, read_errors()):
                 raise DecodeError(cause)
             if self._takes_fields_for_frames(container, stream):
                 raise DecodeError("decord takes each field of its interlaced frames for one")
+            if not isinstance(source.file, str):
+                raise LeftToPyAV(source.name)
             self._open(source, num_threads)
             if len(self._reader) * _frame_bytes(stream) > LOOK_AHEAD_BYTES:  # a header that lies
                 self.close()
-                raise TooLongForDecord(source.name)
+                raise LeftToPyAV(source.name)
             self.problem = cut_off(stream, source, self.timeline.duration)
             self.left_out = _left_out(container, stream, source)
 
