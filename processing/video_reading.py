@@ -103,12 +103,12 @@ def open_video(
         return Video(source.name, pyav())
     try:
         decoder = open_decoder(DecordDecoder, source, num_threads)
-    except LeftToPyAV:
-        return Video(source.name, pyav(in_place_of_decord=True))
+    except LeftToPyAV as error:
+        return Video(source.name, pyav(in_place_of_decord=True, packets=error.packets))
     except (ImportError, VideoReadError) as error:
         if backend == "decord" or (isinstance(error, VideoReadError) and not has_pyav()):
             raise
-        return Video(source.name, pyav())
+        return Video(source.name, pyav(packets=getattr(error.__cause__, "packets", None)))
     return Video(source.name, decoder, fallback=pyav if backend == "auto" and has_pyav() else None)
 
 

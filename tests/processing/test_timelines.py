@@ -415,6 +415,32 @@ class TestInterlacedFrames:
             with pytest.raises(VideoReadError, match="each field"):
                 open_video(path, backend="decord")
 
+    def test_what_decord_refuses_is_gone_through_once(self, tmp_path, monkeypatch):
+        path = write_fields(tmp_path / "a.mkv", coded_frames(20, (64, 64)), fps=25)
+        given, opened = [], av.open
+
+        class Counted:
+            def __init__(self, container):
+                self.container = container
+
+            def __getattr__(self, name):
+                return getattr(self.container, name)
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *exc_info):
+                self.container.close()
+
+            def demux(self, stream):
+                for packet in self.container.demux(stream):
+                    given.append(packet)
+                    yield packet
+
+        monkeypatch.setattr(av, "open", lambda *args, **options: Counted(opened(*args, **options)))
+        with open_video(path) as video:
+            assert (video.backend, video.num_frames, sum(packet.size > 0 for packet in given)) == ("pyav", 20, 40)
+
     @pytest.mark.parametrize("write", [write_fields, write_hevc_fields])
     def test_bare_fields(self, tmp_path, write):
         path = tmp_path / ("a.hevc" if write is write_hevc_fields else "a.h264")
