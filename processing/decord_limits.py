@@ -72,12 +72,14 @@ def misread_by_decord(
 
 
 def _looked_at(container, stream, errors: tuple[type[Exception], ...], causes: list[str]) -> Iterator[Any]:
-    """The packets, of which a first look, which ends with a cause, sees whether the size of the picture changes."""
+    """The packets, looked at until there is a cause: which are cut off, and whether the size of the picture changes."""
     size = stream.codec_context.width, stream.codec_context.height
     told = "decord shows pictures of all sizes in that of the first, and cannot be told of a largest one"
     stream.codec_context.skip_frame = "NONKEY"  # sizes change where decoding can start anew
     for packet in container.demux(stream):
         beat()
+        if packet.is_discard and not causes:
+            causes.append("decord counts frames that the file's edit list cuts off")
         if not causes and _sizes(stream.codec_context, packet, errors) - {size}:
             causes.append(told)
         yield packet
@@ -86,8 +88,6 @@ def _looked_at(container, stream, errors: tuple[type[Exception], ...], causes: l
 def _causes(container, stream, source: Source, packets: Packets) -> Iterator[str]:
     if packets.bring_alpha:
         yield ALPHA
-    if not packets.is_shown.all():
-        yield "decord counts frames that the file's edit list cuts off"
     is_known = np.array([time is not None for time in packets.pts], dtype=bool)
     times = np.array([time for time in packets.pts if time is not None], dtype=np.int64)
     if len(times) == 0:

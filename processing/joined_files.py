@@ -68,10 +68,15 @@ def second_file_in(file: str | BinaryIO, head: bytes, format_name: str, after: i
     return found
 
 
-def is_ogg_header(packet, kinds: tuple[bytes, ...] = SETTINGS + REMARKS) -> bool:
-    """Whether a packet of PyAV is what the next file of an Ogg begins with, which FFmpeg takes for frames."""
-    is_ogg = packet.size > 0 and packet.stream.container.format.name == "ogg"
-    return is_ogg and bytes(memoryview(packet)[:7]).startswith(kinds)
+def is_ogg_header(packet, codec: str, kinds: tuple[bytes, ...] = SETTINGS + REMARKS) -> bool:
+    """Whether a packet of PyAV is what the next file of an Ogg begins with, which FFmpeg takes for frames.
+
+    Args:
+        packet: of a stream of video.
+        codec (`str`): its name.
+        kinds (`tuple[bytes, ...]`): what a header that is meant begins with; frames never begin so.
+    """
+    return codec in ("theora", "vp8") and packet.size > 0 and bytes(memoryview(packet)[:7]).startswith(kinds)
 
 
 def tell_second_file(place: int | None) -> str | None:

@@ -71,10 +71,11 @@ class Packets:
     @classmethod
     def read(cls, packets: Iterable[Any], stream, errors: tuple[type[Exception], ...]) -> "Packets":
         """Goes through packets of a stream of PyAV, whose decoder is new afterwards; `errors` are what PyAV raises."""
-        rows, head = [], []
+        rows, head, codec = [], [], stream.codec_context.name
         for packet in packets:
-            if packet.size and not is_ogg_header(packet):
-                head += [packet] if len(head) < HEAD_PACKETS else []
+            if packet.size and not is_ogg_header(packet, codec):
+                if len(head) < HEAD_PACKETS:
+                    head.append(packet)
                 shown, place = not packet.is_discard, packet.pos or 0
                 rows.append((packet.pts, packet.duration or 0, packet.is_keyframe, shown, place))
         pts, *others = zip(*rows, strict=True) if rows else ((), (), (), (), ())

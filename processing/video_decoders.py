@@ -304,14 +304,14 @@ class PyAVDecoder(Decoder):
     def packets(self) -> Iterator[Any]:
         """The packets of the stream, from where the container stands; a broken end is the end."""
         try:
-            count = itertools.count()
+            count, codec = itertools.count(), self._stream.codec_context.name
             self._is_at_start = False
             for packet in self._container.demux(self._stream):
                 beat()
                 if self._end is not None and (packet.pos or 0) >= self._end:
                     yield self._end_packet()
                     return
-                if self.shifts is not None and packet.size and not is_ogg_header(packet):
+                if self.shifts is not None and packet.size and not is_ogg_header(packet, codec):
                     yield from self._shift(packet, next(count))
                 yield packet
         except self._errors as error:
@@ -360,7 +360,7 @@ class PyAVDecoder(Decoder):
 
     def _decode(self, packet) -> list[Any]:
         codec = self._alpha_codec
-        if is_ogg_header(packet, REMARKS):
+        if is_ogg_header(packet, self._stream.codec_context.name, REMARKS):
             return []
         try:
             frames = packet.decode() if codec is None else codec.decode(packet if packet.size else None)
