@@ -1,10 +1,14 @@
 """What decord reads wrongly, or dies of: asked before it gets a file."""
 
 import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from .heartbeat import beat
+from .packets import Packets
 from .timelines import join_parts
 from .video_files import Source, clock_start
 from .video_streams import has_alpha, keeps_decoding_times, several_videos
@@ -14,6 +18,7 @@ __all__ = ["DECORD_MAX_TIME", "SEEKABLE", "SKIPPING", "TOO_LATE", "cut_off", "mi
 # decord keeps times in float32, counted from the clock's zero: until here, in seconds, they err by less than 0.25 ms.
 # Files that go on longer or start their clock late (broadcasts, the time of day) are PyAV's.
 DECORD_MAX_TIME = 2.0**13
+ALPHA = "decord leaves out what is transparent"
 TOO_LATE = "decord does not keep times as late as those of this file apart"
 # Containers whose index leads to a frame reliably; the others are read from the start on, by PyAV.
 SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
@@ -42,9 +47,12 @@ def cut_off(stream, source: Source, duration: float) -> str | None:
     return None
 
 
-def misread_by_decord(container, stream, source: Source, errors: tuple[type[Exception], ...]) -> str | None:
+def misread_by_decord(
+    container, stream, source: Source, errors: tuple[type[Exception], ...]
+) -> tuple[str | None, Packets | None]:
     """
-    Why a file is not for decord, by its streams, times and keyframes; `None` where nothing speaks against it.
+    Why a file is not for decord, by its streams, times and keyframes, `None` where nothing speaks against it; and its
+    packets, if all were read.
 
     Args:
         container, stream: opened by PyAV. They are read to the end: the file is to be a short one.
@@ -52,33 +60,48 @@ def misread_by_decord(container, stream, source: Source, errors: tuple[type[Exce
         errors: what PyAV raises where the file is broken.
     """
     if several_videos(container):
-        return "decord chooses for itself which video of a file it reads"
+        return "decord chooses for itself which video of a file it reads", None
     if has_alpha(stream):
-        return "decord leaves out what is transparent"
-    size = stream.codec_context.width, stream.codec_context.height
-    stream.codec_context.skip_frame = "NONKEY"  # sizes change where decoding can start anew
-    times, is_key = [], []
+        return ALPHA, None
+    causes: list[str] = []
     try:
-        for packet in container.demux(stream):
-            beat()
-            if packet.is_discard:
-                return "decord counts frames that the file's edit list cuts off"
-            if packet.size and packet.pts is not None:
-                times.append(packet.pts)
-                is_key.append(packet.is_keyframe)
-            if _sizes(stream.codec_context, packet, errors) - {size}:
-                return "decord shows pictures of all sizes in that of the first, and cannot be told of a largest one"
+        packets = Packets.read(_looked_at(container, stream, errors, causes), stream, errors)
     except errors:
-        return "it breaks off"
+        return "it breaks off", None
+    return next(chain(causes, _causes(container, stream, source, packets)), None), packets
+
+
+def _looked_at(container, stream, errors: tuple[type[Exception], ...], causes: list[str]) -> Iterator[Any]:
+    """The packets, looked at until there is a cause: which are cut off, and whether the size of the picture changes."""
+    size = stream.codec_context.width, stream.codec_context.height
+    told = "decord shows pictures of all sizes in that of the first, and cannot be told of a largest one"
+    stream.codec_context.skip_frame = "NONKEY"  # sizes change where decoding can start anew
+    for packet in container.demux(stream):
+        beat()
+        if packet.is_discard and not causes:
+            causes.append("decord counts frames that the file's edit list cuts off")
+        if not causes and _sizes(stream.codec_context, packet, errors) - {size}:
+            causes.append(told)
+        yield packet
+
+
+def _causes(container, stream, source: Source, packets: Packets) -> Iterator[str]:
+    if packets.bring_alpha:
+        yield ALPHA
+    is_known = np.array([time is not None for time in packets.pts], dtype=bool)
+    times = np.array([time for time in packets.pts if time is not None], dtype=np.int64)
+    if len(times) == 0:
+        return
     # Opening what is cut off, decord ends the process once in a thousand times.
-    if times and (cause := cut_off(stream, source, (max(times) - min(times)) * float(stream.time_base))):
-        return cause
-    if keeps_decoding_times(container, stream, np.array(times)):
-        return "it does not say when its frames are shown"
+    if cause := cut_off(stream, source, (times.max() - times.min()) * float(stream.time_base)):
+        yield cause
+    if keeps_decoding_times(container, stream, times):
+        yield "it does not say when its frames are shown"
     lasts, in_order = np.ones(len(times), dtype=np.int64), not stream.codec_context.has_b_frames
-    if times and join_parts(np.array(times), lasts, np.array(is_key), in_order) is not None:
-        return "its clock starts again in the middle"
-    return None
+    if join_parts(times, lasts, packets.is_key[is_known], in_order) is not None:
+        yield "its clock starts again in the middle"
+    if packets.hold_fields:
+        yield "decord takes each field of its interlaced frames for one"
 
 
 def _sizes(codec, packet, errors: tuple[type[Exception], ...]) -> set[tuple[int, int]]:

@@ -1,17 +1,23 @@
-"""Interlaced H.264 whose packets hold fields: every other line of a frame, which is shown once."""
+"""Interlaced video whose packets hold fields: every other line of a frame, which is shown once.
 
+Of H.264 FFmpeg makes frames of them, of HEVC it gives the fields.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-__all__ = ["begins_with_fields", "first_fields"]
+__all__ = ["begins_with_fields", "first_fields", "gives_fields", "pairs", "woven"]
 
 LOOKED_AT = 4  # packets
 
 
 def begins_with_fields(stream, packets: list[Any], errors: tuple[type[Exception], ...]) -> bool:
     """
-    Whether the first packets of a stream bring out a frame for every two of them. The decoder is new afterwards.
+    Whether the first packets of a stream hold a field each. The decoder is new afterwards.
 
     Args:
         stream: of PyAV.
@@ -21,7 +27,7 @@ def begins_with_fields(stream, packets: list[Any], errors: tuple[type[Exception]
     codec = stream.codec_context
     first = next((number for number, packet in enumerate(packets) if packet.is_keyframe), 0)
     packets = packets[first : first + LOOKED_AT]
-    if codec.name != "h264" or len(packets) < LOOKED_AT:
+    if codec.name not in ("h264", "hevc") or len(packets) < LOOKED_AT:
         return False
     frames: list[Any] = []
     try:
@@ -33,7 +39,35 @@ def begins_with_fields(stream, packets: list[Any], errors: tuple[type[Exception]
         return False
     finally:
         codec.flush_buffers()
-    return len(frames) == LOOKED_AT // 2 and all(frame.interlaced_frame for frame in frames)
+    expected = LOOKED_AT if gives_fields(stream) else LOOKED_AT // 2
+    return len(frames) == expected and all(frame.interlaced_frame for frame in frames)
+
+
+def gives_fields(stream) -> bool:
+    """Whether the fields that a stream holds come out as they are; whole frames of HEVC are never marked."""
+    return stream.codec_context.name == "hevc"
+
+
+def pairs(fields: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, list[Any]]]:
+    """Fields that follow each other and have the number of the same frame, together."""
+    for number, group in groupby(fields, key=itemgetter(0)):
+        yield number, [field for _, field in group]
+
+
+def woven(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """
+    A frame of two fields.
+
+    Which one begins at the top is not told: the lines of the other order are ragged.
+
+    Args:
+        first, second (`np.ndarray` of shape `(lines, width, channels)`): the fields.
+
+    Returns:
+        `np.ndarray` of shape `(2 * lines, width, channels)`.
+    """
+    frames = [np.stack(fields, axis=1).reshape(-1, *first.shape[1:]) for fields in ((first, second), (second, first))]
+    return min(frames, key=lambda frame: int(np.abs(np.diff(frame[..., :3].astype(np.int16), axis=0)).sum()))
 
 
 def first_fields(times: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from .heartbeat import beat
+from .joined_files import second_file_in, tell_second_file
 from .timelines import Timeline
 from .transparency import opaque_pixels
 from .video_decoders import DecodeError, Decoder
@@ -61,6 +62,8 @@ class PictureDecoder(Decoder):
     backend = "pillow"
 
     def __init__(self, source: Source, num_threads: int):
+        size = 8 + int.from_bytes(source.head[4:8], "little")
+        self.left_out = tell_second_file(second_file_in(source.file, source.head, "webp", size))
         file = source.rewound()
         try:
             self._image = Image.open(file if isinstance(file, str) else io.BytesIO(file.read()))

@@ -86,7 +86,8 @@ def _starts_again(times: np.ndarray, is_key: np.ndarray) -> list[int]:
 
 def fill_gaps(times: Sequence[int | None], duration: int) -> np.ndarray:
     """
-    Times of packets some of which, or all, have none: those between what is known are spread evenly.
+    Times of packets some of which, or all, have none: those between what is known are spread evenly, or follow the
+    earlier where the later lies before it.
 
     Args:
         times (`Sequence[int | None]`): when they are shown, in ticks, in the order of the file.
@@ -101,6 +102,10 @@ def fill_gaps(times: Sequence[int | None], duration: int) -> np.ndarray:
         return np.array(times, dtype=np.int64)
     if len(known) == 0:
         return numbers * duration
-    filled = np.interp(numbers, known, [float(times[number] or 0) for number in known])
-    before, after = np.maximum(known[0] - numbers, 0), np.maximum(numbers - known[-1], 0)
-    return np.rint(filled).astype(np.int64) + (after - before) * duration
+    values = np.array([times[number] for number in known], dtype=np.int64)
+    filled = np.rint(np.interp(numbers, known, values.astype(np.float64))).astype(np.int64)
+    last = np.searchsorted(known, numbers, side="right") - 1  # the last known one, -1 before the first
+    following = values[np.minimum(last + 1, len(values) - 1)]
+    goes_on = (last >= 0) & (following <= values[last])  # behind it there is none, or a clock that starts again
+    filled = np.where(goes_on, values[last] + (numbers - known[last]) * duration, filled)
+    return np.where(last < 0, values[0] - (known[0] - numbers) * duration, filled)

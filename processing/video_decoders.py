@@ -11,9 +11,10 @@ import numpy as np
 
 from .decord_limits import DECORD_MAX_TIME, SEEKABLE, SKIPPING, TOO_LATE, cut_off, misread_by_decord, refused_by_header
 from .heartbeat import beat
-from .interlacing import begins_with_fields, first_fields
-from .joined_files import second_file_in
-from .timelines import Timeline, fill_gaps, join_parts
+from .interlacing import first_fields, gives_fields, pairs
+from .joined_files import REMARKS, is_ogg_header, second_file_in, tell_second_file
+from .packets import Packets
+from .timelines import Timeline
 from .video_files import (
     COPY_AGAIN,
     Source,
@@ -25,22 +26,26 @@ from .video_files import (
     read_errors,
     upright_pixels,
 )
-from .video_streams import alpha_decoder, keeps_decoding_times, streams_left_out
+from .video_streams import (
+    alpha_decoder,
+    alpha_left_out,
+    hides_alpha,
+    streams_left_out,
+)
 
 __all__ = [
     "SEEKABLE",
     "DecodeError",
     "Decoder",
     "DecordDecoder",
+    "LeftToPyAV",
     "PyAVDecoder",
-    "TooLongForDecord",
     "open_decoder",
 ]
 
 # decord decodes on while nobody asks, into memory, as far as the file goes. What a whole file may take there, decoded:
 # a larger one is PyAV's, which decodes what is asked for.
 LOOK_AHEAD_BYTES = 1 << 28
-HEAD_PACKETS = 16  # of a file, to see what they hold
 # What decord keeps of the times of a frame. It takes as much for all that the header speaks of, or ends the process.
 TIMES_BYTES = 32
 # What FFmpeg says of frames that it is not to decode, among others.
@@ -48,11 +53,23 @@ TOO_LARGE = (errno.EINVAL, errno.ENOMEM, errno.ERANGE)
 
 
 class DecodeError(Exception):
-    """A reader gives up on a file; another may still read it."""
+    """A reader gives up on a file; another may still read it, by the `packets` that were read already."""
+
+    def __init__(self, cause: str, packets: Packets | None = None):
+        super().__init__(cause)
+        self.packets = packets
 
 
-class TooLongForDecord(Exception):
-    """A file whose frames, decoded, take more than `LOOK_AHEAD_BYTES`: PyAV stands in for decord."""
+class LeftToPyAV(Exception):
+    """A file whose frames, decoded, take more than `LOOK_AHEAD_BYTES`, or that is in memory.
+
+    Reading past the end of a damaged one there, decord ends the process. PyAV stands in for it, by the `packets` that
+    were read already.
+    """
+
+    def __init__(self, packets: Packets | None):
+        super().__init__()
+        self.packets = packets
 
 
 def open_decoder(decoder_class: Any, source: "Source", num_threads: int, **options: Any) -> "Decoder":
@@ -92,7 +109,8 @@ class Decoder:
 class DecordDecoder(Decoder):
     """decord; it turns frames upright itself and seeks to the nearest keyframe where that saves decoding.
 
-    As it decodes ahead as far as a file goes, it raises [`TooLongForDecord`] for one that would not fit in memory.
+    It raises [`LeftToPyAV`] for a file that is in memory, and, as it decodes ahead as far as one goes, for one that
+    would not fit there.
     """
 
     backend = "decord"
@@ -112,26 +130,18 @@ class DecordDecoder(Decoder):
             if cause := refused_by_header(container, stream, source):
                 raise DecodeError(cause)
             if not fits_in_memory(container, stream):
-                raise TooLongForDecord(source.name)
-            if cause := misread_by_decord(container, stream, source, read_errors()):
-                raise DecodeError(cause)
-            if self._takes_fields_for_frames(container, stream):
-                raise DecodeError("decord takes each field of its interlaced frames for one")
+                raise LeftToPyAV(None)
+            cause, packets = misread_by_decord(container, stream, source, read_errors())
+            if cause:
+                raise DecodeError(cause, packets)
+            if not isinstance(source.file, str):
+                raise LeftToPyAV(packets)
             self._open(source, num_threads)
             if len(self._reader) * _frame_bytes(stream) > LOOK_AHEAD_BYTES:  # a header that lies
                 self.close()
-                raise TooLongForDecord(source.name)
+                raise LeftToPyAV(None)
             self.problem = cut_off(stream, source, self.timeline.duration)
             self.left_out = _left_out(container, stream, source)
-
-    def _takes_fields_for_frames(self, container, stream) -> bool:
-        try:
-            container.seek(stream.start_time or 0, stream=stream)
-            head = list(itertools.islice((packet for packet in container.demux(stream) if packet.size), HEAD_PACKETS))
-        except read_errors():
-            return False
-        stream.codec_context.skip_frame = "DEFAULT"
-        return begins_with_fields(stream, head, read_errors())
 
     def _open(self, source: Source, num_threads: int):
         decord = import_reader("decord")  # not before it is needed: its libraries take 400 MB
@@ -173,9 +183,14 @@ class PyAVDecoder(Decoder):
 
     backend = "pyav"
     _pts: Any  # of all frames, in ticks, ascending; `None` where the file does not tell those of all
+    _ignores_edits = False  # whether the edit list of an MP4, which leaves nothing of it, is passed over
+    _hides_alpha = False  # whether what is transparent lies beside the pictures
+    _weaves = False  # whether two of what the decoder gives are a frame
     _cause = "nothing comes out"  # of the last frame that could not be decoded
 
-    def __init__(self, source: Source, num_threads: int, in_place_of_decord: bool = False):
+    def __init__(
+        self, source: Source, num_threads: int, in_place_of_decord: bool = False, packets: Packets | None = None
+    ):
         self._errors = read_errors()
         self._in_place_of_decord = in_place_of_decord
         self._source = source
@@ -186,9 +201,13 @@ class PyAVDecoder(Decoder):
         self._wanted_pts = -math.inf
         self._open()
         try:
-            self._scan()
+            self._end = second_file_in(source.file, source.head, self._container.format.name)
+            self._take_times(packets or Packets.read(self.packets(), self._stream, self._errors))
             self.problem = cut_off(self._stream, source, self.timeline.duration) or self.problem
-            self.left_out = _left_out(self._container, self._stream, source, self._last_byte)
+            told = [_left_out(self._container, self._stream, source, self._last_byte)]
+            if self._hides_alpha and self._alpha_codec is None:
+                told.append(alpha_left_out(self._stream))
+            self.left_out = "; ".join(filter(None, told)) or None
         except BaseException:
             self.close()
             raise
@@ -205,9 +224,9 @@ class PyAVDecoder(Decoder):
         found = self._held or self._ahead  # a file with a broken beginning shows its first readable frame
         if found is None:
             raise DecodeError(f"none of its frames can be decoded ({self._cause})")
-        frame = found[1]
+        fields = (found[1] * 2)[:2] if self._weaves else found[1]  # a lone field stands for both
         try:
-            pixels = upright_pixels(frame)
+            pixels = upright_pixels(*fields)
         except self._errors as error:
             raise DecodeError(f"frame {index} cannot be decoded ({first_line(error)})") from error
         return pixels
@@ -216,46 +235,59 @@ class PyAVDecoder(Decoder):
         self._container.close()
 
     def _open(self):
-        self._container, self._stream = open_container(self._source)
-        self._alpha_codec = alpha_decoder(self._stream)
+        self._container, self._stream = open_container(self._source, self._ignores_edits)
+        self._is_at_start = True
+        self._hides_alpha = self._hides_alpha or hides_alpha(self._stream)
+        self._choose_codec()
+
+    def _begin_anew(self):
+        """Opens the file again, which finds the first frame of any container, unless it was just opened."""
+        if not self._is_at_start:
+            self._container.close()
+            self._open()
+
+    def _choose_codec(self):
+        self._alpha_codec = alpha_decoder(self._stream) if self._hides_alpha else None
         codec = self._alpha_codec or self._stream.codec_context
         codec.options = self._stream.codec_context.options
-        codec.thread_type = "AUTO"
+        # A header of Theora in the middle is taken by a decoder of one frame at a time.
+        codec.thread_type = "SLICE" if codec.name == "theora" else "AUTO"
         codec.thread_count = self._num_threads
 
-    def _scan(self):
-        """Reads the times of all frames off the packets, without decoding any."""
-        packets, head = [], []
-        for packet in self.packets():
-            if packet.size:
-                head += [packet] if len(head) < HEAD_PACKETS else []
-                shown, place = not packet.is_discard, packet.pos or 0
-                packets.append((packet.pts, packet.duration or 0, packet.is_keyframe, shown, place))
-        pts, *others = zip(*packets, strict=True) if packets else ((), (), (), (), ())
-        durations, is_key, is_shown, places = map(np.array, others)
+    def _take_times(self, packets: Packets):
+        """Says when all frames appear, without decoding any."""
+        is_shown = packets.is_shown
         if not is_shown.any():
-            raise DecodeError("its video stream has no frames")
-        self._last_byte = int(places.max())
-        rate = float(self._stream.average_rate or 1)
-        ticks = max(1, round(1 / rate / self._stream.time_base))
-        times = fill_gaps(pts, ticks)
-        # A bare stream, or an old container: the frames are counted.
-        is_counted = None in pts or keeps_decoding_times(self._container, self._stream, times)
-        lasts, in_order = np.where(durations > 0, durations, ticks), not self._stream.codec_context.has_b_frames
-        shifts = join_parts(times, lasts, is_key & (not is_counted), in_order)
-        if shifts is not None:
-            times += shifts
-        order = np.flatnonzero(is_shown)[np.argsort(times[is_shown], kind="stable")]
-        if begins_with_fields(self._stream, head, self._errors):
-            order = order[::2] if is_counted else order[first_fields(times[order])]
+            if self._ignores_edits or not self._container.format.name.startswith("mov"):
+                raise DecodeError("its video stream has no frames")
+            self._ignores_edits = True
+            self.close()
+            self._open()
+            self._take_times(Packets.read(self.packets(), self._stream, self._errors))
+            self.problem = self.problem or "its edit list, which leaves no frame of it, is passed over"
+            return
+        self._last_byte = int(packets.places.max())
+        if packets.bring_alpha and not self._hides_alpha:
+            self._hides_alpha = True
+            self._choose_codec()
+        axis = packets.on_one_axis(self._container, self._stream)
+        order = np.flatnonzero(is_shown)[np.argsort(axis.times[is_shown], kind="stable")]
+        durations = packets.durations
+        if packets.hold_fields:
+            self._weaves = gives_fields(self._stream)
+            order = order[first_fields(axis.times[order])] if axis.are_known else order[::2]
             durations = 2 * durations
-        times, durations, is_key = times[order], durations[order], is_key[order]
-        if is_counted:
+        times, durations, is_key = axis.times[order], durations[order], packets.is_key[order]
+        rate = float(self._stream.average_rate or 1)
+        if not axis.are_known:
             starts = (times - times[0]) * float(self._stream.time_base)
+            # A bare stream has a rate alone, of frames. Else those shown at the same time would not be seen.
+            if packets.pts.count(None) == len(packets.pts) or (np.diff(starts) <= 0).any():
+                starts = np.arange(len(times)) / rate
             self._pts, self.timeline = None, Timeline.build(starts, starts + 1 / rate, [], rate)
             return
-        self._pts, self.shifts = times, shifts
-        can_seek = self._container.format.name in SEEKABLE and shifts is None
+        self._pts, self.shifts = times, axis.shifts
+        can_seek = self._container.format.name in SEEKABLE and axis.shifts is None
         self.timeline = Timeline.build(*self._times(durations), np.flatnonzero(is_key) if can_seek else [], rate)
 
     def _times(self, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -272,10 +304,14 @@ class PyAVDecoder(Decoder):
     def packets(self) -> Iterator[Any]:
         """The packets of the stream, from where the container stands; a broken end is the end."""
         try:
-            count = itertools.count()
+            count, codec = itertools.count(), self._stream.codec_context.name
+            self._is_at_start = False
             for packet in self._container.demux(self._stream):
                 beat()
-                if self.shifts is not None and packet.size:
+                if self._end is not None and (packet.pos or 0) >= self._end:
+                    yield self._end_packet()
+                    return
+                if self.shifts is not None and packet.size and not is_ogg_header(packet, codec):
                     yield from self._shift(packet, next(count))
                 yield packet
         except self._errors as error:
@@ -293,27 +329,39 @@ class PyAVDecoder(Decoder):
         if packet.dts is not None:
             packet.dts += ticks
         if number and ticks != self.shifts[number - 1]:
-            end = import_reader("av").Packet()
-            end.stream = self._stream
-            yield end
+            yield self._end_packet()
 
-    def decoded_frames(self) -> Iterator[tuple[int, Any]]:
-        """Decodes on from where the container stands."""
+    def _end_packet(self) -> Any:
+        """What brings out the frames that the decoder still holds."""
+        end = import_reader("av").Packet()
+        end.stream = self._stream
+        return end
+
+    def decoded_frames(self) -> Iterator[tuple[int, list[Any]]]:
+        """Decodes on from where the container stands: frames, each alone or as its fields."""
+        if self._weaves:
+            return pairs(self._decoded_pictures())
+        return ((number, [frame]) for number, frame in self._decoded_pictures())
+
+    def _decoded_pictures(self) -> Iterator[tuple[int, Any]]:
         count = itertools.count()
+        fields = 2 if self._weaves else 1
         for packet in self.packets():
             if self._stream.codec_context.name in SKIPPING:
                 # What is shown before the wanted frame, and no other frame is made of, need not be decoded.
                 is_passed = packet.pts is not None and packet.pts < self._wanted_pts
                 self._stream.codec_context.skip_frame = "NONREF" if is_passed else "DEFAULT"
             for frame in self._decode(packet):
-                self._source.check_size(frame.width, frame.height)
+                self._source.check_size(frame.width, fields * frame.height)
                 if self._pts is None:
-                    yield next(count), frame
+                    yield next(count) // fields, frame
                 elif frame.pts is not None:
                     yield max(int(np.searchsorted(self._pts, frame.pts, side="right")) - 1, 0), frame
 
     def _decode(self, packet) -> list[Any]:
         codec = self._alpha_codec
+        if is_ogg_header(packet, self._stream.codec_context.name, REMARKS):
+            return []
         try:
             frames = packet.decode() if codec is None else codec.decode(packet if packet.size else None)
         except self._errors as error:
@@ -333,12 +381,12 @@ class PyAVDecoder(Decoder):
         self._decoded = self.decoded_frames()
         if key > 0:
             try:
+                self._is_at_start = False
                 self._container.seek(int(self._pts[key]), stream=self._stream)
                 return
             except self._errors:  # from now on this file is read from the start on
                 self.timeline = replace(self.timeline, keyframes=np.array([0]))
-        self._container.close()
-        self._open()  # this finds the first frame of any container
+        self._begin_anew()
 
     def _advance(self, index: int):
         """Decodes until `_held` is frame `index`, or the last readable one before it."""
@@ -371,5 +419,5 @@ def _left_out(container, stream, source: Source, last_byte: int = 0) -> str | No
     """What to say of what is in a file and is not read; `last_byte` is one of the last frame that is."""
     index = stream.index_entries
     last_byte = max(last_byte, index[-1].pos if len(index) else 0)
-    file = second_file_in(source.file, source.head, container.format.name, last_byte)
-    return "; ".join(filter(None, [streams_left_out(container, stream), file])) or None
+    second = second_file_in(source.file, source.head, container.format.name, last_byte)
+    return "; ".join(filter(None, [streams_left_out(container, stream), tell_second_file(second)])) or None

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from .interlacing import woven
 from .mp4_tables import claimed_samples, timed_samples
 from .regular_files import NotRegularError, open_regular
 from .transparency import on_ground
@@ -199,8 +200,12 @@ def import_reader(package: str):
         raise ImportError(f"Reading this video needs {package}: `pip install {install}` ({error}).") from error
 
 
-def open_container(source: Source):
+def open_container(source: Source, ignore_edits: bool = False):
     """The container and its video stream, opened by PyAV, which reads no other file.
+
+    Args:
+        source: the file.
+        ignore_edits: whether an MP4 gives all that it holds, also what its edit list leaves out.
 
     Raises:
         VideoReadError: it is no video, has none that can be decoded, or one with frames of too many pixels.
@@ -211,6 +216,8 @@ def open_container(source: Source):
     # Of all that is decoded, so of later frames and of those that tell FFmpeg what there is. It counts their edges too.
     limits = {"max_pixels": str(2 * source.max_pixels + (1 << 16))}
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **limits}
+    if ignore_edits:
+        options["ignore_editlist"] = "1"
     if source.head.startswith(b"\xff\xd8\xff"):  # a .jpg would be taken for a series of numbered files (image2)
         arguments["format"] = "jpeg_pipe"
     source.check_tables()
@@ -248,13 +255,18 @@ def read_errors() -> tuple[type[Exception], ...]:
     return (import_reader("av").FFmpegError, OSError, ValueError)
 
 
-def upright_pixels(frame) -> np.ndarray:
-    """A frame of PyAV as it is to be seen, RGB uint8 `(height, width, 3)`."""
-    if is_transparent(frame.format):
-        pixels = on_ground(frame.to_ndarray(format="rgba"))
-    else:
-        pixels = frame.to_ndarray(format="rgb24")
+def upright_pixels(frame, second_field=None) -> np.ndarray:
+    """A frame of PyAV as it is to be seen, RGB uint8 `(height, width, 3)`; of two fields if there is a second one."""
+    pixels = _pixels(frame)
+    if second_field is not None:
+        pixels = woven(pixels, _pixels(second_field))
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+
+
+def _pixels(frame) -> np.ndarray:
+    if is_transparent(frame.format):
+        return on_ground(frame.to_ndarray(format="rgba"))
+    return frame.to_ndarray(format="rgb24")
 
 
 def clock_start(stream) -> float:

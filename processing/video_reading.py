@@ -1,9 +1,10 @@
 """
 Reads frames at given times from anything that is a video: files, bytes, arrays, lists of images.
 
-`decord` decodes short files, and PyAV long ones and those that decord cannot be trusted with or fails at. Both give the
-same frames bit for bit: the frame for a time is the one on screen at that time, turned upright by the file's rotation
-metadata, and reduced by one resize path that knows nothing of the reader. One full-size frame is held at a time.
+`decord` decodes short files on disk; PyAV long ones, those in memory, and those that decord cannot be trusted with or
+fails at. Both give the same frames bit for bit: the frame for a time is the one on screen at that time, turned upright
+by the file's rotation metadata, and reduced by one resize path that knows nothing of the reader. One full-size frame is
+held at a time.
 """
 
 import contextlib
@@ -23,8 +24,8 @@ from .video_decoders import (
     DecodeError,
     Decoder,
     DecordDecoder,
+    LeftToPyAV,
     PyAVDecoder,
-    TooLongForDecord,
     open_decoder,
 )
 from .video_files import COPY_AGAIN, MAX_PIXELS, Source, VideoReadError, has_pyav
@@ -52,10 +53,11 @@ def open_video(
             Frames per second of an array or a list of images, 1.0 by default: a frame counts as a second. Files have
             their own and refuse it.
         backend (`str`, *optional*, defaults to `"auto"`):
-            `"decord"` or `"pyav"` use that reader and no other, but for long files: decord decodes ahead into memory
-            as far as a file goes, so that PyAV stands in for it, with decord's times, where not all frames would fit
-            in 256 MiB. `"auto"` takes decord, and PyAV where decord is not installed, cannot be trusted with the file
-            or fails, even half-way. Animated WebP is Pillow's, whatever is asked.
+            `"decord"` or `"pyav"` use that reader and no other, but PyAV stands in for decord, with its times, for
+            files in memory, which decord dies of where they are damaged, and for long ones: it decodes ahead into
+            memory as far as a file goes, where not all frames would fit in 256 MiB. `"auto"` takes decord, and PyAV
+            where decord is not installed, cannot be trusted with the file or fails, even half-way. Animated WebP is
+            Pillow's, whatever is asked.
         num_threads (`int`, *optional*, defaults to 0):
             Decoding threads; 0 leaves it to the reader, which takes all cores. Use 1 in worker processes, as in
             `datasets.map(num_proc=...)`.
@@ -101,12 +103,12 @@ def open_video(
         return Video(source.name, pyav())
     try:
         decoder = open_decoder(DecordDecoder, source, num_threads)
-    except TooLongForDecord:
-        return Video(source.name, pyav(in_place_of_decord=True))
+    except LeftToPyAV as error:
+        return Video(source.name, pyav(in_place_of_decord=True, packets=error.packets))
     except (ImportError, VideoReadError) as error:
         if backend == "decord" or (isinstance(error, VideoReadError) and not has_pyav()):
             raise
-        return Video(source.name, pyav())
+        return Video(source.name, pyav(packets=getattr(error.__cause__, "packets", None)))
     return Video(source.name, decoder, fallback=pyav if backend == "auto" and has_pyav() else None)
 
 

@@ -6,15 +6,21 @@ import numpy as np
 
 __all__ = [
     "alpha_decoder",
+    "alpha_left_out",
+    "brings_alpha",
     "choose_stream",
     "has_alpha",
+    "hides_alpha",
     "is_transparent",
     "keeps_decoding_times",
     "several_videos",
     "streams_left_out",
 ]
 
-DECODING_TIMES = ("avi", "asf")  # containers that know no others
+# Decoders that look for what is transparent beside the pictures, and what Matroska has there.
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+BESIDE, ALPHA_ID = "matroska_block_additional", (1).to_bytes(8, "big")
+DECODING_TIMES = ("avi", "asf", "mxf")  # containers that know no others, or of which FFmpeg gives no others
 
 
 def choose_stream(container) -> Any:
@@ -37,7 +43,19 @@ def several_videos(container) -> bool:
 def has_alpha(stream) -> bool:
     """Whether its pictures may be transparent in part."""
     form = stream.codec_context.format
-    return _hides_alpha(stream) or (form is not None and is_transparent(form))
+    return hides_alpha(stream) or (form is not None and is_transparent(form))
+
+
+def hides_alpha(stream) -> bool:
+    """Whether what is transparent is said to lie beside the pictures, in Matroska."""
+    return "1" in (stream.metadata.get("alpha_mode"), stream.metadata.get("ALPHA_MODE"))
+
+
+def brings_alpha(packet) -> bool:
+    """Whether what is transparent lies beside a picture, said or not."""
+    if packet.stream.codec_context.name not in ALPHA_DECODERS or not packet.has_sidedata(BESIDE):
+        return False
+    return bytes(packet.get_sidedata(BESIDE))[:8] == ALPHA_ID
 
 
 def is_transparent(form) -> bool:
@@ -46,19 +64,18 @@ def is_transparent(form) -> bool:
 
 
 def alpha_decoder(stream) -> Any:
-    """A decoder of VP8 or VP9 that looks for what is transparent, which lies beside the pictures; `None` where nothing
-    is said to be, or where there is no such decoder."""
-    if not _hides_alpha(stream):
-        return None
-    codec = stream.codec_context
+    """A decoder that looks for what is transparent beside the pictures; `None` where there is none such."""
+    name = ALPHA_DECODERS.get(stream.codec_context.name)
     try:
-        return type(codec).create({"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(codec.name, codec.name), "r")
+        return type(stream.codec_context).create(name, "r") if name else None
     except ValueError:  # an FFmpeg that was built without it
         return None
 
 
-def _hides_alpha(stream) -> bool:
-    return "1" in (stream.metadata.get("alpha_mode"), stream.metadata.get("ALPHA_MODE"))
+def alpha_left_out(stream) -> str:
+    """What to say where [`alpha_decoder`] has none."""
+    name = ALPHA_DECODERS.get(stream.codec_context.name, "one that knows it")
+    return f"what is transparent in it is shown as if it were not, as FFmpeg has no decoder for that here ({name})"
 
 
 def streams_left_out(container, chosen) -> str | None:

@@ -1,6 +1,7 @@
-"""H.264 whose pictures are fields, each in a packet of its own, as broadcasters send it and no encoder here makes it.
+"""Video whose pictures are fields, each in a packet of its own, as broadcasters send it.
 
-Every macroblock is sent as it is (I_PCM), grey: a stream that can be written down in some lines.
+No encoder here makes such H.264: every macroblock is sent as it is (I_PCM), grey, a stream that can be written down in
+some lines. HEVC is that of x265.
 """
 
 import os
@@ -92,3 +93,21 @@ def _put_into_container(bare: Path, path: Path, fields_per_second: int) -> None:
             packet.duration = 1
             packet.stream = stream
             container.mux(packet)
+
+
+def write_hevc_fields(
+    path: str | os.PathLike, frames: Sequence[np.ndarray], fps: int, bottom_first: bool = False
+) -> Path:
+    """Writes frames as pairs of fields, without loss but for the colors."""
+    order = "bff" if bottom_first else "tff"
+    parameters = f"interlace={order}:keyint=16:lossless=1:log-level=none"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=2 * fps, options={"x265-params": parameters})
+        height, stream.width = frames[0].shape[:2]
+        stream.height, stream.pix_fmt = height // 2, "yuv420p"
+        for frame in frames:
+            for first_line in (1, 0) if bottom_first else (0, 1):
+                lines = np.ascontiguousarray(frame[first_line::2])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(lines, format="rgb24")))
+        container.mux(stream.encode())
+    return Path(path)

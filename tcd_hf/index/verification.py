@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ __all__ = [
     "has_all_segments",
 ]
 
+Answer = TypeVar("Answer")
 ROWS_PER_BLOCK = 256  # whose features are in memory at once
 FRAGMENT_BITS = 32  # of a row id, for the place of the row in its fragment: the file that holds it
 OF_A_FILE = ("duration", "fps", "size", "modified")  # in no checksum, and the same in all rows of a file
@@ -137,16 +138,14 @@ def _damaged(table: "Table", row_ids: Sequence[int]) -> list[int]:
 
 def _judge(table: "Table", row_ids: Sequence[int]) -> list[int] | None:
     """Those of some rows that are not whole; `None` if they cannot be read together."""
-    try:
+
+    def damaged() -> list[int]:
         rows: pa.Table = table.take_row_ids(list(row_ids)).select(COLUMNS).with_row_id().to_arrow()
-        whole = {
-            row for row, is_whole in zip(rows["_rowid"].to_pylist(), are_whole(rows, True), strict=True) if is_whole
-        }
-    except Exception as error:
-        if not may_be_damage(error):
-            raise
-        return None
-    return [row for row in row_ids if row not in whole]
+        pairs = zip(rows["_rowid"].to_pylist(), are_whole(rows, True), strict=True)
+        whole = {row for row, is_whole in pairs if is_whole}
+        return [row for row in row_ids if row not in whole]
+
+    return _unless_damaged(damaged)
 
 
 def _at_odds(table: "Table", row_ids: list[int]) -> Iterator[int]:
@@ -170,13 +169,12 @@ def has_all_segments(rows: list[dict[str, Any]]) -> bool:
 
 def _path_of(table: "Table", row: int) -> Iterable[str]:
     """The path of a row, if it can be read and its id says that it is right."""
-    try:
+
+    def path() -> list[str]:
         values = table.take_row_ids([row]).select(["id", "path", "segment"]).to_arrow().to_pylist()[0]
         return [values["path"]] if row_id(values["path"], values["segment"]) == values["id"] else []
-    except Exception as error:
-        if not may_be_damage(error):
-            raise
-        return []
+
+    return _unless_damaged(path) or []
 
 
 def _finds_all_terms(table: "Table") -> bool:
@@ -195,7 +193,7 @@ def _finds_all_terms(table: "Table") -> bool:
         search = table.search(match_query(term, "term_text"), query_type="fts").select(["_rowid", "_score"])
         return len(search.limit(len(texts)).to_arrow()) == counts[term]
 
-    return _holds(lambda: all(map(finds, terms[:: len(terms) // MAX_TERMS + 1])))
+    return _unless_damaged(lambda: all(map(finds, terms[:: len(terms) // MAX_TERMS + 1]))) or False
 
 
 def _finds_vectors(table: "Table") -> bool:
@@ -210,14 +208,14 @@ def _finds_vectors(table: "Table") -> bool:
         search = search.distance_type("cosine").refine_factor(2).select(["_rowid", "_distance"]).limit(10)
         return search.to_arrow()["_distance"].to_numpy().min() < 1e-3
 
-    return _holds(lambda: all(map(finds, rows)))
+    return _unless_damaged(lambda: all(map(finds, rows))) or False
 
 
-def _holds(ask: Callable[[], bool]) -> bool:
-    """What an index says of itself; `False` if it is so damaged that it says nothing."""
+def _unless_damaged(read: Callable[[], Answer]) -> Answer | None:
+    """What is read of an index; `None` if it is so damaged that it says nothing."""
     try:
-        return ask()
+        return read()
     except Exception as error:
         if not may_be_damage(error):
             raise
-        return False
+        return None

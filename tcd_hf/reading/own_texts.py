@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -189,43 +189,64 @@ def has_subtitles(path: str | os.PathLike) -> bool:
 def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
     """The text streams inside a file, with times from its first frame on; those that are pictures have no text.
 
+    Where the clock of the file starts again in the middle, its texts stay with the frames.
+
     Raises:
         VideoReadError: the file cannot be opened.
     """
-    from av.error import FFmpegError
+    from tcd_hf.processing.packets import Packets
+    from tcd_hf.processing.video_files import Source, clock_start, open_container, read_errors
 
-    from tcd_hf.processing.video_files import Source, clock_start, open_container
-
-    cues = []
     container, video = open_container(Source.locate(path))
     with container:
         streams = [stream for stream in container.streams.subtitles if stream.codec_context is not None]
-        clock_zero = clock_start(video)
-        for packet in _whole_packets(container, video, streams):
-            try:
-                texts = [getattr(part, "dialogue", b"") for part in packet.decode()]
-            except FFmpegError:  # one broken line
-                continue
-            start = float(packet.pts * packet.time_base) - clock_zero
-            end = start + float(packet.duration * packet.time_base)
-            texts = [dialogue_text(text.decode("utf-8", "replace")) for text in texts if text]
-            cues += [Cue(start, end, text, "subtitle") for text in texts]
-    return [cue for cue in dict.fromkeys(cues) if cue.text]
+        if not streams:
+            return []
+        found: list[tuple[int, Cue]] = []
+        packets = Packets.read(_pictures(container, video, streams, found), video, read_errors())
+        if not packets.pts:
+            return []
+        axis, second = packets.on_one_axis(container, video), 1 / video.time_base
+        zero = clock_start(video) if axis.shifts is None else float(axis.times.min() / second)
+        shifts = [float(axis.shift_at(float(cue.start * second), number) / second) - zero for number, cue in found]
+    cues = [
+        replace(cue, start=cue.start + shift, end=cue.end + shift)
+        for (_, cue), shift in zip(found, shifts, strict=True)
+    ]
+    return list(dict.fromkeys(cues))
 
 
-def _whole_packets(container: Any, video: Any, streams: list) -> Iterator[Any]:
-    """Packets of streams that have a time and last, as far as a file can be read."""
+def _pictures(container: Any, video: Any, streams: list, found: list[tuple[int, Cue]]) -> Iterator[Any]:
+    """The packets of the video, as far as a file can be read. What is `found` beside them, with times of the file, has
+    the number of those before it."""
     from av.error import FFmpegError
 
-    wanted = {stream.index for stream in streams}
+    number, wanted = 0, {stream.index for stream in streams}
     try:
-        # Of the video, too: a film may go on for long between two lines, which is a sign that it is read.
-        for packet in container.demux([video, *streams]) if streams else ():
+        # A film may go on for long between two lines, which is a sign that it is read.
+        for packet in container.demux([video, *streams]):
             beat()
-            if packet.stream.index in wanted and packet.pts is not None and packet.duration:
+            if packet.stream.index in wanted:
+                found += [(number, cue) for cue in _cues(packet)]
+            else:
                 yield packet
+                number += packet.size > 0
     except FFmpegError:  # it breaks off: the pictures are read as far as they go, too
         return
+
+
+def _cues(packet: Any) -> list[Cue]:
+    from av.error import FFmpegError
+
+    if packet.pts is None or not packet.duration:
+        return []
+    try:
+        texts = [getattr(part, "dialogue", b"") for part in packet.decode()]
+    except FFmpegError:  # one broken line
+        return []
+    start, end = (float(ticks * packet.time_base) for ticks in (packet.pts, packet.pts + packet.duration))
+    texts = [dialogue_text(text.decode("utf-8", "replace")) for text in texts if text]
+    return [Cue(start, end, text, "subtitle") for text in texts if text]
 
 
 def subtitles_beside(video: str | os.PathLike) -> list[Cue]:

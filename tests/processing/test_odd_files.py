@@ -83,6 +83,23 @@ print(list(sys.modules).index("torch") < list(sys.modules).index("decord"))
     assert run_python(code, clip)[-2:] == [str(300.0**3), "True"]
 
 
+@pytest.mark.parametrize("kind", ["bytes", "file object"])
+@pytest.mark.parametrize("backend", ["auto", "decord"])
+def test_what_is_in_memory_is_no_business_of_decord(tmp_path, kind, backend):
+    """It read past the end of an AVI some of whose bytes are gone, and the process ended."""
+    data = write_clip(tmp_path / "a.avi", coded_frames(30, (96, 64)), codec="mjpeg", pix_fmt="yuvj420p").read_bytes()
+    (tmp_path / "b.avi").write_bytes(data[:7420] + data[7698:])  # a frame, and the begin of the next
+    code = """
+import io, sys
+from tcd_hf.processing.video_reading import open_video
+data = open(sys.argv[1], "rb").read()
+with open_video(data if sys.argv[2] == "bytes" else io.BytesIO(data), backend=sys.argv[3]) as video:
+    print(video.backend, len(video.frames_at(video.frame_times)))
+"""
+    backend, count = run_python(code, tmp_path / "b.avi", kind, backend)[-1].split()
+    assert backend == "pyav" and int(count) >= 28
+
+
 class TestNoRegularFiles:
     """What would be waited for, or read, without end."""
 

@@ -12,9 +12,41 @@ from tcd_hf.processing.interlacing import first_fields
 from tcd_hf.processing.joined_files import PIECE, second_file_in
 from tcd_hf.processing.timelines import fill_gaps, join_parts
 from tcd_hf.processing.video_reading import VideoReadError, open_video
-from tests.clips import coded_frame, coded_frames, read_code, write_clip
-from tests.interlaced import write_fields
+from tests.clips import coded_frame, coded_frames, read_code, text_frame, write_clip
+from tests.interlaced import write_fields, write_hevc_fields
 
+# Containers by FFmpeg's names, some codecs that they hold, and whether all frames of two joined files are read.
+CONTAINERS = {
+    **dict.fromkeys(["mpegts", "mpeg", "vob", "dvd", "svcd", "vcd"], (["libx264", "mpeg2video", "libx265"], True)),
+    "avi": (["mpeg4", "libx264", "mjpeg"], True),
+    "matroska": (["libx264", "mpeg4", "libvpx"], True),
+    "webm": (["libvpx", "libvpx-vp9"], True),
+    "ogg": (["libvpx"], True),
+    "ogv": (["libvpx"], True),
+    "gif": (["gif"], True),
+    "h264": (["libx264"], True),
+    "hevc": (["libx265"], True),
+    "m4v": (["mpeg4"], True),
+    "mpeg1video": (["mpeg1video"], True),
+    "mpeg2video": (["mpeg2video"], True),
+    "mjpeg": (["mjpeg"], True),
+    "obu": (["libsvtav1"], True),
+    **dict.fromkeys(["mp4", "mov", "ipod"], (["libx264", "mpeg4"], False)),
+    "ismv": (["libx264", "mpeg4"], True),
+    **dict.fromkeys(["3gp", "3g2"], (["mpeg4"], False)),
+    "f4v": (["libx264"], False),
+    "flv": (["flv", "libx264"], False),
+    "asf": (["wmv2", "mpeg4", "libx264", "mpeg2video"], False),
+    "wtv": (["libx264", "mpeg2video"], False),
+    "rm": (["rv10"], False),
+    "apng": (["apng"], False),
+    "swf": (["flv"], False),
+    "mxf": (["mpeg2video", "libx264", "prores_ks"], False),
+    "mxf_opatom": (["mpeg2video", "libx264"], False),
+    "nut": (["mpeg4", "libx264", "rawvideo"], False),
+    "ivf": (["libvpx", "libvpx-vp9", "libsvtav1"], False),
+    "webp": (["libwebp_anim"], False),
+}
 CODECS = {"asf": "wmv2", "mpg": "mpeg2video", "webm": "libvpx", "vob": "mpeg2video"}
 
 
@@ -27,6 +59,21 @@ def parts(folder, ending, *counts, size=(64, 48), **options):
         )
         for number, count in enumerate(counts)
     ]
+
+
+def write_container(path, frames, name, codec):
+    """Frames in a container that FFmpeg calls so, 25 a second."""
+    with av.open(str(path), "w", format=name) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = frames[0].shape[:2]
+        known = [form.name for form in stream.codec_context.codec.video_formats or []]
+        wanted = [form for form in ("yuv420p", "rgb8", "yuv422p10le", "rgb24") if form in known]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else [*wanted, *known, "yuv420p"][0]
+        stream.codec_context.gop_size, stream.codec_context.thread_count = 8, 1
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
 
 
 def joined(path, files):
@@ -106,6 +153,38 @@ class TestClocksThatStartAgain:
             assert [read_code(frame) for frame in video.frames_at(video.frame_times)] == list(range(20))
         assert all_codes(first) == list(range(20))
 
+    @pytest.mark.parametrize("name", sorted(CONTAINERS))
+    @pytest.mark.parametrize("in_memory", [False, True])
+    def test_all_frames_of_both_or_a_warning(self, tmp_path, name, in_memory):
+        codecs, all_are_read = CONTAINERS[name]
+        for codec in codecs:
+            first, second = (
+                write_container(tmp_path / str(start), coded_frames(10, (64, 48), start), name, codec)
+                for start in (0, 10)
+            )
+            assert all_codes(first) == list(range(10)), codec
+            path = joined(tmp_path / "joined", [first, second])
+            video = path.read_bytes() if in_memory else path
+            if all_are_read:
+                assert all_codes(video) == list(range(20)), codec
+                with open_video(video) as opened:
+                    assert opened.duration == pytest.approx(0.8, abs=0.13), codec  # MPEG keeps no durations
+                continue
+            told = rf"is read in part: from byte {first.stat().st_size} on there is another file"
+            with pytest.warns(UserWarning, match=told), open_video(video) as opened:
+                assert [read_code(frame) for frame in opened.frames_at(opened.frame_times)] == list(range(10)), codec
+                assert opened.duration == pytest.approx(0.4, abs=0.09), codec
+
+    def test_pictures_of_jpeg_2000_are_no_second_file(self, tmp_path):
+        path = write_container(tmp_path / "a.mov", coded_frames(10), "mov", "jpeg2000")
+        assert b"ftypjp2" in path.read_bytes()
+        assert all_codes(path) == list(range(10))
+
+    def test_the_second_file_of_a_long_first_one(self):
+        mark = b"DKIF\0\0\x20\0"
+        file = io.BytesIO(mark + bytes(70 << 20) + mark)
+        assert second_file_in(file, mark, "ivf") == (70 << 20) + len(mark)
+
     def test_a_file_object_is_left_where_it_stands(self, tmp_path):
         first, second = parts(tmp_path, "mp4", 5, 5)
         file = io.BytesIO(first.read_bytes() + second.read_bytes())
@@ -125,7 +204,7 @@ class TestClocksThatStartAgain:
         head = b"\0\0\0 ftypisom"
         file = io.BytesIO(head + bytes(place) + head)
         told = second_file_in(file, head, "mov,mp4,m4a,3gp,3g2,mj2", len(head))
-        assert told is not None and f"byte {place + len(head)} on" in told
+        assert told == place + len(head)
 
     def test_of_three_matroska_files_two_are_read(self, tmp_path):
         path = joined(tmp_path / "all.mkv", parts(tmp_path, "mkv", 20, 20, 10))
@@ -222,6 +301,7 @@ class TestTimesThatAreMissing:
         assert list(fill_gaps([0, None, None, 30, None], 10)) == [0, 10, 20, 30, 40]
         assert list(fill_gaps([None, None, 50, None, 100], 10)) == [30, 40, 50, 75, 100]
         assert list(fill_gaps([None] * 3, 10)) == [0, 10, 20]
+        assert list(fill_gaps([50, None, None, 50, None, 70], 10)) == [50, 60, 70, 50, 60, 70]  # a clock that restarts
         exact = [2**60 + 1, 2**60 + 2]
         assert list(fill_gaps(exact, 10)) == exact
 
@@ -277,6 +357,20 @@ class TestEditLists:
                 pytest.approx(32, abs=1),
             ]
 
+    @pytest.mark.parametrize("backend", ["auto", "pyav"])
+    @pytest.mark.parametrize("begin", [2**30, 2**31 - 1, 5 * 10240])
+    def test_one_that_leaves_nothing_is_passed_over(self, tmp_path, backend, begin):
+        path = write_clip(tmp_path / "a.mp4", coded_frames(40), keyframe_interval=8, options={"bf": "2"})
+        data = bytearray(path.read_bytes())
+        place = data.index(b"elst") + 4
+        data[place + 12 : place + 16] = begin.to_bytes(4, "big")  # where the file has ended
+        with pytest.warns(UserWarning, match="its edit list, which leaves no frame of it, is passed over"):
+            video = open_video(bytes(data), backend=backend)
+        with video:
+            assert [read_code(frame) for frame in video.frames_at(video.frame_times)] == list(range(40))
+            assert video.frame_times == pytest.approx(np.arange(40) / 10, abs=1e-3)
+            assert read_code(video.frames_at([2.05])[0]) == 20
+
     @pytest.mark.parametrize("ending", ["mp4", "mkv", "ts", "avi"])
     def test_times_before_zero(self, tmp_path, ending):
         times = [100 * number - 750 for number in range(40)]
@@ -321,20 +415,69 @@ class TestInterlacedFrames:
             with pytest.raises(VideoReadError, match="each field"):
                 open_video(path, backend="decord")
 
-    def test_bare_fields(self, tmp_path):
-        assert all_codes(write_fields(tmp_path / "a.h264", coded_frames(20, (64, 64)), fps=25)) == list(range(20))
+    def test_what_decord_refuses_is_gone_through_once(self, tmp_path, monkeypatch):
+        path = write_fields(tmp_path / "a.mkv", coded_frames(20, (64, 64)), fps=25)
+        given, opened = [], av.open
+
+        class Counted:
+            def __init__(self, container):
+                self.container = container
+
+            def __getattr__(self, name):
+                return getattr(self.container, name)
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *exc_info):
+                self.container.close()
+
+            def demux(self, stream):
+                for packet in self.container.demux(stream):
+                    given.append(packet)
+                    yield packet
+
+        monkeypatch.setattr(av, "open", lambda *args, **options: Counted(opened(*args, **options)))
+        with open_video(path) as video:
+            assert (video.backend, video.num_frames, sum(packet.size > 0 for packet in given)) == ("pyav", 20, 40)
+
+    @pytest.mark.parametrize("write", [write_fields, write_hevc_fields])
+    def test_bare_fields(self, tmp_path, write):
+        path = tmp_path / ("a.hevc" if write is write_hevc_fields else "a.h264")
+        write(path, coded_frames(20, (64, 128)), fps=25)
+        assert all_codes(path) == list(range(20))
+        with open_video(path) as video:
+            assert video.frame_times == pytest.approx(np.arange(20) / 25)
+
+    @pytest.mark.parametrize("ending", ["ts", "mp4", "mkv"])
+    @pytest.mark.parametrize("bottom_first", [False, True])
+    def test_fields_of_hevc_are_woven(self, tmp_path, ending, bottom_first):
+        path = write_hevc_fields(tmp_path / f"a.{ending}", coded_frames(20, (64, 128)), 25, bottom_first)
+        for backend in ("auto", "pyav"):
+            assert all_codes(path, backend=backend) == list(range(20))
+        with open_video(path) as video:
+            assert video.frame_times == pytest.approx(np.arange(20) / 25, abs=1e-3)
+            assert [read_code(frame) for frame in video.frames_at([0.7, 0.1, 0.5])] == [17, 2, 12]
+        if ending != "ts":
+            with pytest.raises(VideoReadError, match="each field"):
+                open_video(path, backend="decord")
+
+    @pytest.mark.parametrize("bottom_first", [False, True])
+    def test_each_line_of_hevc_is_where_it_was(self, tmp_path, bottom_first):
+        picture = text_frame("OPEN", (128, 64))
+        path = write_hevc_fields(tmp_path / "a.mp4", [picture] * 4, 25, bottom_first)
+        with open_video(path, max_pixels=128 * 64) as video:
+            assert np.abs(video.frames_at([0.1])[0].astype(int) - picture).mean() < 2
+        with pytest.raises(VideoReadError, match="max_pixels"):
+            open_video(path, max_pixels=128 * 32).frames_at([0.1])
+
+    def test_hevc_whose_frames_are_whole_is_not_woven(self, tmp_path):
+        path = write_clip(tmp_path / "a.mp4", coded_frames(20), codec="libx265")
+        with open_video(path) as video:
+            assert (video.num_frames, video.backend) == (20, "decord")
 
     def test_frames_between_fields_are_kept(self):
         """An encoder may choose for each frame."""
         assert list(first_fields(np.array([0, 20, 40, 60, 80, 120, 160, 180, 200]))) == [0, 2, 4, 5, 6, 8]
         assert list(first_fields(np.array([0, 16, 33, 50, 67, 83]))) == [0, 2, 4]
         assert list(first_fields(np.array([5]))) == [0]
-
-
-def test_nothing_but_frames_that_are_thrown_away_is_nothing(tmp_path, monkeypatch):
-    path = write_clip(tmp_path / "a.mp4", coded_frames(10))
-    data = bytearray(path.read_bytes())
-    place = data.index(b"elst") + 4
-    data[place + 12 : place + 16] = (2**30).to_bytes(4, "big")  # it begins where the file has long ended
-    with pytest.raises(VideoReadError, match="no frames"):
-        open_video(bytes(data), backend="pyav")

@@ -33,6 +33,17 @@ def shown(video, inverted):
     return [read_code(255 - frame if inverted else frame) for frame in frames]
 
 
+def write_beside(path, pictures, codec):
+    """RGBA pictures in WebM, which keeps what is transparent beside them."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10, options={"auto-alt-ref": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
+        for pixels in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba")))
+        container.mux(stream.encode())
+    return path
+
+
 @pytest.mark.parametrize(("color", "inverted"), [(0, True), (60, True), (255, False), (200, False)])
 class TestWhatIsOpaqueIsSeen:
     @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
@@ -65,12 +76,38 @@ class TestWhatIsOpaqueIsSeen:
             with pytest.raises(VideoReadError, match="decord leaves out what is transparent"):
                 open_video(path, backend="decord")
 
+    @pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+    def test_files_that_do_not_say_so(self, tmp_path, color, inverted, codec):
+        path = write_beside(tmp_path / "a.webm", overlays(20, color), codec)
+        data = path.read_bytes().replace(b"\x53\xc0\x81\1", b"\x53\xc0\x81\0")
+        with av.open(io.BytesIO(data)) as container:
+            assert "alpha_mode" not in container.streams.video[0].metadata
+        assert shown(data, inverted) == list(range(1, 21))
+        with pytest.raises(VideoReadError, match="decord leaves out what is transparent"):
+            open_video(data, backend="decord")
+
     def test_animations(self, tmp_path, color, inverted):
         images = [Image.fromarray(pixels) for pixels in overlays(5, color)]
         for name, options in (("a.gif", {"disposal": 2}), ("a.webp", {"lossless": True})):
             path = tmp_path / name
             images[0].save(path, save_all=True, append_images=images[1:], duration=200, **options)
             assert shown(path, inverted) == [1, 2, 3, 4, 5], name
+
+
+def test_that_no_decoder_knows_what_is_transparent_is_told(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.metadata["alpha_mode"] = "1"
+        for number in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(coded_frame(number), format="rgb24")))
+        container.mux(stream.encode())
+    for backend in ("auto", "pyav"):
+        with pytest.warns(UserWarning, match="what is transparent in it is shown as if it were not"):
+            video = open_video(path, backend=backend)
+        with video:
+            assert [read_code(frame) for frame in video.frames_at(video.frame_times)] == list(range(10))
 
 
 def test_what_is_whole_stays_as_it_is():

@@ -379,7 +379,7 @@ def change_containers(monkeypatch, **replacements):
     """Lets PyAV open containers some of whose methods are replaced by functions of container and arguments."""
     open_container = video_decoders.open_container
 
-    def open_changed(source):
+    def open_changed(source, *options):
         container, stream = open_container(source)
         return Wrapper(container, **{name: partial(each, container) for name, each in replacements.items()}), stream
 
@@ -470,7 +470,7 @@ def test_refused_files_are_given_back(folder, clip, monkeypatch):
     monkeypatch.setattr(video_decoders.PyAVDecoder, "packets", lambda self: iter(()))
     with pytest.raises(VideoReadError, match="no frames"):
         open_video(clip, backend="pyav")
-    assert len(opened) == 5
+    assert len(opened) == 6  # an MP4 without frames once more, without its edit list
     for container in opened:
         with pytest.raises(AssertionError, match="not open"):
             container.seek(0)

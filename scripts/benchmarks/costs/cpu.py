@@ -14,7 +14,7 @@ from scripts.benchmarks.costs.children import ask_child, make_index
 from scripts.benchmarks.machine import table
 from scripts.benchmarks.videos.collection import Collection, cards_of
 
-OPENING = ("__init__", "_open", "_scan", "_packets")  # of a decoder: no decoding
+OPENING = ("__init__", "_open", "_take_times")  # of a decoder: no decoding
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict:

@@ -3,10 +3,13 @@ import subprocess
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from tcd_hf.processing.heartbeat import count_beats
+from tcd_hf.processing.packets import Axis
 from tcd_hf.processing.text_tracks import TextTrack
+from tcd_hf.processing.video_reading import open_video
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.own_texts import (
     NO_TEXTS,
@@ -19,7 +22,7 @@ from tcd_hf.reading.own_texts import (
     subtitles_beside,
 )
 from tcd_hf.reading.text_files import Cue, write_cues
-from tests.clips import coded_frames, write_clip
+from tests.clips import coded_frames, read_code, write_clip
 
 CUES = [Cue(0.5, 1.5, "Hello <i>there</i>"), Cue(2.0, 3.0, "Two\nlines")]
 
@@ -108,6 +111,33 @@ def test_text_streams_inside_a_file(tmp_path, name, codec, start):
     assert [cue.start for cue in cues] == pytest.approx([0.5, 2.0], abs=0.11)
     assert [cue.end for cue in cues] == pytest.approx([1.5, 3.0], abs=0.11)
     assert OwnTexts((Cue(0.0, 1.0, "x"),), with_embedded=True).all_of(tmp_path / name) == [Cue(0.0, 1.0, "x"), *cues]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="subtitles are put into the file by ffmpeg")
+def test_texts_stay_with_the_frames_where_the_clock_starts_again(tmp_path):
+    data = b""
+    for number in range(2):
+        clip = write_clip(tmp_path / "clip.mp4", coded_frames(40, start=40 * number), keyframe_interval=8)
+        times = ("00:00:00,000", "00:00:00,900", "First"), ("00:00:03,500", "00:00:04,000", "Last")
+        lines = [f"{line}\n{start} --> {end}\n{text} {number}\n" for line, (start, end, text) in enumerate(times, 1)]
+        (tmp_path / "a.srt").write_text("\n".join(lines))
+        ffmpeg = ["ffmpeg", "-loglevel", "error", "-y", "-i", clip, "-i", tmp_path / "a.srt", "-c:v", "copy"]
+        subprocess.run([*ffmpeg, "-c:s", "srt", tmp_path / "part.mkv"], check=True)
+        data += (tmp_path / "part.mkv").read_bytes()
+    (tmp_path / "joined.mkv").write_bytes(data)
+    cues = embedded_subtitles(tmp_path / "joined.mkv")
+    assert [cue.text for cue in cues] == ["First 0", "Last 0", "First 1", "Last 1"]
+    assert [cue.start for cue in cues] == pytest.approx([0.0, 3.5, 4.0, 7.5], abs=0.01)
+    assert [cue.end for cue in cues] == pytest.approx([0.9, 4.0, 4.9, 8.0], abs=0.01)
+    with open_video(tmp_path / "joined.mkv") as video:
+        assert [read_code(frame) for frame in video.frames_at([cue.start + 0.01 for cue in cues])] == [0, 35, 40, 75]
+
+
+def test_a_shift_is_that_of_the_part_whose_clock_shows_the_time():
+    """A text may lie before the first frame of its part in the file, or behind the last."""
+    axis = Axis(np.arange(0, 80, 10), np.repeat([0, 40], 4), True)
+    assert [axis.shift_at(time, 4) for time in (0, 5, 29, 35)] == [40, 40, 0, 0]
+    assert [axis.shift_at(time, number) for time, number in ((5, 0), (35, 8), (99, 8))] == [0, 40, 40]
 
 
 def test_a_file_without_text_streams(tmp_path):
