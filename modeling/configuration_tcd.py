@@ -10,7 +10,13 @@ try:
 except ImportError:  # transformers before it was there
     SubConfigSpec = None
 
-__all__ = ["TCDConfig"]
+__all__ = ["DEFAULTS_BEFORE", "TCDConfig"]
+
+CONFIG_VERSION = 2
+# Fields that came later, as the models of before behaved.
+DEFAULTS_BEFORE = {
+    1: {"temporal_input": "normalised", "temporal_activation": "gelu", "temporal_layer_norm_eps": 1e-5},
+}
 
 
 @strict
@@ -60,6 +66,16 @@ class TCDConfig(PreTrainedConfig):
         temporal_num_layers (`int`, *optional*, defaults to 4):
             Transformer layers over the frames, before they are averaged to the coarse vector, and in which EERCF's
             gated frames are weighed. 0 does without.
+        temporal_input (`"raw"` or `"normalised"`, *optional*, defaults to `"raw"`):
+            What these layers read and are added to: frames as the image tower's projection gives them, of which
+            `fuse` needs the norms, or unit vectors.
+        temporal_activation (`"quick_gelu"` or `"gelu"`, *optional*, defaults to `"quick_gelu"`):
+            Activation inside them.
+        temporal_layer_norm_eps (`float`, *optional*, defaults to 1e-12):
+            What their layer norms add to the variance, 0 or more.
+        temporal_start (`"neutral"` or `"text_layers"`, *optional*, defaults to `"neutral"`):
+            How they start in [`TCDModel.from_backbone`]: by giving the frames back (ours), or as copies of the first
+            layers and positions of CLIP's text tower, as in EERCF's code.
         use_patch_features (`bool`, *optional*, defaults to `False`):
             Embed every patch of every frame too, for CLIP and SigLIP. Only `interaction="tib"` scores patches. They
             take as many times the memory of the frames as a frame has patches.
@@ -94,6 +110,10 @@ class TCDConfig(PreTrainedConfig):
             Width of the joint space. Read off the backbone's configuration; set it only where that fails.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of the new modules' random weights.
+        config_version (`int`, *optional*, defaults to 2):
+            Which defaults stand for fields that a saved configuration lacks. [`TCDConfig.from_dict`] gives one without
+            it, of version 1, those of its time: `temporal_input="normalised"`, `temporal_activation="gelu"`,
+            `temporal_layer_norm_eps=1e-5`.
 
     Raises:
         ValueError: a number out of its range, a width that the heads do not divide, or no score to rank by.
@@ -135,6 +155,10 @@ class TCDConfig(PreTrainedConfig):
     calibration_weight: float | int = 0.1
     calibration_temperature: float | int = 0.1
     temporal_num_layers: int = 4
+    temporal_input: Literal["raw", "normalised"] = "raw"
+    temporal_activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
+    temporal_layer_norm_eps: float | int = 1e-12
+    temporal_start: Literal["neutral", "text_layers"] = "neutral"
     use_patch_features: bool = False
     coarse_loss_weight: float | int | None = None
     tib_loss_weight: float | int = 0.2
@@ -156,6 +180,7 @@ class TCDConfig(PreTrainedConfig):
     rerank_tib_frame_weight: float | int = 0.2
     rerank_tib_patch_weight: float | int = 0.0
     initializer_range: float | int = 0.02
+    config_version: int = CONFIG_VERSION
 
     def __post_init__(self, **kwargs):
         # `backbone_config` is resolved here: the base class takes that key for an image backbone of object detectors.
@@ -168,6 +193,17 @@ class TCDConfig(PreTrainedConfig):
         if self.coarse_loss_weight is None:
             self.coarse_loss_weight = 0.8 if self.interaction == "tib" else 0.2
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any):
+        """As `PreTrainedConfig.from_dict`; a field that a saved configuration lacks means what it meant at its time."""
+        before = DEFAULTS_BEFORE.get(config_dict.get("config_version", 1), {})
+        return super().from_dict({**before, **config_dict, "config_version": CONFIG_VERSION}, **kwargs)
+
+    @property
+    def reads_raw_frames(self) -> bool:
+        """Whether the model reads the frames' norms: with a temporal encoder and `temporal_input="raw"`."""
+        return self.temporal_num_layers > 0 and self.temporal_input == "raw"
 
     @property
     def reads_ocr(self) -> bool:
@@ -184,7 +220,7 @@ class TCDConfig(PreTrainedConfig):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}.")
         weights = [each for each in fields if each.endswith("_weight")]
-        for name in (*weights, "initializer_range", "temporal_num_layers"):
+        for name in (*weights, "initializer_range", "temporal_num_layers", "temporal_layer_norm_eps"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")
         if not self.rerank_video_weight + self.rerank_frame_weight + self.rerank_tib_frame_weight > 0:

@@ -9,9 +9,9 @@ from transformers import initialization as init
 from typing_extensions import Self
 
 from .co_attention import VideoOCRCoAttention
-from .coarse_to_fine import TemporalEncoder
 from .configuration_tcd import TCDConfig
 from .distillation import ClueDistilling
+from .temporal_encoder import TemporalEncoder, copy_text_layers
 
 __all__ = ["LOGIT_SCALE_INIT", "TCDPreTrainedModel", "check_overrides"]
 
@@ -70,7 +70,8 @@ class TCDPreTrainedModel(PreTrainedModel):
         """
         A model on pretrained towers, its new modules neutral: a sane zero-shot model, and where training starts. Its
         similarity is the mean of the cosines of the text with the gated frames, the gated windows, and both; with
-        `interaction="tib"`, the mix of [`TCDModel`] with frames as the backbone gives them.
+        `interaction="tib"`, the mix of [`TCDModel`] with frames as the backbone gives them. With
+        `temporal_start="text_layers"` the temporal encoder is not neutral.
 
         Args:
             backbone (`str`, `os.PathLike` or `PreTrainedModel`):
@@ -85,7 +86,7 @@ class TCDPreTrainedModel(PreTrainedModel):
             [`TCDModel`] in evaluation mode, in the backbone's dtype.
 
         Raises:
-            ValueError: an override that is no field of [`TCDConfig`].
+            ValueError: an override that is no field of [`TCDConfig`], or a text tower whose layers cannot be copied.
             TypeError: `backbone_kwargs` beside a backbone that is loaded already.
         """
         check_overrides(config_overrides)
@@ -106,6 +107,8 @@ class TCDPreTrainedModel(PreTrainedModel):
         model.backbone.load_state_dict(weights)
         if model.ocr_encoder is not model.backbone:
             model.ocr_encoder.load_state_dict({name: weights[name] for name in model.ocr_encoder.state_dict()})
+        if model.temporal_encoder is not None and config.temporal_start == "text_layers":
+            copy_text_layers(model.temporal_encoder, model.backbone)
         return model.eval()
 
     @overload
