@@ -8,12 +8,14 @@ __all__ = [
     "Engine",
     "EvaluationMode",
     "QuerySyntax",
+    "ScoreNormalisation",
     "SearchMode",
     "TextFormat",
 ]
 
 SearchMode = Literal["two-stage", "full", "coarse", "lexical"]  # of VideoIndex.search
 EvaluationMode = Literal["full", "two-stage", "coarse"]  # of evaluate_model
+ScoreNormalisation = Literal["dual-softmax", "qb-norm"]  # of evaluate_model
 QuerySyntax = Literal["plain", "query"]  # of VideoIndex.search
 Engine = Literal["local", "ray"]  # of VideoIndex.add
 TextFormat = Literal["srt", "vtt", "csv", "json"]  # of write_cues

@@ -16,7 +16,6 @@ DIM, FRAMES, PATCHES, LAYERS, VIDEOS = 128, 6, 4, 4, 24
 SCALE = 55.0
 MIX = {"frame": 0.8, "tib_frame": 0.2, "patch": 0.2, "video": 0.5}  # of the second stage
 NORMS = pytest.mark.parametrize("norm", [1.0, 10.0])
-BERT = {"vocab_size": 9, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
 normalize = torch.nn.functional.normalize
 
 
@@ -247,8 +246,9 @@ class TestStart:
             self.build(self.backbone(), num_frames=17)  # of 16 places
         with pytest.raises(ValueError, match=r"width 16, heads 1, .*the text tower .*width 32, heads 4, "):
             self.build(CLIPModel(tiny_clip_config))
+        bert = BertConfig(vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
         with pytest.raises(ValueError, match=r"copies layers of CLIP's text tower, which BertModel does not have"):
-            copy_text_layers(self.build(self.backbone()).temporal_encoder, BertModel(BertConfig(**BERT)))
+            copy_text_layers(self.build(self.backbone()).temporal_encoder, BertModel(bert))
 
     def test_neutral_is_the_default(self):
         encoder = self.build(self.backbone(), temporal_start="neutral").temporal_encoder
