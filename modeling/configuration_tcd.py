@@ -54,7 +54,8 @@ class TCDConfig(PreTrainedConfig):
             What stands in CTCD's place when `use_distillation=False`: a plain cross-attention, averaged (TCD table
             A4, row 1), or, if `False`, the mean of the gated features (table A5, "only text condition").
         fusion_num_heads (`int`, *optional*, defaults to 1):
-            Heads of the co-attention and of the distillation. One head keeps exact scoring cheapest.
+            Heads of the co-attention and of the distillation. TCD's algorithm 1 has several; one (ours, as in X-Pool)
+            keeps exact scoring cheapest.
         fusion_dropout (`float`, *optional*, defaults to 0.3):
             Dropout on the outputs of the co-attention and of the distillation, in [0, 1).
         use_calibration (`bool`, *optional*, defaults to `True`):

@@ -1,7 +1,7 @@
 """Frames that know what comes before and after them: the layers under EERCF's coarse vector and gated frames."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -88,7 +88,7 @@ def copy_text_layers(temporal_encoder: TemporalEncoder, backbone: Any) -> None:
     Raises:
         ValueError: a text tower of another kind or shape.
     """
-    text_model = getattr(backbone, "text_model", None)
+    text_model: Any = getattr(backbone, "text_model", None)
     text_model = getattr(text_model, "text_model", text_model)  # CLIP's own class for its text tower alone holds one
     try:
         positions = text_model.embeddings.position_embedding.weight
@@ -98,7 +98,7 @@ def copy_text_layers(temporal_encoder: TemporalEncoder, backbone: Any) -> None:
             f'`temporal_start="text_layers"` copies layers of CLIP\'s text tower, which {type(backbone).__name__} does '
             'not have. Use `temporal_start="neutral"`.'
         ) from None
-    (num_frames, dim), first = temporal_encoder.position_embedding.shape, temporal_encoder.layers[0]
+    (num_frames, dim), first = temporal_encoder.position_embedding.shape, cast(Any, temporal_encoder.layers[0])
     needed = len(temporal_encoder.layers), num_frames, dim, first.attention.num_heads, first.mlp_in.out_features
     found = len(copies), *positions.shape, copies[0][0].self_attn.num_heads, copies[0][0].mlp.fc1.out_features
     if needed[0] > found[0] or needed[1] > found[1] or needed[2:] != found[2:]:

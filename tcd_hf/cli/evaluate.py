@@ -44,7 +44,7 @@ def evaluate(
     from tcd_hf.evaluation import evaluate_checkpoint
     from tcd_hf.evaluation.report import moments_to_markdown, to_markdown
 
-    also: list[ScoreNormalisation] = ["dual-softmax"] * dual_softmax + ["qb-norm"] * qb_norm
+    asked: dict[ScoreNormalisation, bool] = {"dual-softmax": dual_softmax, "qb-norm": qb_norm}
     results, _, moments = evaluate_checkpoint(
         named_model(model, revision) or MINI.name,
         data,
@@ -55,7 +55,7 @@ def evaluate(
         out=out,
         device=device or "auto",
         progress=stderr.is_terminal,
-        also=also,
+        also=[name for name, wanted in asked.items() if wanted],
         bank_split=bank_split,
     )
     if int(os.environ.get("RANK", "0")):  # another of several processes says it
