@@ -5,6 +5,7 @@ from typing import Literal
 __all__ = [
     "DEFAULT_MOMENTS",
     "DEFAULT_WITHIN",
+    "CheckpointFormat",
     "Engine",
     "EvaluationMode",
     "QuerySyntax",
@@ -14,6 +15,7 @@ __all__ = [
 ]
 
 SearchMode = Literal["two-stage", "full", "coarse", "lexical"]  # of VideoIndex.search
+CheckpointFormat = Literal["eercf", "clip4clip", "xclip"]  # of import_checkpoint
 EvaluationMode = Literal["full", "two-stage", "coarse"]  # of evaluate_model
 ScoreNormalisation = Literal["dual-softmax", "qb-norm"]  # of evaluate_model
 QuerySyntax = Literal["plain", "query"]  # of VideoIndex.search

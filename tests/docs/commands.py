@@ -35,6 +35,7 @@ NOT_RUN = {
     r"tcd-hf prepare .*--dataset": "needs the data set: tests/tcd_hf/test_cli_prepare.py",
     r"accelerate launch .*tcd_textvr": "needs the data set: tests/tcd_hf/test_training_main.py",
     r"accelerate launch .*--multi_gpu": "starts processes: tests/tcd_hf/test_training_main.py",
+    r"tcd-hf import ": "needs a checkpoint of another code: tests/tcd_hf/test_importing.py",
     r"tcd-hf evaluate .*--data prepared/textvr": "needs the data set: tests/tcd_hf/test_evaluate_model.py",
     r"tcd-hf push (?!.*--dry-run)": "publishes: tests/tcd_hf/test_publishing.py",
     r"python -m scripts\.benchmarks\.": "takes minutes: tests/tcd_hf/test_benchmark*.py",
