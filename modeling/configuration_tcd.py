@@ -34,7 +34,7 @@ class TCDConfig(PreTrainedConfig):
             How a text meets a video: the scene-text aware interaction of TCD, or the text-gated interaction block of
             EERCF, which reads no OCR captions.
         num_frames (`int`, *optional*, defaults to 12):
-            Frames per video, and OCR windows per video (N in the paper).
+            Frames per video, and OCR windows per video (N in the paper). [`TCDModel.resize_frames`] changes it.
         use_ocr (`bool`, *optional*, defaults to `True`):
             Read OCR captions. `False` leaves the text-video part alone: no co-attention, no hybrid clue. Ignored with
             `interaction="tib"`; `reads_ocr` tells which holds.

@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
+from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from typing_extensions import Self
@@ -16,6 +17,7 @@ from .temporal_encoder import TemporalEncoder, copy_text_layers
 __all__ = ["LOGIT_SCALE_INIT", "TCDPreTrainedModel", "check_overrides"]
 
 LOGIT_SCALE_INIT = 2.6592  # CLIP's: a temperature of 0.07
+PER_FRAME = ("position_embedding", "video_type_embedding", "ocr_type_embedding")  # a row for each place in time
 
 
 class TCDPreTrainedModel(PreTrainedModel):
@@ -111,6 +113,39 @@ class TCDPreTrainedModel(PreTrainedModel):
             copy_text_layers(model.temporal_encoder, model.backbone)
         return model.eval()
 
+    @torch.no_grad()
+    def resize_frames(self, num_frames: int) -> Self:
+        """
+        Has a model take another number of frames and windows, in place: 64 for long videos, for example, of a model
+        that was trained with 12. What it learned for each place in time is interpolated between the places; EERCF's
+        projection of the weights of frames starts as the identity again (ours).
+
+        Args:
+            num_frames (`int`): 1 or more. `num_frames` of the processor must be the same.
+
+        Returns:
+            The model.
+
+        Raises:
+            ValueError: `num_frames` below 1.
+        """
+        if num_frames < 1:
+            raise ValueError(f"`num_frames` must be 1 or more, got {num_frames}.")
+        if num_frames == self.config.num_frames:
+            return self
+        for module in self.modules():
+            if isinstance(module, VideoOCRCoAttention | TemporalEncoder | ClueDistilling):
+                for name in PER_FRAME:
+                    if hasattr(module, name):
+                        setattr(module, name, _resampled(getattr(module, name), num_frames))
+        projection: Any = getattr(self, "frame_projection", None)
+        if projection is not None:
+            identity = torch.eye(num_frames, dtype=projection.weight.dtype, device=projection.weight.device)
+            projection.weight = nn.Parameter(identity, requires_grad=projection.weight.requires_grad)
+            projection.in_features = projection.out_features = num_frames
+        self.config.num_frames = num_frames
+        return self
+
     @overload
     @classmethod
     def from_pretrained(
@@ -135,7 +170,8 @@ class TCDPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
         """
         Loads as `PreTrainedModel.from_pretrained` does. A checkpoint of a shared encoder that is loaded with
-        `share_ocr_encoder=False` gives both towers its weights.
+        `share_ocr_encoder=False` gives both towers its weights. For another `num_frames` call
+        [`~TCDModel.resize_frames`] afterwards, as [`tcd_hf.load`] does.
         """
         loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
         model, info = loaded
@@ -146,6 +182,12 @@ class TCDPreTrainedModel(PreTrainedModel):
             model.ocr_encoder.load_state_dict(own, strict=False)
             info["missing_keys"] = set(info["missing_keys"]) - missing
         return (model, info) if output_loading_info else model
+
+
+def _resampled(rows: nn.Parameter, count: int) -> nn.Parameter:
+    """Rows at the centres of equal parts of time, `(num_frames, dim)`, linearly interpolated at those of others."""
+    columns = nn.functional.interpolate(rows.float().T[None], size=count, mode="linear", align_corners=False)
+    return nn.Parameter(columns[0].T.contiguous().to(rows.dtype), requires_grad=rows.requires_grad)
 
 
 def check_overrides(overrides: dict) -> None:

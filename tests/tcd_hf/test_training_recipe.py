@@ -155,6 +155,12 @@ def test_recipes_make_the_steps_of_the_papers(name, captions, num_steps):
     assert recipe.epochs * plan.steps_per_epoch == recipe.max_steps == num_steps
 
 
+def test_activitynet_has_64_frames_and_64_tokens():
+    recipe = parse_recipe(["eercf_activitynet", "--output", "o"])
+    assert TCDConfig(**recipe.model_overrides).num_frames == recipe.max_length == 64
+    assert "--num-frames 64" in find_recipe("eercf_activitynet").read_text()
+
+
 @pytest.mark.parametrize("name", ["tcd_textvr", "tcd_m4_vitevqa", "tcd_msrvtt"])
 def test_as_printed_differs_where_it_is_ours(name):
     ours, printed = (parse_recipe([each, "--output", "o"]) for each in (name, f"{name}_as_printed"))
@@ -173,7 +179,9 @@ def test_recipes_are_listed_and_found_by_name_or_file(tmp_path, monkeypatch):
     own = Path(write(tmp_path / "tcd_textvr", **FIELDS))
     assert find_recipe("tcd_textvr") == own.relative_to(tmp_path)  # a file of that name wins
     for missing in ("no_such_recipe", "../recipes/tcd_msrvtt"):
-        with pytest.raises(ValueError, match=rf"no recipe '{missing}': name a YAML file, or one of \['eercf_msrvtt'"):
+        with pytest.raises(
+            ValueError, match=rf"no recipe '{missing}': name a YAML file, or one of \['eercf_activitynet'"
+        ):
             find_recipe(missing)
 
 
