@@ -15,7 +15,12 @@ __all__ = ["DEFAULTS_BEFORE", "TCDConfig"]
 CONFIG_VERSION = 2
 # Fields that came later, as the models of before behaved.
 DEFAULTS_BEFORE = {
-    1: {"temporal_input": "normalised", "temporal_activation": "gelu", "temporal_layer_norm_eps": 1e-5},
+    1: {
+        "temporal_input": "normalised",
+        "temporal_activation": "gelu",
+        "temporal_layer_norm_eps": 1e-5,
+        "calibration_temperature": 0.1,
+    },
 }
 
 
@@ -62,8 +67,9 @@ class TCDConfig(PreTrainedConfig):
             Add the heterogeneous semantics calibrating loss (HSC) in training.
         calibration_weight (`float`, *optional*, defaults to 0.1):
             Its weight (lambda in the paper; 0.05 on MSR-VTT), 0 or more.
-        calibration_temperature (`float`, *optional*, defaults to 0.1):
-            Temperature of its soft nearest neighbours (ours), above 0.
+        calibration_temperature (`float`, *optional*):
+            Temperature of its soft nearest neighbours (ours), above 0. By default that of the logits,
+            `1 / exp(logit_scale)`, .01 for CLIP: it must follow the spread of the cosines within a video.
         temporal_num_layers (`int`, *optional*, defaults to 4):
             Transformer layers over the frames, before they are averaged to the coarse vector, and in which EERCF's
             gated frames are weighed. 0 does without.
@@ -114,7 +120,7 @@ class TCDConfig(PreTrainedConfig):
         config_version (`int`, *optional*, defaults to 2):
             Which defaults stand for fields that a saved configuration lacks. [`TCDConfig.from_dict`] gives one without
             it, of version 1, those of its time: `temporal_input="normalised"`, `temporal_activation="gelu"`,
-            `temporal_layer_norm_eps=1e-5`.
+            `temporal_layer_norm_eps=1e-5`, `calibration_temperature=0.1`.
 
     Raises:
         ValueError: a number out of its range, a width that the heads do not divide, or no score to rank by.
@@ -154,7 +160,7 @@ class TCDConfig(PreTrainedConfig):
     fusion_dropout: float | int = 0.3
     use_calibration: bool = True
     calibration_weight: float | int = 0.1
-    calibration_temperature: float | int = 0.1
+    calibration_temperature: float | int | None = None
     temporal_num_layers: int = 4
     temporal_input: Literal["raw", "normalised"] = "raw"
     temporal_activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
@@ -218,7 +224,7 @@ class TCDConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)}.")
         fields = self.__dataclass_fields__
         for name in (each for each in fields if each.endswith("_temperature")):
-            if not getattr(self, name) > 0:
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}.")
         weights = [each for each in fields if each.endswith("_weight")]
         for name in (*weights, "initializer_range", "temporal_num_layers", "temporal_layer_norm_eps"):

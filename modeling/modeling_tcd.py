@@ -89,7 +89,7 @@ class TCDModel(TCDPreTrainedModel):
         self.coarse_projection = identity_projection(config.projection_dim)
         self.frame_projection = identity_projection(config.num_frames) if config.interaction == "tib" else None
         self.contrastive = ContrastiveLoss()
-        self.calibration = CalibrationLoss(config.calibration_temperature)
+        self.calibration = CalibrationLoss()
         self.pearson = PearsonConstraint(config.pearson_diagonal_weight, config.pearson_off_diagonal_weight)
         has_scale = hasattr(self.backbone, "logit_scale")
         self.own_logit_scale = None if has_scale else nn.Parameter(torch.tensor(LOGIT_SCALE_INIT))
@@ -104,6 +104,14 @@ class TCDModel(TCDPreTrainedModel):
     def logit_scale(self) -> nn.Parameter:
         """Learned log scale of the logits, and of the gate: the backbone's, or the model's own where that has none."""
         return self.backbone.logit_scale if self.own_logit_scale is None else self.own_logit_scale
+
+    @property
+    def calibration_temperature(self) -> torch.Tensor:
+        """Temperature of the calibrating loss, a float32 scalar without gradient: the configuration's, or where it has
+        none that of the logits, `1 / exp(logit_scale)`."""
+        given = self.config.calibration_temperature
+        scale = self.logit_scale.detach().float()
+        return (-scale).exp() if given is None else torch.full_like(scale, given)
 
     def get_input_embeddings(self) -> nn.Module:
         return self._embeddings_holder.get_input_embeddings()

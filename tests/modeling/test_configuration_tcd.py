@@ -22,7 +22,7 @@ DEFAULTS = {
     "fusion_dropout": 0.3,
     "use_calibration": True,
     "calibration_weight": 0.1,
-    "calibration_temperature": 0.1,
+    "calibration_temperature": None,
     "temporal_num_layers": 4,
     "temporal_input": "raw",
     "temporal_activation": "quick_gelu",
