@@ -43,6 +43,7 @@ def evaluate(
     from tcd_hf.checkpoints import MINI
     from tcd_hf.evaluation import evaluate_checkpoint
     from tcd_hf.evaluation.report import moments_to_markdown, to_markdown
+    from tcd_hf.training.processes import end_process
 
     asked: dict[ScoreNormalisation, bool] = {"dual-softmax": dual_softmax, "qb-norm": qb_norm}
     results, _, moments = evaluate_checkpoint(
@@ -58,8 +59,10 @@ def evaluate(
         also=[name for name, wanted in asked.items() if wanted],
         bank_split=bank_split,
     )
-    if int(os.environ.get("RANK", "0")):  # another of several processes says it
-        return
-    echo(to_markdown(results))
-    if moments:
-        echo(f"\n{moments_to_markdown(moments)}")
+    processes, rank = (int(os.environ.get(name, default)) for name, default in (("WORLD_SIZE", "1"), ("RANK", "0")))
+    if rank == 0:  # one of several says it
+        echo(to_markdown(results))
+        if moments:
+            echo(f"\n{moments_to_markdown(moments)}")
+    if processes > 1:
+        end_process(0)

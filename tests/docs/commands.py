@@ -79,6 +79,8 @@ def run_command(command: Command) -> str:
 def parse_command(command: Command) -> None:
     """Parses a command by the parser of the program. An unknown option or a value out of its range is an error."""
     words = list(command.words)
+    if words[0] == "accelerate" and "tcd_hf" in words:  # a verb of the command line, in several processes
+        words = ["tcd-hf", *words[words.index("tcd_hf") + 1 :]]
     if words[:2] == ["pip", "install"]:
         _check_extras(words[2:])
     elif words == ["pytest"]:

@@ -316,7 +316,7 @@ class TestCommand:
         done = invoke("evaluate", *options, "--out", alone)
         assert done.exit_code == 0, done.stderr
         command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-        command += ["--main_process_port", "0", str(SCRIPT), *options, "--out", str(two)]
+        command += ["--main_process_port", "0", "-m", "tcd_hf", "evaluate", *options, "--out", str(two)]
         environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stderr
