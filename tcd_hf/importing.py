@@ -153,7 +153,10 @@ def convert_state_dict(
         converted = dict(_convert(name, tensor.float(), config.num_frames))
         weights |= converted
         left += [] if converted else [name]
-    missing, unknown = model.load_state_dict(weights, strict=False)
+    try:
+        missing, unknown = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # fewer positions than frames, for example
+        raise ValueError(f"The checkpoint has weights of other shapes than a model of {format}: {error}") from error
     # A projection that the format does not have stays the identity, which changes no score.
     neutral = {"coarse_projection.weight", "frame_projection.weight"} if format != "eercf" else set()
     _check_names(format, [*left, *unknown], sorted(set(missing) - neutral), allow_unmapped)

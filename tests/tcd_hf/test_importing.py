@@ -246,6 +246,8 @@ class TestNames:
         state = make_published("eercf").state_dict()
         with pytest.raises(ValueError, match=r"is of 5 frames a video \(`frame_logit_weight`\), not 12"):
             convert_state_dict(state, "eercf", num_frames=12)
+        with pytest.raises(ValueError, match=r"(?s)other shapes than .*size mismatch for temporal_encoder\.position"):
+            convert_state_dict(make_published("clip4clip").state_dict(), "clip4clip", num_frames=WORDS + 1)
         with pytest.raises(ValueError, match=r"format must be one of 'eercf', 'clip4clip', 'xclip', got 'tcd'"):
             convert_state_dict(state, "tcd")
         with pytest.raises(ValueError, match=r"no 'clip\.visual\.conv1\.weight': .* begin with \['backbone'"):
