@@ -29,7 +29,7 @@ def encode_text(
 
 def encode_frames(
     backbone: Any, pixel_values_videos: torch.Tensor, extras: dict, with_patches: bool = False, **kwargs: Any
-) -> tuple[torch.Tensor, torch.Tensor | None, BaseModelOutputWithPooling]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, BaseModelOutputWithPooling]:
     """
     Frames of videos in the joint space.
 
@@ -41,8 +41,9 @@ def encode_frames(
         with_patches (`bool`, *optional*, defaults to `False`): also embed patches, see [`project_patches`].
 
     Returns:
-        Embeddings of frames `(batch_size, num_frames, dim)`, and those of patches `(batch_size, num_frames,
-        num_patches, dim)` or `None`, L2-normalised; and the output of the image tower.
+        Embeddings of frames `(batch_size, num_frames, dim)`, L2-normalised, and their norms before that `(batch_size,
+        num_frames)`; embeddings of patches `(batch_size, num_frames, num_patches, dim)`, L2-normalised, or `None`; and
+        the output of the image tower.
     """
     output = backbone.get_image_features(
         pixel_values=pixel_values_videos.flatten(0, 1).to(backbone.dtype),  # not every tower does that itself
@@ -51,11 +52,12 @@ def encode_frames(
         **kwargs,
     )
     shape, patch_embeds = pixel_values_videos.shape[:2], None
-    frame_embeds = nn.functional.normalize(output.pooler_output, dim=-1).unflatten(0, shape)
+    frames = output.pooler_output.unflatten(0, shape)
+    frame_norms = frames.norm(dim=-1)
     if with_patches:
         patches = project_patches(backbone, output.last_hidden_state)
         patch_embeds = nn.functional.normalize(patches, dim=-1).unflatten(0, shape)
-    return frame_embeds, patch_embeds, output
+    return nn.functional.normalize(frames, dim=-1), frame_norms, patch_embeds, output
 
 
 def encode_captions(

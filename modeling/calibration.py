@@ -18,17 +18,20 @@ class CalibrationLoss(nn.Module):
 
     Inputs:
         Embeddings of frames and of windows `(batch_size, num_frames, dim)`, mask of windows with text `(batch_size,
-        num_frames)`.
+        num_frames)`, and
 
-    Args:
-        temperature (`float`, *optional*, defaults to 0.1): of the soft nearest neighbours. Towards 0 they become hard.
+        temperature (`float` or `torch.Tensor`): of the soft nearest neighbours. Towards 0 they become hard. It must be
+            about the spread of the cosines within a video: where it is far above, all neighbours are equally near, and
+            the loss is that of a uniform landing, whatever the embeddings, with hardly a gradient.
     """
 
-    def __init__(self, temperature: float = 0.1):
-        super().__init__()
-        self.temperature = temperature
-
-    def forward(self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, ocr_mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        frame_embeds: torch.Tensor,
+        ocr_embeds: torch.Tensor,
+        ocr_mask: torch.Tensor,
+        temperature: float | torch.Tensor,
+    ) -> torch.Tensor:
         """Returns the loss, a float32 scalar."""
         frames = nn.functional.normalize(frame_embeds.float(), dim=-1)
         windows = nn.functional.normalize(ocr_embeds.float(), dim=-1)
@@ -37,19 +40,19 @@ class CalibrationLoss(nn.Module):
         mask = ocr_mask | ~has_cycle[:, None]
         all_visible = torch.ones_like(mask)
 
-        from_frames = self.cycle_error(frames, windows, all_visible, mask)
-        from_windows = self.cycle_error(windows, frames, mask, all_visible)
+        from_frames = self.cycle_error(frames, windows, all_visible, mask, temperature)
+        from_windows = self.cycle_error(windows, frames, mask, all_visible, temperature)
         per_video = (from_frames + from_windows) / 2
         return (per_video * has_cycle).sum() / has_cycle.sum().clamp(min=1)
 
-    def cycle_error(self, start, middle, start_mask, middle_mask):
+    def cycle_error(self, start, middle, start_mask, middle_mask, temperature):
         """Mean squared distance, in steps, of the cycle start -> middle -> start. Returns `(batch_size,)`."""
-        nearest = self._soft_neighbours(start, middle, middle_mask) @ middle  # (batch_size, num_frames, dim)
-        landing = self._soft_neighbours(nn.functional.normalize(nearest, dim=-1), start, start_mask)
+        nearest = self._soft_neighbours(start, middle, middle_mask, temperature) @ middle
+        landing = self._soft_neighbours(nn.functional.normalize(nearest, dim=-1), start, start_mask, temperature)
         steps = torch.arange(start.shape[1], device=start.device, dtype=start.dtype)
         error = (steps - landing @ steps).square() * start_mask
         return error.sum(dim=-1) / start_mask.sum(dim=-1)
 
-    def _soft_neighbours(self, queries, keys, key_mask):
-        logits = queries @ keys.transpose(-1, -2) / self.temperature
+    def _soft_neighbours(self, queries, keys, key_mask, temperature):
+        logits = queries @ keys.transpose(-1, -2) / temperature
         return logits.masked_fill(~key_mask[:, None, :], -torch.inf).softmax(dim=-1)

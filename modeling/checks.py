@@ -41,16 +41,25 @@ def check_features(
     ocr_embeds: torch.Tensor | None,
     ocr_mask: torch.Tensor | None,
     patch_embeds: torch.Tensor | None,
+    frame_norms: torch.Tensor | None,
 ) -> None:
     """
     Refuses what [`~TCDModel.fuse`] cannot relate; what the configuration does not use may be anything.
 
     Raises:
-        ValueError: shapes that do not fit each other or the configuration, or no captions or patches for a model that
-            has them.
+        ValueError: shapes that do not fit each other or the configuration, or no captions, patches or norms of frames
+            for a model that reads them.
     """
     expected = (len(frame_embeds), config.num_frames, config.projection_dim)
     check_shape("frame_embeds", frame_embeds, expected)
+    if config.reads_raw_frames:
+        if frame_norms is None:
+            raise ValueError(
+                'The temporal encoder reads raw frames (`temporal_input="raw"`), but `frame_norms`, what they were '
+                "divided by, is missing. `encode_videos` gives it beside `frame_embeds`: embed again what was kept "
+                'without it, or use a model with `temporal_input="normalised"` or `temporal_num_layers=0`.'
+            )
+        check_shape("frame_norms", frame_norms, expected[:2])
     if config.use_patch_features:
         if patch_embeds is None:
             raise ValueError("This model embeds patches (`use_patch_features=True`), but `patch_embeds` is missing.")

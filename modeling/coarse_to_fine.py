@@ -8,13 +8,12 @@ dot products `G` between a video's own frames it is `g.d / |g|_G` (ours; the pub
 Texts are the last dimension of everything that pairs have, `(num_videos, num_frames, num_texts)`.
 """
 
-from collections.abc import Callable
 from functools import reduce
 
 import torch
 from torch import nn
 
-from .co_attention import CrossAttention, starts_as
+from .co_attention import starts_as
 from .factorized_scoring import gated_cosine, tables_of, with_tables
 from .outputs import TCDVideoFeatures
 from .pair_scorer import PairScorer
@@ -22,7 +21,6 @@ from .pair_scorer import PairScorer
 __all__ = [
     "MixedScorer",
     "PearsonConstraint",
-    "TemporalEncoder",
     "identity_projection",
     "paired_gated_embeds",
     "rerank_weights",
@@ -30,60 +28,7 @@ __all__ = [
     "weak_scores",
 ]
 
-HEAD_DIM = 64  # of the temporal encoder, as in CLIP's towers
 SMALLEST_STD = 1e-6  # what varies less is constant but for rounding: embeddings have unit length
-
-
-class TemporalEncoder(nn.Module):
-    """
-    `v_i = n(TemporalEncoder(f + position)_i + f_i)`: frames that know what comes before and after them. The positions,
-    and the projections that end each residual branch, start at zero, so that an untrained encoder gives the frames back
-    (ours).
-    """
-
-    _gradient_checkpointing_func: Callable[..., torch.Tensor]
-    gradient_checkpointing = False  # `gradient_checkpointing_enable` of the model sets it, and the function below
-
-    def __init__(self, config):
-        super().__init__()
-        self.position_embedding = nn.Parameter(torch.empty(config.num_frames, config.projection_dim))
-        self.layers = nn.ModuleList(TemporalEncoderLayer(config) for _ in range(config.temporal_num_layers))
-
-    def forward(self, frame_embeds: torch.Tensor) -> torch.Tensor:
-        """Lets frames know what comes before and after them.
-
-        Args:
-            frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`): L2-normalised.
-
-        Returns:
-            Temporal frames, `torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, L2-normalised.
-        """
-        states = frame_embeds + self.position_embedding
-        for layer in self.layers:
-            if self.gradient_checkpointing and self.training:
-                states = self._gradient_checkpointing_func(layer.__call__, states)
-            else:
-                states = layer(states)
-        return nn.functional.normalize(states + frame_embeds, dim=-1)
-
-
-class TemporalEncoderLayer(nn.Module):
-    """A transformer layer of the kind CLIP is made of: norms first, heads of 64 channels, four times wider inside."""
-
-    def __init__(self, config):
-        super().__init__()
-        dim = config.projection_dim
-        num_heads = max(heads for heads in range(1, max(1, dim // HEAD_DIM) + 1) if dim % heads == 0)
-        self.attention_norm = nn.LayerNorm(dim)
-        self.attention = CrossAttention(config, neutral={"out_proj": "zeros"}, num_heads=num_heads)
-        self.mlp_norm = nn.LayerNorm(dim)
-        self.mlp_in = nn.Linear(dim, 4 * dim)
-        self.mlp_out = starts_as("zeros", nn.Linear(4 * dim, dim))
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        normed = self.attention_norm(states)
-        states = states + self.attention(normed, normed, normed)[0]
-        return states + self.mlp_out(nn.functional.gelu(self.mlp_in(self.mlp_norm(states))))
 
 
 class PearsonConstraint(nn.Module):

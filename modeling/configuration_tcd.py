@@ -10,7 +10,18 @@ try:
 except ImportError:  # transformers before it was there
     SubConfigSpec = None
 
-__all__ = ["TCDConfig"]
+__all__ = ["DEFAULTS_BEFORE", "TCDConfig"]
+
+CONFIG_VERSION = 2
+# Fields that came later, as the models of before behaved.
+DEFAULTS_BEFORE = {
+    1: {
+        "temporal_input": "normalised",
+        "temporal_activation": "gelu",
+        "temporal_layer_norm_eps": 1e-5,
+        "calibration_temperature": 0.1,
+    },
+}
 
 
 @strict
@@ -28,7 +39,7 @@ class TCDConfig(PreTrainedConfig):
             How a text meets a video: the scene-text aware interaction of TCD, or the text-gated interaction block of
             EERCF, which reads no OCR captions.
         num_frames (`int`, *optional*, defaults to 12):
-            Frames per video, and OCR windows per video (N in the paper).
+            Frames per video, and OCR windows per video (N in the paper). [`TCDModel.resize_frames`] changes it.
         use_ocr (`bool`, *optional*, defaults to `True`):
             Read OCR captions. `False` leaves the text-video part alone: no co-attention, no hybrid clue. Ignored with
             `interaction="tib"`; `reads_ocr` tells which holds.
@@ -48,18 +59,30 @@ class TCDConfig(PreTrainedConfig):
             What stands in CTCD's place when `use_distillation=False`: a plain cross-attention, averaged (TCD table
             A4, row 1), or, if `False`, the mean of the gated features (table A5, "only text condition").
         fusion_num_heads (`int`, *optional*, defaults to 1):
-            Heads of the co-attention and of the distillation. One head keeps exact scoring cheapest.
+            Heads of the co-attention and of the distillation. TCD's algorithm 1 has several; one (ours, as in X-Pool)
+            keeps exact scoring cheapest.
         fusion_dropout (`float`, *optional*, defaults to 0.3):
             Dropout on the outputs of the co-attention and of the distillation, in [0, 1).
         use_calibration (`bool`, *optional*, defaults to `True`):
             Add the heterogeneous semantics calibrating loss (HSC) in training.
         calibration_weight (`float`, *optional*, defaults to 0.1):
             Its weight (lambda in the paper; 0.05 on MSR-VTT), 0 or more.
-        calibration_temperature (`float`, *optional*, defaults to 0.1):
-            Temperature of its soft nearest neighbours (ours), above 0.
+        calibration_temperature (`float`, *optional*):
+            Temperature of its soft nearest neighbours (ours), above 0. By default that of the logits,
+            `1 / exp(logit_scale)`, .01 for CLIP: it must follow the spread of the cosines within a video.
         temporal_num_layers (`int`, *optional*, defaults to 4):
             Transformer layers over the frames, before they are averaged to the coarse vector, and in which EERCF's
             gated frames are weighed. 0 does without.
+        temporal_input (`"raw"` or `"normalised"`, *optional*, defaults to `"raw"`):
+            What these layers read and are added to: frames as the image tower's projection gives them, of which
+            `fuse` needs the norms, or unit vectors.
+        temporal_activation (`"quick_gelu"` or `"gelu"`, *optional*, defaults to `"quick_gelu"`):
+            Activation inside them.
+        temporal_layer_norm_eps (`float`, *optional*, defaults to 1e-12):
+            What their layer norms add to the variance, 0 or more.
+        temporal_start (`"neutral"` or `"text_layers"`, *optional*, defaults to `"neutral"`):
+            How they start in [`TCDModel.from_backbone`]: by giving the frames back (ours), or as copies of the first
+            layers and positions of CLIP's text tower, as in EERCF's code.
         use_patch_features (`bool`, *optional*, defaults to `False`):
             Embed every patch of every frame too, for CLIP and SigLIP. Only `interaction="tib"` scores patches. They
             take as many times the memory of the frames as a frame has patches.
@@ -94,6 +117,10 @@ class TCDConfig(PreTrainedConfig):
             Width of the joint space. Read off the backbone's configuration; set it only where that fails.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of the new modules' random weights.
+        config_version (`int`, *optional*, defaults to 2):
+            Which defaults stand for fields that a saved configuration lacks. [`TCDConfig.from_dict`] gives one without
+            it, of version 1, those of its time: `temporal_input="normalised"`, `temporal_activation="gelu"`,
+            `temporal_layer_norm_eps=1e-5`, `calibration_temperature=0.1`.
 
     Raises:
         ValueError: a number out of its range, a width that the heads do not divide, or no score to rank by.
@@ -133,8 +160,12 @@ class TCDConfig(PreTrainedConfig):
     fusion_dropout: float | int = 0.3
     use_calibration: bool = True
     calibration_weight: float | int = 0.1
-    calibration_temperature: float | int = 0.1
+    calibration_temperature: float | int | None = None
     temporal_num_layers: int = 4
+    temporal_input: Literal["raw", "normalised"] = "raw"
+    temporal_activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
+    temporal_layer_norm_eps: float | int = 1e-12
+    temporal_start: Literal["neutral", "text_layers"] = "neutral"
     use_patch_features: bool = False
     coarse_loss_weight: float | int | None = None
     tib_loss_weight: float | int = 0.2
@@ -156,6 +187,7 @@ class TCDConfig(PreTrainedConfig):
     rerank_tib_frame_weight: float | int = 0.2
     rerank_tib_patch_weight: float | int = 0.0
     initializer_range: float | int = 0.02
+    config_version: int = CONFIG_VERSION
 
     def __post_init__(self, **kwargs):
         # `backbone_config` is resolved here: the base class takes that key for an image backbone of object detectors.
@@ -169,6 +201,17 @@ class TCDConfig(PreTrainedConfig):
             self.coarse_loss_weight = 0.8 if self.interaction == "tib" else 0.2
         super().__post_init__(**kwargs)
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any):
+        """As `PreTrainedConfig.from_dict`; a field that a saved configuration lacks means what it meant at its time."""
+        before = DEFAULTS_BEFORE.get(config_dict.get("config_version", 1), {})
+        return super().from_dict({**before, **config_dict, "config_version": CONFIG_VERSION}, **kwargs)
+
+    @property
+    def reads_raw_frames(self) -> bool:
+        """Whether the model reads the frames' norms: with a temporal encoder and `temporal_input="raw"`."""
+        return self.temporal_num_layers > 0 and self.temporal_input == "raw"
+
     @property
     def reads_ocr(self) -> bool:
         """Whether the model embeds OCR captions: with `use_ocr=True`, and never with `interaction="tib"`."""
@@ -181,10 +224,10 @@ class TCDConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)}.")
         fields = self.__dataclass_fields__
         for name in (each for each in fields if each.endswith("_temperature")):
-            if not getattr(self, name) > 0:
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}.")
         weights = [each for each in fields if each.endswith("_weight")]
-        for name in (*weights, "initializer_range", "temporal_num_layers"):
+        for name in (*weights, "initializer_range", "temporal_num_layers", "temporal_layer_norm_eps"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")
         if not self.rerank_video_weight + self.rerank_frame_weight + self.rerank_tib_frame_weight > 0:

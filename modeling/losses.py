@@ -68,7 +68,9 @@ def tcd_losses(
         + config.pearson_weight * losses["pearson_loss"]
     )
     if config.reads_ocr and config.use_calibration:
-        losses["calibration_loss"] = model.calibration(videos.frame_embeds, videos.ocr_embeds, videos.ocr_mask)
+        losses["calibration_loss"] = model.calibration(
+            videos.frame_embeds, videos.ocr_embeds, videos.ocr_mask, model.calibration_temperature
+        )
         losses["loss"] = losses["loss"] + config.calibration_weight * losses["calibration_loss"]
     return losses
 

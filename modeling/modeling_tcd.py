@@ -11,7 +11,7 @@ from .backbones import PATCH_BACKBONES, encode_captions, encode_frames, encode_t
 from .calibration import CalibrationLoss
 from .checks import check_features, check_inputs
 from .co_attention import VideoOCRCoAttention
-from .coarse_to_fine import PearsonConstraint, TemporalEncoder, identity_projection
+from .coarse_to_fine import PearsonConstraint, identity_projection
 from .configuration_tcd import TCDConfig
 from .contrastive import ContrastiveLoss
 from .distillation import ClueDistilling, CrossAttentionClue, masked_mean
@@ -21,6 +21,7 @@ from .losses import losses_over_processes, tcd_losses, tib_losses
 from .outputs import TCDOutput, TCDScores, TCDTextFeatures, TCDVideoFeatures
 from .pretrained import LOGIT_SCALE_INIT, TCDPreTrainedModel
 from .scoring import candidate_scores, full_precision, make_scorer, pair_scores
+from .temporal_encoder import TemporalEncoder
 
 __all__ = ["TCDModel", "TCDOutput", "TCDPreTrainedModel", "TCDVideoFeatures"]
 
@@ -88,7 +89,7 @@ class TCDModel(TCDPreTrainedModel):
         self.coarse_projection = identity_projection(config.projection_dim)
         self.frame_projection = identity_projection(config.num_frames) if config.interaction == "tib" else None
         self.contrastive = ContrastiveLoss()
-        self.calibration = CalibrationLoss(config.calibration_temperature)
+        self.calibration = CalibrationLoss()
         self.pearson = PearsonConstraint(config.pearson_diagonal_weight, config.pearson_off_diagonal_weight)
         has_scale = hasattr(self.backbone, "logit_scale")
         self.own_logit_scale = None if has_scale else nn.Parameter(torch.tensor(LOGIT_SCALE_INIT))
@@ -103,6 +104,14 @@ class TCDModel(TCDPreTrainedModel):
     def logit_scale(self) -> nn.Parameter:
         """Learned log scale of the logits, and of the gate: the backbone's, or the model's own where that has none."""
         return self.backbone.logit_scale if self.own_logit_scale is None else self.own_logit_scale
+
+    @property
+    def calibration_temperature(self) -> torch.Tensor:
+        """Temperature of the calibrating loss, a float32 scalar without gradient: the configuration's, or where it has
+        none that of the logits, `1 / exp(logit_scale)`."""
+        given = self.config.calibration_temperature
+        scale = self.logit_scale.detach().float()
+        return (-scale).exp() if given is None else torch.full_like(scale, given)
 
     def get_input_embeddings(self) -> nn.Module:
         return self._embeddings_holder.get_input_embeddings()
@@ -164,7 +173,9 @@ class TCDModel(TCDPreTrainedModel):
         features = self.encode_videos(
             pixel_values_videos, ocr_input_ids, ocr_attention_mask, pixel_attention_mask, spatial_shapes, **kwargs
         )
-        fused = self.fuse(features.frame_embeds, features.ocr_embeds, ocr_mask, features.patch_embeds, **kwargs)
+        fused = self.fuse(
+            features.frame_embeds, features.ocr_embeds, ocr_mask, features.patch_embeds, features.frame_norms, **kwargs
+        )
         fused.vision_model_output, fused.ocr_model_output = features.vision_model_output, features.ocr_model_output
         return fused
 
@@ -185,14 +196,15 @@ class TCDModel(TCDPreTrainedModel):
                 [`~TCDModel.get_video_features`].
 
         Returns:
-            [`TCDVideoFeatures`] with `frame_embeds`, `ocr_embeds` and `patch_embeds`, and the towers' outputs.
+            [`TCDVideoFeatures`] with `frame_embeds`, `frame_norms`, `ocr_embeds` and `patch_embeds`, and the towers'
+            outputs.
 
         Raises:
             ValueError: see [`~TCDModel.get_video_features`].
         """
         check_inputs(self.config, pixel_values_videos, ocr_input_ids)
         extras = {"pixel_attention_mask": pixel_attention_mask, "spatial_shapes": spatial_shapes}
-        frame_embeds, patch_embeds, vision_output = encode_frames(
+        frame_embeds, frame_norms, patch_embeds, vision_output = encode_frames(
             self.backbone, pixel_values_videos, extras, self.config.use_patch_features, **kwargs
         )
         ocr_embeds = ocr_output = None
@@ -200,6 +212,7 @@ class TCDModel(TCDPreTrainedModel):
             ocr_embeds, ocr_output = encode_captions(self.ocr_encoder, ocr_input_ids, ocr_attention_mask, **kwargs)
         return TCDVideoFeatures(
             frame_embeds=frame_embeds,
+            frame_norms=frame_norms,
             ocr_embeds=ocr_embeds,
             patch_embeds=patch_embeds,
             vision_model_output=vision_output,
@@ -212,6 +225,7 @@ class TCDModel(TCDPreTrainedModel):
         ocr_embeds: torch.Tensor | None = None,
         ocr_mask: torch.Tensor | None = None,
         patch_embeds: torch.Tensor | None = None,
+        frame_norms: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> TCDVideoFeatures:
         """
@@ -225,20 +239,27 @@ class TCDModel(TCDPreTrainedModel):
                 Windows with text; all of them by default.
             patch_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, num_patches, dim)`, *optional*):
                 L2-normalised; ignored with `use_patch_features=False`.
+            frame_norms (`torch.FloatTensor` of shape `(batch_size, num_frames)`, *optional*):
+                What `frame_embeds` were divided by, as [`~TCDModel.encode_videos`] gives it. Needed where the
+                configuration's `reads_raw_frames` is true.
 
         Returns:
             [`TCDVideoFeatures`], without the towers' outputs.
 
         Raises:
-            ValueError: shapes that do not fit each other or the configuration.
+            ValueError: shapes that do not fit each other or the configuration, or something missing that the model
+                reads.
         """
-        check_features(self.config, frame_embeds, ocr_embeds, ocr_mask, patch_embeds)
+        check_features(self.config, frame_embeds, ocr_embeds, ocr_mask, patch_embeds, frame_norms)
         patch_embeds = patch_embeds if self.config.use_patch_features else None
-        temporal_embeds = frame_embeds if self.temporal_encoder is None else self.temporal_encoder(frame_embeds)
+        temporal_embeds = frame_embeds
+        if self.temporal_encoder is not None:
+            temporal_embeds = self.temporal_encoder(frame_embeds, frame_norms)
         coarse_embeds = nn.functional.normalize(temporal_embeds.mean(dim=1), dim=-1)
         if not self.config.reads_ocr or ocr_embeds is None:
             return TCDVideoFeatures(
                 frame_embeds=frame_embeds,
+                frame_norms=frame_norms,
                 fused_frame_embeds=temporal_embeds if self.config.interaction == "tib" else frame_embeds,
                 coarse_embeds=coarse_embeds,
                 patch_embeds=patch_embeds,
@@ -256,6 +277,7 @@ class TCDModel(TCDPreTrainedModel):
         coarse_embeds = coarse_embeds + ocr_half * ocr_mask.any(dim=-1, keepdim=True)
         return TCDVideoFeatures(
             frame_embeds=frame_embeds,
+            frame_norms=frame_norms,
             ocr_embeds=ocr_embeds,
             fused_frame_embeds=fused_frame_embeds,
             fused_ocr_embeds=fused_ocr_embeds,

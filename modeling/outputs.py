@@ -70,11 +70,14 @@ class TCDScoringTables(ModelOutput):
 @dataclass
 class TCDVideoFeatures(ModelOutput):
     """
-    Everything a video is scored by, free of any query: what an index stores.
+    Everything a video is scored by, free of any query: what an index stores, but for the norms.
 
     Args:
         frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`):
             L2-normalised frame embeddings of the backbone (`v`; `f` in EERCF); the gate reads them.
+        frame_norms (`torch.FloatTensor` of shape `(batch_size, num_frames)`, *optional*):
+            What they were divided by: `frame_embeds * frame_norms[..., None]` are the raw ones (`r` in EERCF). Only the
+            temporal encoder reads them, no score does; `None` where they were not given.
         ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, *optional*):
             L2-normalised embeddings of the windows' captions (`o`). `None` where the model does not read OCR.
         fused_frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`):
@@ -104,6 +107,7 @@ class TCDVideoFeatures(ModelOutput):
     """
 
     frame_embeds: torch.Tensor = ALWAYS_GIVEN
+    frame_norms: torch.Tensor | None = None
     ocr_embeds: torch.Tensor | None = None
     fused_frame_embeds: torch.Tensor = ALWAYS_GIVEN
     fused_ocr_embeds: torch.Tensor | None = None

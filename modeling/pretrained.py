@@ -4,18 +4,20 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
+from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from typing_extensions import Self
 
 from .co_attention import VideoOCRCoAttention
-from .coarse_to_fine import TemporalEncoder
 from .configuration_tcd import TCDConfig
 from .distillation import ClueDistilling
+from .temporal_encoder import TemporalEncoder, copy_text_layers
 
 __all__ = ["LOGIT_SCALE_INIT", "TCDPreTrainedModel", "check_overrides"]
 
 LOGIT_SCALE_INIT = 2.6592  # CLIP's: a temperature of 0.07
+PER_FRAME = ("position_embedding", "video_type_embedding", "ocr_type_embedding")  # a row for each place in time
 
 
 class TCDPreTrainedModel(PreTrainedModel):
@@ -70,7 +72,8 @@ class TCDPreTrainedModel(PreTrainedModel):
         """
         A model on pretrained towers, its new modules neutral: a sane zero-shot model, and where training starts. Its
         similarity is the mean of the cosines of the text with the gated frames, the gated windows, and both; with
-        `interaction="tib"`, the mix of [`TCDModel`] with frames as the backbone gives them.
+        `interaction="tib"`, the mix of [`TCDModel`] with frames as the backbone gives them. With
+        `temporal_start="text_layers"` the temporal encoder is not neutral.
 
         Args:
             backbone (`str`, `os.PathLike` or `PreTrainedModel`):
@@ -85,7 +88,7 @@ class TCDPreTrainedModel(PreTrainedModel):
             [`TCDModel`] in evaluation mode, in the backbone's dtype.
 
         Raises:
-            ValueError: an override that is no field of [`TCDConfig`].
+            ValueError: an override that is no field of [`TCDConfig`], or a text tower whose layers cannot be copied.
             TypeError: `backbone_kwargs` beside a backbone that is loaded already.
         """
         check_overrides(config_overrides)
@@ -106,7 +109,42 @@ class TCDPreTrainedModel(PreTrainedModel):
         model.backbone.load_state_dict(weights)
         if model.ocr_encoder is not model.backbone:
             model.ocr_encoder.load_state_dict({name: weights[name] for name in model.ocr_encoder.state_dict()})
+        if model.temporal_encoder is not None and config.temporal_start == "text_layers":
+            copy_text_layers(model.temporal_encoder, model.backbone)
         return model.eval()
+
+    @torch.no_grad()
+    def resize_frames(self, num_frames: int) -> Self:
+        """
+        Has a model take another number of frames and windows, in place: 64 for long videos, for example, of a model
+        that was trained with 12. What it learned for each place in time is interpolated between the places; EERCF's
+        projection of the weights of frames starts as the identity again (ours).
+
+        Args:
+            num_frames (`int`): 1 or more. `num_frames` of the processor must be the same.
+
+        Returns:
+            The model.
+
+        Raises:
+            ValueError: `num_frames` below 1.
+        """
+        if num_frames < 1:
+            raise ValueError(f"`num_frames` must be 1 or more, got {num_frames}.")
+        if num_frames == self.config.num_frames:
+            return self
+        for module in self.modules():
+            if isinstance(module, VideoOCRCoAttention | TemporalEncoder | ClueDistilling):
+                for name in PER_FRAME:
+                    if hasattr(module, name):
+                        setattr(module, name, _resampled(getattr(module, name), num_frames))
+        projection: Any = getattr(self, "frame_projection", None)
+        if projection is not None:
+            identity = torch.eye(num_frames, dtype=projection.weight.dtype, device=projection.weight.device)
+            projection.weight = nn.Parameter(identity, requires_grad=projection.weight.requires_grad)
+            projection.in_features = projection.out_features = num_frames
+        self.config.num_frames = num_frames
+        return self
 
     @overload
     @classmethod
@@ -132,7 +170,8 @@ class TCDPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
         """
         Loads as `PreTrainedModel.from_pretrained` does. A checkpoint of a shared encoder that is loaded with
-        `share_ocr_encoder=False` gives both towers its weights.
+        `share_ocr_encoder=False` gives both towers its weights. For another `num_frames` call
+        [`~TCDModel.resize_frames`] afterwards, as [`tcd_hf.load`] does.
         """
         loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
         model, info = loaded
@@ -143,6 +182,12 @@ class TCDPreTrainedModel(PreTrainedModel):
             model.ocr_encoder.load_state_dict(own, strict=False)
             info["missing_keys"] = set(info["missing_keys"]) - missing
         return (model, info) if output_loading_info else model
+
+
+def _resampled(rows: nn.Parameter, count: int) -> nn.Parameter:
+    """Rows at the centres of equal parts of time, `(num_frames, dim)`, linearly interpolated at those of others."""
+    columns = nn.functional.interpolate(rows.float().T[None], size=count, mode="linear", align_corners=False)
+    return nn.Parameter(columns[0].T.contiguous().to(rows.dtype), requires_grad=rows.requires_grad)
 
 
 def check_overrides(overrides: dict) -> None:

@@ -5,16 +5,20 @@ from typing import Literal
 __all__ = [
     "DEFAULT_MOMENTS",
     "DEFAULT_WITHIN",
+    "CheckpointFormat",
     "Engine",
     "EvaluationMode",
     "OcrPreset",
     "QuerySyntax",
+    "ScoreNormalisation",
     "SearchMode",
     "TextFormat",
 ]
 
 SearchMode = Literal["two-stage", "full", "coarse", "lexical"]  # of VideoIndex.search
+CheckpointFormat = Literal["eercf", "clip4clip", "xclip"]  # of import_checkpoint
 EvaluationMode = Literal["full", "two-stage", "coarse"]  # of evaluate_model
+ScoreNormalisation = Literal["dual-softmax", "qb-norm"]  # of evaluate_model
 QuerySyntax = Literal["plain", "query"]  # of VideoIndex.search
 Engine = Literal["local", "ray"]  # of VideoIndex.add
 OcrPreset = Literal["fast", "balanced", "thorough"]  # of processing.ocr_presets

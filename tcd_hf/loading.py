@@ -94,7 +94,7 @@ def load(
             start neutral.
         seed (`int`, *optional*, defaults to 0): of the weights of new modules. Torch's own generator is left as it is.
         num_frames (`int`, *optional*): frames and windows of a segment; those of the checkpoint by default, 12 with a
-            dual encoder.
+            dual encoder. What a checkpoint learned for places in time is interpolated ([`TCDModel.resize_frames`]).
         max_length (`int`, *optional*): tokens of a query or caption at most; by default as many as the processor, the
             tokenizer and the text tower take.
         ocr_engine (`str`, `OCREngine` or callable, *optional*): what reads text, in place of the processor's own.
@@ -322,7 +322,7 @@ def _read_config(place: str, hub: Mapping[str, Any], overrides: Mapping[str, Any
     if is_peft_available() and cached_file(place, "adapter_config.json", **hub, **quiet):
         raise ValueError("it holds an adapter (adapter_config.json): merge it into its model, and save that.")
     if kind == TCDConfig.model_type:
-        settings |= overrides
+        settings |= {name: value for name, value in overrides.items() if name != "num_frames"}  # see `_read_model`
     return CONFIG_MAPPING[kind].from_dict(settings)
 
 
@@ -347,7 +347,8 @@ def _read_model(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not those of GPUs, which are not set back
         if isinstance(config, TCDConfig):
-            return TCDModel.from_pretrained(place, **options)
+            model = TCDModel.from_pretrained(place, **options)
+            return model.resize_frames(overrides.get("num_frames", config.num_frames))
         if "device_map" in options:
             raise ValueError("`device_map` is for TCD checkpoints, and this is none: give `device`.")
         tower = AutoModel.from_pretrained(place, **options)  # nosec B615 # `options` hold the revision

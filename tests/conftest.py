@@ -167,6 +167,12 @@ def clip_inputs(num_texts: int = 3, num_videos: int = 3, seed: int = 0) -> dict[
     }
 
 
+def norms_like(frame_embeds: torch.Tensor) -> torch.Tensor:
+    """Norms that frames may have had, `(batch_size, num_frames)`: 10, about those of CLIP's, and others near it."""
+    generator = torch.Generator().manual_seed(0)
+    return 10 + torch.randn(frame_embeds.shape[:2], generator=generator)
+
+
 def assert_computed_alike(found, expected, atol: float = 1e-5, rtol: float = 1e-5, msg: str | None = None) -> None:
     """
     The same numbers, computed twice in float32. They need not be equal to the last bit: in which order a kernel adds up

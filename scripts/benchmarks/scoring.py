@@ -94,7 +94,7 @@ def random_model(width: int, heads: int) -> TCDModel:
     """A model whose fusion is not neutral; its towers are tiny because scoring does not use them."""
     tower = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
     backbone = CLIPConfig(text_config=tower, vision_config=tower, projection_dim=width)
-    model = TCDModel(TCDConfig(backbone_config=backbone, fusion_num_heads=heads)).eval()
+    model = TCDModel(TCDConfig(backbone_config=backbone, fusion_num_heads=heads, temporal_num_layers=0)).eval()
     for name, parameter in model.named_parameters():
         if not name.startswith("backbone."):
             torch.nn.init.normal_(parameter, std=width**-0.5)

@@ -71,8 +71,8 @@ def embed(model: TCDModel, queries: torch.Tensor, frames: torch.Tensor, texts: t
         mask: where anything is read, `(num_videos, num_texts)`, bool.
     """
     backbone, normalize = model.backbone, torch.nn.functional.normalize
+    projected = backbone.visual_projection(frames)
+    norms = {"frame_norms": projected.norm(dim=-1)} if model.config.reads_raw_frames else {}
     return normalize(backbone.text_projection(queries), dim=-1), model.fuse(
-        normalize(backbone.visual_projection(frames), dim=-1),
-        normalize(backbone.text_projection(texts), dim=-1),
-        mask,
+        normalize(projected, dim=-1), normalize(backbone.text_projection(texts), dim=-1), mask, **norms
     )

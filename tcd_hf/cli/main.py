@@ -8,6 +8,7 @@ from tcd_hf.cli.common import show_tracebacks
 from tcd_hf.cli.demo import demo
 from tcd_hf.cli.evaluate import evaluate
 from tcd_hf.cli.export import export, list_videos, show
+from tcd_hf.cli.importing import import_model
 from tcd_hf.cli.index import index
 from tcd_hf.cli.ocr import ocr
 from tcd_hf.cli.plot import plot
@@ -60,6 +61,7 @@ app.command(rich_help_panel=SEARCH)(demo)
 app.command(cls=SynthesizeCommand, rich_help_panel=TRAINING)(synthesize)
 app.command(cls=PrepareCommand, rich_help_panel=TRAINING)(prepare)
 app.command(rich_help_panel=TRAINING)(recipes)
+app.command("import", rich_help_panel=TRAINING)(import_model)
 app.command(rich_help_panel=TRAINING)(evaluate)
 app.command(cls=PushCommand, rich_help_panel=TRAINING)(push)
 app.add_typer(plot, name="plot", rich_help_panel=TRAINING)

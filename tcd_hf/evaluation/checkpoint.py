@@ -2,12 +2,14 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 
-from tcd_hf.choices import EvaluationMode
+from tcd_hf.choices import EvaluationMode, ScoreNormalisation
 from tcd_hf.evaluation.evaluate_model import Evaluation, curves_by_query_type, evaluate_model, query_types_of
 from tcd_hf.evaluation.rank_plot import plot_ranks
 from tcd_hf.evaluation.report import check_results_path, write_results
@@ -28,14 +30,19 @@ def evaluate_checkpoint(
     out: str | os.PathLike | None = None,
     device: str | torch.device = "auto",
     progress: bool = True,
+    also: Sequence[ScoreNormalisation] = (),
+    bank_split: str = "train",
 ) -> Evaluation:
     """Loads a model and a split of a prepared data set, and measures by [`evaluate_model`].
+
+    Processes that `accelerate launch` started share the videos and captions among them; the first writes.
 
     Args:
         model (`str | os.PathLike`): see [`tcd_hf.load`].
         data (`str | os.PathLike`): folder that [`prepare_splits`] wrote.
         split (`str`, *optional*, defaults to `"test"`): of it.
-        mode, top_k, batch_size, progress: see [`evaluate_model`].
+        mode, top_k, batch_size, progress, also: see [`evaluate_model`].
+        bank_split (`str`, *optional*, defaults to `"train"`): whose captions are the query bank of `"qb-norm"`.
         out (`str | os.PathLike`, *optional*): a file `NAME.json` to write the results to, and which model and data they
             are of, see [`write_results`]; a table is put beside it, `NAME.md`, and where Matplotlib is installed a plot
             of the ranks, `NAME.png`.
@@ -50,9 +57,14 @@ def evaluate_checkpoint(
     if out is not None:
         check_results_path(out)  # before hours of embedding
     dataset = _load_split(Path(data), split)
-    loaded, processor = load(model, device=device)
-    evaluation = evaluate_model(loaded, processor, dataset, mode, top_k, batch_size, progress)
-    if out is not None:
+    bank = _load_split(Path(data), bank_split)["captions"] if "qb-norm" in also else []
+    query_bank = [caption for of_video in bank for caption in of_video]
+    accelerator = Accelerator() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+    loaded, processor = load(model, device=accelerator.device if accelerator else device)
+    is_first = accelerator is None or accelerator.is_main_process
+    options = mode, top_k, batch_size, progress and is_first, also, query_bank, accelerator
+    evaluation = evaluate_model(loaded, processor, dataset, *options)
+    if out is not None and is_first:
         about = {
             "dataset": Path(data).resolve().name,
             "split": split,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 from tqdm import tqdm
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from tcd_hf.modeling.modeling_tcd import TCDModel
     from tcd_hf.processing.processing_tcd import TCDProcessor
 
-__all__ = ["embed_dataset"]
+__all__ = ["embed_dataset", "embed_texts"]
 
 
 @torch.inference_mode()
@@ -23,8 +24,11 @@ def embed_dataset(
     dataset: Dataset,
     batch_size: int = 32,
     progress: bool = True,
+    accelerator: Accelerator | None = None,
 ) -> tuple[torch.Tensor, np.ndarray, TCDVideoFeatures]:
     """Embeds every caption and every video of a prepared data set, on the device of the model.
+
+    Of several processes each embeds its share, and all get the whole, in the same order as one process alone.
 
     Videos are decoded and embedded `batch_size` at a time, and only what they are scored by is kept: with 12 frames and
     512 dimensions in float32 about 100 kB a video, and with `use_patch_features` as much again for every 4 patches of
@@ -37,6 +41,7 @@ def embed_dataset(
             without captions is a distractor: embedded, and asked for by no text.
         batch_size (`int`, *optional*, defaults to 32): videos, and captions, that go through the towers at once.
         progress (`bool`, *optional*, defaults to `True`): show bars on stderr.
+        accelerator (`Accelerator`, *optional*): of several processes, each of which calls this.
 
     Returns:
         `tuple`:
@@ -47,7 +52,8 @@ def embed_dataset(
         - `video_features`, [`TCDVideoFeatures`] of all videos, without the towers' outputs.
 
     Raises:
-        ValueError: a model in training mode, `batch_size` below 1, or no caption or no video at all.
+        ValueError: a model in training mode, `batch_size` below 1, no caption or no video at all, or fewer videos or
+            different captions than processes.
     """
     if model.training:
         raise ValueError("The model is in training mode, where embeddings are random: call `model.eval()` first.")
@@ -60,15 +66,29 @@ def embed_dataset(
 
     # Captions that several videos share are embedded once: equal texts must tie.
     different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    text_embeds = _embed_texts(model, processor, list(different), batch_size, progress)
-    text_embeds = text_embeds[[different[text] for text in texts]]
     text_to_video = np.repeat(np.arange(len(captions)), [len(of_video) for of_video in captions])
-    return text_embeds, text_to_video, _embed_videos(model, processor, dataset, batch_size, progress)
+    process, count = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
+    if min(len(different), len(dataset)) < count:
+        raise ValueError(
+            f"{len(dataset)} videos and {len(different)} different captions are too few to be shared by {count} "
+            "processes. Use fewer processes."
+        )
+    own_texts = [list(different)[row] for row in np.array_split(np.arange(len(different)), count)[process]]
+    own_videos = dataset.shard(count, process, contiguous=True) if count > 1 else dataset
+    text_embeds = embed_texts(model, processor, own_texts, batch_size, progress)
+    features = _embed_videos(model, processor, own_videos, batch_size, progress)
+    if accelerator:
+        text_embeds = _gather_rows(text_embeds, accelerator)
+        gathered: dict[str, Any] = {name: _gather_rows(rows, accelerator) for name, rows in features.items()}
+        features = TCDVideoFeatures(**gathered)
+    return text_embeds[[different[text] for text in texts]], text_to_video, features
 
 
-def _embed_texts(
+@torch.inference_mode()
+def embed_texts(
     model: "TCDModel", processor: "TCDProcessor", texts: list[str], batch_size: int, progress: bool
 ) -> torch.Tensor:
+    """Embeds texts, `batch_size` at a time: `(num_texts, dim)`, L2-normalised, on the device of the model."""
     batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
     return torch.cat(
         [
@@ -89,3 +109,16 @@ def _embed_videos(
         pieces.append(features.map_videos(lambda rows: rows))  # tensors alone: the towers' outputs are large
     whole: dict[str, Any] = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
     return TCDVideoFeatures(**whole)
+
+
+def _gather_rows(rows: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:
+    """Rows of all processes, of which each may have another number, in order of the processes."""
+    if accelerator.num_processes == 1:
+        return rows
+    counts: Any = accelerator.gather(torch.tensor([len(rows)], device=accelerator.device))
+    kind = rows.dtype
+    rows = rows.to(torch.uint8) if kind == torch.bool else rows  # not every backend takes masks
+    gathered: Any = accelerator.gather(accelerator.pad_across_processes(rows.contiguous(), dim=0))
+    counts = counts.tolist()
+    pieces = gathered.split(max(counts))
+    return torch.cat([piece[:count] for piece, count in zip(pieces, counts, strict=True)]).to(kind)

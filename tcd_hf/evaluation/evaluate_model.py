@@ -1,17 +1,19 @@
 """A model on a prepared data set: embed it, score every text against every video, rank, report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 
-from tcd_hf.choices import EvaluationMode
+from tcd_hf.choices import EvaluationMode, ScoreNormalisation
 from tcd_hf.data.prepared_data import check_prepared
-from tcd_hf.evaluation.embedding import embed_dataset
+from tcd_hf.evaluation.embedding import embed_dataset, embed_texts
 from tcd_hf.evaluation.metrics import retrieval_ranks
 from tcd_hf.evaluation.moment_ranking import evaluate_moments
+from tcd_hf.evaluation.published import check_normalisations, clip4clip_ranks, dual_softmax_ranks, qb_norm_ranks
 from tcd_hf.evaluation.report import summarise_by_query_type
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
 from tcd_hf.modeling.outputs import TCDVideoFeatures
@@ -30,7 +32,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
         results (`dict`): retrieval metrics, as [`summarise_by_query_type`] gives them.
-        ranks (`dict[str, np.ndarray]`): what they summarise, as [`rank`] gives them.
+        ranks (`dict[str, np.ndarray]`): what they summarise, as [`rank`] gives them; and beside them, named after their
+            papers, those of [`clip4clip_ranks`] and of what was asked for by `also`.
         moments (`dict`, *optional*): metrics of moments, as [`evaluate_moments`] gives them; `None` for a data set
             whose captions have no times.
     """
@@ -48,24 +51,45 @@ def evaluate_model(
     top_k: int = 50,
     batch_size: int = 32,
     progress: bool = True,
+    also: Sequence[ScoreNormalisation] = (),
+    query_bank: Sequence[str] = (),
+    accelerator: Accelerator | None = None,
 ) -> Evaluation:
     """Metrics of a model on a prepared data set, in both directions and by type of query where that is known; and of
     moments, where its captions have times: these are scored in the same way whatever the mode.
 
     Args:
-        model, processor, dataset, batch_size, progress: see [`embed_dataset`].
+        model, processor, dataset, batch_size, progress, accelerator: see [`embed_dataset`]. Of several processes, all
+            get the same.
         mode, top_k: see [`rank`].
+        also (sequence of `"dual-softmax"` and `"qb-norm"`, *optional*): report these as well, under names of their own.
+            Neither is retrieval: see [`dual_softmax_ranks`] and [`qb_norm_ranks`]. Not with `"two-stage"`.
+        query_bank (`Sequence[str]`, *optional*): training captions, for `"qb-norm"`.
 
     Returns:
         [`Evaluation`]
 
     Raises:
-        ValueError: data prepared for another model; or see [`embed_dataset`] and [`rank`].
+        ValueError: data prepared for another model, or `"qb-norm"` without a bank; or see [`embed_dataset`] and
+            [`rank`].
     """
     check_mode(mode)  # before hours of embedding
+    check_normalisations(also, mode)
+    if "qb-norm" in also and not query_bank:
+        raise ValueError("'qb-norm' needs a query bank, captions of the training split: give `query_bank`.")
     check_prepared(dataset, processor)
-    texts, text_to_video, videos = embed_dataset(model, processor, dataset, batch_size, progress)
-    ranks = rank(model, texts, text_to_video, videos, mode, top_k)
+    texts, text_to_video, videos = embed_dataset(model, processor, dataset, batch_size, progress, accelerator)
+    if mode == "two-stage":
+        ranks = rank(model, texts, text_to_video, videos, mode, top_k)
+    else:
+        similarity = np.concatenate(list(_score_blocks(model, texts, videos, mode)))
+        ranks = retrieval_ranks(similarity, text_to_video) | clip4clip_ranks(similarity, text_to_video)
+        if "dual-softmax" in also:
+            scale = model.logit_scale.exp().item()
+            ranks |= dual_softmax_ranks(similarity, text_to_video, scale)
+        if "qb-norm" in also:
+            bank = embed_texts(model, processor, list(dict.fromkeys(query_bank)), batch_size, progress)
+            ranks |= qb_norm_ranks(similarity, text_to_video, _score_blocks(model, bank, videos, mode))
     query_types = query_types_of(dataset)
     moments = evaluate_moments(dataset, texts, videos, query_types)
     return Evaluation(summarise_by_query_type(ranks, query_types), ranks, moments)
@@ -96,15 +120,26 @@ def rank(
         ValueError: another mode; or see [`retrieval_ranks`] and [`two_stage_ranks`].
     """
     check_mode(mode)
-    if mode == "full":
-        blocks = [model.score(texts, video_features).similarity.cpu() for texts in text_embeds.split(TEXTS_AT_ONCE)]
-        return retrieval_ranks(torch.cat(blocks).numpy(), text_to_video)
-    coarse = (model.get_coarse_queries(text_embeds) @ video_features.coarse_embeds.float().T).cpu().numpy()
-    if mode == "coarse":
-        return retrieval_ranks(coarse, text_to_video)
+    if mode != "two-stage":
+        return retrieval_ranks(
+            np.concatenate(list(_score_blocks(model, text_embeds, video_features, mode))), text_to_video
+        )
+    coarse = np.concatenate(list(_score_blocks(model, text_embeds, video_features, "coarse")))
     if model.config.text_condition == "after":
         video_features = model.precompute(video_features)
     return two_stage_ranks(coarse, text_to_video, pair_scorer(model, text_embeds, video_features), top_k)
+
+
+@torch.inference_mode()
+def _score_blocks(
+    model: "TCDModel", text_embeds: torch.Tensor, video_features: TCDVideoFeatures, mode: EvaluationMode
+) -> Iterator[np.ndarray]:
+    """Scores of all pairs, `(num_texts, num_videos)`, by blocks of texts."""
+    for texts in text_embeds.split(TEXTS_AT_ONCE):
+        if mode == "full":
+            yield model.score(texts, video_features).similarity.cpu().numpy()
+        else:
+            yield (model.get_coarse_queries(texts) @ video_features.coarse_embeds.float().T).cpu().numpy()
 
 
 def query_types_of(dataset: Dataset) -> list[str] | None:

@@ -84,11 +84,13 @@ def retrieval_ranks(similarity: ArrayLike, text_to_video: ArrayLike) -> dict[str
     return {"t2v": text_ranks, "v2t": video_ranks}
 
 
-def summarise_ranks(ranks: np.ndarray) -> dict[str, float]:
+def summarise_ranks(ranks: np.ndarray, lower_median: bool = False) -> dict[str, float]:
     """Metrics of the ranks of one direction.
 
     Args:
         ranks (`np.ndarray` of shape `(num_queries,)`): from 1; NaN for what is no query.
+        lower_median (`bool`, *optional*, defaults to `False`): of two ranks in the middle take the lower as `MdR`, as
+            torch does, in place of their mean.
 
     Returns:
         `dict[str, float]`: `R@1`, `R@5`, `R@10`, `R@50` (share of queries with a right answer of rank at most k, in
@@ -102,7 +104,7 @@ def summarise_ranks(ranks: np.ndarray) -> dict[str, float]:
         raise ValueError("No ranks to summarise: there is no query.")
     return {
         **{f"R@{k}": float((ranks <= k).mean()) for k in RECALL_CUTOFFS},
-        "MdR": float(np.median(ranks)),
+        "MdR": float(np.quantile(ranks, 0.5, method="lower") if lower_median else np.median(ranks)),
         "MnR": float(ranks.mean()),
         "MRR": float((1 / ranks).mean()),
     }

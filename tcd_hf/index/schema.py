@@ -249,9 +249,13 @@ def feature_tensors(features: TCDVideoFeatures) -> dict[str, torch.Tensor]:
     """All that a video is scored by, by name: tensors whose rows are videos.
 
     Fields of the features are named `feature_...`, those of their scoring tables `table_...`, and the coarse vectors
-    `coarse`. What the towers gave out on the way is left out.
+    `coarse`. What no score reads is left out: what the towers gave out on the way, and the norms of frames.
     """
-    tensors = {FEATURE_PREFIX + name: value for name, value in features.items() if torch.is_tensor(value)}
+    tensors = {
+        FEATURE_PREFIX + name: value
+        for name, value in features.items()
+        if torch.is_tensor(value) and name != "frame_norms"
+    }
     if features.scoring_tables is not None:
         tensors.update({TABLE_PREFIX + name: value for name, value in features.scoring_tables.items()})
     tensors[COARSE_COLUMN] = tensors.pop(FEATURE_PREFIX + "coarse_embeds")

@@ -127,16 +127,22 @@ def hash_weights(model: "Module") -> str:
 
 
 def _own_settings(config: "PreTrainedConfig") -> dict[str, Any]:
-    """What its own class adds to the base class of configurations, where it differs from the default, in all depths."""
+    """
+    What its own class adds to the base class of configurations, where it differs from the default, in all depths; a
+    field of ours that came later, where the model does not behave as all did before.
+    """
     from transformers import PreTrainedConfig
 
+    from tcd_hf.modeling.configuration_tcd import DEFAULTS_BEFORE
+
+    before = DEFAULTS_BEFORE[1] if config.model_type == "tcd" else {}
     inherited = {field.name for field in fields(PreTrainedConfig)}  # of files and outputs, not of the model
     settings: dict[str, Any] = {"model_type": config.model_type}
     for field in fields(config):
         value = getattr(config, field.name)
         if isinstance(value, PreTrainedConfig):
             settings[field.name] = _own_settings(value)
-        elif field.name not in inherited and _plain(value) != _plain(field.default):
+        elif field.name not in inherited and _plain(value) != _plain(before.get(field.name, field.default)):
             settings[field.name] = _plain(value)
     return settings
 

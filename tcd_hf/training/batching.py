@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -22,9 +22,9 @@ ORDER, CAPTIONS = range(2)  # what an epoch draws
 
 class BatchPlan:
     """
-    The batches of every epoch. An epoch is a permutation of the videos, with one caption of each, both drawn by seed
-    and epoch alone, and cut into batches; what is left at its end waits for another epoch, because a smaller batch
-    would have fewer negatives.
+    The batches of every epoch. An epoch is a permutation of the videos, with one caption of each, or of all captions
+    with their videos; drawn by seed and epoch alone, and cut into batches. What is left at its end waits for another
+    epoch, because a smaller batch would have fewer negatives.
 
     Args:
         dataset (`datasets.Dataset`): prepared; `captions` and, where videos are to be grouped, `group` are read.
@@ -32,16 +32,30 @@ class BatchPlan:
         seed (`int`, *optional*, defaults to 0)
         group_by_negatives (`bool`, *optional*, defaults to `False`): keep videos of equal `group` in one batch. Only
             where no whole group fits any more is one cut.
+        epoch_of (`"videos"` or `"captions"`, *optional*, defaults to `"videos"`): what is seen once in an epoch. Of
+            captions, a batch may hold two of one video, negatives of each other, as in the published code of CLIP4Clip
+            and what came after it.
 
     Raises:
-        ValueError: fewer videos than a batch holds, a video without a caption or with one that says nothing, or no
-            groups to keep together.
+        ValueError: fewer videos than a batch holds, a video without a caption or with one that says nothing, no groups
+            to keep together, or groups of captions.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int = 0, group_by_negatives: bool = False):
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int = 0,
+        group_by_negatives: bool = False,
+        epoch_of: Literal["videos", "captions"] = "videos",
+    ):
         captions = list(dataset["captions"])
         self.num_captions = np.array([len(of_video) for of_video in captions])
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.epoch_of = batch_size, seed, epoch_of
+        if group_by_negatives and epoch_of == "captions":
+            raise ValueError(
+                '`group_by_negatives` keeps videos in one batch, each once: it goes with `epoch_of="videos"` only.'
+            )
         if len(dataset) < batch_size:
             raise ValueError(
                 f"The split to train on has {len(dataset)} videos, too few for a batch of {batch_size}. Give a smaller "
@@ -57,17 +71,28 @@ class BatchPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        return len(self.num_captions) // self.batch_size
+        pairs = len(self.num_captions) if self.epoch_of == "videos" else int(self.num_captions.sum())
+        return pairs // self.batch_size
 
     def epoch(self, epoch: int) -> list[list[Key]]:
         """The batches of an epoch, counted from 0."""
         # Random numbers are a function of the epoch alone, so that a resumed run, and every process, finds the same.
+        if self.epoch_of == "captions":
+            return self._epoch_of_captions(np.random.default_rng([self.seed, epoch, ORDER]))
         order = np.random.default_rng([self.seed, epoch, ORDER]).permutation(len(self.groups))
         draws = np.random.default_rng([self.seed, epoch, CAPTIONS]).random(len(self.num_captions))
         captions = (draws * self.num_captions).astype(int)
         waiting = deque(self.groups[group] for group in order)
         batches = (_take(waiting, self.batch_size) for _ in range(self.steps_per_epoch))
         return [[(row, int(captions[row])) for row in batch] for batch in batches]
+
+    def _epoch_of_captions(self, rng: np.random.Generator) -> list[list[Key]]:
+        ends = np.cumsum(self.num_captions)
+        rows = np.repeat(np.arange(len(ends)), self.num_captions)
+        captions = np.arange(ends[-1]) - np.repeat(ends - self.num_captions, self.num_captions)
+        order = rng.permutation(len(rows))[: self.steps_per_epoch * self.batch_size]
+        keys = list(zip(rows[order].tolist(), captions[order].tolist(), strict=True))
+        return [keys[start : start + self.batch_size] for start in range(0, len(keys), self.batch_size)]
 
     def steps(self, first: int, last: int) -> Iterator[list[Key]]:
         """The batches of steps `first` to `last - 1`, counted from 0 over all epochs."""

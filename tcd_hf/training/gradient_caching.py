@@ -29,6 +29,7 @@ __all__ = ["backward_of_batch", "embed_pairs", "seed_step"]
 
 OF_TEXTS = ("input_ids", "attention_mask")
 OF_TOWERS = ("pixel_values_videos", "ocr_input_ids", "ocr_attention_mask", "pixel_attention_mask", "spatial_shapes")
+OF_FUSION = ("frame_embeds", "frame_norms", "ocr_embeds", "patch_embeds")
 
 Embeds = dict[str, torch.Tensor]
 
@@ -49,7 +50,7 @@ def embed_pairs(model: "TCDModel", chunk: dict, accelerator: Accelerator) -> Emb
     with accelerator.autocast():
         text_embeds = model.get_text_features(**_named(chunk, OF_TEXTS)).pooler_output
         videos = model.encode_videos(**_named(chunk, OF_TOWERS))
-    embeds = {"text_embeds": text_embeds, **_named(videos, ("frame_embeds", "ocr_embeds", "patch_embeds"))}
+    embeds = {"text_embeds": text_embeds, **_named(videos, OF_FUSION)}
     embeds = {name: value.float() for name, value in embeds.items()}
     if "ocr_embeds" in embeds and "ocr_mask" in chunk:
         embeds["ocr_mask"] = chunk["ocr_mask"]

@@ -66,7 +66,7 @@ def train(
     accelerator = accelerator or make_accelerator(recipe)
     check_run(model, processor, datasets, recipe, accelerator)
     videos = captioned(datasets["train"], warn=accelerator.is_main_process)
-    plan = BatchPlan(videos, recipe.batch_size, recipe.seed, recipe.group_by_negatives)
+    plan = BatchPlan(videos, recipe.batch_size, recipe.seed, recipe.group_by_negatives, recipe.epoch_of)
     num_steps = recipe.max_steps or recipe.epochs * plan.steps_per_epoch
 
     model.to(accelerator.device).train()

@@ -41,7 +41,8 @@ def make_optimizer(model: "TCDModel", recipe: TrainingRecipe) -> torch.optim.Ada
         for name, weight in model.named_parameters():
             if name.startswith(TOWERS):
                 weight.requires_grad_(False)
-    return torch.optim.AdamW(parameter_groups(model, recipe))
+    first, second = recipe.betas
+    return torch.optim.AdamW(parameter_groups(model, recipe), betas=(first, second))
 
 
 def make_scheduler(

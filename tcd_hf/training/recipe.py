@@ -42,7 +42,12 @@ class TrainingRecipe:
     max_length: int | None = HfArg(
         default=None, help="tokens of a query or OCR caption at most; as many as the model's processor takes by default"
     )
-    epochs: int = HfArg(default=5, help="times that every video is seen, with one of its captions each time")
+    epochs: int = HfArg(default=5, help="times that every video, or every caption, is seen; see --epoch_of")
+    epoch_of: Literal["videos", "captions"] = HfArg(
+        default="videos",
+        help="what an epoch shows once: every video, with one of its captions each time, or every caption, as the "
+        "published code of CLIP4Clip, X-Pool and EERCF counts",
+    )
     max_steps: int | None = HfArg(default=None, help="steps in all, in place of --epochs")
     batch_size: int = HfArg(default=42, help="pairs of a step, over all processes: each has all others as negatives")
     chunk_size: int | None = HfArg(
@@ -55,6 +60,9 @@ class TrainingRecipe:
     learning_rate: float = HfArg(default=1e-5, help="highest learning rate of everything else")
     weight_decay: float = HfArg(
         default=0.2, help="of AdamW; not for biases, norms, and learned vectors of places and kinds"
+    )
+    betas: list[float] = HfArg(
+        default_factory=lambda: [0.9, 0.999], help="of AdamW: decay of its means of gradients and of their squares"
     )
     warmup_share: float = HfArg(
         default=0.1, help="share of the steps in which learning rates rise, before they fall by a cosine"
@@ -90,6 +98,10 @@ class TrainingRecipe:
                 raise ValueError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")
         if self.max_length is not None and self.max_length < 3:
             raise ValueError(f"`max_length` must be 3 or more (start, one token, end), got {self.max_length}.")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"`betas` must be two numbers in [0, 1), got {self.betas}.")
+        if self.epoch_of not in ("videos", "captions"):
+            raise ValueError(f'`epoch_of` must be "videos" or "captions", got {self.epoch_of!r}.')
         if not 0 <= self.warmup_share <= 1:
             raise ValueError(f"`warmup_share` must be in [0, 1], got {self.warmup_share}.")
         if not self.max_grad_norm > 0:

@@ -1,16 +1,13 @@
 """Retrieval on the validation split, each process embedding its share of the videos."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
 from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.evaluation.evaluate_model import query_types_of, rank
 from tcd_hf.evaluation.report import ALL_QUERIES, summarise_by_query_type
-from tcd_hf.modeling.outputs import TCDVideoFeatures
 
 if TYPE_CHECKING:
     from tcd_hf.modeling.modeling_tcd import TCDModel
@@ -23,14 +20,14 @@ def check_validation(dataset: Dataset, num_processes: int) -> None:
     """Refuses a validation split that cannot be shared out.
 
     Raises:
-        ValueError: so few videos that a process would have none with a caption to embed.
+        ValueError: fewer videos or different captions than processes, or no caption.
     """
-    for process in range(num_processes):
-        if not any(_share(dataset, process, num_processes)["captions"]):
-            raise ValueError(
-                f"The validation split has {len(dataset)} videos; share {process + 1} of {num_processes} holds none "
-                "with a caption. Use fewer processes, or a larger split."
-            )
+    num_captions = len({caption for of_video in dataset["captions"] for caption in of_video})
+    if min(len(dataset), num_captions) < num_processes:
+        raise ValueError(
+            f"The validation split has {len(dataset)} videos and {num_captions} different captions, too few for "
+            f"{num_processes} process{'es' * (num_processes > 1)}. Use fewer processes, or a larger split."
+        )
 
 
 def validate(
@@ -56,18 +53,15 @@ def validate(
     """
     was_training = model.training
     model.eval()
-    share = _share(dataset, accelerator.process_index, accelerator.num_processes)
     with accelerator.autocast():
-        texts, _, videos = embed_dataset(model, processor, share, batch_size, progress=False)
+        texts, text_to_video, videos = embed_dataset(
+            model, processor, dataset, batch_size, progress=False, accelerator=accelerator
+        )
+    texts = texts.float()
     model.train(was_training)
-
-    texts = _gather_rows(texts.float(), accelerator)
-    gathered: dict[str, Any] = {name: _gather_rows(rows, accelerator) for name, rows in videos.items()}
-    videos = TCDVideoFeatures(**gathered)
     if not accelerator.is_main_process:
         return None
     model.eval()
-    text_to_video = np.repeat(np.arange(len(dataset)), [len(captions) for captions in dataset["captions"]])
     ranks = rank(model, texts, text_to_video, videos)
     model.train(was_training)
     results = summarise_by_query_type(ranks, query_types_of(dataset))
@@ -78,20 +72,3 @@ def validate(
         },
         **{f"t2v_R@1/{name}": part["t2v"]["R@1"] for name, part in results.items()},
     }
-
-
-def _share(dataset: Dataset, process: int, num_processes: int) -> Dataset:
-    return dataset.shard(num_processes, process, contiguous=True)
-
-
-def _gather_rows(rows: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:
-    """Rows of all processes, of which each may have another number, in order of the processes."""
-    if accelerator.num_processes == 1:
-        return rows
-    counts: Any = accelerator.gather(torch.tensor([len(rows)], device=accelerator.device))
-    kind = rows.dtype
-    rows = rows.to(torch.uint8) if kind == torch.bool else rows  # not every backend takes masks
-    gathered: Any = accelerator.gather(accelerator.pad_across_processes(rows.contiguous(), dim=0))
-    counts = counts.tolist()
-    pieces = gathered.split(max(counts))
-    return torch.cat([piece[:count] for piece, count in zip(pieces, counts, strict=True)]).to(kind)

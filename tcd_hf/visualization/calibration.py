@@ -60,7 +60,7 @@ def calibration_cycle(
     Args:
         frame_embeds, ocr_embeds (`torch.FloatTensor` of shape `(num_frames, dim)`): of frames and windows.
         ocr_mask (`torch.BoolTensor` of shape `(num_frames,)`): windows with text, at least one.
-        temperature (`float`): of the nearest neighbours, `calibration_temperature` of the configuration.
+        temperature (`float`): of the nearest neighbours, `calibration_temperature` of the model.
     """
     import torch
     from torch.nn.functional import normalize
@@ -104,7 +104,7 @@ def plot_calibration_cycle(
             f"A cycle needs two windows with text or more, {clip.name} has {int(mask.sum())}: choose a clip that shows "
             "more text."
         )
-    cycle = calibration_cycle(clip.features.frame_embeds[0], ocr_embeds, mask, model.config.calibration_temperature)
+    cycle = calibration_cycle(clip.features.frame_embeds[0], ocr_embeds, mask, model.calibration_temperature.item())
     cycle = Cycle(*(part.cpu() for part in cycle))
     with film_strip(clip, _title(clip, cycle), 2.3, path) as (figure, axes):
         _draw_cycle(axes, cycle, mask.tolist())

@@ -35,6 +35,7 @@ NOT_RUN = {
     r"tcd-hf prepare .*--dataset": "needs the data set: tests/tcd_hf/test_cli_prepare.py",
     r"accelerate launch .*tcd_textvr": "needs the data set: tests/tcd_hf/test_training_main.py",
     r"accelerate launch .*--multi_gpu": "starts processes: tests/tcd_hf/test_training_main.py",
+    r"tcd-hf import ": "needs a checkpoint of another code: tests/tcd_hf/test_importing.py",
     r"tcd-hf evaluate .*--data prepared/textvr": "needs the data set: tests/tcd_hf/test_evaluate_model.py",
     r"tcd-hf push (?!.*--dry-run)": "publishes: tests/tcd_hf/test_publishing.py",
     r"python -m scripts\.benchmarks\.": "takes minutes: tests/tcd_hf/test_benchmark*.py",
@@ -78,6 +79,8 @@ def run_command(command: Command) -> str:
 def parse_command(command: Command) -> None:
     """Parses a command by the parser of the program. An unknown option or a value out of its range is an error."""
     words = list(command.words)
+    if words[0] == "accelerate" and "tcd_hf" in words:  # a verb of the command line, in several processes
+        words = ["tcd-hf", *words[words.index("tcd_hf") + 1 :]]
     if words[:2] == ["pip", "install"]:
         _check_extras(words[2:])
     elif words == ["pytest"]:

@@ -15,8 +15,6 @@ from tcd_hf.modeling.backbones import project_patches
 from tcd_hf.modeling.coarse_to_fine import (
     MixedScorer,
     PearsonConstraint,
-    TemporalEncoder,
-    TemporalEncoderLayer,
     paired_gated_embeds,
     rerank_weights,
     training_weights,
@@ -25,6 +23,7 @@ from tcd_hf.modeling.coarse_to_fine import (
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.outputs import TCDScoringTables, TCDVideoFeatures
+from tcd_hf.modeling.temporal_encoder import TemporalEncoder, TemporalEncoderLayer
 from tests.conftest import (
     NUM_FRAMES,
     TEXT_TOWER,
@@ -33,6 +32,7 @@ from tests.conftest import (
     bound_blocks,
     clip_inputs,
     enable_checkpointing,
+    norms_like,
     randomise_fusion,
     skip_unless_outputs_compile,
 )
@@ -51,8 +51,9 @@ def units(*shape: int, seed: int = 0) -> torch.Tensor:
 def some_features(model, num_videos=5):
     """Features of videos that were never seen, so that the towers need not run."""
     patches = units(num_videos, NUM_FRAMES, 3, DIM, seed=2) if model.config.use_patch_features else None
+    frames = units(num_videos, NUM_FRAMES, DIM, seed=1)
     with torch.no_grad():
-        return model.fuse(units(num_videos, NUM_FRAMES, DIM, seed=1), patch_embeds=patches)
+        return model.fuse(frames, patch_embeds=patches, frame_norms=norms_like(frames))
 
 
 def sigmoid(x: float) -> float:
@@ -209,6 +210,7 @@ class TestPearson:
 class TestTemporalEncoder:
     def config(self, **options):
         config = SimpleNamespace(num_frames=3, projection_dim=128, temporal_num_layers=2, fusion_num_heads=1)
+        config.temporal_input, config.temporal_activation, config.temporal_layer_norm_eps = "raw", "gelu", 1e-5
         config._attn_implementation = "sdpa"
         for name, value in options.items():
             setattr(config, name, value)
@@ -232,8 +234,14 @@ class TestTemporalEncoder:
             for name, own in pairs:
                 getattr(layer, name).load_state_dict(getattr(ours, own).state_dict())
         frames = units(2, 3, 128)
-        expected = theirs(frames + encoder.position_embedding) + frames
-        torch.testing.assert_close(encoder(frames), torch.nn.functional.normalize(expected, dim=-1))
+        norms = norms_like(frames)
+        raw = norms[..., None] * frames
+        expected = torch.nn.functional.normalize(theirs(raw + encoder.position_embedding) + raw, dim=-1)
+        torch.testing.assert_close(encoder(frames, norms), expected)
+        of_units = TemporalEncoder(self.config(temporal_input="normalised")).eval()
+        of_units.load_state_dict(encoder.state_dict())
+        expected = torch.nn.functional.normalize(theirs(frames + encoder.position_embedding) + frames, dim=-1)
+        torch.testing.assert_close(of_units(frames, norms), expected)
 
     @pytest.mark.parametrize(("dim", "heads"), [(512, 8), (768, 12), (128, 2), (16, 1), (200, 2), (65, 1)])
     def test_heads_divide_every_width(self, dim, heads):
@@ -243,12 +251,13 @@ class TestTemporalEncoder:
     def test_untrained_it_gives_the_frames_back(self, make_model, interaction):
         encoder, frames = make_model(interaction=interaction).temporal_encoder, units(3, NUM_FRAMES, DIM)
         assert len(encoder.layers) == 4
-        torch.testing.assert_close(encoder(frames), frames, atol=1e-6, rtol=0)
+        torch.testing.assert_close(encoder(frames, norms_like(frames)), frames, atol=1e-6, rtol=0)
         assert all(layer.attention.q_proj.weight.std() > 0 for layer in encoder.layers)  # as far as training can move
 
     def test_trained_it_knows_the_order_of_frames(self, make_model):
         model, frames = make_model(randomise=True), units(1, NUM_FRAMES, DIM)
-        coarse = [model.fuse(each, frames).coarse_embeds for each in (frames, frames.flip(1))]
+        norms = torch.full((1, NUM_FRAMES), 10.0)
+        coarse = [model.fuse(each, frames, frame_norms=norms).coarse_embeds for each in (frames, frames.flip(1))]
         assert (coarse[0] - coarse[1]).abs().max() > 1e-3
 
     @pytest.mark.parametrize("interaction", ["tcd", "tib"])
@@ -290,8 +299,9 @@ class TestCoarse:
         model = make_model(randomise=True)
         frames, windows = units(2, NUM_FRAMES, DIM), units(2, NUM_FRAMES, DIM, seed=1)
         mask = torch.tensor([[True, False, True, False], [False] * 4])
-        coarse = model.fuse(frames, windows, mask).coarse_embeds
-        temporal = model.temporal_encoder(frames).detach().double().numpy()
+        norms = norms_like(frames)
+        coarse = model.fuse(frames, windows, mask, frame_norms=norms).coarse_embeds
+        temporal = model.temporal_encoder(frames, norms).detach().double().numpy()
         halves = [each.mean(axis=0) / np.linalg.norm(each.mean(axis=0)) for each in temporal]
         read = windows[0, [0, 2]].double().numpy().mean(axis=0)
         first = halves[0] + read / np.linalg.norm(read)
@@ -455,7 +465,8 @@ class TestScore:
 
     def test_it_is_a_cosine_at_the_start_and_one_for_a_video_that_is_the_text(self, make_model):
         model, text = make_model(**PATCHES), units(1, DIM)
-        still = model.fuse(text.expand(1, NUM_FRAMES, DIM), patch_embeds=text.expand(1, NUM_FRAMES, 3, DIM))
+        frames, patches = text.expand(1, NUM_FRAMES, DIM), text.expand(1, NUM_FRAMES, 3, DIM)
+        still = model.fuse(frames, patch_embeds=patches, frame_norms=norms_like(frames))
         assert model.score(text, still).similarity.item() == pytest.approx(1, abs=1e-5)
         assert model.score(text, some_features(model)).similarity.abs().max() <= 1
 
@@ -474,9 +485,9 @@ class TestScore:
         with pytest.raises(ValueError, match=r"scores patches .* features hold none"):
             model.score(units(2, DIM), features)
         with pytest.raises(ValueError, match="`patch_embeds` is missing"):
-            model.fuse(features.frame_embeds)
+            model.fuse(features.frame_embeds, frame_norms=features.frame_norms)
         with pytest.raises(ValueError, match=r"`patch_embeds` must have shape \(5, 4, 7, 16\), got \(5, 3, 7, 16\)"):
-            model.fuse(features.frame_embeds, patch_embeds=torch.zeros(5, 3, 7, 16))
+            model.fuse(features.frame_embeds, None, None, torch.zeros(5, 3, 7, 16), features.frame_norms)
         with pytest.raises(ValueError, match=r"must have shape \(num_texts, 16\)"):
             model.score(units(2, 8), features)
 
@@ -614,7 +625,8 @@ class TestZeroShot:
         other = TCDModel.from_pretrained(tmp_path, interaction="tib", temporal_num_layers=2)
         assert torch.equal(other.frame_projection.weight, torch.eye(NUM_FRAMES))
         frames = units(2, NUM_FRAMES, DIM)
-        torch.testing.assert_close(other.fuse(frames).fused_frame_embeds, frames, atol=1e-6, rtol=0)
+        fused = other.fuse(frames, frame_norms=norms_like(frames)).fused_frame_embeds
+        torch.testing.assert_close(fused, frames, atol=1e-6, rtol=0)
 
     @pytest.mark.parametrize("interaction", ["tcd", "tib"])
     def test_projections_missing_from_a_checkpoint_are_the_identity_and_no_matter(

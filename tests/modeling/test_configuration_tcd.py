@@ -22,8 +22,12 @@ DEFAULTS = {
     "fusion_dropout": 0.3,
     "use_calibration": True,
     "calibration_weight": 0.1,
-    "calibration_temperature": 0.1,
+    "calibration_temperature": None,
     "temporal_num_layers": 4,
+    "temporal_input": "raw",
+    "temporal_activation": "quick_gelu",
+    "temporal_layer_norm_eps": 1e-12,
+    "temporal_start": "neutral",
     "use_patch_features": False,
     "coarse_loss_weight": 0.2,
     "tib_loss_weight": 0.2,
@@ -61,6 +65,10 @@ OTHERS = {
     "calibration_temperature": 0.2,
     "interaction": "tib",
     "temporal_num_layers": 2,
+    "temporal_input": "normalised",
+    "temporal_activation": "gelu",
+    "temporal_layer_norm_eps": 1e-5,
+    "temporal_start": "text_layers",
     "use_patch_features": True,
     **{name: value + 0.25 for name, value in DEFAULTS.items() if name.startswith(("pearson", "training", "rerank"))},
     **dict.fromkeys(("coarse_loss_weight", "tib_loss_weight"), 0.75),
@@ -94,6 +102,22 @@ def test_every_option_survives_a_round_trip(tiny_clip_config, tmp_path):
         written = {"transformers_version", "_name_or_path", "auto_map"}
         first, second = ({k: v for k, v in each.to_dict().items() if k not in written} for each in (config, again))
         assert first == second
+
+
+def test_a_file_from_before_the_fields_means_what_it_meant(tiny_clip_config, tmp_path):
+    TCDConfig(backbone_config=tiny_clip_config, temporal_num_layers=3).save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved.pop("config_version") == 2
+    now = {name: saved.pop(name) for name in ("temporal_input", "temporal_activation", "temporal_layer_norm_eps")}
+    assert now == {"temporal_input": "raw", "temporal_activation": "quick_gelu", "temporal_layer_norm_eps": 1e-12}
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    old = {"temporal_input": "normalised", "temporal_activation": "gelu", "temporal_layer_norm_eps": 1e-5}
+    for _ in range(2):  # the second time as it was saved anew
+        for config in (TCDConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
+            assert {name: getattr(config, name) for name in old} == old
+            assert config.temporal_num_layers == 3
+        config.save_pretrained(tmp_path)
+    assert TCDConfig.from_pretrained(tmp_path, temporal_input="raw").reads_raw_frames
 
 
 def test_the_saved_file_names_the_code_that_reads_it(tiny_config, tmp_path):

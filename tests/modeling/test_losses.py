@@ -27,7 +27,8 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(make_model, options):
         torch.testing.assert_close(output.loss, output.contrastive_loss + recall)
         return
     features = output.video_features
-    calibration = CalibrationLoss(0.1)(features.frame_embeds, features.ocr_embeds, features.ocr_mask)
+    temperature = math.exp(-model.logit_scale.item())
+    calibration = CalibrationLoss()(features.frame_embeds, features.ocr_embeds, features.ocr_mask, temperature)
     torch.testing.assert_close(output.calibration_loss, calibration)
     weight = options.get("calibration_weight", 0.1)
     torch.testing.assert_close(output.loss, output.contrastive_loss + weight * calibration + recall)

@@ -80,7 +80,7 @@ class TestOutputs:
         assert_computed_alike(output.text_embeds, text)
         for name in ("frame_embeds", "ocr_embeds", "fused_frame_embeds", "fused_ocr_embeds", "coarse_embeds"):
             assert_computed_alike(output.video_features[name], video[name], msg=name)
-        again = random_model.fuse(video.frame_embeds, video.ocr_embeds, video.ocr_mask)
+        again = random_model.fuse(video.frame_embeds, video.ocr_embeds, video.ocr_mask, frame_norms=video.frame_norms)
         assert_computed_alike(again.fused_frame_embeds, video.fused_frame_embeds)
         scores = random_model.score(text, again)
         assert_computed_alike(output.text_hybrid_similarity, scores.text_hybrid)
@@ -115,7 +115,7 @@ class TestOutputs:
         frames = torch.stack([unit[0], unit[1], unit[0], unit[1]])[None].expand(2, -1, -1)
         windows = torch.stack([unit[2], unit[3], unit[4], unit[5]])[None].expand(2, -1, -1)
         mask = torch.tensor([[True, True, False, False], [False] * 4])
-        coarse = tiny_model.fuse(frames, windows, mask).coarse_embeds
+        coarse = tiny_model.fuse(frames, windows, mask, frame_norms=torch.ones(2, 4)).coarse_embeds
         # n(mean v) = (1, 1, 0, ...) / sqrt 2; n(mean o) = (0, 0, 1, 1, ...) / sqrt 2, over windows with text, if any.
         torch.testing.assert_close(coarse[0, :6], torch.tensor([0.5, 0.5, 0.5, 0.5, 0.0, 0.0]))
         torch.testing.assert_close(coarse[1, :3], torch.tensor([0.5**0.5, 0.5**0.5, 0.0]))
@@ -178,9 +178,27 @@ class TestErrors:
     def test_no_captions_for_a_model_that_reads(self, tiny_model, tiny_inputs):
         with pytest.raises(ValueError, match="`ocr_input_ids` is missing"):
             tiny_model(pixel_values_videos=tiny_inputs["pixel_values_videos"])
-        frames = tiny_model(**tiny_inputs).video_features.frame_embeds
+        features = tiny_model(**tiny_inputs).video_features
         with pytest.raises(ValueError, match="`ocr_embeds` is missing"):
-            tiny_model.fuse(frames)
+            tiny_model.fuse(features.frame_embeds, frame_norms=features.frame_norms)
+
+    def test_no_norms_for_a_model_that_reads_raw_frames(self, make_model, tiny_inputs):
+        features = make_model()(**tiny_inputs).video_features
+        given = features.frame_embeds, features.ocr_embeds, features.ocr_mask
+        with pytest.raises(ValueError, match=r"reads raw frames .* `frame_norms`.* is missing"):
+            make_model().fuse(*given)
+        with pytest.raises(ValueError, match=r"`frame_norms` must have shape \(3, 4\), got \(3, 1\)"):
+            make_model().fuse(*given, frame_norms=features.frame_norms[:, :1])
+        for options in ({"temporal_input": "normalised"}, {"temporal_num_layers": 0}):
+            fused = make_model(**options).fuse(*given)
+            torch.testing.assert_close(fused.coarse_embeds, features.coarse_embeds)  # untrained they are the same
+
+    def test_the_norms_are_those_of_the_projected_frames(self, tiny_model, tiny_inputs):
+        features = tiny_model.get_video_features(**video_inputs(tiny_inputs))
+        with torch.no_grad():
+            frames = tiny_model.backbone.get_image_features(tiny_inputs["pixel_values_videos"].flatten(0, 1))
+        raw = features.frame_embeds * features.frame_norms[..., None]
+        assert_computed_alike(raw.flatten(0, 1), frames.pooler_output)
 
     def test_captions_are_ignored_by_a_model_that_does_not_read(self, make_model, tiny_inputs):
         model = make_model(use_ocr=False)

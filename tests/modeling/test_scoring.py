@@ -11,7 +11,7 @@ from tcd_hf.modeling import scoring
 from tcd_hf.modeling.factorized_scoring import FactorizedScorer
 from tcd_hf.modeling.outputs import TCDScores, TCDScoringTables, TCDVideoFeatures
 from tcd_hf.modeling.reference_scoring import ReferenceScorer
-from tests.conftest import NUM_FRAMES, assert_computed_alike, bound_blocks, clip_inputs, randomise_fusion
+from tests.conftest import NUM_FRAMES, assert_computed_alike, bound_blocks, clip_inputs, norms_like, randomise_fusion
 
 DIM = 16
 PARTS = ("similarity", "text_video", "text_ocr", "text_hybrid")
@@ -149,11 +149,12 @@ TEXTS, FRAMES, WINDOWS = (
     random_units(5, NUM_FRAMES, seed=2),
     random_units(5, NUM_FRAMES, seed=3),
 )
+NORMS = norms_like(FRAMES)
 
 
 def features_of(model, videos=slice(None)):
     with torch.no_grad():
-        return model.fuse(FRAMES[videos], WINDOWS[videos], MASK[videos])
+        return model.fuse(FRAMES[videos], WINDOWS[videos], MASK[videos], frame_norms=NORMS[videos])
 
 
 def in_dtype(features, dtype):
@@ -221,7 +222,8 @@ def test_a_neutral_model_by_hand(make_model):
     with torch.no_grad():
         model.logit_scale.fill_(math.log(5 * math.log(3)))  # s / temperature = log 3
     unit = torch.eye(DIM)
-    features = model.fuse(unit[None, :2], unit[None, [1, 1]], torch.ones(1, 2, dtype=torch.bool))
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    features = model.fuse(unit[None, :2], unit[None, [1, 1]], mask, frame_norms=torch.ones(1, 2))
     scores = score(model, unit[:1], features)
     video, hybrid = 3 / math.hypot(3, 1), 3 / math.hypot(3, 5)
     assert scores.text_video.item() == pytest.approx(video, abs=1e-6)
@@ -301,16 +303,17 @@ def test_windows_without_text_do_not_count(random_model):
     altered = WINDOWS.clone()
     altered[1, 1] = random_units(seed=9)  # the one window of video 1 that shows no text
     with torch.no_grad():
-        before = random_model.score(TEXTS, random_model.fuse(FRAMES, WINDOWS, MASK))
-        after = random_model.score(TEXTS, random_model.fuse(FRAMES, altered, MASK))
+        before = random_model.score(TEXTS, random_model.fuse(FRAMES, WINDOWS, MASK, frame_norms=NORMS))
+        after = random_model.score(TEXTS, random_model.fuse(FRAMES, altered, MASK, frame_norms=NORMS))
     for part in PARTS:
         torch.testing.assert_close(after[part], before[part], atol=1e-6, rtol=0)
 
 
 def test_a_video_without_text_is_scored_over_all_its_windows(random_model):
     with torch.no_grad():
-        without = random_model.score(TEXTS, random_model.fuse(FRAMES, WINDOWS, torch.zeros_like(MASK)))
-        all_visible = random_model.score(TEXTS, random_model.fuse(FRAMES, WINDOWS, torch.ones_like(MASK)))
+        masks = torch.zeros_like(MASK), torch.ones_like(MASK)
+        features = [random_model.fuse(FRAMES, WINDOWS, mask, frame_norms=NORMS) for mask in masks]
+        without, all_visible = (random_model.score(TEXTS, each) for each in features)
     for part in PARTS:
         torch.testing.assert_close(without[part], all_visible[part])
 
@@ -416,7 +419,7 @@ def test_both_methods_give_the_same_gradients(make_model, monkeypatch, options):
     gradients = {}
     for method in ("reference", "factorized"):
         model, texts = make_model(randomise=True, **options), TEXTS.clone().requires_grad_()
-        features = model.fuse(FRAMES, WINDOWS, MASK)
+        features = model.fuse(FRAMES, WINDOWS, MASK, frame_norms=NORMS)
         model.score(texts, features, method=method).similarity.square().sum().backward()
         weights = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
         gradients[method] = {"text": texts.grad, **weights}

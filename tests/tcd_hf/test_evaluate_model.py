@@ -1,6 +1,7 @@
 """Evaluation of a model on a prepared data set: embeddings, ranks in every mode, files, and what must not leak."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -306,6 +307,22 @@ class TestCommand:
         assert done.returncode == 0, done.stderr
         assert read_results(tmp_path / "results.json")
 
+    @pytest.mark.slow
+    def test_several_processes_give_what_one_gives(self, tmp_path, processor, folders):
+        data = concatenate_datasets([prepared(seed=3), prepared(seed=4)])  # 14 videos, 18 captions: 7 and 9 each
+        DatasetDict({"test": data}).save_to_disk(tmp_path / "shared")
+        options = [*folders, "--data", str(tmp_path / "shared"), "--batch-size", "3", "--dual-softmax"]
+        alone, two = tmp_path / "alone.json", tmp_path / "two.json"
+        done = invoke("evaluate", *options, "--out", alone)
+        assert done.exit_code == 0, done.stderr
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+        command += ["--main_process_port", "0", "-m", "tcd_hf", "evaluate", *options, "--out", str(two)]
+        environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(two.read_text()) == json.loads(alone.read_text())
+        assert done.stdout.count("| all queries | text to video |") == 1
+
     def test_plot(self, tmp_path, folders):
         pytest.importorskip("matplotlib", reason="needs the extra tcd-hf[plot]")
         assert invoke("evaluate", *folders, "--out", str(tmp_path / "results.json")).exit_code == 0
@@ -317,6 +334,24 @@ class TestCommand:
         done = invoke("evaluate", *folders, "--out", tmp_path / "results.json")
         assert done.exit_code == 0 and 'pip install "tcd-hf[plot]"' in done.stderr
         assert not (tmp_path / "results.png").exists() and (tmp_path / "results.json").exists()
+
+    def test_what_other_papers_report_is_beside_ours(self, tmp_path, processor, dataset, folders):
+        data, out = tmp_path / "town", tmp_path / "results.json"
+        DatasetDict({"train": prepared(seed=2), "test": dataset}).save_to_disk(data)
+        done = invoke("evaluate", *folders, "--dual-softmax", "--qb-norm", "--out", out)
+        assert done.exit_code == 0, done.stderr
+        plain = evaluate_model(make_model(), processor, dataset, progress=False).results[ALL_QUERIES]
+        found = read_results(out)[ALL_QUERIES]
+        assert list(plain) == ["t2v", "v2t", "t2v_clip4clip", "v2t_clip4clip"]
+        assert {name: found[name] for name in plain} == plain
+        assert list(found)[4:] == ["t2v_dual_softmax", "v2t_dual_softmax", "t2v_qb_norm"]
+        assert "| all queries | video to text, dual softmax | 6 |" in done.stdout
+        for options, message in (
+            (["--mode", "two-stage", "--qb-norm"], "need the scores of all pairs"),
+            (["--qb-norm", "--bank-split", "bank"], "no prepared split 'bank'"),
+        ):
+            refused = invoke("evaluate", *folders, *options, "--out", out)
+            assert refused.exit_code == 1 and message in refused.stderr
 
     def test_another_split(self, tmp_path, folders):
         out = str(tmp_path / "results.json")

@@ -439,7 +439,9 @@ class TestLoad:
         model, processor = load(encoder, num_frames=5, max_length=9, overrides={"use_distillation": False})
         assert model.config.num_frames == processor.num_frames == 5 and limit_of(processor) == 9
         assert model.config.use_distillation is False
-        model, processor = load(save_checkpoint(tmp_path / "model"), overrides={"temporal_num_layers": 0})
+        model, processor = load(save_checkpoint(tmp_path / "model"), num_frames=6)
+        assert model.config.num_frames == processor.num_frames == len(model.co_attention.position_embedding) == 6
+        model, processor = load(tmp_path / "model", overrides={"temporal_num_layers": 0})
         assert model.temporal_encoder is None and processor.num_frames == NUM_FRAMES
         for name in (encoder, str(tmp_path / "model")):
             with pytest.raises(ValueError, match="are no fields of TCDConfig"):

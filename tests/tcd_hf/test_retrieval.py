@@ -73,7 +73,8 @@ def make_world(tmp_path):
         )
         mask = torch.tensor([[bool(caption.text) for caption in video] for video in captions])
         with torch.no_grad():
-            features = model.fuse(frames, ocr, mask.reshape(num_videos, NUM_FRAMES))
+            mask = mask.reshape(num_videos, NUM_FRAMES)
+            features = model.fuse(frames, ocr, mask, frame_norms=torch.full((num_videos, NUM_FRAMES), 10.0))
             if model.config.interaction == "tcd" and model.config.text_condition == "after":
                 features = model.precompute(features)
             if rounded:  # then storing the features changes nothing

@@ -21,6 +21,7 @@ from tcd_hf.index.stored_captions import captions_from, decode_captions, windows
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord
+from tests.conftest import norms_like
 
 DIM, NUM_FRAMES = 16, 4
 
@@ -33,7 +34,7 @@ def features(random_model):
     ).half().float()  # fmt: skip
     mask = torch.tensor([[True] * 4, [True, False, True, False], [False] * 4])
     with torch.no_grad():
-        return random_model.precompute(random_model.fuse(frames, windows, mask))
+        return random_model.precompute(random_model.fuse(frames, windows, mask, frame_norms=norms_like(frames)))
 
 
 def describe(features) -> IndexMetadata:
@@ -154,8 +155,10 @@ def test_features_of_slices_chunks_and_some_columns(records, features, schema, m
 def test_a_model_without_ocr_has_fewer_features(records, make_model):
     model = make_model(use_ocr=False)
     with torch.no_grad():
-        features = model.precompute(model.fuse(torch.randn(3, NUM_FRAMES, DIM)))
+        frames = torch.randn(3, NUM_FRAMES, DIM)
+        features = model.precompute(model.fuse(frames, frame_norms=norms_like(frames)))
     tensors = feature_tensors(features)
+    assert features.frame_norms is not None and "feature_frame_norms" not in tensors  # no score reads them
     assert "feature_ocr_embeds" not in tensors and "feature_frame_embeds" in tensors
     metadata = describe(features)
     schema = table_schema(metadata)

@@ -44,8 +44,23 @@ def test_a_caption_of_each_video_is_drawn_evenly_and_anew_each_epoch(dataset):
     assert drawn[0, 0] == 600  # video 0 has one
 
 
-def test_steps_go_on_anywhere(dataset):
-    plan = BatchPlan(dataset, 4)
+def test_an_epoch_of_captions_shows_every_caption_once(dataset):
+    plan = BatchPlan(dataset, 5, epoch_of="captions")
+    every = {(row, caption) for row, of_video in enumerate(dataset["captions"]) for caption in range(len(of_video))}
+    assert plan.steps_per_epoch == len(every) // 5 and len(every) > len(dataset)
+    seen = set()
+    for epoch in range(20):
+        keys = [key for batch in plan.epoch(epoch) for key in batch]
+        assert len(keys) == len(set(keys)) == 5 * plan.steps_per_epoch and set(keys) <= every
+        seen |= set(keys)
+    assert seen == every and plan.epoch(0) != plan.epoch(1)
+    with pytest.raises(ValueError, match=r"goes with `epoch_of=\"videos\"` only"):
+        BatchPlan(dataset, 5, group_by_negatives=True, epoch_of="captions")
+
+
+@pytest.mark.parametrize("epoch_of", ["videos", "captions"])
+def test_steps_go_on_anywhere(dataset, epoch_of):
+    plan = BatchPlan(dataset, 4, epoch_of=epoch_of)
     whole = [batch for epoch in range(4) for batch in plan.epoch(epoch)]
     for first, last in ((0, 12), (2, 5), (3, 6), (5, 6), (7, 11), (4, 4)):
         assert list(plan.steps(first, last)) == whole[first:last]

@@ -214,7 +214,7 @@ def test_embeddings_are_float32_under_mixed_precision(models, inputs):
 
     plain = embed_pairs(models["all of TCD"], inputs, Accelerator(cpu=True))
     mixed = embed_pairs(models["all of TCD"], inputs, Bf16())
-    assert mixed.keys() == plain.keys() == {"text_embeds", "frame_embeds", "ocr_embeds", "ocr_mask"}
+    assert mixed.keys() == plain.keys() == {"text_embeds", "frame_embeds", "frame_norms", "ocr_embeds", "ocr_mask"}
     for name in ("text_embeds", "frame_embeds", "ocr_embeds"):
         assert mixed[name].dtype == torch.float32
         assert 1e-4 < (mixed[name] - plain[name]).abs().max() < 0.05  # the towers did run in bfloat16

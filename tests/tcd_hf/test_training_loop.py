@@ -296,7 +296,7 @@ def test_tensorboard_is_told(world, tmp_path):
         ({"train": "no frames"}, "no prepared data set"),
         ({"processor": 5}, "processor makes 5 frames"),
         ({"batch_size": 13}, "has 12 videos, too few"),
-        ({"validation": "no captions"}, "share 1 of 1 holds none"),
+        ({"validation": "no captions"}, "0 different captions, too few for 1 process"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(world, tmp_path, change, words):

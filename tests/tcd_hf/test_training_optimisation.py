@@ -1,5 +1,6 @@
 """Which weights learn how fast, and when."""
 
+import dataclasses
 import math
 
 import pytest
@@ -55,6 +56,12 @@ def test_groups_hold_every_weight_once():
 def test_group_of(name, group):
     model = make_tiny_model(share_ocr_encoder=False)
     assert name in parameter_groups(model, RECIPE)[group]["names"]
+
+
+def test_betas():
+    assert make_optimizer(make_tiny_model(), RECIPE).defaults["betas"] == (0.9, 0.999)
+    recipe = dataclasses.replace(RECIPE, betas=[0.9, 0.98])
+    assert make_optimizer(make_tiny_model(), recipe).param_groups[0]["betas"] == (0.9, 0.98)
 
 
 def test_towers_without_a_learning_rate_are_frozen():

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from datasets import Dataset
 
 from tcd_hf.modeling.configuration_tcd import TCDConfig
+from tcd_hf.training.batching import BatchPlan
 from tcd_hf.training.recipe import (
     TrainingRecipe,
     find_recipe,
@@ -65,6 +67,9 @@ def test_overrides_as_mapping_and_as_json(tmp_path):
         (["--learning_rate", "-1"], ["learning_rate", "-1"]),
         (["--learning_rate", "nan"], ["learning_rate", "nan"]),
         (["--warmup_share", "1.5"], ["warmup_share", "1.5"]),
+        (["--betas", "0.9"], ["betas", "two numbers"]),
+        (["--betas", "0.9", "1"], ["betas", "[0, 1)"]),
+        (["--epoch_of", "texts"], ["epoch_of", "captions"]),
         (["--max_grad_norm", "0"], ["max_grad_norm", "above 0"]),
         (["--mixed_precision", "fp16"], ["fp16", "bf16"]),
         (["--model_overrides", "use_ocr"], ["model_overrides", "JSON"]),
@@ -127,6 +132,41 @@ def test_recipes_of_the_papers(name, expected, overrides):
     config = TCDConfig(**recipe.model_overrides)
     assert overrides.items() <= config.to_dict().items() and config.num_frames == 12
     assert set(recipe.model_overrides) <= set(TCDConfig.__dataclass_fields__)
+    assert recipe.betas == ([0.9, 0.98] if name == "eercf_msrvtt" else [0.9, 0.999])
+    assert ("--no-ocr" in find_recipe(name).read_text()) == (config.interaction == "tib")
+
+
+@pytest.mark.parametrize(
+    ("name", "captions", "num_steps"),
+    [
+        ("eercf_msrvtt", [20] * 9000, 3750),
+        ("tcd_msrvtt", [20] * 9000, 21425),
+        ("tcd_msrvtt_as_printed", [20] * 9000, 21425),
+        ("tcd_textvr", [4] * 850 + [5] * 7250, 4720),  # 39,650 captions
+        ("tcd_textvr_as_printed", [4] * 850 + [5] * 7250, 4720),
+    ],
+)
+def test_recipes_make_the_steps_of_the_papers(name, captions, num_steps):
+    recipe, dataset = (
+        parse_recipe([name, "--output", "o"]),
+        Dataset.from_dict({"captions": [["a"] * n for n in captions]}),
+    )
+    plan = BatchPlan(dataset, recipe.batch_size, epoch_of=recipe.epoch_of)
+    assert recipe.epochs * plan.steps_per_epoch == recipe.max_steps == num_steps
+
+
+def test_activitynet_has_64_frames_and_64_tokens():
+    recipe = parse_recipe(["eercf_activitynet", "--output", "o"])
+    assert TCDConfig(**recipe.model_overrides).num_frames == recipe.max_length == 64
+    assert "--num-frames 64" in find_recipe("eercf_activitynet").read_text()
+
+
+@pytest.mark.parametrize("name", ["tcd_textvr", "tcd_m4_vitevqa", "tcd_msrvtt"])
+def test_as_printed_differs_where_it_is_ours(name):
+    ours, printed = (parse_recipe([each, "--output", "o"]) for each in (name, f"{name}_as_printed"))
+    fields = {"text_condition": "before", "fusion_num_heads": 8, "coarse_loss_weight": 0.0, "pearson_weight": 0.0}
+    assert printed.model_overrides == {**ours.model_overrides, **fields, "temporal_num_layers": 0}
+    assert vars(printed) | {"model_overrides": None} == vars(ours) | {"model_overrides": None}
 
 
 def test_recipes_are_listed_and_found_by_name_or_file(tmp_path, monkeypatch):
@@ -139,7 +179,9 @@ def test_recipes_are_listed_and_found_by_name_or_file(tmp_path, monkeypatch):
     own = Path(write(tmp_path / "tcd_textvr", **FIELDS))
     assert find_recipe("tcd_textvr") == own.relative_to(tmp_path)  # a file of that name wins
     for missing in ("no_such_recipe", "../recipes/tcd_msrvtt"):
-        with pytest.raises(ValueError, match=rf"no recipe '{missing}': name a YAML file, or one of \['eercf_msrvtt'"):
+        with pytest.raises(
+            ValueError, match=rf"no recipe '{missing}': name a YAML file, or one of \['eercf_activitynet'"
+        ):
             find_recipe(missing)
 
 

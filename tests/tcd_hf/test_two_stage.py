@@ -9,7 +9,7 @@ import torch
 from tcd_hf.evaluation import metrics, two_stage
 from tcd_hf.evaluation.metrics import retrieval_ranks
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
-from tests.conftest import NUM_FRAMES
+from tests.conftest import NUM_FRAMES, norms_like
 
 TEXT_TO_VIDEO = np.array([3, 0, 0, 5, 1, 3, 6, 0, 5, 1, 2])  # video 4 has no text
 
@@ -159,7 +159,7 @@ def test_by_a_model_equals_the_oracle_on_its_full_matrix(make_model, monkeypatch
         for shape in ((len(TEXT_TO_VIDEO),), (7, NUM_FRAMES), (7, NUM_FRAMES))
     )
     with torch.no_grad():
-        features = model.precompute(model.fuse(frames, windows))
+        features = model.precompute(model.fuse(frames, windows, frame_norms=norms_like(frames)))
         coarse = (model.get_coarse_queries(texts) @ features.coarse_embeds.T).numpy()
         fine = model.score(texts, features).similarity.numpy()
         monkeypatch.setattr(type(model), "score", None)

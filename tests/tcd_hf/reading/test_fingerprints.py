@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import CLIPTextConfig
 
+from tcd_hf import load_mini
 from tcd_hf.checkpoints import MINI
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.ocr_engines import RapidOCREngine
@@ -55,6 +56,17 @@ def test_the_fingerprint_of_a_model_follows_its_weights_and_configuration(code_r
     changed[4].to(torch.bfloat16)
     assert len({before, *map(model_fingerprint, changed)}) == 6
     assert hash_weights(changed[4]) != hash_weights(make_tiny_model())
+
+
+def test_a_field_of_ours_that_came_later_leaves_older_models_alone():
+    old = make_tiny_model(temporal_input="normalised", temporal_activation="gelu", temporal_layer_norm_eps=1e-5)
+    first = model_fingerprint(old)
+    for name, value in {"temporal_input": "raw", "temporal_layer_norm_eps": 1e-12}.items():
+        setattr(old.config, name, value)
+        assert model_fingerprint(old) != first
+        setattr(old.config, name, {"temporal_input": "normalised", "temporal_layer_norm_eps": 1e-5}[name])
+    # As an index has it that was made before there were such fields; another tcd-mini has another.
+    assert model_fingerprint(load_mini()[0]) == "8504190407f230cf"
 
 
 def test_settings_of_a_later_transformers_count_only_when_they_are_used():

@@ -38,9 +38,8 @@ class TestCycle:
         frames, windows, mask = random_clip()
         cycle = calibration_cycle(frames, windows, mask, temperature)
         normal = torch.nn.functional.normalize
-        from_frames = CalibrationLoss(temperature).cycle_error(
-            normal(frames, dim=-1)[None], normal(windows, dim=-1)[None], torch.ones(1, 6, dtype=bool), mask[None]
-        )
+        units = normal(frames, dim=-1)[None], normal(windows, dim=-1)[None]
+        from_frames = CalibrationLoss().cycle_error(*units, torch.ones(1, 6, dtype=bool), mask[None], temperature)
         mine = (cycle.landings - torch.arange(6)).square().mean()
         assert mine > 0.1  # frames do move
         torch.testing.assert_close(from_frames, mine[None])
