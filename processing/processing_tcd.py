@@ -12,7 +12,8 @@ from transformers.utils import logging
 
 from .ocr_engines import OCREngine, default_num_threads, is_pool_worker
 from .video_files import MAX_PIXELS
-from .video_reading import Video, VideoInput, opened_video
+from .video_inputs import VideoInput, is_frame
+from .video_reading import Video, opened_video
 from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
 
 __all__ = ["TCDProcessor"]
@@ -135,13 +136,15 @@ class TCDProcessor(ProcessorMixin):
         Args:
             text (`str` or `list[str]`, *optional*): queries. One longer than the tokenizer's limit is cut, with a
                 warning.
-            videos (*optional*): one video or a list of them. A video is a path, a file object, `bytes`, a `uint8` array
-                `(frames, height, width, 3)` in RGB, or a list of PIL images.
+            videos (*optional*): one video or a list of them. A video is a path, a file object, `bytes`; an array or a
+                tensor `(frames, height, width, 3)` or `(frames, 3, height, width)`, RGB, uint8 or floats in [0, 1]; a
+                list of such frames or of PIL images; a `torchcodec.decoders.VideoDecoder`; or a dictionary, as the
+                `Video` column of datasets has it. See [`open_video`].
             ocr_captions (`list[list[str]]` or `list[list[WindowCaption]]`, *optional*): captions read before, as
                 [`~TCDProcessor.caption`] gives them or as strings: `num_frames` per video, `""` where there is no text.
                 Nothing is read then.
-            fps (`float`, *optional*): frames per second of videos given as arrays or images; files
-                have their own.
+            fps (`float`, *optional*): frames per second of videos given as arrays or frames; files and decoders have
+                their own.
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, or `"np"` for arrays.
 
         Returns:
@@ -297,7 +300,8 @@ class TCDProcessor(ProcessorMixin):
             if len(windows) != self.num_frames:
                 raise ValueError(
                     f"Video {index} has {len(windows)} OCR captions, but there are {self.num_frames} windows "
-                    "(`num_frames`). Give one caption per window, an empty one where there is no text."
+                    "(`num_frames`). Give one caption per window, an empty one where there is no text; of texts with "
+                    "their times, (start, end, text), `processor.captioner.caption_texts(texts, duration)` makes them."
                 )
         texts = [self._caption_text(window) for windows in captions for window in windows]
         encoded = self._tokenize(texts)
@@ -375,12 +379,12 @@ def checked_texts(text: str | Sequence[str]) -> list[str]:
 
 
 def as_batch(videos: VideoInput | Sequence[VideoInput]) -> list[Any]:
-    """One video or a list of them, as a list of videos."""
-    if isinstance(videos, (list, tuple)):
-        if not videos:
-            raise ValueError("`videos` is an empty list; give at least one video.")
-        is_one_video = all(isinstance(frame, Image.Image) for frame in videos)
-        return [videos] if is_one_video else list(videos)
-    if isinstance(videos, np.ndarray) and videos.ndim == 5:  # (batch_size, frames, height, width, 3)
+    """One video or several, as a list of videos."""
+    if getattr(videos, "ndim", 0) == 5:  # an array or a tensor (batch_size, frames, height, width, 3)
         return list(videos)
-    return [videos]
+    if isinstance(videos, str | bytes | bytearray | memoryview) or not isinstance(videos, Sequence):
+        return [videos]
+    videos = list(videos)  # a column of a data set is no list
+    if not videos:
+        raise ValueError("`videos` is an empty list; give at least one video.")
+    return [videos] if all(map(is_frame, videos)) else videos

@@ -23,7 +23,8 @@ from .frame_skipping import Stretch, split_into_stretches
 from .heartbeat import beat
 from .ocr_engines import OCREngine, TextReading, default_num_threads, get_engine, normalize_text
 from .text_tracks import WHOLE_FRAME, Sighting, TextTrack, merge_sightings, spelling, split_columns
-from .video_reading import Video, VideoInput, opened_video
+from .video_inputs import VideoInput
+from .video_reading import Video, opened_video
 
 __all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
 
@@ -141,9 +142,9 @@ class WindowOCRCaptioner:
         """Reads a video.
 
         Args:
-            video: anything `open_video` takes: a path, bytes, a file object, an array `(frames, height, width, 3)` RGB
-                uint8, a list of PIL images, or an open `Video` (which stays open).
-            fps (`float`, *optional*): frames per second of an array or a list of images.
+            video: anything `open_video` takes: a path, bytes, a file object, frames as an array, a tensor or a list, a
+                `torchcodec.decoders.VideoDecoder`, a dictionary, or an open `Video` (which stays open).
+            fps (`float`, *optional*): frames per second of an array or a list of frames.
 
         Returns:
             `list[WindowCaption]`, one per window.

@@ -14,6 +14,7 @@ import numpy as np
 
 from tcd_hf.processing.ocr_engines import OCREngineError, default_num_threads
 from tcd_hf.processing.video_files import MAX_PIXELS
+from tcd_hf.processing.video_inputs import unwrap
 from tcd_hf.processing.video_reading import VideoReadError, open_video, opened_video
 from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
 from tcd_hf.reading.cache import CacheError, CaptionCache
@@ -197,18 +198,19 @@ class VideoReader:
 
         Args:
             video: what `open_video` takes.
-            fps (`float`, *optional*): frames per second, of an array or images.
+            fps (`float`, *optional*): frames per second, of an array or of frames that come without.
 
         Raises:
             VideoReadError: the video cannot be read, or changed while it was.
             CacheError: the cache folder cannot be written.
         """
+        video, own_fps = unwrap(video)
         if isinstance(video, str | os.PathLike) and os.path.isfile(video):
             with self.open(VideoFile.of(video)) as opened:
                 return opened.read(opened.whole)
         content_hash = hash_bytes(video) if isinstance(video, bytes) else None
         cached = self.cached_captions(content_hash) if content_hash else None
-        with opened_video(video, fps=fps, **self.opening_options()) as opened:
+        with opened_video(video, fps=own_fps or fps, **self.opening_options()) as opened:
             if cached is not None:
                 return self.captioner.read(opened, with_captions=False)[0], cached
             frames, captions = self.captioner.read(opened)
