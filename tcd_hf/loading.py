@@ -28,7 +28,7 @@ from tcd_hf.hub import WEIGHT_FILES, ask_hub, pinned, split_revision
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.pretrained import check_overrides
-from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.processing_tcd import TCDProcessor, engine_at_hand
 
 if TYPE_CHECKING:
     from tcd_hf.index.schema import IndexMetadata
@@ -47,7 +47,10 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 # Of a processor: what says how text is read.
-READING_OPTIONS = ("ocr_engine", "ocr_options", "ocr_fps", "reading_interval", "min_confidence", "window_scale")
+READING_OPTIONS = (
+    *("ocr_engine", "ocr_options", "ocr_fps", "reading_interval"),
+    *("min_confidence", "min_text_height", "max_side", "window_scale"),
+)
 PROCESSOR_OPTIONS = (*READING_OPTIONS, "num_frames", "max_length", "video_backend", "max_pixels")
 
 
@@ -356,6 +359,8 @@ def _read_processor(
     saved = _saved_options(place, hub) if isinstance(config, TCDConfig) else {}
     if options.get("ocr_engine", saved.get("ocr_engine")) != saved.get("ocr_engine"):
         saved["ocr_options"] = None  # they are the other engine's
+    if "ocr_engine" not in options:
+        saved |= engine_at_hand(saved)
     options = {**saved, **options}
     towers = config.backbone_config if isinstance(config, TCDConfig) else config
     positions = getattr(getattr(towers, "text_config", None), "max_position_embeddings", None)
