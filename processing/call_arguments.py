@@ -3,18 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transformers.processing_utils import ProcessingKwargs
+from transformers.processing_utils import ImagesKwargs, ProcessingKwargs, TextKwargs, VideosKwargs
+from transformers.utils import logging
 
 from .video_inputs import VideoInput, is_frame
 
 __all__ = ["TCDProcessorKwargs", "as_batch", "checked_texts", "split_options"]
+
+logger = logging.get_logger(__name__)
 
 
 class TCDProcessorKwargs(ProcessingKwargs, total=False):
     """
     Options of a call of [`TCDProcessor`], given one by one, or by modality as transformers' processors take them:
     `text_kwargs={"padding": "max_length"}`, `videos_kwargs={"fps": 25}`, `common_kwargs={"return_tensors": "np"}`;
-    those of `images_kwargs` go to the image processor.
+    those of `images_kwargs`, and what else image processors take, such as `do_rescale`, go to the image processor.
     """
 
     fps: float | None
@@ -56,7 +59,11 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     groups = [flat.pop(name, {}) for name in ("common_kwargs", "audio_kwargs", "videos_kwargs", "text_kwargs")]
     for group in reversed(groups):
         flat = {**group, **flat}
-    known = {name for name in TCDProcessorKwargs.__annotations__ if name not in ProcessingKwargs.__annotations__}
+    known = TCDProcessorKwargs.__annotations__.keys() - ProcessingKwargs.__annotations__.keys()
+    others = flat.keys() - known
+    image_options = {**{name: flat.pop(name) for name in others & ImagesKwargs.__annotations__.keys()}, **image_options}
+    for name in flat.keys() & (TextKwargs.__annotations__.keys() | VideosKwargs.__annotations__.keys()) - known:
+        logger.warning_once(f"`{name}={flat.pop(name)!r}` means nothing to a TCDProcessor, and is ignored.")
     unknown = sorted(flat.keys() - known)
     if unknown:
         raise TypeError(f"A TCDProcessor has no option {', '.join(map(repr, unknown))}; it has {sorted(known)}.")

@@ -72,6 +72,7 @@ class TCDProcessor(ProcessorMixin):
     ```"""
 
     _auto_class = "AutoProcessor"  # saving copies this file and its siblings beside the tokenizer
+    valid_processor_kwargs = TCDProcessorKwargs
 
     def __init__(
         self,
@@ -292,7 +293,10 @@ class TCDProcessor(ProcessorMixin):
                 f"The OCR engine is an object of class {type(self.ocr_engine).__name__}, which is not saved: give it "
                 "again after loading, `from_pretrained(..., ocr_engine=...)`."
             )
-        return super().save_pretrained(save_directory, *args, **kwargs)
+        files = super().save_pretrained(save_directory, *args, **kwargs)
+        for part in (self, self.image_processor):
+            remove_mark(vars(part))
+        return files
 
     @classmethod
     def from_args_and_dict(cls, args, processor_dict: dict[str, Any], **kwargs):
@@ -306,9 +310,11 @@ class TCDProcessor(ProcessorMixin):
         if engine is not None and not isinstance(engine, str):
             self.ocr_engine = type(engine).__name__
         try:
-            return super().to_dict()
+            settings = super().to_dict()
         finally:
             self.ocr_engine = engine
+        remove_mark(settings["image_processor"])
+        return settings
 
     def _with(self, **options: Any) -> "TCDProcessor":
         """This processor, or one with other options; those that are `None` are left as they are."""
@@ -418,6 +424,13 @@ def engine_at_hand(saved: Mapping[str, Any]) -> dict[str, Any]:
         )
         return {"ocr_engine": None, "ocr_options": None}
     return {}
+
+
+def remove_mark(settings: dict[str, Any]) -> None:
+    """Takes out which class of ours to load: that is for the file, but saving leaves it in a processor and its parts."""
+    settings.get("auto_map", {}).pop("AutoProcessor", None)
+    if not settings.get("auto_map", True):
+        del settings["auto_map"]
 
 
 def as_image(frame: np.ndarray | Image.Image) -> Image.Image:
