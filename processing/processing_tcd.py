@@ -427,7 +427,7 @@ def engine_at_hand(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remove_mark(settings: dict[str, Any]) -> None:
-    """Takes out which class of ours to load: that is for the file, but saving leaves it in a processor and its parts."""
+    """Takes out the class of ours to load: that is for the file, but saving leaves it in a processor and its parts."""
     settings.get("auto_map", {}).pop("AutoProcessor", None)
     if not settings.get("auto_map", True):
         del settings["auto_map"]
