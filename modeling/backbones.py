@@ -65,8 +65,8 @@ def encode_captions(
 ) -> tuple[torch.Tensor, TCDTextFeatures]:
     """
     Captions of videos, `(batch_size, num_frames, sequence_length)`, as embeddings `(batch_size, num_frames, dim)`,
-    L2-normalised; and the output of the text tower. Text that stays on screen gives equal captions, window after
-    window: each different one is encoded once.
+    L2-normalised; and the output of the text tower, of `batch_size * num_frames` rows. Text that stays on screen gives
+    equal captions, window after window: each different one is encoded once.
     """
     rows = input_ids.flatten(0, 1)
     masks = None if attention_mask is None else attention_mask.flatten(0, 1)
@@ -75,8 +75,16 @@ def encode_captions(
     unique_rows, unique_masks = unique[:, : rows.shape[1]], None
     if masks is not None:
         unique_masks = unique[:, rows.shape[1] :].to(masks.dtype)
-    output = encode_text(encoder, unique_rows, unique_masks, **kwargs)
-    return output.pooler_output[inverse].unflatten(0, input_ids.shape[:2]), output
+    unique_output = encode_text(encoder, unique_rows, unique_masks, **kwargs)
+    output = TCDTextFeatures(**{name: _rows(value, inverse) for name, value in unique_output.items()})
+    return output.pooler_output.unflatten(0, input_ids.shape[:2]), output
+
+
+def _rows(value: Any, rows: torch.Tensor) -> Any:
+    """These rows of a tensor, or of each tensor of a tuple, in which layers that were not asked for are `None`."""
+    if isinstance(value, tuple):
+        return tuple(_rows(each, rows) for each in value)
+    return None if value is None else value[rows]
 
 
 def text_tower(backbone: PreTrainedModel) -> PreTrainedModel:

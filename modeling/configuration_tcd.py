@@ -213,6 +213,11 @@ class TCDConfig(PreTrainedConfig):
         return self.temporal_num_layers > 0 and self.temporal_input == "raw"
 
     @property
+    def text_config(self) -> PreTrainedConfig:
+        """That of the backbone's text tower, where transformers looks for the size of the vocabulary."""
+        return self.backbone_config.text_config
+
+    @property
     def reads_ocr(self) -> bool:
         """Whether the model embeds OCR captions: with `use_ocr=True`, and never with `interaction="tib"`."""
         return self.use_ocr and self.interaction == "tcd"

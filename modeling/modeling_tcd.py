@@ -124,6 +124,7 @@ class TCDModel(TCDPreTrainedModel):
         # CLIPModel does not tell where its token embeddings are; its text tower does.
         return getattr(self.backbone, "text_model", self.backbone)
 
+    @can_return_tuple
     def get_text_features(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
     ) -> TCDTextFeatures:
@@ -134,10 +135,12 @@ class TCDModel(TCDPreTrainedModel):
             attention_mask (`torch.LongTensor` of shape `(num_texts, sequence_length)`, *optional*)
 
         Returns:
-            [`TCDTextFeatures`]; `pooler_output` `(num_texts, dim)` is the L2-normalised embedding.
+            [`TCDTextFeatures`]; `pooler_output` `(num_texts, dim)` is the L2-normalised embedding. A tuple of its
+            fields with `return_dict=False`.
         """
         return encode_text(self.backbone, input_ids, attention_mask, **kwargs)
 
+    @can_return_tuple
     def get_video_features(
         self,
         pixel_values_videos: torch.Tensor,
@@ -164,7 +167,7 @@ class TCDModel(TCDPreTrainedModel):
             spatial_shapes (`torch.LongTensor` of shape `(batch_size, num_frames, 2)`, *optional*): for SigLIP 2.
 
         Returns:
-            [`TCDVideoFeatures`].
+            [`TCDVideoFeatures`], or a tuple of its fields with `return_dict=False`.
 
         Raises:
             ValueError: another number of frames or windows than the configuration's, or no OCR captions where the
@@ -397,7 +400,7 @@ class TCDModel(TCDPreTrainedModel):
         text_embeds: Any = None
         video_features: Any = None
         if input_ids is not None:
-            text_output = self.get_text_features(input_ids, attention_mask, **kwargs)
+            text_output = self.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
             text_embeds = text_output.pooler_output
         if pixel_values_videos is not None:
             video_features = self.get_video_features(
@@ -407,6 +410,7 @@ class TCDModel(TCDPreTrainedModel):
                 ocr_mask,
                 pixel_attention_mask,
                 spatial_shapes,
+                return_dict=True,
                 **kwargs,
             )
         matched: dict[str, Any] = {}  # losses and logits

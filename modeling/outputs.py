@@ -97,8 +97,8 @@ class TCDVideoFeatures(ModelOutput):
         vision_model_output (`BaseModelOutputWithPooling`, *optional*):
             The image tower's output over all frames, `batch_size * num_frames` rows.
         ocr_model_output (`BaseModelOutputWithPooling`, *optional*):
-            The text tower's output over the captions; each different caption of the batch is encoded once, and has
-            one row.
+            The text tower's output over the captions of all windows, `batch_size * num_frames` rows. Each different
+            caption of the batch is encoded once.
         co_attentions (`tuple(torch.FloatTensor)`, *optional*):
             Attention weights `(batch_size, num_heads, num_frames, num_frames)` of video reading OCR and of OCR reading
             video, when `output_attentions=True` and the attention implementation gives them (`"eager"`).

@@ -25,7 +25,6 @@ class TCDPreTrainedModel(PreTrainedModel):
 
     config: TCDConfig
     base_model_prefix = "model"
-    main_input_name = "pixel_values_videos"
     input_modalities = ["video", "text"]  # noqa: RUF012
     supports_gradient_checkpointing = True
     _supports_sdpa = True

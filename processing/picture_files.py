@@ -1,4 +1,4 @@
-"""Pictures in the place of a video: those in memory, and animated WebP, which FFmpeg does not decode but Pillow."""
+"""What no reader of ours decodes: pictures in memory, decoders of torchcodec, and animated WebP, which is Pillow's."""
 
 import io
 from collections.abc import Sequence
@@ -12,8 +12,9 @@ from .timelines import Timeline
 from .transparency import opaque_pixels
 from .video_decoders import DecodeError, Decoder
 from .video_files import MAX_PIXELS, Source, VideoReadError, check_size, first_line
+from .video_inputs import FrameSource, unwrap
 
-__all__ = ["ImageDecoder", "PictureDecoder", "is_webp"]
+__all__ = ["ImageDecoder", "PictureDecoder", "TorchcodecDecoder", "is_webp"]
 
 IMAGE_LIST_FPS = 1.0
 # Browsers show a frame that says 10 ms or less for so long (seconds).
@@ -26,24 +27,21 @@ def is_webp(head: bytes) -> bool:
 
 
 class ImageDecoder(Decoder):
-    """Frames that are in memory already."""
+    """Frames that are in memory already: an array `(frames, height, width, 3)`, RGB uint8, or a list of PIL images and
+    of such arrays `(height, width, 3)`."""
 
     backend = "memory"
 
     def __init__(
-        self, images: "np.ndarray | Sequence[Image.Image]", fps: float | None = None, max_pixels: int = MAX_PIXELS
+        self,
+        images: "np.ndarray | Sequence[np.ndarray | Image.Image]",
+        fps: float | None = None,
+        max_pixels: int = MAX_PIXELS,
     ):
         name = "<array>" if isinstance(images, np.ndarray) else "<images>"
-        if isinstance(images, np.ndarray) and (images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8):
-            raise ValueError(
-                f"A video array must be RGB uint8 of shape (frames, height, width, 3), got {images.dtype} of shape "
-                f"{images.shape}. Move the channels last and scale the values to 0-255."
-            )
-        if not isinstance(images, np.ndarray):
-            for image in images:
-                if not isinstance(image, Image.Image):
-                    raise TypeError(f"A list given as a video must hold PIL images, got {type(image)}; stack arrays.")
-                check_size(name, image.width, image.height, max_pixels)  # it may be a file that is not decoded yet
+        for image in images:
+            if isinstance(image, Image.Image):  # it may be a file that is not decoded yet
+                check_size(name, image.width, image.height, max_pixels)
         if len(images) == 0:
             raise VideoReadError(name, "it has no frames", "Give at least one frame")
         fps = fps or IMAGE_LIST_FPS
@@ -54,6 +52,31 @@ class ImageDecoder(Decoder):
     def read(self, index: int) -> np.ndarray:
         image = self._images[index]
         return image if isinstance(image, np.ndarray) else opaque_pixels(image)
+
+
+class TorchcodecDecoder(Decoder):
+    """A `torchcodec.decoders.VideoDecoder` of somebody else's, which tells no times but those of frames that it has
+    decoded: its frames are taken one by one at their average rate. Where that is not constant, a frame is off by the
+    difference."""
+
+    backend = "torchcodec"
+
+    def __init__(self, decoder: FrameSource, max_pixels: int = MAX_PIXELS):
+        found = decoder.metadata
+        check_size("<decoder>", found.width, found.height, max_pixels)
+        self._decoder = decoder
+        self._begin, fps = found.begin_stream_seconds, found.average_fps
+        starts = np.arange(found.num_frames) / fps
+        self._half_frame = 0.5 / fps  # seconds: in its middle there is no doubt which frame is shown
+        self.timeline = Timeline.build(starts, starts + 1 / fps, [0], fps)
+
+    def read(self, index: int) -> np.ndarray:
+        time = self._begin + self.timeline.starts[index] + self._half_frame
+        try:
+            shown = self._decoder.get_frame_played_at(float(time))
+        except (RuntimeError, IndexError) as error:
+            raise DecodeError(f"torchcodec cannot decode frame {index} ({first_line(error)})") from error
+        return unwrap([shown.data])[0][0]
 
 
 class PictureDecoder(Decoder):

@@ -1,7 +1,8 @@
 """Processor of TCD models: texts, videos, and the text that appears in the videos."""
 
+import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import torch
 from PIL import Image
 from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import logging
+from typing_extensions import Unpack
 
-from .ocr_engines import OCREngine, default_num_threads, is_pool_worker
+from .call_arguments import TCDProcessorKwargs, as_batch, checked_texts, split_options
+from .ocr_engines import OCREngine, default_num_threads, get_engine, is_pool_worker
 from .video_files import MAX_PIXELS
-from .video_reading import Video, VideoInput, opened_video
+from .video_inputs import VideoInput
+from .video_reading import Video, opened_video
 from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
 
 __all__ = ["TCDProcessor"]
@@ -37,7 +41,8 @@ class TCDProcessor(ProcessorMixin):
             from, in (0, 1] (xi in TCD figure A1).
         ocr_engine (`str`, `OCREngine`, callable or `None`, *optional*, defaults to `"rapidocr"`):
             What reads text; see [`WindowOCRCaptioner`]. `None` reads none: captions are empty unless given. An engine
-            that is an object is saved by the name of its class only, and must be given again after loading.
+            that is an object is saved by the name of its class only: the processor that is loaded has none, which both
+            saving and loading warn of, and is given it again, by `ocr_engine=` of `from_pretrained` or the attribute.
         ocr_options (`dict`, *optional*): options of a built-in engine, such as `{"num_threads": 1}`.
         ocr_preset (`str`, *optional*, defaults to `"balanced"`): what reading may cost: `"fast"`, `"balanced"` or
             `"thorough"`; see [`WindowOCRCaptioner`].
@@ -45,6 +50,10 @@ class TCDProcessor(ProcessorMixin):
         reading_interval (`float`, *optional*, defaults to 0.75): while the picture keeps changing, one of those frames
             is read per this many seconds; with `None` all are.
         min_confidence (`float`, *optional*, defaults to 0.5): readings below it are dropped, in [0, 1].
+        min_text_height (`float`, *optional*, defaults to 0.01): readings whose box is lower than this share of the
+            height of the frame are dropped, in [0, 1).
+        max_side (`int`, *optional*, defaults to 1280): pixels of the longer side to which frames are reduced before
+            they are read, at least 32.
         max_length (`int`, *optional*): tokens of a query or caption at most; the tokenizer's own limit by default.
         video_backend (`"auto"`, `"decord"` or `"pyav"`, *optional*, defaults to `"auto"`): what decodes video files.
         max_pixels (`int`, *optional*, defaults to 2^26): pixels that a frame of a video may have, see `open_video`.
@@ -65,6 +74,7 @@ class TCDProcessor(ProcessorMixin):
     ```"""
 
     _auto_class = "AutoProcessor"  # saving copies this file and its siblings beside the tokenizer
+    valid_processor_kwargs = TCDProcessorKwargs
 
     def __init__(
         self,
@@ -77,6 +87,8 @@ class TCDProcessor(ProcessorMixin):
         ocr_fps: float = 2.0,
         reading_interval: float | None = 0.75,
         min_confidence: float = 0.5,
+        min_text_height: float = 0.01,
+        max_side: int = 1280,
         max_length: int | None = None,
         video_backend: str = "auto",
         max_pixels: int = MAX_PIXELS,
@@ -91,24 +103,30 @@ class TCDProcessor(ProcessorMixin):
         self.ocr_fps = ocr_fps
         self.reading_interval = reading_interval
         self.min_confidence = min_confidence
+        self.min_text_height = min_text_height
+        self.max_side = max_side
         self.max_length = max_length
         self.video_backend = video_backend
         self.max_pixels = max_pixels
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
-        if type(num_frames) is not int or num_frames < 1:
-            raise ValueError(f"`num_frames` must be an int of at least 1, got {num_frames!r}.")
-        # Options out of range are refused here, where they are given.
+        self._check_options()
         self.ocr_options = self.captioner.engine_options or None
-        if video_backend not in ("auto", "decord", "pyav"):
-            raise ValueError(f'`video_backend` must be "auto", "decord" or "pyav", got {video_backend!r}.')
-        if type(max_pixels) is not int or max_pixels < 1:
-            raise ValueError(f"`max_pixels` must be an int of at least 1, got {max_pixels!r}.")
-        if max_length is not None and max_length < 3:
-            raise ValueError(f"`max_length` must be 3 or more (start, one token, end), got {max_length}.")
+
+    def _check_options(self) -> None:
+        """Options out of range are refused where they are given; those of reading by the captioner."""
+        if type(self.num_frames) is not int or self.num_frames < 1:
+            raise ValueError(f"`num_frames` must be an int of at least 1, got {self.num_frames!r}.")
+        if self.video_backend not in ("auto", "decord", "pyav"):
+            raise ValueError(f'`video_backend` must be "auto", "decord" or "pyav", got {self.video_backend!r}.')
+        if type(self.max_pixels) is not int or self.max_pixels < 1:
+            raise ValueError(f"`max_pixels` must be an int of at least 1, got {self.max_pixels!r}.")
+        if self.max_length is not None and self.max_length < 3:
+            raise ValueError(f"`max_length` must be 3 or more (start, one token, end), got {self.max_length}.")
 
     @property
     def captioner(self) -> WindowOCRCaptioner:
         """The window-OCR captioner these options describe."""
+        # Made anew each time: options are attributes, as saving wants them, and may be set after the processor is made.
         return WindowOCRCaptioner(
             engine=self.ocr_engine,
             engine_options=self.ocr_options,
@@ -118,6 +136,8 @@ class TCDProcessor(ProcessorMixin):
             ocr_fps=self.ocr_fps,
             reading_interval=self.reading_interval,
             min_confidence=self.min_confidence,
+            min_text_height=self.min_text_height,
+            max_side=self.max_side,
         )
 
     @property
@@ -132,21 +152,26 @@ class TCDProcessor(ProcessorMixin):
         text: str | Sequence[str] | None = None,
         videos: VideoInput | Sequence[VideoInput] | None = None,
         ocr_captions: Sequence[Sequence[str | WindowCaption]] | None = None,
-        fps: float | None = None,
-        return_tensors: str | None = "pt",
+        **kwargs: Unpack[TCDProcessorKwargs],
     ) -> BatchFeature:
         """Makes the model's inputs of queries, videos and captions.
 
         Args:
             text (`str` or `list[str]`, *optional*): queries. One longer than the tokenizer's limit is cut, with a
                 warning.
-            videos (*optional*): one video or a list of them. A video is a path, a file object, `bytes`, a `uint8` array
-                `(frames, height, width, 3)` in RGB, or a list of PIL images.
+            videos (*optional*): one video or a list of them. A video is a path, a file object, `bytes`; an array or a
+                tensor `(frames, height, width, 3)` or `(frames, 3, height, width)`, RGB, uint8 or floats in [0, 1]; a
+                list of such frames or of PIL images; a `torchcodec.decoders.VideoDecoder`; or a dictionary, as the
+                `Video` column of datasets has it. See [`open_video`].
             ocr_captions (`list[list[str]]` or `list[list[WindowCaption]]`, *optional*): captions read before, as
                 [`~TCDProcessor.caption`] gives them or as strings: `num_frames` per video, `""` where there is no text.
                 Nothing is read then.
-            fps (`float`, *optional*): frames per second of videos given as arrays or images; files
-                have their own.
+            fps (`float`, *optional*): frames per second of videos given as arrays or frames; files and decoders have
+                their own.
+            num_frames (`int`, *optional*), max_length (`int`, *optional*): for this call, in place of the processor's.
+            padding (`bool` or `str`, *optional*, defaults to `True`): of queries. `True` pads them as the model wants
+                it: to the longest, or for SigLIP to `max_length`. Captions always are.
+            truncation (`bool`, *optional*, defaults to `True`): whether queries longer than `max_length` are cut.
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, or `"np"` for arrays.
 
         Returns:
@@ -157,21 +182,24 @@ class TCDProcessor(ProcessorMixin):
 
         Raises:
             ValueError: nothing given, an empty list, an empty query, or captions that do not fit the videos.
-            TypeError: something that is no text or no video.
+            TypeError: something that is no text or no video, or an option that there is not.
             VideoReadError: a video that cannot be read.
         """
         if text is None and videos is None:
             raise ValueError("Nothing to process: give `text`, `videos`, or both.")
+        image_options, options = split_options(kwargs)
+        processor = self._with(num_frames=options.get("num_frames"), max_length=options.get("max_length"))
         inputs = {}
         if text is not None:
-            inputs.update(self._tokenize(checked_texts(text)))
+            how = {name: options[name] for name in ("padding", "truncation") if name in options}
+            inputs.update(processor._tokenize(checked_texts(text), **how))
         if videos is not None:
-            frames, captions = self._read_videos(as_batch(videos), ocr_captions, fps)
-            inputs.update(self._pixel_values(frames))
-            inputs.update(self._process_captions(captions))
+            frames, captions = processor._read_videos(as_batch(videos), ocr_captions, options.get("fps"))
+            inputs.update(processor._pixel_values(frames, image_options))
+            inputs.update(processor._process_captions(captions))
         elif ocr_captions is not None:
             raise ValueError("`ocr_captions` belong to videos, but no `videos` were given.")
-        return BatchFeature(inputs, tensor_type=return_tensors)
+        return BatchFeature(inputs, tensor_type=options.get("return_tensors", "pt"))
 
     def caption(self, videos: VideoInput | Sequence[VideoInput], fps: float | None = None) -> list[list[WindowCaption]]:
         """
@@ -263,15 +291,45 @@ class TCDProcessor(ProcessorMixin):
         inputs = {**self._pixel_values(frames), **self._process_captions(captions)}
         return BatchFeature(inputs, tensor_type=return_tensors)
 
+    def save_pretrained(self, save_directory, *args, **kwargs):
+        """Saves as `ProcessorMixin.save_pretrained` does; of an OCR engine that is an object, the name of its class."""
+        if self.ocr_engine is not None and not isinstance(self.ocr_engine, str):
+            logger.warning(
+                f"The OCR engine is an object of class {type(self.ocr_engine).__name__}, which is not saved: give it "
+                "again after loading, `from_pretrained(..., ocr_engine=...)`."
+            )
+        files = super().save_pretrained(save_directory, *args, **kwargs)
+        for part in (self, self.image_processor):
+            remove_mark(vars(part))
+        return files
+
+    @classmethod
+    def from_args_and_dict(cls, args, processor_dict: dict[str, Any], **kwargs):
+        if "ocr_engine" not in kwargs:
+            processor_dict = {**processor_dict, **engine_at_hand(processor_dict)}
+        return super().from_args_and_dict(args, processor_dict, **kwargs)
+
     def to_dict(self) -> dict:
         # An engine object may hold what can be neither copied nor written as JSON: its name stands for it.
         engine = self.ocr_engine
         if engine is not None and not isinstance(engine, str):
             self.ocr_engine = type(engine).__name__
         try:
-            return super().to_dict()
+            settings = super().to_dict()
         finally:
             self.ocr_engine = engine
+        remove_mark(settings["image_processor"])
+        return settings
+
+    def _with(self, **options: Any) -> "TCDProcessor":
+        """This processor, or one with other options; those that are `None` are left as they are."""
+        options = {name: value for name, value in options.items() if value is not None}
+        if not options:
+            return self
+        other = copy.copy(self)
+        vars(other).update(options)
+        other._check_options()
+        return other
 
     def _opened(self, video, fps: float | None):
         options = {"backend": self.video_backend, "max_pixels": self.max_pixels}
@@ -289,10 +347,12 @@ class TCDProcessor(ProcessorMixin):
             captions.append(read if ocr_captions is None else ocr_captions[index])
         return frames, captions
 
-    def _pixel_values(self, frames: Sequence[Sequence[np.ndarray | Image.Image]]) -> dict:
+    def _pixel_values(
+        self, frames: Sequence[Sequence[np.ndarray | Image.Image]], options: Mapping[str, Any] | None = None
+    ) -> dict:
         use_one_thread_in_workers()
         images = [as_image(frame) for video in frames for frame in video]
-        features = self.image_processor(images=images, return_tensors="np")
+        features = self.image_processor(images=images, **{**(options or {}), "return_tensors": "np"})
         shape = (len(frames), self.num_frames)
         features = {name: np.reshape(value, shape + np.shape(value)[1:]) for name, value in features.items()}
         return {"pixel_values_videos": features.pop("pixel_values"), **features}
@@ -302,7 +362,8 @@ class TCDProcessor(ProcessorMixin):
             if len(windows) != self.num_frames:
                 raise ValueError(
                     f"Video {index} has {len(windows)} OCR captions, but there are {self.num_frames} windows "
-                    "(`num_frames`). Give one caption per window, an empty one where there is no text."
+                    "(`num_frames`). Give one caption per window, an empty one where there is no text; of texts with "
+                    "their times, (start, end, text), `processor.captioner.caption_texts(texts, duration)` makes them."
                 )
         texts = [self._caption_text(window) for windows in captions for window in windows]
         encoded = self._tokenize(texts)
@@ -330,10 +391,12 @@ class TCDProcessor(ProcessorMixin):
             raise ValueError("The tokenizer tells no length limit; give the processor `max_length` (77 for CLIP).")
         return limit
 
-    def _tokenize(self, texts: list[str]) -> dict[str, np.ndarray]:
+    def _tokenize(
+        self, texts: list[str], padding: bool | str = True, truncation: bool | str = True
+    ) -> dict[str, np.ndarray]:
         with _TOKENIZING:
             lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
-        if max(lengths) > self._token_limit:
+        if truncation and max(lengths) > self._token_limit:
             logger.warning_once(
                 f"A text of {max(lengths)} tokens is cut to {self._token_limit}, the most the model takes. What "
                 "follows is not searched for."
@@ -344,13 +407,35 @@ class TCDProcessor(ProcessorMixin):
         with _TOKENIZING:
             encoded = self.tokenizer(
                 texts,
-                padding="longest" if has_mask else "max_length",
-                truncation=True,
+                padding=("longest" if has_mask else "max_length") if padding is True else padding,
+                truncation=truncation,
                 max_length=self._token_limit,
                 return_attention_mask=has_mask,
                 return_tensors="np",
             )
         return {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
+
+
+def engine_at_hand(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The OCR engine of a saved processor, and its options, less one that was an object, which a warning names."""
+    engine = saved.get("ocr_engine")
+    try:
+        if engine is not None:
+            get_engine(engine)
+    except ValueError:
+        logger.warning(
+            f"The processor was saved with an OCR engine of class {engine!r}, which is not saved with it: it reads no "
+            "text until it is given one, `from_pretrained(..., ocr_engine=...)`."
+        )
+        return {"ocr_engine": None, "ocr_options": None}
+    return {}
+
+
+def remove_mark(settings: dict[str, Any]) -> None:
+    """Takes out the class of ours to load: that is for the file, but saving leaves it in a processor and its parts."""
+    settings.get("auto_map", {}).pop("AutoProcessor", None)
+    if not settings.get("auto_map", True):
+        del settings["auto_map"]
 
 
 def as_image(frame: np.ndarray | Image.Image) -> Image.Image:
@@ -365,27 +450,3 @@ def use_one_thread_in_workers() -> None:
     """
     if is_pool_worker() and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
-
-
-def checked_texts(text: str | Sequence[str]) -> list[str]:
-    texts = [text] if isinstance(text, str) else text
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(each, str) for each in texts):
-        raise TypeError(f"`text` must be a string or a list of strings, got {text!r:.100}.")
-    if not texts:
-        raise ValueError("`text` is an empty list; give at least one query.")
-    for index, each in enumerate(texts):
-        if not each.strip():
-            raise ValueError(f"Query {index} is empty ({each!r}); a query must say something.")
-    return list(texts)
-
-
-def as_batch(videos: VideoInput | Sequence[VideoInput]) -> list[Any]:
-    """One video or a list of them, as a list of videos."""
-    if isinstance(videos, (list, tuple)):
-        if not videos:
-            raise ValueError("`videos` is an empty list; give at least one video.")
-        is_one_video = all(isinstance(frame, Image.Image) for frame in videos)
-        return [videos] if is_one_video else list(videos)
-    if isinstance(videos, np.ndarray) and videos.ndim == 5:  # (batch_size, frames, height, width, 3)
-        return list(videos)
-    return [videos]

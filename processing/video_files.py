@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import io
 import os
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -18,10 +19,12 @@ from .transparency import on_ground
 from .video_streams import choose_stream, is_transparent
 
 __all__ = [
+    "ALLOWED",
     "COPY_AGAIN",
     "MAX_PIXELS",
     "Source",
     "VideoReadError",
+    "check_no_address",
     "check_size",
     "clock_start",
     "first_line",
@@ -34,8 +37,9 @@ __all__ = [
 ]
 
 ALLOWED = (
-    "a path (str or os.PathLike), bytes, a binary file object, a uint8 array of shape (frames, height, width, 3) "
-    "or a list of PIL images"
+    "a path (str or os.PathLike), bytes, a binary file object, an array or a tensor of shape (frames, height, width, "
+    "3) or (frames, 3, height, width), a list of PIL images or of such frames, a torchcodec VideoDecoder, or a dict "
+    "with the `path` or the `bytes` of a video"
 )
 COPY_AGAIN = "Copy or download it again, or leave it out"
 MAX_PIXELS = 1 << 26
@@ -131,8 +135,16 @@ class Source:
         return b"\0" not in self.head
 
 
+def check_no_address(name: "str | os.PathLike"):
+    """Raises [`VideoReadError`] for an address in the place of a path: nothing is downloaded."""
+    name = os.fsdecode(name)
+    if re.match("(https?|ftp|s3|gs|hf)://", name, re.IGNORECASE):
+        raise VideoReadError(name, "it is an address, and none is opened", "Download it first, and give the file")
+
+
 def _look_at_path(video: "str | os.PathLike") -> tuple[str, str, int, bytes]:
     name = os.fsdecode(video)
+    check_no_address(name)
     if os.path.isdir(name):
         raise VideoReadError(name, "it is a folder", "Give one file")
     try:

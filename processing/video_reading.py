@@ -8,18 +8,17 @@ held at a time.
 """
 
 import contextlib
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from numbers import Integral, Real
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from .heartbeat import beat
-from .picture_files import ImageDecoder, PictureDecoder, is_webp
+from .picture_files import ImageDecoder, PictureDecoder, TorchcodecDecoder, is_webp
 from .video_decoders import (
     DecodeError,
     Decoder,
@@ -29,10 +28,9 @@ from .video_decoders import (
     open_decoder,
 )
 from .video_files import COPY_AGAIN, MAX_PIXELS, Source, VideoReadError, has_pyav
+from .video_inputs import VideoInput, unwrap
 
-__all__ = ["Video", "VideoInput", "VideoReadError", "open_video", "opened_video"]
-
-VideoInput = str | os.PathLike | bytes | BinaryIO | np.ndarray | list[Image.Image] | tuple[Image.Image, ...]
+__all__ = ["Video", "VideoReadError", "open_video", "opened_video"]
 
 
 def open_video(
@@ -46,12 +44,16 @@ def open_video(
     Opens a video for reading frames at given times.
 
     Args:
-        video (`str`, `os.PathLike`, `bytes`, binary file, `np.ndarray`, list of `PIL.Image.Image` or [`Video`]):
-            What to read. Arrays are RGB uint8 `(frames, height, width, 3)`. A file object is read from its start and
-            left open. A [`Video`] is returned as it is.
+        video (`str`, `os.PathLike`, `bytes`, binary file, `np.ndarray`, `torch.Tensor`, list of frames, `dict`,
+            `torchcodec.decoders.VideoDecoder` or [`Video`]):
+            What to read. Arrays and tensors are RGB, `(frames, height, width, 3)` or `(frames, 3, height, width)`,
+            uint8 or floats in [0, 1]; frames are such without the first dimension, or PIL images. A dictionary is what
+            the `Video` column of datasets holds, `{"path": ..., "bytes": ...}`, or `{"array": frames, "video_metadata":
+            {"fps": ...}}`. A file object is read from its start and left open. A [`Video`] is returned as it is.
+            Nothing is downloaded.
         fps (`float`, *optional*):
-            Frames per second of an array or a list of images, 1.0 by default: a frame counts as a second. Files have
-            their own and refuse it.
+            Frames per second of an array or a list of frames, 1.0 by default: a frame counts as a second. Files and
+            decoders have their own and refuse it.
         backend (`str`, *optional*, defaults to `"auto"`):
             `"decord"` or `"pyav"` use that reader and no other, but PyAV stands in for decord, with its times, for
             files in memory, which decord dies of where they are damaged, and for long ones: it decodes ahead into
@@ -70,9 +72,9 @@ def open_video(
 
     Raises:
         `VideoReadError` (a `ValueError`): the file is missing, empty, broken, no regular file or no video, its frames
-            are too large, or its file object fails.
-        `ValueError`: an array of another shape or dtype, `fps`, `num_threads` or `max_pixels` out of range, an unknown
-            `backend`.
+            are too large, or its file object fails; or it is an address (`https://`).
+        `ValueError`: an array of another shape, dtype or range, `fps`, `num_threads` or `max_pixels` out of range, an
+            unknown `backend`.
         `TypeError`: `video` is none of the types above; `fps`, `num_threads` or `max_pixels` is no number.
         `ImportError`: the reader asked for is not installed, or with `"auto"` none is.
     """
@@ -91,11 +93,16 @@ def open_video(
         raise ValueError(f"`max_pixels` must be 1 or more, got {max_pixels}.")
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"`fps` must be positive, got {fps}.")
-    if isinstance(video, (np.ndarray, list, tuple)):
-        return Video("<array>" if isinstance(video, np.ndarray) else "<images>", ImageDecoder(video, fps, max_pixels))
-    source = Source.locate(video, max_pixels)
+    video, own_fps = unwrap(video)
+    if _is_frames(video):
+        name = "<array>" if isinstance(video, np.ndarray) else "<images>"
+        return Video(name, ImageDecoder(video, own_fps or fps, max_pixels))
+    source = None if hasattr(video, "get_frame_played_at") else Source.locate(video, max_pixels)
     if fps is not None:
-        raise ValueError(f"`fps` is for arrays and lists of images; {source.name!r} has its own, leave it out.")
+        name = source.name if source else type(video).__name__
+        raise ValueError(f"`fps` is for arrays and lists of frames; {name!r} has its own, leave it out.")
+    if source is None:
+        return Video("<decoder>", TorchcodecDecoder(video, max_pixels))
     if is_webp(source.head):
         return Video(source.name, open_decoder(PictureDecoder, source, num_threads))
     pyav = partial(open_decoder, PyAVDecoder, source, num_threads)
@@ -121,14 +128,18 @@ def opened_video(
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator["Video"]:
     """Does as [`open_video`], but a [`Video`] that is given open stays open, and `fps` is ignored for files."""
-    if fps is not None and not isinstance(video, (np.ndarray, list, tuple)):
-        fps = None  # files have their own
-    opened = open_video(video, fps=fps, backend=backend, num_threads=num_threads, max_pixels=max_pixels)
+    unwrapped, own_fps = unwrap(video)
+    fps = own_fps or fps if _is_frames(unwrapped) else None  # files have their own
+    opened = open_video(unwrapped, fps=fps, backend=backend, num_threads=num_threads, max_pixels=max_pixels)
     try:
         yield opened
     finally:
         if opened is not video:
             opened.close()
+
+
+def _is_frames(video: Any) -> bool:
+    return isinstance(video, np.ndarray | list)
 
 
 class Video:

@@ -26,7 +26,8 @@ from .ocr_engines import OCREngine, RapidOCREngine, TextReading, default_num_thr
 from .ocr_presets import ocr_preset
 from .text_following import Sighting, follow_texts, spelling
 from .text_tracks import WHOLE_FRAME, TextTrack, merge_sightings, sightings_within, split_columns
-from .video_reading import Video, VideoInput, opened_video
+from .video_inputs import VideoInput
+from .video_reading import Video, opened_video
 
 __all__ = ["TextTrack", "WindowCaption", "WindowOCRCaptioner", "draw_captions", "fit_caption"]
 
@@ -152,9 +153,9 @@ class WindowOCRCaptioner:
         """Reads a video.
 
         Args:
-            video: anything `open_video` takes: a path, bytes, a file object, an array `(frames, height, width, 3)` RGB
-                uint8, a list of PIL images, or an open `Video` (which stays open).
-            fps (`float`, *optional*): frames per second of an array or a list of images.
+            video: anything `open_video` takes: a path, bytes, a file object, frames as an array, a tensor or a list, a
+                `torchcodec.decoders.VideoDecoder`, a dictionary, or an open `Video` (which stays open).
+            fps (`float`, *optional*): frames per second of an array or a list of frames.
 
         Returns:
             `list[WindowCaption]`, one per window.

@@ -29,7 +29,7 @@ from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.pretrained import check_overrides
 from tcd_hf.processing.ocr_languages import LANGUAGES
-from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.processing_tcd import TCDProcessor, engine_at_hand
 
 if TYPE_CHECKING:
     from tcd_hf.index.schema import IndexMetadata
@@ -49,8 +49,8 @@ logger = logging.getLogger(__name__)
 
 # Of a processor: what says how text is read.
 READING_OPTIONS = (
-    *("ocr_engine", "ocr_options", "ocr_preset"),
-    *("ocr_fps", "reading_interval", "min_confidence", "window_scale"),
+    *("ocr_engine", "ocr_options", "ocr_preset", "ocr_fps", "reading_interval"),
+    *("min_confidence", "min_text_height", "max_side", "window_scale"),
 )
 PROCESSOR_OPTIONS = (*READING_OPTIONS, "num_frames", "max_length", "video_backend", "max_pixels")
 
@@ -365,6 +365,8 @@ def _read_processor(
     saved = _saved_options(place, hub) if isinstance(config, TCDConfig) else {}
     if options.get("ocr_engine", saved.get("ocr_engine")) != saved.get("ocr_engine"):
         saved["ocr_options"] = None  # they are the other engine's
+    if "ocr_engine" not in options:
+        saved |= engine_at_hand(saved)
     options = {**saved, **options}
     towers = config.backbone_config if isinstance(config, TCDConfig) else config
     positions = getattr(getattr(towers, "text_config", None), "max_position_embeddings", None)

@@ -199,8 +199,8 @@ def _check_place(videos: Sequence[Path] | None, index_uri: str | None, reading: 
         raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
     if index_uri and reading != Reading():
         raise typer.BadParameter(
-            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-preset, --ocr-lang, --ocr-fps and "
-            "--min-confidence go with --videos, or with `tcd-hf index`.",
+            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-preset, --ocr-lang, --ocr-fps "
+            "and --min-confidence go with --videos, or with `tcd-hf index`.",
             param_hint="--index",
         )
 

@@ -82,6 +82,10 @@ class Hit:
     boxes: list[dict[str, Any]] = field(default_factory=list)
     moments: "list[Moment]" = field(default_factory=list)
 
+    def __fspath__(self) -> str:
+        """A hit stands for its file wherever a path does: `open(hit)`, `processor(videos=hits)`."""
+        return self.path
+
     def to_dict(self) -> dict[str, Any]:
         """The hit as plain JSON types."""
         return asdict(self)

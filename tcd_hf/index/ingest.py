@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
@@ -100,13 +101,19 @@ class Ingest:
         self.statistics = storage.load_statistics()
         self._engine = engine
         self._texts: Mapping[str, OwnTexts] | None = None
+        self._given: Mapping[str, Any] = {}
         self._contents: set[Content] = set()
         self._copies: list[VideoFile] = []
         self._restamped: list[VideoFile] = []
         self._pending: list[tuple[str, pa.Table]] = []
         self._committed = time.monotonic()
 
-    def run(self, paths: Iterable[str], texts: Mapping[str, OwnTexts] | None = None) -> AddReport:
+    def run(
+        self,
+        paths: Iterable[str],
+        texts: Mapping[str, OwnTexts] | None = None,
+        given: Mapping[str, Any] | None = None,
+    ) -> AddReport:
         """Brings videos into the index.
 
         Args:
@@ -114,9 +121,11 @@ class Ingest:
             texts (`Mapping[str, OwnTexts]`, *optional*): what they come with, by path. A video of the index that is not
                 named keeps what it has, as long as its content is the same. If not given, a copy has what the other
                 has.
+            given (`Mapping`, *optional*): what is read in place of files, see `open_video`, by path.
         """
         paths = list(dict.fromkeys(paths))
         self._texts = texts
+        self._given = given or {}
         for row in self.known.values():
             self._contents.update(_contents(row))
         self.positions = {path: position for position, path in enumerate(paths)}
@@ -157,7 +166,7 @@ class Ingest:
 
     def _looks_unchanged(self, path: str) -> bool:
         row = self.known.get(path)
-        if row is None:
+        if row is None or path in self._given:
             return False
         try:
             unchanged = (row["size"], row["modified"]) == file_stamp(path)
@@ -170,7 +179,7 @@ class Ingest:
 
     def _new_contents(self, paths: list[str]) -> Iterator[VideoFile]:
         """Files to be read: neither unchanged nor of the same content as others."""
-        for file in _hashed(paths, lambda path: self._texts_of(path) or NO_TEXTS):
+        for file in _in_threads(self._look_at, paths):
             if isinstance(file, SkippedVideo):
                 self.skip(file)
                 continue
@@ -184,6 +193,13 @@ class Ingest:
             else:
                 self._contents.add(content)
                 yield file
+
+    def _look_at(self, path: str) -> VideoFile | SkippedVideo:
+        try:
+            path.encode()  # a file name may be any bytes, a column of names is text
+            return VideoFile.of(path, texts=self._texts_of(path) or NO_TEXTS, given=self._given.get(path))
+        except (OSError, ValueError) as error:
+            return SkippedVideo(path, describe_error(path, error))
 
     def _content_of(self, file: VideoFile) -> "Content":
         texts = self._texts_of(file.path)
@@ -349,26 +365,20 @@ def _contents(row: dict) -> tuple["Content", "Content"]:
     return (row["content_hash"], row["texts_hash"]), (row["content_hash"], None)
 
 
-def _hashed(paths: list[str], texts_of: Callable[[str], OwnTexts]) -> Iterator[VideoFile | SkippedVideo]:
+def _in_threads(
+    look_at: Callable[[str], VideoFile | SkippedVideo], paths: list[str]
+) -> Iterator[VideoFile | SkippedVideo]:
     """Files with their content hashes, in order, a few ahead of need."""
     paths_left = iter(paths)
     threads = ThreadPoolExecutor(HASH_THREADS)
     try:
-        ahead = deque(threads.submit(_hash, path, texts_of(path)) for path in islice(paths_left, 2 * HASH_THREADS))
+        ahead = deque(threads.submit(look_at, path) for path in islice(paths_left, 2 * HASH_THREADS))
         while ahead:
             file = ahead.popleft().result()
-            ahead.extend(threads.submit(_hash, path, texts_of(path)) for path in islice(paths_left, 1))
+            ahead.extend(threads.submit(look_at, path) for path in islice(paths_left, 1))
             yield file
     finally:
         threads.shutdown(cancel_futures=True)  # at a stop or Ctrl-C, those that are not begun
-
-
-def _hash(path: str, texts: OwnTexts) -> VideoFile | SkippedVideo:
-    try:
-        path.encode()  # a file name may be any bytes, a column of names is text
-        return VideoFile.of(path, texts=texts)
-    except (OSError, ValueError) as error:
-        return SkippedVideo(path, describe_error(path, error))
 
 
 def _stamp_values(file: VideoFile) -> dict[str, int]:

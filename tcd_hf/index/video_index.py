@@ -4,7 +4,7 @@ import contextlib
 import copy
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, get_args
 
 import torch
@@ -24,8 +24,9 @@ from tcd_hf.index.verification import find_damage_of_indices, find_damage_of_lis
 from tcd_hf.index.writers import one_writer
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.video_inputs import VideoInput
 from tcd_hf.reading.cache import CaptionCache, writing_to
-from tcd_hf.reading.files import absolute_paths, find_videos
+from tcd_hf.reading.files import absolute_path, absolute_paths, find_videos
 from tcd_hf.reading.fingerprints import all_fingerprints, frame_fingerprint
 from tcd_hf.reading.own_texts import check_texts
 from tcd_hf.reading.video_reader import VideoReader
@@ -297,7 +298,7 @@ class VideoIndex(SearchableIndex):
 
     def add(
         self,
-        paths: Iterable[str | os.PathLike] | str | os.PathLike,
+        paths: Iterable[str | os.PathLike] | str | os.PathLike | Mapping[str, VideoInput],
         workers: int | None = None,
         on_video: Callable[[str], None] | None = None,
         on_progress: Callable[[VideoProgress], None] | None = None,
@@ -314,7 +315,11 @@ class VideoIndex(SearchableIndex):
         its row is not opened; one with the content of another row is not decoded.
 
         Args:
-            paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them.
+            paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them. Or videos
+                that are no files, by names of yours: `{"sign": frames, "shop": decoder}`, each anything that
+                [`open_video`] takes; frames at another rate than one a second are given as `{"array": frames,
+                "video_metadata": {"fps": 25}}`. Names are taken for paths, relative to the current folder, wherever
+                the index takes or gives paths. They are read in this process.
             workers (`int`, *optional*): processes that read; by default one per core where there are enough files, and
                 else one, which costs a second. 0 reads in this process, which a bad file can then end or hold up for
                 ever. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead) and about 1.5 GB of memory:
@@ -350,9 +355,14 @@ class VideoIndex(SearchableIndex):
             ValueError: no such engine, a number of `workers` or of seconds that it cannot have, a text that is none or
                 of another video, or the index was opened without its model, and that cannot be loaded.
         """
+        given = None
+        if isinstance(paths, Mapping):
+            if workers or engine != "local":
+                raise ValueError(f"Videos in memory are read in this process: leave out {workers=} and {engine=}.")
+            given, workers = {absolute_path(name): video for name, video in paths.items()}, 0
         step = self._make_engine(engine, workers, stall_seconds, stop)
         with self._storage.writing():
-            return self._ingest(absolute_paths(paths), step, on_video, on_progress, texts)
+            return self._ingest(given or absolute_paths(paths), step, on_video, on_progress, texts, given)
 
     def refresh(
         self,
@@ -393,20 +403,20 @@ class VideoIndex(SearchableIndex):
 
     def _ingest(
         self,
-        paths: list[str],
+        paths: Collection[str],
         engine: IngestEngine,
         on_video: Callable[[str], None] | None,
         on_progress: Callable[[VideoProgress], None] | None,
         texts: Mapping[str | os.PathLike, Iterable[Any]] | None,
+        given: Mapping[str, VideoInput] | None = None,
     ) -> AddReport:
         """Brings videos into the index. The caller holds the writer's lock."""
         checked = None if texts is None else check_texts(texts, paths)
         if on_video is not None or on_progress is not None:
-            return Ingest(self._storage, engine, on_video, on_progress, self.memory_budget).run(paths, checked)
+            return Ingest(self._storage, engine, on_video, on_progress, self.memory_budget).run(paths, checked, given)
         with progress_bar("Indexing", paths) as progress:
-            return Ingest(self._storage, engine, progress.finish, progress.advance, self.memory_budget).run(
-                paths, checked
-            )
+            ingest = Ingest(self._storage, engine, progress.finish, progress.advance, self.memory_budget)
+            return ingest.run(paths, checked, given)
 
     def _make_engine(
         self,

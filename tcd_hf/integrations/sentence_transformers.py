@@ -22,12 +22,12 @@ except ImportError as error:
         "This needs sentence-transformers 6.2 or later: pip install 'tcd-hf[sentence-transformers]'"
     ) from error
 
-from tcd_hf.index.hits import Hit
-from tcd_hf.integrations.videos import concatenate_features, embed_video, process_video, unwrap
+from tcd_hf.integrations.videos import concatenate_features, embed_video, process_video
 from tcd_hf.loading import load_checkpoint
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.video_inputs import unwrap
 from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, FileStamp, absolute_path, file_stamp
 
@@ -241,7 +241,7 @@ class TCDReranker:
         """
         from tqdm.auto import tqdm
 
-        if isinstance(documents, str | bytes | os.PathLike | Hit | Mapping):
+        if isinstance(documents, str | bytes | os.PathLike | Mapping):
             raise TypeError(f"documents must be a list of videos, got one: {documents!r:.100}. Put it into a list.")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, or None for all, got {top_k}.")
@@ -258,7 +258,7 @@ class TCDReranker:
         return results
 
     def _features(self, document: Any) -> TCDVideoFeatures:
-        video, _ = unwrap(document)
+        video, _ = unwrap(document)  # a file, however it is wrapped, is embedded once
         if not isinstance(video, str | os.PathLike) or not os.path.isfile(video):
             return embed_video(self.model, self.processor, document)
         path = absolute_path(video)
@@ -275,9 +275,7 @@ def modality_of(sample: Any) -> str:
             advice = 'Check the path; a text with such an ending is given as {"text": ...}'
             raise VideoReadError(sample, "there is no such file", advice)
         return "video"
-    if isinstance(sample, os.PathLike | bytes | Hit) or (
-        isinstance(sample, Mapping) and set(sample) <= {"bytes", "path"}
-    ):
+    if isinstance(sample, os.PathLike | bytes) or (isinstance(sample, Mapping) and set(sample) <= {"bytes", "path"}):
         return "video"
     if isinstance(sample, list) and sample and all(infer_modality(each) == "image" for each in sample):
         return "video"

@@ -1,12 +1,10 @@
 """Videos as other libraries hand them over, and their features one video at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from tcd_hf.index.hits import Hit
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.reading.cache import CaptionCache
@@ -23,18 +21,14 @@ def process_video(processor: TCDProcessor, video: Any) -> dict[str, torch.Tensor
 
     Args:
         processor (`TCDProcessor`): reads its frames and its text.
-        video: what [`TCDProcessor`] takes as a video; a [`Hit`]; frames with the channels first, as an array or a
-            tensor `(frames, 3, height, width)`, uint8; or one of the dictionaries that stand for a video elsewhere:
-            `{"video": ...}` and `{"array": frames, "video_metadata": {"fps": ...}}` of sentence-transformers, and
-            `{"bytes": ..., "path": ...}` of `datasets.Video(decode=False)`.
+        video: what [`TCDProcessor`] takes as a video, a [`Hit`] among it.
 
     Raises:
         VideoReadError: a video that cannot be read.
         CacheError: the cache folder cannot be written.
         ValueError, TypeError: something that is no video.
     """
-    video, fps = unwrap(video)
-    frames, captions = VideoReader.of(processor, CaptionCache()).read(video, fps)
+    frames, captions = VideoReader.of(processor, CaptionCache()).read(video)
     return dict(processor.process_frames(frames, captions))
 
 
@@ -49,25 +43,3 @@ def concatenate_features(features: Sequence[TCDVideoFeatures]) -> TCDVideoFeatur
     """Features of several videos as one batch, in order. They have no scoring tables."""
     tensors: dict[str, Any] = {name: torch.cat([each[name] for each in features]) for name in features[0]}
     return TCDVideoFeatures(**tensors)
-
-
-def unwrap(video: Any) -> tuple[Any, float | None]:
-    """A video as [`TCDProcessor`] takes it, and its frames per second where they are known and it is no file."""
-    if isinstance(video, Hit):
-        return video.path, None
-    if isinstance(video, Mapping):
-        if "video" in video:
-            return unwrap(video["video"])
-        if "array" in video:
-            return unwrap(video["array"])[0], (video.get("video_metadata") or {}).get("fps")
-        sources = [video[name] for name in ("bytes", "path") if video.get(name) is not None]
-        if not sources:
-            raise ValueError(
-                f"A dictionary that stands for a video has `video`, `array`, or `bytes` or `path`; got {list(video)}."
-            )
-        return sources[0], None
-    if torch.is_tensor(video):
-        video = video.cpu().numpy()
-    if isinstance(video, np.ndarray) and video.ndim == 4 and video.shape[-1] != 3 and video.shape[1] == 3:
-        video = np.moveaxis(video, 1, -1)
-    return video, None

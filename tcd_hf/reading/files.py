@@ -12,9 +12,11 @@ from urllib.request import url2pathname
 
 from tcd_hf.processing.heartbeat import beat
 from tcd_hf.processing.regular_files import open_regular
+from tcd_hf.processing.video_files import check_no_address
 from tcd_hf.reading.left_out import LeftOut, describe_left_out, kind_of_no_video
 
 __all__ = [
+    "DIGEST_BYTES",
     "VIDEO_EXTENSIONS",
     "FileStamp",
     "FoundVideos",
@@ -112,8 +114,12 @@ def local_folder(uri: str) -> Path | None:
 
 
 def absolute_paths(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> list[str]:
-    """Paths, or one, as indexes name them; in the place of a folder all videos in it, see [`find_videos`]."""
-    return list(map(absolute_path, _files([paths] if isinstance(paths, str | os.PathLike) else paths, [])))
+    """Paths, or one, as indexes name them; in the place of a folder all videos in it, see [`find_videos`]. Raises a
+    [`VideoReadError`] for an address."""
+    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    for path in paths:
+        check_no_address(path)
+    return list(map(absolute_path, _files(paths, [])))
 
 
 class FoundVideos(NamedTuple):
@@ -143,7 +149,7 @@ def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:
 
     Raises:
         FileNotFoundError: when a path does not exist.
-        ValueError: when no video is found.
+        ValueError: when no video is found, or for an address (`https://`).
     """
     return scan_videos(paths).videos
 
@@ -159,6 +165,7 @@ def scan_videos(paths: Iterable[str | os.PathLike]) -> FoundVideos:
     ```"""
     paths = [os.fspath(path) for path in paths]
     for path in paths:
+        check_no_address(path)
         if not os.path.lexists(path):
             raise FileNotFoundError(f"No such file or folder: {path}")
     found: dict[str, str] = {}

@@ -4,6 +4,7 @@ What it guards for everybody: text is read once, and kept by the content of the 
 hash was read from that content, whatever becomes of the file meanwhile.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ import numpy as np
 
 from tcd_hf.processing.ocr_engines import OCREngineError, default_num_threads
 from tcd_hf.processing.video_files import MAX_PIXELS
+from tcd_hf.processing.video_inputs import unwrap
 from tcd_hf.processing.video_reading import VideoReadError, open_video, opened_video
 from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
 from tcd_hf.reading.cache import CacheError, CaptionCache
-from tcd_hf.reading.files import FileStamp, file_stamp, hash_bytes, hash_file
+from tcd_hf.reading.files import DIGEST_BYTES, FileStamp, file_stamp, hash_bytes, hash_file
 from tcd_hf.reading.fingerprints import caption_fingerprint
 from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts, add_texts
 from tcd_hf.reading.segments import Segment, cut_into_segments
@@ -93,6 +95,7 @@ class VideoFile:
         stamp ([`FileStamp`]): taken before the content was hashed.
         settled (`bool`): whether the stamp shows every later change.
         texts ([`OwnTexts`], *optional*): what the video comes with, beside what is read in its pictures.
+        given (*optional*): what is read in place of a file, see `open_video`; `path` is then a name alone.
     """
 
     path: str
@@ -100,10 +103,16 @@ class VideoFile:
     stamp: FileStamp
     settled: bool
     texts: OwnTexts = NO_TEXTS
+    given: Any = None
 
     @classmethod
-    def of(cls, path: str | os.PathLike, with_hash: bool = True, texts: OwnTexts = NO_TEXTS) -> "VideoFile":
-        """Looks at a file and hashes it. Raises `OSError`."""
+    def of(
+        cls, path: str | os.PathLike, with_hash: bool = True, texts: OwnTexts = NO_TEXTS, given: Any = None
+    ) -> "VideoFile":
+        """Looks at a file, or at what is given in its place, and hashes it. Raises `OSError`, and what `open_video`
+        does."""
+        if given is not None:
+            return cls(os.fspath(path), hash_given(given), FileStamp(0, 0), True, texts, given)
         stamp = file_stamp(path)
         settled = stamp.settled
         return cls(os.fspath(path), hash_file(path) if with_hash else "", stamp, settled, texts)
@@ -197,18 +206,19 @@ class VideoReader:
 
         Args:
             video: what `open_video` takes.
-            fps (`float`, *optional*): frames per second, of an array or images.
+            fps (`float`, *optional*): frames per second, of an array or of frames that come without.
 
         Raises:
             VideoReadError: the video cannot be read, or changed while it was.
             CacheError: the cache folder cannot be written.
         """
+        video, own_fps = unwrap(video)
         if isinstance(video, str | os.PathLike) and os.path.isfile(video):
             with self.open(VideoFile.of(video)) as opened:
                 return opened.read(opened.whole)
         content_hash = hash_bytes(video) if isinstance(video, bytes) else None
         cached = self.cached_captions(content_hash) if content_hash else None
-        with opened_video(video, fps=fps, **self.opening_options()) as opened:
+        with opened_video(video, fps=own_fps or fps, **self.opening_options()) as opened:
             if cached is not None:
                 return self.captioner.read(opened, with_captions=False)[0], cached
             frames, captions = self.captioner.read(opened)
@@ -253,7 +263,7 @@ class OpenedVideo:
         self.reader = reader
         self.file = file
         self._settled = file.settled
-        self._video = open_video(file.path, **reader.opening_options())
+        self._video = open_video(file.path if file.given is None else file.given, **reader.opening_options())
         self.duration, self.fps = self._video.duration, self._video.fps
         self.segments = cut_into_segments(self.duration, self._video.frame_times, reader.segment_seconds)
 
@@ -338,6 +348,8 @@ class OpenedVideo:
     def _check_unchanged(self) -> None:
         """Makes sure that what was read is what was hashed: by the stamp, and by the content while that may hide a
         change."""
+        if self.file.given is not None:
+            return
         stamp = file_stamp(self.file.path)
         settled = stamp.settled
         same = stamp == self.file.stamp
@@ -346,6 +358,21 @@ class OpenedVideo:
         if not same:
             raise VideoReadError(self.file.path, "it changed while it was read", "Add it again when it is complete")
         self._settled = self._settled or settled
+
+
+def hash_given(video: Any) -> str:
+    """The hash of a file or of bytes, or else of all frames, with their times."""
+    video, fps = unwrap(video)
+    if isinstance(video, str | os.PathLike):
+        return hash_file(video)
+    if isinstance(video, bytes):
+        return hash_bytes(video)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    with opened_video(video, fps=fps) as opened:
+        digest.update(opened.frame_times.tobytes())
+        for frame in opened.iter_frames_at(opened.frame_times):
+            digest.update(repr(frame.shape).encode() + frame.tobytes())
+    return digest.hexdigest()
 
 
 def describe_error(path: str, error: Exception) -> str:

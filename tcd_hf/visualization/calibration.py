@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tcd_hf.modeling.modeling_tcd import TCDModel
     from tcd_hf.processing.processing_tcd import TCDProcessor
-    from tcd_hf.processing.video_reading import VideoInput
+    from tcd_hf.processing.video_inputs import VideoInput
 
 __all__ = ["Cycle", "calibration_cycle", "plot_calibration_cycle"]
 

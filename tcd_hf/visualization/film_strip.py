@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tcd_hf.modeling.modeling_tcd import TCDModel
     from tcd_hf.modeling.outputs import TCDVideoFeatures
     from tcd_hf.processing.processing_tcd import TCDProcessor
-    from tcd_hf.processing.video_reading import VideoInput
+    from tcd_hf.processing.video_inputs import VideoInput
     from tcd_hf.processing.window_ocr import WindowCaption
 
 __all__ = ["DrawnClip", "film_strip", "read_clip"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tcd_hf.modeling.modeling_tcd import TCDModel
     from tcd_hf.processing.processing_tcd import TCDProcessor
-    from tcd_hf.processing.video_reading import VideoInput
+    from tcd_hf.processing.video_inputs import VideoInput
 
 __all__ = ["plot_window_similarity", "window_similarities"]
 

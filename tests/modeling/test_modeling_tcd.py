@@ -124,9 +124,13 @@ class TestOutputs:
         inputs = video_inputs(tiny_inputs)
         ids, mask = inputs["ocr_input_ids"].clone(), inputs["ocr_attention_mask"].clone()
         ids[1, 0], mask[1, 0] = ids[0, 2], mask[0, 2]
+        encoded = []
+        hook = tiny_model.backbone.text_projection.register_forward_hook(lambda *call: encoded.append(len(call[-1])))
         features = tiny_model.get_video_features(**{**inputs, "ocr_input_ids": ids, "ocr_attention_mask": mask})
+        hook.remove()
         different = len({tuple(row) for row in torch.cat([ids, mask], dim=-1).flatten(0, 1).tolist()})
-        assert len(features.ocr_model_output.pooler_output) == different < ids.shape[0] * ids.shape[1]
+        assert encoded == [different] and different < ids.shape[0] * ids.shape[1]
+        assert torch.equal(features.ocr_model_output.pooler_output, features.ocr_embeds.flatten(0, 1))
         assert torch.equal(features.ocr_embeds[1, 0], features.ocr_embeds[0, 2])
         for i, j in ((0, 0), (1, 1), (2, 3)):
             alone = tiny_model.get_text_features(ids[i, j][None], mask[i, j][None]).pooler_output[0]

@@ -23,6 +23,8 @@ OPTIONS = {
     "ocr_fps": 3.5,
     "reading_interval": 1.5,
     "min_confidence": 0.25,
+    "min_text_height": 0.05,
+    "max_side": 640,
     "max_length": 9,
     "video_backend": "pyav",
     "max_pixels": 1 << 20,
@@ -210,6 +212,50 @@ def test_extra_outputs_of_the_image_processor_are_kept_per_frame():
     assert inputs["spatial_shapes"].shape == (1, 4, 2)
 
 
+VIDEO = np.stack(coded_frames(8, size=(32, 32)))
+
+
+def test_options_of_one_call():
+    processor = letter_processor(ocr_engine=None)
+    inputs = processor(text=["abc", "a"], videos=VIDEO, num_frames=2, max_length=4, return_tensors="np")
+    expected = letter_processor(ocr_engine=None, num_frames=2, max_length=4)(text=["abc", "a"], videos=VIDEO)
+    for name, value in expected.items():
+        np.testing.assert_allclose(inputs[name], value)
+    assert inputs["input_ids"].shape == (2, 4)  # start, two letters, end
+    assert (processor.num_frames, processor.max_length) == (4, None)
+
+
+def test_options_by_modality_are_those_one_by_one():
+    processor = letter_processor(ocr_engine=None)
+    flat = processor(text="abc", videos=VIDEO, fps=2, max_length=9, padding="max_length", return_tensors="np")
+    by_modality = processor(
+        text="abc",
+        videos=VIDEO,
+        text_kwargs={"max_length": 9, "padding": "max_length"},
+        videos_kwargs={"fps": 2},
+        images_kwargs={"do_rescale": True},
+        common_kwargs={"return_tensors": "np"},
+    )
+    for name, value in flat.items():
+        np.testing.assert_array_equal(by_modality[name], value)
+    raw = processor(videos=VIDEO, images_kwargs={"do_rescale": False, "do_normalize": False})["pixel_values_videos"]
+    assert raw.max() == 255
+
+
+def test_padding_of_queries():
+    processor = letter_processor()
+    longest = processor(text=["abc", "a"])["input_ids"]
+    assert longest.shape == (2, 5)
+    for padding in (True, "longest"):
+        assert torch.equal(processor(text=["abc", "a"], padding=padding)["input_ids"], longest)
+    assert processor(text="abc", padding="max_length")["input_ids"].shape == (1, 16)
+    assert processor(text="abc", padding=False)["input_ids"].shape == (1, 5)
+    processor.tokenizer.model_input_names = ["input_ids"]  # as SigLIP's, which wants the full length
+    assert processor(text="abc", padding=True)["input_ids"].shape == (1, 16)
+    processor = letter_processor(max_length=5)
+    assert processor(text="abcdefg", truncation=False)["input_ids"].shape == (1, 9)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -224,6 +270,10 @@ def test_extra_outputs_of_the_image_processor_are_kept_per_frame():
         ({"videos": 3}, TypeError, "int"),
         ({"videos": "nowhere.mp4"}, VideoReadError, "nowhere.mp4"),
         ({"text": "a", "ocr_captions": [["a"] * 4]}, ValueError, "no `videos`"),
+        ({"text": "a", "pading": True}, TypeError, "no option 'pading'; it has .*'padding'"),
+        ({"text": "a", "text_kwargs": {"add_eos": True}}, TypeError, "no option 'add_eos'"),
+        ({"videos": VIDEO, "num_frames": 0}, ValueError, "`num_frames` must be an int"),
+        ({"text": "a", "max_length": 2}, ValueError, "`max_length` must be 3"),
     ],
 )
 def test_bad_input_is_refused(processor, arguments, error, message):
@@ -236,6 +286,7 @@ def test_bad_input_is_refused(processor, arguments, error, message):
     [
         ([], ValueError, "captions of 0 videos, but 1"),
         ([["a", "b"]], ValueError, "Video 0 has 2 OCR captions, but there are 4 windows"),
+        ([[(0.0, 1.0, "a")]], ValueError, "times, .* `processor.captioner.caption_texts"),
         ([["a", "b", "c", 4]], TypeError, "got int"),
     ],
 )
@@ -257,6 +308,8 @@ def test_captions_that_do_not_fit_are_refused(processor, captions, error, messag
         {"window_scale": "1"},
         {"max_length": 1},
         {"video_backend": "opencv"},
+        {"min_text_height": 1.5},
+        {"max_side": 8},
         {"max_pixels": 0},
     ],
 )
@@ -306,17 +359,72 @@ class CannotBeCopied:
     __reduce__ = None
 
 
-def test_an_engine_object_is_saved_by_name_and_given_again(tmp_path):
+def test_an_engine_object_is_saved_by_name_and_given_again(tmp_path, caplog):
     engine = CannotBeCopied()
     processor = letter_processor(ocr_engine=engine)
     assert processor.caption(np.zeros((4, 8, 8, 3), np.uint8), fps=4)[0][0].text == "hello"
+    assert "CannotBeCopied" in repr(processor) and not caplog.messages
     processor.save_pretrained(tmp_path)
     assert processor.ocr_engine is engine
-    with pytest.raises(ValueError, match="CannotBeCopied"):
-        TCDProcessor.from_pretrained(tmp_path)
-    loaded = TCDProcessor.from_pretrained(tmp_path, ocr_engine=None)
+    loaded = TCDProcessor.from_pretrained(tmp_path)
+    told = [message for message in caplog.messages if "of class" in message]
+    assert len(told) == 2 and all("CannotBeCopied" in message for message in told)
+    assert loaded.ocr_engine is None
+    with pytest.raises(ValueError, match="no OCR engine"):
+        loaded.caption(np.zeros((4, 8, 8, 3), np.uint8))
     loaded.ocr_engine = engine
     assert loaded.caption(np.zeros((4, 8, 8, 3), np.uint8), fps=4)[0][0].text == "hello"
+    caplog.clear()
+    assert TCDProcessor.from_pretrained(tmp_path, ocr_engine="rapidocr").ocr_engine == "rapidocr"
+    assert not caplog.messages
+
+
+# What version 0.1 wrote before readings had `min_text_height` and `max_side`.
+FORMER_CONFIG = {
+    "auto_map": {"AutoProcessor": "processing_tcd.TCDProcessor"},
+    "image_processor": {
+        "auto_map": {"AutoProcessor": "processing_tcd.TCDProcessor"},
+        "crop_size": {"height": 16, "width": 16},
+        "do_center_crop": True,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_processor_type": "CLIPImageProcessor",
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"shortest_edge": 16},
+    },
+    "max_length": 9,
+    "max_pixels": 1048576,
+    "min_confidence": 0.25,
+    "num_frames": 3,
+    "ocr_engine": "doctr",
+    "ocr_fps": 3.5,
+    "ocr_options": {"num_threads": 1},
+    "processor_class": "TCDProcessor",
+    "reading_interval": 1.5,
+    "video_backend": "pyav",
+    "window_scale": 0.5,
+}
+
+
+@pytest.mark.parametrize("engine", ["doctr", None, "CannotBeCopied"])
+def test_processors_saved_before_load(tmp_path, engine):
+    letter_processor().tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "processor_config.json").write_text(json.dumps({**FORMER_CONFIG, "ocr_engine": engine}))
+    loaded = TCDProcessor.from_pretrained(tmp_path)
+    known = None if engine == "CannotBeCopied" else engine
+    expected = {**OPTIONS, "min_text_height": 0.01, "max_side": 1280, "ocr_engine": known}
+    if engine == "CannotBeCopied":
+        expected["ocr_options"] = None
+    assert {name: getattr(loaded, name) for name in OPTIONS} == expected
+    assert loaded(text="a", videos=np.zeros((4, 8, 8, 3), np.uint8), ocr_captions=[[""] * 3])["ocr_mask"].shape == (
+        1,
+        3,
+    )
 
 
 def prepare(batch, processor):
