@@ -111,7 +111,8 @@ def is_piece(part: Thread, whole: Thread, sightings: Sequence[Sighting], same_pl
     stays = _share_inside(part.readings[0].box, part.readings[-1].box) >= COVERED
     if lost[0] == 0 and part.frames[-1] < whole.frames[0] and stays:
         return True
-    if whole.weight < OUTWEIGHED * part.weight:
+    one_more = sum(lost) == 1 and _doubt(whole) <= 1 - SURE  # a letter is rather lost than invented
+    if whole.weight < OUTWEIGHED * part.weight and not one_more:
         return False
     return cut or at_border or (sum(lost) <= LOST_SHARE * len(whole.key) and not anew and len(part.key) > 1)
 
@@ -244,7 +245,8 @@ def _layout(box: Box, whole: Box, lost: tuple[int, int], length: int) -> tuple[b
 
     errors = error(cut), min(map(error, anew)), error((whole[0], whole[2]))
     best = min(errors)
-    return best == errors[0] <= LETTER, best < errors[0] and best == errors[1] <= LETTER
+    is_anew = sum(lost) > 1 and best < errors[0] and best == errors[1] <= LETTER  # of one letter boxes do not tell
+    return best == errors[0] <= LETTER, is_anew
 
 
 def _shows_rest_beside(first: Thread, second: Thread, sightings: Sequence[Sighting]) -> bool:

@@ -25,6 +25,7 @@ __all__ = ["FollowedText", "Sighting", "follow_texts", "spelling"]
 _Belongs = dict[int, tuple[int, bool]]  # to which thread a thread belongs, and whether as a piece of it
 
 BLUR = 0.2  # what a reading loses at most of its weight where a frame is less sharp than another
+STRAY_DIGIT = 0.5  # what a reading counts in which a digit stands for a letter
 SHORT_TICKER = 100  # letters; a window that shows a part of a longer text names this part
 
 
@@ -164,7 +165,12 @@ def _votes(members: list[tuple[Thread, bool]]) -> list[Vote]:
     """The readings, weighed by their confidence, squared, and less where the frame is not as sharp as others."""
     sharpest = max(sharpness for thread, _ in members for sharpness in thread.sharpnesses) or 1.0
     return [
-        Vote(reading.text, reading.confidence**2 * (1 - BLUR + BLUR * sharpness / sharpest), is_part)
+        Vote(reading.text, _weight(reading) * (1 - BLUR + BLUR * sharpness / sharpest), is_part)
         for thread, is_part in members
         for reading, sharpness in zip(thread.readings, thread.sharpnesses, strict=True)
     ]
+
+
+def _weight(reading: TextReading) -> float:
+    has_stray_digit = re.search(r"[^\W\d]\d[^\W\d]", reading.text) is not None  # between letters: H0TEL
+    return reading.confidence**2 * (STRAY_DIGIT if has_stray_digit else 1.0)

@@ -100,6 +100,8 @@ class TestSlips:
             ([("SALE", 0.95), ("SALB", 0.4), ("SALB", 0.5)], "SALE"),
             ([("TESCO express", 0.99), ("LESCO express", 0.88), ("CO express", 0.95)], "TESCO express"),
             (["HOTEL", "H0TEL"], "HOTEL"),
+            (["H0TEL", "HOTEL"], "HOTEL"),
+            (["MONTE-CARL", "MONTE-CARL", "MONTE-CARL", "MONTE-CARLO"], "MONTE-CARLO"),
             ([("LIQUIGÁS", 0.96), ("LIQUIGAS", 0.94)], "LIQUIGÁS"),
             ([("Stakeholder Matel", 0.95), ("Stakeholdee Matel", 0.94)], "Stakeholder Matel"),
         ],
