@@ -1,6 +1,7 @@
 """Texts followed through the time of a segment, each with one best spelling (TCD section 3.1; the rules are ours).
 
-1. Equal readings are followed from frame to frame (`text_threads.py`).
+1. Equal readings are followed from frame to frame (`text_threads.py`); of a line that runs through a strip the whole
+   line is one reading (`running_lines.py`).
 2. Numbers that count are one text, with its range (`text_counters.py`), parts of what runs through a strip are another
    (`text_tickers.py`). Of what else was read in one place, pieces of a text and slips of the reading become part of it;
    what is sure and different is a text of its own (`text_comparison.py`).
@@ -130,8 +131,8 @@ def _root(number: int, belongs: _Belongs) -> tuple[int, bool]:
     """The thread that all of a text belongs to, and whether a piece lies on the way there."""
     is_part = False
     while number in belongs:
-        number, is_piece = belongs[number]
-        is_part |= is_piece
+        number, shows_part = belongs[number]
+        is_part |= shows_part
     return number, is_part
 
 
@@ -147,7 +148,11 @@ def _counting_text(members: list[Thread], steady: set[str]) -> FollowedText:
         shown = [spelled[key] for key in keys if key in steady] or [spelled[keys[0]]]
         return shown[0] if shown[0] == shown[-1] else f"{shown[0]} - {shown[-1]}"
 
-    return FollowedText("", spell)
+    in_order = sorted(
+        (pair for thread in members for pair in zip(thread.frames, thread.readings, strict=True)),
+        key=lambda pair: pair[0],
+    )
+    return FollowedText(spell([reading for _, reading in in_order]), spell)
 
 
 def _running_text(members: list[tuple[Thread, bool]], joined: str) -> FollowedText:
