@@ -148,10 +148,8 @@ def _counting_text(members: list[Thread], steady: set[str]) -> FollowedText:
         shown = [spelled[key] for key in keys if key in steady] or [spelled[keys[0]]]
         return shown[0] if shown[0] == shown[-1] else f"{shown[0]} - {shown[-1]}"
 
-    in_order = sorted(
-        (pair for thread in members for pair in zip(thread.frames, thread.readings, strict=True)),
-        key=lambda pair: pair[0],
-    )
+    spots = (spot for thread in members for spot in zip(thread.frames, thread.readings, strict=True))
+    in_order = sorted(spots, key=lambda spot: spot[0])
     return FollowedText(spell([reading for _, reading in in_order]), spell)
 
 
