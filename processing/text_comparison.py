@@ -24,6 +24,7 @@ PASSING = 1.0  # seconds for which a text is shown at most while it is being typ
 CUT_LETTERS = 4  # of a piece, at least, whose last letter may be misread
 DOUBT_OF_LETTER = 0.5  # missing confidence times letters
 SHORT_WORD = 3  # letters
+NEAR = 10  # frames between a text and a reading that is a piece of it, at most
 SEVERAL = 2  # readings that agree
 OUTWEIGHED = 0.5  # weight of a longer spelling, relative to a shorter one, below which it may have letters too many
 
@@ -111,7 +112,8 @@ def is_piece(part: Thread, whole: Thread, sightings: Sequence[Sighting], same_pl
     stays = _share_inside(part.readings[0].box, part.readings[-1].box) >= COVERED
     if lost[0] == 0 and part.frames[-1] < whole.frames[0] and stays:
         return True
-    if whole.weight < OUTWEIGHED * part.weight:
+    one_more = sum(lost) == 1 and _doubt(whole) <= 1 - SURE  # a letter is rather lost than invented
+    if (whole.weight < OUTWEIGHED * part.weight and not one_more) or not _is_mostly_near(part, whole):
         return False
     return cut or at_border or (sum(lost) <= LOST_SHARE * len(whole.key) and not anew and len(part.key) > 1)
 
@@ -224,6 +226,15 @@ def _nearest(first: Thread, second: Thread) -> tuple[int, int]:
     return best
 
 
+def _is_mostly_near(part: Thread, whole: Thread) -> bool:
+    """Whether a spelling is seen about when the other is, not as a text of its own at other times too."""
+    near = 0
+    for frame in part.frames:
+        place = bisect.bisect_left(whole.frames, frame)
+        near += any(abs(other - frame) <= NEAR for other in whole.frames[max(0, place - 1) : place + 1])
+    return 2 * near >= len(part.frames)
+
+
 def _layout(box: Box, whole: Box, lost: tuple[int, int], length: int) -> tuple[bool, bool]:
     """Whether the box of a piece is where its letters are in the box of the whole; whether it was laid out anew.
 
@@ -244,7 +255,8 @@ def _layout(box: Box, whole: Box, lost: tuple[int, int], length: int) -> tuple[b
 
     errors = error(cut), min(map(error, anew)), error((whole[0], whole[2]))
     best = min(errors)
-    return best == errors[0] <= LETTER, best < errors[0] and best == errors[1] <= LETTER
+    is_anew = sum(lost) > 1 and best < errors[0] and best == errors[1] <= LETTER  # of one letter boxes do not tell
+    return best == errors[0] <= LETTER, is_anew
 
 
 def _shows_rest_beside(first: Thread, second: Thread, sightings: Sequence[Sighting]) -> bool:

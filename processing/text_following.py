@@ -1,6 +1,7 @@
 """Texts followed through the time of a segment, each with one best spelling (TCD section 3.1; the rules are ours).
 
-1. Equal readings are followed from frame to frame (`text_threads.py`).
+1. Equal readings are followed from frame to frame (`text_threads.py`); of a line that runs through a strip the whole
+   line is one reading (`running_lines.py`).
 2. Numbers that count are one text, with its range (`text_counters.py`), parts of what runs through a strip are another
    (`text_tickers.py`). Of what else was read in one place, pieces of a text and slips of the reading become part of it;
    what is sure and different is a text of its own (`text_comparison.py`).
@@ -25,6 +26,7 @@ __all__ = ["FollowedText", "Sighting", "follow_texts", "spelling"]
 _Belongs = dict[int, tuple[int, bool]]  # to which thread a thread belongs, and whether as a piece of it
 
 BLUR = 0.2  # what a reading loses at most of its weight where a frame is less sharp than another
+STRAY_DIGIT = 0.5  # what a reading counts in which a digit stands for a letter
 SHORT_TICKER = 100  # letters; a window that shows a part of a longer text names this part
 
 
@@ -129,8 +131,8 @@ def _root(number: int, belongs: _Belongs) -> tuple[int, bool]:
     """The thread that all of a text belongs to, and whether a piece lies on the way there."""
     is_part = False
     while number in belongs:
-        number, is_piece = belongs[number]
-        is_part |= is_piece
+        number, shows_part = belongs[number]
+        is_part |= shows_part
     return number, is_part
 
 
@@ -146,7 +148,9 @@ def _counting_text(members: list[Thread], steady: set[str]) -> FollowedText:
         shown = [spelled[key] for key in keys if key in steady] or [spelled[keys[0]]]
         return shown[0] if shown[0] == shown[-1] else f"{shown[0]} - {shown[-1]}"
 
-    return FollowedText("", spell)
+    spots = (spot for thread in members for spot in zip(thread.frames, thread.readings, strict=True))
+    in_order = sorted(spots, key=lambda spot: spot[0])
+    return FollowedText(spell([reading for _, reading in in_order]), spell)
 
 
 def _running_text(members: list[tuple[Thread, bool]], joined: str) -> FollowedText:
@@ -164,7 +168,12 @@ def _votes(members: list[tuple[Thread, bool]]) -> list[Vote]:
     """The readings, weighed by their confidence, squared, and less where the frame is not as sharp as others."""
     sharpest = max(sharpness for thread, _ in members for sharpness in thread.sharpnesses) or 1.0
     return [
-        Vote(reading.text, reading.confidence**2 * (1 - BLUR + BLUR * sharpness / sharpest), is_part)
+        Vote(reading.text, _weight(reading) * (1 - BLUR + BLUR * sharpness / sharpest), is_part)
         for thread, is_part in members
         for reading, sharpness in zip(thread.readings, thread.sharpnesses, strict=True)
     ]
+
+
+def _weight(reading: TextReading) -> float:
+    has_stray_digit = re.search(r"[^\W\d]\d[^\W\d]", reading.text) is not None  # between letters: H0TEL
+    return reading.confidence**2 * (STRAY_DIGIT if has_stray_digit else 1.0)

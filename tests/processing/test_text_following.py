@@ -100,6 +100,8 @@ class TestSlips:
             ([("SALE", 0.95), ("SALB", 0.4), ("SALB", 0.5)], "SALE"),
             ([("TESCO express", 0.99), ("LESCO express", 0.88), ("CO express", 0.95)], "TESCO express"),
             (["HOTEL", "H0TEL"], "HOTEL"),
+            (["H0TEL", "HOTEL"], "HOTEL"),
+            (["MONTE-CARL", "MONTE-CARL", "MONTE-CARL", "MONTE-CARLO"], "MONTE-CARLO"),
             ([("LIQUIGÁS", 0.96), ("LIQUIGAS", 0.94)], "LIQUIGÁS"),
             ([("Stakeholder Matel", 0.95), ("Stakeholdee Matel", 0.94)], "Stakeholder Matel"),
         ],
@@ -152,6 +154,12 @@ class TestPieces:
         assert texts(whole, ("MALE", 0.95, (0.4, 0.5, 0.6, 0.6))) == ["FEMALE"]  # where its letters are in the whole
         assert texts(whole, ("MALE", 0.95, (0.35, 0.5, 0.55, 0.6))) == ["FEMALE", "MALE"]  # centred
         assert texts(whole, ("MALE", 0.95, (0.3, 0.5, 0.5, 0.6))) == ["FEMALE", "MALE"]  # from the left
+
+    def test_what_is_shown_by_itself_at_other_times_is_no_piece(self):
+        whole, cut, elsewhere = (0.05, 0.1, 0.44, 0.2), (0.0, 0.1, 0.21, 0.2), (0.5, 0.6, 0.7, 0.7)
+        frames = [("TESCO express", 0.95, whole)] * 3 + [("express", 0.95, cut)] + [[]] * 15
+        assert texts(*frames) == ["TESCO express"]
+        assert texts(*frames, *[("express", 0.95, elsewhere)] * 3) == ["TESCO express", "express"]
 
     def test_two_texts_read_as_one(self):
         apart = [("PETROBRAS", 0.95, (0.1, 0.5, 0.3, 0.55)), ("ITAIPAVA", 0.95, (0.55, 0.5, 0.7, 0.55))]
