@@ -39,11 +39,12 @@ class Axis:
             number (`int`): of the packets that come before it in the file. Where two parts of the file meet, it is of
                 the one whose clock shows such a time.
         """
-        if self.shifts is None:
+        shifts = self.shifts
+        if shifts is None:
             return 0
         around = [min(max(place, 0), len(self.times) - 1) for place in (number - 1, number)]
-        nearest = min(around, key=lambda place: abs(self.times[place] - self.shifts[place] - time))
-        return int(self.shifts[nearest])
+        nearest = min(around, key=lambda place: abs(self.times[place] - shifts[place] - time))
+        return int(shifts[nearest])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import io
 import warnings
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -64,7 +65,7 @@ def parts(folder, ending, *counts, size=(64, 48), **options):
 def write_container(path, frames, name, codec):
     """Frames in a container that FFmpeg calls so, 25 a second."""
     with av.open(str(path), "w", format=name) as container:
-        stream = container.add_stream(codec, rate=25)
+        stream: Any = container.add_stream(codec, rate=25)
         stream.height, stream.width = frames[0].shape[:2]
         known = [form.name for form in stream.codec_context.codec.video_formats or []]
         wanted = [form for form in ("yuv420p", "rgb8", "yuv422p10le", "rgb24") if form in known]

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from typing import Any
 
 import av
 import numpy as np
@@ -36,7 +37,7 @@ def shown(video, inverted):
 def write_beside(path, pictures, codec):
     """RGBA pictures in WebM, which keeps what is transparent beside them."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=10, options={"auto-alt-ref": "0"})
+        stream: Any = container.add_stream(codec, rate=10, options={"auto-alt-ref": "0"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
         for pixels in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba")))
