@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .text_detection import fill_planes
+
 __all__ = ["Reading", "TextRecogniser", "upright"]
 
 HEIGHT = 48  # pixels; what the network was trained on
@@ -100,9 +102,7 @@ class TextRecogniser:
     def _read(self, crops: list[np.ndarray], width: int) -> list[tuple[str, float]]:
         batch = np.zeros((len(crops), 3, HEIGHT, width), np.float32)  # 0 is mid-grey
         for row, crop in zip(batch, crops, strict=True):
-            row[:, :, : crop.shape[1]] = crop[..., ::-1].transpose(2, 0, 1)  # the network was trained on BGR
-            row[:, :, : crop.shape[1]] /= 127.5
-            row[:, :, : crop.shape[1]] -= 1
+            fill_planes(row[:, :, : crop.shape[1]], crop)
         texts, _ = self.recogniser.postprocess_op(self.recogniser.session(batch))
         return texts
 
