@@ -44,6 +44,7 @@ FEW = [
     "sinhala",
     "gurmukhi",
 ]  # a third as many
+HARD = 4  # one hard text for so many plain ones
 SHORT = 0.4  # share of the hard texts of which a few letters are seen
 UNITS, EPOCHS, FOLDS = 16, 60, 5
 READABLE_WEIGHT = 1.5  # of a readable reading; one of another script counts 1
@@ -128,7 +129,7 @@ def _examples(
     texts = [
         (short(text, rng) if hard and rng.random() < SHORT else text, language, script)
         for script in (*LANGUAGES, "digits")
-        for text, language in strings(script, half, _count(script, options.count // (1 + hard)), rng)
+        for text, language in strings(script, half, _count(script, options.count // (HARD if hard else 1)), rng)
     ]
     examples: list[Example] = []
     for frame, placed in render_frames(texts, lambda script: FONTS[script][half], rng, hard):
