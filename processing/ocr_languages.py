@@ -48,7 +48,8 @@ def checked_lang(lang: str | os.PathLike | None) -> str | None:
     """
     if lang is None:
         return None
-    lang = os.fspath(lang)
+    if isinstance(lang, os.PathLike):
+        lang = os.fspath(lang)
     if not isinstance(lang, str) or (lang not in LANGUAGES and not lang.endswith(".onnx")):
         raise ValueError(
             f"lang must be one of {', '.join(LANGUAGES)}, or the path of a recogniser's .onnx file, got {lang!r}."

@@ -25,7 +25,7 @@ DOUBTFUL = (0.5, 0.87)
 TURN_GAIN = 0.1  # confidence that a reading at another angle must have more
 MIN_TURNED = 0.7  # least confidence of a reading at another angle
 MIN_STACK = 3  # letters; two on top of each other are two rows of a table more often
-STACK_GAP = 0.8  # widest gap between two letters of a stack, in heights of a letter
+STACK_GAP = 0.8  # widest gap between two letters of a stack, in widths of the wider one
 STRIP_HEIGHT = 48  # pixels of a letter laid beside others: what recognisers take
 
 
@@ -85,8 +85,15 @@ def read_any_way(read: Read, is_upside_down: Guess, image: np.ndarray, quads: Se
 def _with_stacks(read: Read, image: np.ndarray, quads: Sequence[np.ndarray], readings: list[Any]) -> list[Any]:
     """The readings with the letters of each stack made one word, where that is read better than the worst of them."""
     for stack in stacks(quads):
-        letters = [quads[index] for index in stack]
-        word = _read_letters(read, image, letters, np.concatenate([letters[0][:2], letters[-1][2:]]))
+        letters: list[np.ndarray] = []
+        for index in stack:
+            quad = quads[index]
+            for letter in letters_of(image, quad) if _is_tall(quad) else [quad]:
+                if not letters or letter[:, 1].mean() > letters[-1][:, 1].max():  # boxes overlap: no letter twice
+                    letters.append(letter)
+        if len(letters) < MIN_STACK:
+            continue
+        word = _read_letters(read, image, letters, np.concatenate([quads[stack[0]][:2], quads[stack[-1]][2:]]))
         if word.confidence > min(readings[index].confidence for index in stack):
             for index in stack:
                 readings[index] = replace(readings[index], text="")
@@ -125,20 +132,21 @@ def _is_tall(quad: np.ndarray) -> bool:
 def stacks(quads: Sequence[np.ndarray]) -> list[list[int]]:
     """Letters that stand on top of each other: of each stack the indices of its quads, from the top.
 
-    At least three boxes about as wide as high, of like widths, one straight below the other, close, and with nothing
-    beside them: digits below each other in a table have the rest of their rows there.
+    At least two boxes, one of them of a single letter, others perhaps of several, of like widths, one straight below
+    the other, close, and with nothing beside them: digits below each other in a table have their rows there.
     """
-    if len(quads) < MIN_STACK:
+    if len(quads) < 2:
         return []
     corners = np.asarray(quads, dtype=float)
     (x0, y0), (x1, y1) = corners.min(axis=1).T, corners.max(axis=1).T
     width, height, middle = x1 - x0, y1 - y0, (x0 + x1) / 2
-    letter = (height < 2.5 * width) & (width < 1.6 * height)
+    upright = width < 1.6 * height
     below: dict[int, int] = {}
-    for upper in np.flatnonzero(letter):
+    for upper in np.flatnonzero(upright):
+        wider, lower = np.maximum(width, width[upper]), np.minimum(height, height[upper])
+        like = (np.abs(middle - middle[upper]) < 0.35 * wider) & (wider < 2.2 * np.minimum(width, width[upper]))
         gap = y0 - y1[upper]
-        like = (np.abs(middle - middle[upper]) < 0.35 * width[upper]) & (abs(np.log(height / height[upper])) < 0.5)
-        near = letter & like & (gap > -0.35 * height[upper]) & (gap < STACK_GAP * height[upper]) & (y0 > y0[upper])
+        near = upright & like & (gap > -0.5 * lower) & (gap < STACK_GAP * wider) & (y0 > y0[upper])
         if near.any():
             below[int(upper)] = int(np.flatnonzero(near)[np.argmin(y0[near])])
     found = []
@@ -146,11 +154,11 @@ def stacks(quads: Sequence[np.ndarray]) -> list[list[int]]:
         chain = [top]
         while chain[-1] in below:
             chain.append(below[chain[-1]])
-        beside = np.minimum(y1[:, None], y1[chain]) - np.maximum(y0[:, None], y0[chain]) > 0.5 * height[chain]
+        beside = np.minimum(y1[:, None], y1[chain]) - np.maximum(y0[:, None], y0[chain]) > 0.5 * width[chain]
         apart = np.maximum(x0[:, None], x0[chain]) - np.minimum(x1[:, None], x1[chain])
         beside &= (apart > -0.3 * width[chain]) & (apart < 3 * width[chain])
         beside[chain] = False
-        if len(chain) >= MIN_STACK and not beside.any():
+        if (height[chain] < TALL * width[chain]).any() and not beside.any():
             found.append(chain)
     return found
 

@@ -2,10 +2,9 @@
 
     python -m scripts.unreadable_scripts --clips CLIP... --out processing/unreadable_script_weights.py
 
-Renders texts (`material.py`, `rendering.py`), plain ones and hard ones, has them found and read by the shipped models,
-fits a small network to the readings of one half of words and fonts, and to what is read in clips that show no script
-but readable ones; and reports on the other half. Needs the packages babel and onnx and the fonts that `material.py`
-names. The weights in the package were fitted to the annotated clips v002 to v042 of ../shared/data/realvid.
+Renders texts (`material.py`, `rendering.py`), has them found and read by the shipped models, fits a small network to
+the readings of one half of words and fonts, and to what is read in clips that show no script but readable ones; and
+reports on the other half. Needs the packages babel and onnx and the fonts that `material.py` names. The weights in the package were fitted to the annotated clips v002 to v042 of ../shared/data/realvid.
 """
 
 import argparse
@@ -26,6 +25,9 @@ from torch import nn
 
 from scripts.unreadable_scripts.material import FONTS, LANGUAGES, READABLE, short, strings
 from scripts.unreadable_scripts.rendering import Placed, render_frames
+from tcd_hf.processing.rapidocr_engine import RapidOCREngine, RapidOCRModels
+from tcd_hf.processing.text_orientation import TALL, turned
+from tcd_hf.processing.text_recognition import WIDTHS, TextRecogniser
 from tcd_hf.processing.unreadable_scripts import Recognised, reading_features
 from tcd_hf.processing.video_reading import open_video
 
@@ -42,7 +44,7 @@ FEW = [
     "gurmukhi",
 ]  # a third as many
 SHORT = 0.4  # share of the hard texts of which a few letters are seen
-UNITS, EPOCHS, FOLDS = 16, 60, 5
+UNITS, EPOCHS, FOLDS = 16, 60, 2
 READABLE_WEIGHT = 1.5  # of a readable reading; one of another script counts 1
 MIN_CONFIDENCE = 0.5  # of the captioner
 LOSSES = (0.002, 0.005, 0.0075, 0.01, 0.02, 0.05)
@@ -73,35 +75,33 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=120, help="strings per script and half, more of the common ones")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--hard", type=int, default=0, help="one small and blurred text for so many plain ones; 0: none"
+    )
     parser.add_argument("--clips", type=Path, nargs="*", default=[], help="videos that show readable scripts alone")
     parser.add_argument("--loss", type=float, default=0.007, help="share of readable readings to lose when fitting")
     parser.add_argument("--examples", type=Path, help="folder that keeps what was read, to fit again without reading")
     parser.add_argument("--out", type=Path, help="the module to write")
     options = parser.parse_args(arguments)
-    model = _models()
-    file = Path(model.text_rec.cfg.model_path or _shipped_file())
+    models = RapidOCREngine(num_threads=1).models()
+    file = _shipped_file()
     columns = _telling_columns(file)
-    plain, hard = ([_examples(model, columns, half, options, is_hard) for half in (0, 1)] for is_hard in (False, True))
-    clips = _clip_examples(model, columns, options)
+    plain = [_examples(models, columns, half, options, hard=False) for half in (0, 1)]
+    hard = [_examples(models, columns, half, options, hard=True) if options.hard else [] for half in (0, 1)]
+    clips = _clip_examples(models, columns, options)
     network = _fit(plain[0] + hard[0], clips, options)
     for name, halves in (("plain", plain), ("hard", hard)):
         for half, examples in zip(("tuning", "reporting"), halves, strict=True):
-            print(f"# {name}, {half} half: {len(examples)} readings")
-            _report(examples, network.scores(examples))
+            if examples:
+                print(f"# {name}, {half} half: {len(examples)} readings")
+                _report(examples, network.scores(examples))
     taken = [example for example in clips if example.is_kept]
     for example, score in zip(taken, network.scores(taken), strict=True):
         if score > 0:
             print(f"dropped in {example.truth}: {example.text!r} {example.confidence:.2f}")
     if options.out is not None:
-        letters = [model.text_rec.postprocess_op.character[column] for column in columns]
+        letters = [models.recogniser.recogniser.postprocess_op.character[column] for column in columns]
         options.out.write_text(_module(letters, network, hashlib.sha256(file.read_bytes()).hexdigest()), "utf-8")
-
-
-def _models():
-    from tcd_hf.processing.ocr_engines import RapidOCREngine
-
-    model, _ = RapidOCREngine(num_threads=1)._model()
-    return model
 
 
 def _shipped_file() -> Path:
@@ -122,7 +122,9 @@ def _telling_columns(file: Path) -> np.ndarray:
     return np.concatenate([[0], order[order != 0]])[: layer.shape[0]]
 
 
-def _examples(model, columns: np.ndarray, half: int, options: argparse.Namespace, hard: bool) -> list[Example]:
+def _examples(
+    models: RapidOCRModels, columns: np.ndarray, half: int, options: argparse.Namespace, hard: bool
+) -> list[Example]:
     name = f"{half}_{options.count}_{options.seed}{'_hard' if hard else ''}"
     if (stored := _stored(options.examples, name)) is not None:
         return stored
@@ -130,16 +132,16 @@ def _examples(model, columns: np.ndarray, half: int, options: argparse.Namespace
     texts = [
         (short(text, rng) if hard and rng.random() < SHORT else text, language, script)
         for script in (*LANGUAGES, "digits")
-        for text, language in strings(script, half, _count(script, options.count // (1 + hard)), rng)
+        for text, language in strings(script, half, _count(script, options.count // (options.hard if hard else 1)), rng)
     ]
     examples: list[Example] = []
     for frame, placed in render_frames(texts, lambda script: FONTS[script][half], rng, hard):
-        examples += _read(model, columns, frame, placed)
+        examples += _read(models, columns, frame, placed)
         print(f"half {half}: {len(examples)} of {len(texts)} read", file=sys.stderr)
     return _store(options.examples, name, examples)
 
 
-def _clip_examples(model, columns: np.ndarray, options: argparse.Namespace) -> list[Example]:
+def _clip_examples(models: RapidOCRModels, columns: np.ndarray, options: argparse.Namespace) -> list[Example]:
     """What is read in six frames of each clip; its name stands for the truth, which nobody knows."""
     if not options.clips:
         return []
@@ -154,7 +156,7 @@ def _clip_examples(model, columns: np.ndarray, options: argparse.Namespace) -> l
             scale = 1280 / max(frame.size)
             size = (round(frame.width * scale), round(frame.height * scale))
             pixels = np.asarray(frame.resize(size, Image.Resampling.BICUBIC))
-            examples += _read(model, columns, pixels, [Placed(clip.stem, "latin", (0, 0, *size))])
+            examples += _read(models, columns, pixels, [Placed(clip.stem, "latin", (0, 0, *size))])
     return _store(options.examples, "clips", examples)
 
 
@@ -177,20 +179,19 @@ def _count(script: str, count: int) -> int:
     return count // 3 if script in FEW else count * MANY.get(script, 1)
 
 
-def _read(model, columns: np.ndarray, frame: np.ndarray, placed: list[Placed]) -> Iterator[Example]:
+def _read(models: RapidOCRModels, columns: np.ndarray, frame: np.ndarray, placed: list[Placed]) -> Iterator[Example]:
     """What is found on one frame and lies in one of its texts."""
-    bgr = np.ascontiguousarray(frame[..., ::-1])
-    found = model.text_det(bgr)
-    for quad in [] if found.boxes is None else found.boxes:
+    recogniser = models.recogniser
+    for quad in models.detector.find(frame, frame.shape[:2]):
         here = [one for one in placed if _shared(quad, one.box) > 0.5]
         if not here:
             continue
-        probabilities = _recognise(model, bgr, np.asarray(quad, dtype=np.float32))
+        probabilities = _probabilities(recogniser, frame, quad)
         chosen = Recognised.of(probabilities)
         if not chosen.letters.any():
             yield Example(here[0].script, here[0].text, "", 0.0, 0.0, np.zeros(len(columns) + 6))
             continue
-        names = model.text_rec.postprocess_op.character
+        names = recogniser.recogniser.postprocess_op.character
         text = "".join(names[index] for index in chosen.classes[chosen.letters])
         yield Example(
             here[0].script,
@@ -202,17 +203,15 @@ def _read(model, columns: np.ndarray, frame: np.ndarray, placed: list[Placed]) -
         )
 
 
-def _recognise(model, bgr: np.ndarray, quad: np.ndarray) -> np.ndarray:
-    import cv2
-    from rapidocr.utils.process_img import get_rotate_crop_image
-
-    crop = get_rotate_crop_image(bgr, quad)
-    width = min(1600, max(8, round(48 * crop.shape[1] / crop.shape[0])))
-    padded = -(-width // 32) * 32
-    batch = np.zeros((1, 3, 48, max(64, padded)), np.float32)
-    batch[0, :, :, :width] = cv2.resize(crop, (width, 48)).transpose(2, 0, 1) / 127.5 - 1
-    probabilities = model.text_rec.session(batch)[0]
-    return probabilities[: -(-len(probabilities) * width // batch.shape[-1])]
+def _probabilities(recogniser: TextRecogniser, frame: np.ndarray, quad: np.ndarray) -> np.ndarray:
+    """Of one text, `(steps, classes)`."""
+    is_tall = np.ptp(quad[:, 1]) >= TALL * np.ptp(quad[:, 0])
+    crop = recogniser.crop(frame, turned(quad, 1) if is_tall else quad)
+    width = next(width for width in WIDTHS if width >= crop.shape[1])
+    batch = np.zeros((1, 3, *crop.shape[:1], width), np.float32)
+    batch[0, :, :, : crop.shape[1]] = crop[..., ::-1].transpose(2, 0, 1) / 127.5 - 1
+    probabilities = recogniser.recogniser.session(batch)[0]
+    return probabilities[: -(-len(probabilities) * crop.shape[1] // width)]
 
 
 def _shared(quad: np.ndarray, box: tuple[int, int, int, int]) -> float:

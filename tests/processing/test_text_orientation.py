@@ -83,8 +83,11 @@ class TestStacks:
     def test_are_found_from_the_top(self):
         assert stacks([quad(100, 60), quad(101, 30), quad(99, 90), quad(300, 30)]) == [[1, 0, 2]]
 
-    def test_two_are_none(self):
-        assert stacks([quad(100, 30), quad(100, 60)]) == []
+    def test_some_letters_may_share_a_box(self):
+        assert stacks([quad(100, 30), quad(100, 60, height=80)]) == [[0, 1]]
+
+    def test_lines_that_run_downwards_are_none(self):
+        assert stacks([quad(100, 30, height=90), quad(100, 125, height=80)]) == []
 
     def test_rows_of_a_table_are_none(self):
         column = [quad(100, 30), quad(100, 60), quad(100, 90)]
