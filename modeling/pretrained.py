@@ -29,12 +29,8 @@ class TCDPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
-    _no_split_modules = [  # noqa: RUF012
-        "VideoOCRCoAttention",
-        "ClueDistilling",
-        "CrossAttentionClue",
-        "TemporalEncoderLayer",
-    ]
+    # Not the hybrid clue, which FSDP would shard by itself: factorised scoring reads its weights outside of its calls.
+    _no_split_modules = ["VideoOCRCoAttention", "TemporalEncoderLayer"]  # noqa: RUF012
     # Projections that are the identity until they are trained: a checkpoint without them is as good with them.
     _keys_to_ignore_on_load_missing = [r"^coarse_projection\.", r"^frame_projection\."]  # noqa: RUF012
 

@@ -42,14 +42,15 @@ def checked_texts(text: str | Sequence[str]) -> list[str]:
 
 def as_batch(videos: VideoInput | Sequence[VideoInput]) -> list[Any]:
     """One video or several, as a list of videos."""
-    if getattr(videos, "ndim", 0) == 5:  # an array or a tensor (batch_size, frames, height, width, 3)
-        return list(videos)
-    if isinstance(videos, str | bytes | bytearray | memoryview) or not isinstance(videos, Sequence):
-        return [videos]
-    videos = list(videos)  # a column of a data set is no list
-    if not videos:
+    given: Any = videos
+    if getattr(given, "ndim", 0) == 5:  # an array or a tensor (batch_size, frames, height, width, 3)
+        return list(given)
+    if isinstance(given, str | bytes | bytearray | memoryview) or not isinstance(given, Sequence):
+        return [given]
+    several = list(given)  # a column of a data set is no list
+    if not several:
         raise ValueError("`videos` is an empty list; give at least one video.")
-    return [videos] if all(map(is_frame, videos)) else videos
+    return [several] if all(map(is_frame, several)) else several
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

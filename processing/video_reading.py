@@ -93,16 +93,16 @@ def open_video(
         raise ValueError(f"`max_pixels` must be 1 or more, got {max_pixels}.")
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"`fps` must be positive, got {fps}.")
-    video, own_fps = unwrap(video)
-    if _is_frames(video):
-        name = "<array>" if isinstance(video, np.ndarray) else "<images>"
-        return Video(name, ImageDecoder(video, own_fps or fps, max_pixels))
-    source = None if hasattr(video, "get_frame_played_at") else Source.locate(video, max_pixels)
+    given, own_fps = unwrap(video)
+    if _is_frames(given):
+        name = "<array>" if isinstance(given, np.ndarray) else "<images>"
+        return Video(name, ImageDecoder(given, own_fps or fps, max_pixels))
+    source = None if hasattr(given, "get_frame_played_at") else Source.locate(given, max_pixels)
     if fps is not None:
-        name = source.name if source else type(video).__name__
+        name = source.name if source else type(given).__name__
         raise ValueError(f"`fps` is for arrays and lists of frames; {name!r} has its own, leave it out.")
     if source is None:
-        return Video("<decoder>", TorchcodecDecoder(video, max_pixels))
+        return Video("<decoder>", TorchcodecDecoder(given, max_pixels))
     if is_webp(source.head):
         return Video(source.name, open_decoder(PictureDecoder, source, num_threads))
     pyav = partial(open_decoder, PyAVDecoder, source, num_threads)

@@ -183,9 +183,9 @@ def load_checkpoint(
         processor = _read_processor(place, hub, config, options)
     model.name_or_path = pinned(place, hub.get("revision"))  # an index keeps it
     if "device_map" not in model_options:
-        if "dtype" not in model_options and torch.device(device or "cpu").type == "cpu":
-            model = model.float()
         model = model.to(device or "cpu")
+    if "dtype" not in model_options and {weight.device.type for weight in model.parameters()} == {"cpu"}:
+        model = model.float()
     return model.eval(), processor
 
 

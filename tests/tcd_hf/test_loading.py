@@ -518,6 +518,7 @@ class TestLoad:
         make_tiny_processor().save_pretrained(tmp_path)
         assert TCDModel.from_pretrained(tmp_path).dtype == torch.float16
         assert load(tmp_path)[0].dtype == load(tmp_path, device="cpu")[0].dtype == torch.float32
+        assert load(tmp_path, device_map="cpu")[0].dtype == torch.float32
         assert load(tmp_path, dtype="auto")[0].dtype == torch.float16
         assert load(tmp_path, dtype=torch.bfloat16)[0].dtype == torch.bfloat16
 
