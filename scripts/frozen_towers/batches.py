@@ -26,6 +26,7 @@ class Recipe(NamedTuple):
     warmup_share: float = 0.1
     weight_decay: float = 0.2
     max_norm: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
 
 
 def batches(num_blocks: int, recipe: Recipe, seed: int) -> Iterator[torch.Tensor]:
