@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -26,7 +27,7 @@ from tcd_hf.index.recall import (
     is_searchable,
 )
 from tcd_hf.index.schema import METADATA_KEY, IndexDamagedError, IndexMetadata, IndexMismatchError
-from tcd_hf.index.writers import one_writer
+from tcd_hf.index.writers import OnWait, one_at_a_time
 from tcd_hf.reading.files import local_folder
 
 __all__ = ["STATISTICS", "VIDEOS", "IndexStorage", "sql_list", "sql_string"]
@@ -192,7 +193,13 @@ class IndexStorage:
             yield self.read(columns, f"path IN {sql_list(part)}")
 
     @contextlib.contextmanager
-    def writing(self, new: bool = False) -> Iterator[None]:
+    def writing(
+        self,
+        new: bool = False,
+        on_wait: OnWait | None = None,
+        stop: threading.Event | None = None,
+        lists: bool = True,
+    ) -> Iterator[None]:
         """Holds the one writer's lock of a local index; a second writer waits for its turn. It ends with the process
         that holds it.
 
@@ -200,10 +207,14 @@ class IndexStorage:
 
         Args:
             new (`bool`, *optional*, defaults to `False`): make the folder, for an index that is not there yet.
+            on_wait, stop: see [`one_at_a_time`].
+            lists (`bool`, *optional*, defaults to `True`): tell what is written in `videos.jsonl` too, which takes the
+                longer the larger the index is.
 
         Raises:
             IndexMismatchError: the folder is gone.
             PermissionError: it may not be written.
+            StoppedWaiting: it was told to stop.
         """
         if self.folder is None:
             if self.videos is not None:
@@ -216,14 +227,26 @@ class IndexStorage:
             else:
                 self._check_there()
             with reporting(self, "lock"):
-                turn.enter_context(one_writer(self.folder, self.uri))
+                turn.enter_context(one_at_a_time(self.folder, self.uri, "writer", on_wait, stop))
             if self.videos is not None:
                 self.update_version()
             try:
                 yield
             finally:
-                with contextlib.suppress(Exception):  # a courtesy to those who will repair it
-                    self.save_contents()
+                if lists:
+                    with contextlib.suppress(Exception):  # a courtesy to those who will repair it
+                        self.save_contents()
+
+    @contextlib.contextmanager
+    def adding(self, on_wait: OnWait | None = None, stop: threading.Event | None = None) -> Iterator[None]:
+        """Holds the lock of those who add videos to a local index, one run at a time: others write meanwhile. Arguments
+        and errors are those of [`~IndexStorage.writing`], which comes second where both are held."""
+        with contextlib.ExitStack() as turn:
+            if self.folder is not None:
+                self._check_there()
+                with reporting(self, "lock"):
+                    turn.enter_context(one_at_a_time(self.folder, self.uri, "adder", on_wait, stop))
+            yield
 
     def save_contents(self) -> None:
         """Tells once more, in `videos.jsonl`, what the index is made of, see [`Contents`]. The caller holds the lock.

@@ -5,15 +5,16 @@ import copy
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
 from tcd_hf.choices import Engine
 from tcd_hf.index.contents import CONTENTS_FILE
 from tcd_hf.index.damage import reporting
+from tcd_hf.index.engines import check_engine, make_engine
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
-from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine, LocalEngine
+from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine
 from tcd_hf.index.opening import cached_folder, check_model, load_model, make_or_open, open_storage
 from tcd_hf.index.progress import VideoProgress, progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
@@ -21,11 +22,11 @@ from tcd_hf.index.repair import DAMAGED, RepairReport, remake, rescue
 from tcd_hf.index.searching import SearchableIndex
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.verification import find_damage_of_indices, find_damage_of_lists
-from tcd_hf.index.writers import one_writer
+from tcd_hf.index.writers import OnWait, StoppedWaiting, one_at_a_time
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.reading.cache import CaptionCache, writing_to
-from tcd_hf.reading.files import absolute_paths, find_videos
+from tcd_hf.reading.files import absolute_videos, find_videos
 from tcd_hf.reading.fingerprints import all_fingerprints, frame_fingerprint
 from tcd_hf.reading.own_texts import check_texts
 from tcd_hf.reading.video_reader import VideoReader
@@ -45,8 +46,9 @@ class VideoIndex(SearchableIndex):
     the videos.
 
     **Several processes.** Any number may search while one writes; each search sees the table as it was committed last
-    when the search began. Of two that write to a local index, the second waits until the first is done; a process that
-    dies leaves no lock behind. On an object store there is no lock: have one writer at a time there.
+    when the search began. Of two that add to a local index, the second waits until the first is done, unless it is told
+    to read `alongside`; whatever else is written, such as a removal, waits for one commit. A process that dies leaves
+    no lock behind. On an object store there is no lock: have one writer at a time there.
 
     **Places.** A folder, as a path or a `file://` URI, or what else LanceDB takes: `s3://bucket/path`, `gs://` and
     `az://`, with the credentials of their environment variables. `errors.jsonl` is kept in folders only.
@@ -228,6 +230,7 @@ class VideoIndex(SearchableIndex):
         cache_dir: str | os.PathLike | None = None,
         batch_size: int | None = None,
         device: str | torch.device | None = "auto",
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
     ) -> RepairReport:
         """Mends an index in a folder some of whose files are damaged, even one that cannot be opened.
 
@@ -239,7 +242,7 @@ class VideoIndex(SearchableIndex):
         Args:
             uri, model, processor, cache_dir, batch_size, device: as of [`~VideoIndex.open`]; the model is loaded only
                 if videos must be read again.
-            workers, on_video, on_progress: as of [`~VideoIndex.add`].
+            workers, on_video, on_progress, stall_seconds: as of [`~VideoIndex.add`].
 
         Returns:
             [`RepairReport`]: what was kept, read again, and lost.
@@ -257,8 +260,9 @@ class VideoIndex(SearchableIndex):
         if not storage.exists() and not (storage.folder / CONTENTS_FILE).exists():
             storage.open()  # says that there is none
         with contextlib.ExitStack() as turn:
-            with reporting(storage, "lock"):
-                turn.enter_context(one_writer(storage.folder, storage.uri))
+            for role in ("adder", "writer"):
+                with reporting(storage, "lock"):
+                    turn.enter_context(one_at_a_time(storage.folder, storage.uri, role))
             with reporting(storage, "rows"):
                 rescued = rescue(storage)
             check_model(storage, None if isinstance(model, str | os.PathLike) else model, processor)
@@ -270,7 +274,8 @@ class VideoIndex(SearchableIndex):
             missing = [path for path in rescued.wanted if path not in present]
             files = [path for path in missing if os.path.isfile(path)]
             if files:
-                index._ingest(files, index._make_engine("local", workers), on_video, on_progress, None)
+                step = index._make_engine("local", workers, stall_seconds)
+                index._ingest(files, step, on_video, on_progress, None, holds_lock=True)
             remake(storage)
             there = set(index._videos())
         report.kept = len(present)
@@ -305,13 +310,16 @@ class VideoIndex(SearchableIndex):
         engine: Engine = "local",
         stall_seconds: float = DEFAULT_STALL_SECONDS,
         stop: threading.Event | None = None,
+        on_wait: OnWait | None = None,
+        alongside: bool = False,
     ) -> AddReport:
         """Brings videos into the index: new ones, and those whose content has changed.
 
-        Processes decode videos and read their text; this one encodes them, and commits every so often. It may be killed
-        at any moment: run again, it goes on from there. A file that cannot be read, even one that brings its process
-        down, is skipped and named in the report and in `errors.jsonl`. A file whose size and time stamps are those of
-        its row is not opened; one with the content of another row is not decoded.
+        Processes decode videos and read their text; this one encodes them, and commits every so often, or after each
+        video if it reads itself. It may be killed at any moment: run again, it goes on from there. A file that cannot
+        be read, even one that brings its process down, is skipped and named in the report and in `errors.jsonl`. A file
+        whose size and time stamps are those of its row is not opened; one with the content of another row is not
+        decoded.
 
         Args:
             paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them.
@@ -336,6 +344,12 @@ class VideoIndex(SearchableIndex):
                 limit.
             stop (`threading.Event`, *optional*): once it is set, by another thread, no more is read, and what is
                 finished stays: the report names only that. Not with Ray.
+            on_wait (`Callable[[str | None], None]`, *optional*): called with a sentence that says for whom it waits,
+                when another process works on the index, and with `None` when it goes on; by default a warning is
+                logged.
+            alongside (`bool`, *optional*, defaults to `False`): do not wait until other runs are done that add to the
+                index, but read while they do. Each waits only for a commit of another; of a video that both read, one
+                keeps its rows. Not with Ray, which commits once.
 
         Raises:
             IndexMismatchError: the processor reads text or frames otherwise than the one that made the index, or the
@@ -351,8 +365,20 @@ class VideoIndex(SearchableIndex):
                 of another video, or the index was opened without its model, and that cannot be loaded.
         """
         step = self._make_engine(engine, workers, stall_seconds, stop)
-        with self._storage.writing():
-            return self._ingest(absolute_paths(paths), step, on_video, on_progress, texts)
+        waiting: Any = {"on_wait": on_wait, "stop": stop}
+        holds_lock = engine == "ray"  # files that its workers write are of no commit yet, and others would remove them
+        with contextlib.ExitStack() as turn:
+            try:
+                if not alongside:
+                    turn.enter_context(self._storage.adding(**waiting))
+                if holds_lock:
+                    turn.enter_context(self._storage.writing(**waiting))
+            except StoppedWaiting:
+                return AddReport()
+            found = absolute_videos(paths)
+            report = self._ingest(found.videos, step, on_video, on_progress, texts, holds_lock, **waiting)
+        report.left_out = found.left_out
+        return report
 
     def refresh(
         self,
@@ -378,17 +404,18 @@ class VideoIndex(SearchableIndex):
             ValueError: there is no video at all; likewise.
             IndexMismatchError, IndexDamagedError, PermissionError, OSError: and all else as of [`~VideoIndex.add`].
         """
-        paths = absolute_paths(paths)
+        paths, left_out = absolute_videos(paths)
         step = self._make_engine("local", workers, stall_seconds)
-        with self._storage.writing():
+        with self._storage.adding():
             self._check_present(paths)
             # First, so that moved files take over their rows.
             report = self._ingest(paths, step, on_video, on_progress, texts)
-            present = self._videos()
-            report.removed = sorted(set(present).difference(paths))
-            unreadable = [] if keep_unreadable else {video.path for video in report.skipped}.intersection(present)
-            self._remove([*report.removed, *unreadable])
-            self._storage.update_errors({}, resolved=set(self.errors).difference(paths))
+            with self._storage.writing():
+                present = self._videos()
+                report.removed, report.left_out = sorted(set(present).difference(paths)), left_out
+                unreadable = [] if keep_unreadable else {video.path for video in report.skipped}.intersection(present)
+                self._remove([*report.removed, *unreadable])
+                self._storage.update_errors({}, resolved=set(self.errors).difference(paths))
         return report
 
     def _ingest(
@@ -398,15 +425,16 @@ class VideoIndex(SearchableIndex):
         on_video: Callable[[str], None] | None,
         on_progress: Callable[[VideoProgress], None] | None,
         texts: Mapping[str | os.PathLike, Iterable[Any]] | None,
+        holds_lock: bool = False,
+        **waiting: Any,
     ) -> AddReport:
-        """Brings videos into the index. The caller holds the writer's lock."""
+        """Brings videos into the index. The caller may hold the writer's lock."""
         checked = None if texts is None else check_texts(texts, paths)
+        options = {"memory_budget": self.memory_budget, "holds_lock": holds_lock, **waiting}
         if on_video is not None or on_progress is not None:
-            return Ingest(self._storage, engine, on_video, on_progress, self.memory_budget).run(paths, checked)
+            return Ingest(self._storage, engine, on_video, on_progress, **options).run(paths, checked)
         with progress_bar("Indexing", paths) as progress:
-            return Ingest(self._storage, engine, progress.finish, progress.advance, self.memory_budget).run(
-                paths, checked
-            )
+            return Ingest(self._storage, engine, progress.finish, progress.advance, **options).run(paths, checked)
 
     def _make_engine(
         self,
@@ -416,26 +444,13 @@ class VideoIndex(SearchableIndex):
         stop: threading.Event | None = None,
     ) -> IngestEngine:
         """What reads and encodes videos as those in the index were; refuses to with another processor."""
-        if name not in get_args(Engine):
-            raise ValueError(f"engine must be one of {', '.join(map(repr, get_args(Engine)))}, got {name!r}.")
-        if name == "local" and workers is not None and workers < 0:
-            raise ValueError(f"workers must be 0 (read in this process) or more, got {workers}.")
-        if not stall_seconds > 0:
-            raise ValueError(f"stall_seconds must be above 0, got {stall_seconds}.")
-        if name == "ray":
-            from tcd_hf.index.ray_engine import check_ray
-
-            check_ray(workers)
+        check_engine(name, workers, stall_seconds)
         model, processor = self._require_model()
         reader = VideoReader.of(processor, self.cache, self.metadata.segment_seconds)
         frames, captions = frame_fingerprint(processor), reader.caption_settings
         self.metadata.check(self.uri, frame_fingerprint=frames, caption_fingerprint=captions)
-        options = model.eval(), reader, processor.tokenizer.padding_side, workers
-        if name == "ray":
-            from tcd_hf.index.ray_engine import RayEngine
-
-            return RayEngine(*options, stall_seconds)
-        return LocalEngine(*options, self.batch_size, stall_seconds, stop)
+        options = model.eval(), reader, processor.tokenizer.padding_side, workers, stall_seconds
+        return make_engine(name, *options, batch_size=self.batch_size, stop=stop)
 
     def _check_present(self, paths: list[str]) -> None:
         """Refuses to make an index one of paths that are not there."""

@@ -102,11 +102,17 @@ class VideoFile:
     texts: OwnTexts = NO_TEXTS
 
     @classmethod
-    def of(cls, path: str | os.PathLike, with_hash: bool = True, texts: OwnTexts = NO_TEXTS) -> "VideoFile":
-        """Looks at a file and hashes it. Raises `OSError`."""
+    def of(
+        cls,
+        path: str | os.PathLike,
+        with_hash: bool = True,
+        texts: OwnTexts = NO_TEXTS,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> "VideoFile":
+        """Looks at a file and hashes it, see [`hash_file`]. Raises `OSError`, and `StoppedHashing` when it is over."""
         stamp = file_stamp(path)
         settled = stamp.settled
-        return cls(os.fspath(path), hash_file(path) if with_hash else "", stamp, settled, texts)
+        return cls(os.fspath(path), hash_file(path, is_over) if with_hash else "", stamp, settled, texts)
 
     @property
     def modified(self) -> int:
@@ -123,11 +129,13 @@ class ReadSegment:
         inputs (`dict[str, np.ndarray]`): of [`~TCDModel.get_video_features`], for this one segment; empty of a reader
             that makes none.
         num_segments (`int`): how many segments of its video there are to read.
+        process (`int`): id of the process that read it.
     """
 
     record: VideoRecord
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
     num_segments: int = 1
+    process: int = field(default_factory=os.getpid)
 
 
 class VideoReader:

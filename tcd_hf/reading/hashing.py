@@ -1,0 +1,60 @@
+"""Files and the hashes of their contents, a few ahead of need."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+from tcd_hf.reading.files import StoppedHashing
+from tcd_hf.reading.own_texts import OwnTexts
+from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, describe_error
+
+__all__ = ["hashed_files"]
+
+HASH_THREADS = 4
+
+
+def hashed_files(
+    paths: Sequence[str], texts_of: Callable[[str], OwnTexts], stop: threading.Event
+) -> Iterator[VideoFile | SkippedVideo]:
+    """Files with their content hashes, in order.
+
+    Whoever stops, by the event or by asking for no more, waits for a megabyte of a file, not for the file.
+
+    Args:
+        paths (`Sequence[str]`): of the files.
+        texts_of (`Callable[[str], OwnTexts]`): what the video of a path comes with.
+        stop (`threading.Event`): once it is set, there are no more.
+
+    Yields:
+        [`VideoFile`], or [`SkippedVideo`] for a file that cannot be read.
+    """
+    paths_left = iter(paths)
+    left = threading.Event()
+    threads = ThreadPoolExecutor(HASH_THREADS)
+
+    def is_over() -> bool:
+        return left.is_set() or stop.is_set()
+
+    def hash_next(count: int) -> list[Future]:
+        return [threads.submit(_hash, path, texts_of(path), is_over) for path in islice(paths_left, count)]
+
+    try:
+        ahead = deque(hash_next(2 * HASH_THREADS))
+        while ahead and (file := ahead.popleft().result()) is not None:
+            ahead.extend(hash_next(1))
+            yield file
+    finally:
+        left.set()
+        threads.shutdown(cancel_futures=True)  # those that are not begun
+
+
+def _hash(path: str, texts: OwnTexts, is_over: Callable[[], bool]) -> VideoFile | SkippedVideo | None:
+    try:
+        path.encode()  # a file name may be any bytes, a column of names is text
+        return VideoFile.of(path, texts=texts, is_over=is_over)
+    except StoppedHashing:
+        return None
+    except (OSError, ValueError) as error:
+        return SkippedVideo(path, describe_error(path, error))
