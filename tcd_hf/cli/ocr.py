@@ -19,7 +19,15 @@ from tcd_hf.cli.common import (
     stderr,
     stdout,
 )
-from tcd_hf.cli.reading import MinConfidenceOption, OcrFpsOption, OcrOptionsOption, parse_options
+from tcd_hf.cli.reading import (
+    MaxPixelsOption,
+    MinConfidenceOption,
+    OcrFpsOption,
+    OcrOptionsOption,
+    Reading,
+    StallSecondsOption,
+    parse_options,
+)
 from tcd_hf.cli.terminal import echo, shown
 from tcd_hf.clock import clock
 
@@ -56,6 +64,8 @@ def ocr(
     ocr_options: OcrOptionsOption = None,
     ocr_fps: OcrFpsOption = None,
     min_confidence: MinConfidenceOption = None,
+    stall_seconds: StallSecondsOption = None,
+    max_pixels: MaxPixelsOption = None,
     cache_dir: CacheDirOption = None,
 ) -> None:
     """Read the text that appears in a video: one caption per time window.
@@ -78,13 +88,14 @@ def ocr(
     said = {"engine": ocr_engine, "ocr_fps": ocr_fps, "min_confidence": min_confidence}
     said = {name: value for name, value in said.items() if value is not None}
     captioner = WindowOCRCaptioner(engine_options=parse_options(ocr_options or []), num_windows=num_windows, **said)
-    reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
+    limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+    reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS, **limit)
     captions: list[WindowCaption] = []
     shows = not as_json and file_format is None
     if shows:
         stdout.print(f"[bold]{shown(video)}[/]", soft_wrap=True, highlight=False)
     with reading_bar("Reading", [str(video)], hidden=shows and stdout.is_terminal) as progress:
-        for read in _read_segments(reader, str(video), progress):
+        for read in _read_segments(reader, str(video), progress, stall_seconds):
             captions += read
             if shows:
                 _print_captions(read)
@@ -99,7 +110,9 @@ def ocr(
         _draw(video, captions, num_windows, draw)
 
 
-def _read_segments(reader: "VideoReader", path: str, progress: "Progress") -> "Iterator[list[WindowCaption]]":
+def _read_segments(
+    reader: "VideoReader", path: str, progress: "Progress", stall_seconds: float | None
+) -> "Iterator[list[WindowCaption]]":
     """Captions of one segment after the other; of those in the cache nothing is decoded."""
     from tcd_hf.index.progress import VideoProgress
     from tcd_hf.reading.files import absolute_path
@@ -111,7 +124,8 @@ def _read_segments(reader: "VideoReader", path: str, progress: "Progress") -> "I
     except OSError as error:
         raise ValueError(describe_error(path, error)) from error
     seconds = 0.0
-    for read in read_videos(reader, [file], WORKERS, may_read_here=True):
+    limits = Reading(stall_seconds=stall_seconds).limits
+    for read in read_videos(reader, [file], WORKERS, may_read_here=True, **limits):
         if isinstance(read, SkippedVideo):
             raise ValueError(read.cause)
         record = read.record
