@@ -24,7 +24,6 @@ from tcd_hf.cli.reading import (
     MinConfidenceOption,
     OcrFpsOption,
     OcrOptionsOption,
-    Reading,
     StallSecondsOption,
     parse_options,
 )
@@ -88,8 +87,8 @@ def ocr(
     said = {"engine": ocr_engine, "ocr_fps": ocr_fps, "min_confidence": min_confidence}
     said = {name: value for name, value in said.items() if value is not None}
     captioner = WindowOCRCaptioner(engine_options=parse_options(ocr_options or []), num_windows=num_windows, **said)
-    limit = {} if max_pixels is None else {"max_pixels": max_pixels}
-    reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS, **limit)
+    reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
+    reader.max_pixels = max_pixels or reader.max_pixels
     captions: list[WindowCaption] = []
     shows = not as_json and file_format is None
     if shows:
@@ -118,14 +117,15 @@ def _read_segments(
     from tcd_hf.reading.files import absolute_path
     from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, describe_error
     from tcd_hf.reading.worker_pool import read_videos
+    from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
     try:
         file = VideoFile.of(path)
     except OSError as error:
         raise ValueError(describe_error(path, error)) from error
     seconds = 0.0
-    limits = Reading(stall_seconds=stall_seconds).limits
-    for read in read_videos(reader, [file], WORKERS, may_read_here=True, **limits):
+    seconds_allowed = stall_seconds or DEFAULT_STALL_SECONDS
+    for read in read_videos(reader, [file], WORKERS, seconds_allowed, may_read_here=True):
         if isinstance(read, SkippedVideo):
             raise ValueError(read.cause)
         record = read.record

@@ -117,7 +117,7 @@ def prepare(
                 if not skip_missing:
                     raise
                 found = load_retrieval_dataset(*options, skip_missing=True)
-                missing = {split: error.videos_of(split) for split in found}
+                missing = {str(split): error.videos_of(str(split)) for split in found}
                 done_without = error.missing_besides_videos
         else:
             assert videofolder  # else refused above

@@ -239,7 +239,7 @@ def test_two_visitors_who_add_the_same_have_it_once(tmp_path, slow_index):
 
 def test_a_folder_is_added_some_files_at_a_time(tmp_path, index, monkeypatch):
     monkeypatch.setattr(adding, "FILES_AT_ONCE", 2)
-    (folder := tmp_path / "videos").mkdir()
+    (folder := tmp_path / "several").mkdir()
     for code in range(1, 6):
         make_clip(folder / f"{code}.mp4", [code])
     add, slices = index.add, []
@@ -257,7 +257,7 @@ def test_a_folder_is_added_some_files_at_a_time(tmp_path, index, monkeypatch):
 
 
 def test_what_a_folder_holds_besides_is_counted_and_listed(tmp_path, index):
-    (folder := tmp_path / "videos").mkdir()
+    (folder := tmp_path / "several").mkdir()
     make_clip(folder / "a.mp4", [1])
     for name in ("<b>.txt", "c.jpg", "d.jpg"):
         (folder / name).touch()
