@@ -243,6 +243,8 @@ class Ingest:
     def _write_copies(self) -> list[VideoFile]:
         """Gives files the rows of another with the same content; returns those for which there is none."""
         without = []
+        if not self._copies:
+            return without
         with self._turn():
             self._commit()
             for start in range(0, len(self._copies), PATHS_PER_FILTER):
@@ -307,9 +309,10 @@ class Ingest:
         if added:
             self._write(self.storage.append, added)
         if replaced:
-            for former in self.storage.read_of(replaced, ["term_text"]):
-                self.statistics.subtract(former)
+            former = list(self.storage.read_of(replaced, ["term_text"]))
             self._write(self.storage.upsert, list(replaced.values()))
+            for rows in former:
+                self.statistics.subtract(rows)
 
     def _present(self, paths: list[str]) -> dict[str, dict]:
         """What the index has of videos now."""

@@ -464,6 +464,20 @@ def test_what_an_engine_of_ones_own_read_is_read_again_by_no_other(shelf):
     assert shelf.ask(shelf.open()) == shelf.answers and shelf.open().check() == []
 
 
+def test_a_handle_from_before_a_repair_adds_to_what_was_mended(shelf, tmp_path):
+    """As one of the page's, while another process repairs: the table that it knows is another by then."""
+    index = shelf.fresh()
+    index.remove([shelf.clips["toys"]])
+    index.compact()
+    handle = index.new_handle()
+    shelf.spoil("airport", texts="another text")
+    shelf.open().compact()
+    assert shelf.repair().read_again == [str(shelf.clips["airport"])]
+    assert handle.add([shelf.clips["toys"]], workers=0, alongside=True).added == [str(shelf.clips["toys"])]
+    assert len(handle) == 4 and shelf.ask(handle) == shelf.answers
+    assert shelf.ask(shelf.open()) == shelf.answers and shelf.open().check() == []
+
+
 def damages():
     """Ways to damage the content of a file, by name."""
 
