@@ -25,8 +25,8 @@ OnWait = Callable[[str | None], None]
 # Whom there is a lock for, and what it does to an index. A writer has its lock for a moment, an adder as long as it
 # reads videos, so that nothing is read by two.
 DOES = {"writer": "is writing to", "adder": "is adding videos to"}
+PATIENCE = {"writer": 1.0, "adder": 0.0}  # seconds before one who waits is told for whom
 MAX_COMMAND = 200  # characters of it that are told
-PATIENCE_SECONDS = 1.0  # before anybody is told: most wait for a commit of another
 STEP_SECONDS = 0.5  # between two looks at whether to go on waiting
 
 
@@ -58,7 +58,8 @@ def one_at_a_time(
 
     turn, lock = FileLock(folder / f".{role}.turn"), FileLock(folder / f".{role}.lock")
     who = folder / f".{role}.json"  # for those who wait to be told
-    waiting = _Waiting(lambda: f"{_whoever_works(who)} {DOES[role]} the index {uri}", on_wait or _log, stop)
+    what = f"{DOES[role]} the index {uri}; waiting until it is done."
+    waiting = _Waiting(lambda: f"{_whoever_works(who)} {what}", PATIENCE[role], on_wait or _log, stop)
     try:
         waiting.acquire(turn)
         try:
@@ -80,14 +81,14 @@ def one_at_a_time(
 class _Waiting:
     """Waits for locks, and tells once for whom."""
 
-    def __init__(self, describe: Callable[[], str], on_wait: OnWait, stop: threading.Event | None):
-        self.describe, self.on_wait, self.stop = describe, on_wait, stop
+    def __init__(self, describe: Callable[[], str], patience: float, on_wait: OnWait, stop: threading.Event | None):
+        self.describe, self.patience, self.on_wait, self.stop = describe, patience, on_wait, stop
         self.told = False
 
     def acquire(self, lock: Any) -> None:
         from filelock import Timeout
 
-        seconds = 0.0 if self.told else PATIENCE_SECONDS
+        seconds = 0.0 if self.told else self.patience
         while True:
             try:
                 lock.acquire(timeout=seconds)
@@ -98,7 +99,7 @@ class _Waiting:
                 raise StoppedWaiting
             if not self.told:
                 self.told = True
-                self.on_wait(f"{self.describe()}; waiting until it is done.")
+                self.on_wait(self.describe())
 
     def end(self) -> None:
         if self.told:
