@@ -311,6 +311,9 @@ def test_what_a_folder_holds_beside_videos_is_counted_and_listed(run, clips, tmp
     kinds = {"a.jpg": ".jpg", "b.jpg": ".jpg", "[red]c.txt": ".txt", "still.webp": "still .webp"}
     assert {os.path.basename(file["path"]): file["kind"] for file in left_out} == kinds
     assert "Left out" not in result.stderr
+    assert run("search", "gate b4", "--videos", folder).stderr.endswith(said)
+    result = run("search", "gate b4", "--videos", folder, "--json")
+    assert json.loads(result.stdout)["left_out"] == left_out and "Left out" not in result.stderr
     for path in clips.values():
         path.unlink()
     result = run("index", folder, *place)

@@ -292,12 +292,14 @@ def test_folders_stand_for_all_videos_below_them(make_index, clips, tmp_path):
     shutil.move(clips["sea.mp4"], folder / "deeper" / "sea.mp4")
     (folder / "notes.txt").write_text("no video")
     (tmp_path / "empty").mkdir()
-    assert len(index.add([folder, tmp_path / "empty"], workers=0).added) == 4
+    report = index.add([folder, tmp_path / "empty"], workers=0)
+    assert len(report.added) == 4 and report.left_out == [(str(folder / "notes.txt"), ".txt")]
     assert index.add(folder, workers=0).unchanged == index.paths
     (folder / "deeper" / "sea.mp4").unlink()
     assert index.refresh(folder, workers=0).removed == [str(folder / "deeper" / "sea.mp4")]
     (folder / "dangling.mp4").symlink_to(tmp_path / "nowhere")
     report = index.refresh(folder, workers=0)
+    assert [file.kind for file in report.left_out] == [".txt"]
     assert len(report.unchanged) == 3 and [Path(video.path).name for video in report.skipped] == ["dangling.mp4"]
     shutil.move(folder, tmp_path / "elsewhere")
     one = tmp_path / "elsewhere" / "shop.mp4"

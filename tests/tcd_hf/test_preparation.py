@@ -615,6 +615,15 @@ class TestVideoFolder:
             },
         ]
 
+    def test_videos_that_no_line_names_are_told(self, folder, caplog):
+        line = {"file_name": "0.mp4", "caption": "a"}
+        made = folder(line)
+        assert len(load_video_folder(made)["test"]) == 1
+        assert "Left out 1 videos in" in caplog.text and str(made / "test" / "sub" / "1.mp4") in caplog.text
+        caplog.clear()
+        load_video_folder(folder(line, {"file_name": "sub/1.mp4", "caption": "b"}))
+        assert "Left out" not in caplog.text
+
     def test_moments(self, folder):
         made = folder(
             {"file_name": "0.mp4", "caption": "a", "moments": [[0, 1.5], [3, 4]]},
