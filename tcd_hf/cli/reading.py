@@ -76,7 +76,7 @@ class Reading(NamedTuple):
     stall_seconds: float | None = None
 
     @property
-    def limits(self) -> dict[str, float]:
+    def limits(self) -> dict[str, Any]:
         """What is no matter of the processor, as options of whatever reads videos; empty for their own defaults."""
         return {} if self.stall_seconds is None else {"stall_seconds": self.stall_seconds}
 

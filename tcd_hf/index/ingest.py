@@ -109,7 +109,7 @@ class Ingest:
         self._copies: list[VideoFile] = []
         self._restamped: list[VideoFile] = []
         self._pending: list[tuple[str, pa.Table]] = []
-        self._version: int | None = None  # of the table, when it was looked at last
+        self._version: tuple | None = None  # of the table, when it was looked at last
         self._others_wrote = False
         self._committed, self._rows_since = time.monotonic(), 0
 
@@ -184,13 +184,13 @@ class Ingest:
             yield
             return
         with self.storage.writing(on_wait=self._on_wait, stop=self._stop, lists=lists):
-            if self._version not in (None, self.storage.videos.version):
+            if self._version not in (None, self.storage.commit):
                 self._others_wrote = True
                 self.statistics = self.storage.load_statistics()
             try:
                 yield
             finally:
-                self._version = self.storage.videos.version
+                self._version = self.storage.commit
 
     def _look(self) -> None:
         """Finds out what the index has."""

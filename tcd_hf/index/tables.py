@@ -49,6 +49,7 @@ class IndexTables:
         self.folder = local_folder(self.uri)
         self._database = None
         self._told: set[str] = set()
+        self._place: int | None = None  # of the files that were read, in the file system
         self.videos: Any = None
         self.metadata = cast(IndexMetadata, None)  # until it is opened
 
@@ -63,6 +64,7 @@ class IndexTables:
         if self.folder is not None:
             (self.folder / CONTENTS_FILE).unlink(missing_ok=True)  # of another that was here
         self.videos = self._connect().create_table(VIDEOS, schema=schema)
+        self._place = self._find_place()
         create_text_index(self.videos)
         self.metadata = IndexMetadata.from_schema(schema)
 
@@ -79,6 +81,7 @@ class IndexTables:
                 f"There is no index at {self.uri}. Check the path, or make one: `VideoIndex.create(...)`, "
                 "`tcd-hf index VIDEOS... --index DIR`."
             )
+        self._place = self._find_place()
         self.videos = self.open_table()
         try:
             self.metadata = IndexMetadata.from_schema(self.videos.schema)
@@ -112,8 +115,18 @@ class IndexTables:
     @in_our_words("table of videos (a file in `_versions`)")
     def update_version(self: Tables) -> Tables:
         """Goes on to the version that was committed last; gives this storage."""
-        self.videos.checkout_latest()
+        place = self._find_place()
+        if place not in (None, self._place):  # a repair has put another table there: what is remembered of the files is past
+            self._place, self._database = place, None
+            self.videos = self.open_table()
+        else:
+            self.videos.checkout_latest()
         return self
+
+    @property
+    def commit(self) -> tuple[int | None, int]:
+        """What tells one state of the table from all others."""
+        return self._place, self.videos.version
 
     @in_our_words("table of videos (a file in `_versions`)")
     def count(self, where: str | None = None) -> int:
@@ -180,6 +193,11 @@ class IndexTables:
         """Refuses to write where no index is any more: LanceDB would make a new one, without what it held."""
         if self.folder is not None and not self.exists():
             raise gone_error(self.uri)
+
+    def _find_place(self) -> int | None:
+        """What tells one folder of the table from another at the same path; `None` on an object store."""
+        table = None if self.folder is None else self.folder / f"{VIDEOS}.lance"
+        return table.stat().st_ino if table is not None and table.exists() else None
 
     def _connect(self):
         if self._database is None:

@@ -325,7 +325,7 @@ def test_a_file_that_gives_nothing_is_left_out_and_said_to_be_silent(tmp_path, s
 def test_a_file_that_gives_nothing_can_be_cancelled(tmp_path, stalling_index, monkeypatch):
     monkeypatch.setattr(adding, "WORKERS", 1)
     clip = make_clip(tmp_path / "bad.mp4", [3])
-    adder = Adder(stalling_index, roots=[tmp_path])
+    adder = Adder(stalling_index, roots=[tmp_path], stall_seconds=300.0)
     adding_it = adder.add_path(str(clip), "me")
     next(adding_it)
     other = make_clip(tmp_path / "good.mp4", [1])
