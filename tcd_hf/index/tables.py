@@ -116,10 +116,7 @@ class IndexTables:
     def update_version(self: Tables) -> Tables:
         """Goes on to the version that was committed last; gives this storage."""
         place = self._find_place()
-        if place not in (
-            None,
-            self._place,
-        ):  # a repair has put another table there: what is remembered of the files is past
+        if place not in (None, self._place):  # a repair has put another table there: what is known of files is past
             self._database = None
             self.videos, self._place = self.open_table(), place
         else:
