@@ -185,8 +185,8 @@ def check_size(name: str, width: int, height: int, max_pixels: int):
     """Raises [`VideoReadError`] for frames of more than `max_pixels`."""
     if width * height > max_pixels:
         cause = f"it has frames of {width} x {height} pixels, and `max_pixels` allows {max_pixels}"
-        more = "In Python, allow more (`max_pixels` of `open_video` and `TCDProcessor`) where the memory suffices"
-        remedy = f"{more}; or make it smaller, or leave it out"
+        more = "allow more (`max_pixels` of `open_video` and `TCDProcessor`, --max-pixels of `tcd-hf`)"
+        remedy = f"Where the memory suffices, {more}; or make it smaller, or leave it out"
         raise VideoReadError(name, cause, remedy)
 
 

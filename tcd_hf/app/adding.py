@@ -5,15 +5,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcd_hf.app.html_parts import literal, render_message
+from tcd_hf.app.server import DEFAULT_UPLOAD_STALL_SECONDS
 from tcd_hf.app.uploads import UploadFolder, videos_under
 from tcd_hf.clock import clock
 from tcd_hf.index.progress import VideoProgress
+from tcd_hf.reading.left_out import LeftOut, describe_left_out
 
 if TYPE_CHECKING:
     from tcd_hf.index.ingest import AddReport
@@ -21,27 +22,42 @@ if TYPE_CHECKING:
 
 __all__ = ["Adder"]
 
-FILES_AT_ONCE = 20  # uploads
+FILES_AT_ONCE = 20  # uploads; and of a folder, between two times that they are committed
 WORKERS = 1  # a process of its own: a file that brings its reader down must not bring the server down
-STALL_SECONDS = 30.0  # others wait for their turn
 SECONDS_PER_SIGN = 0.5  # that work goes on
+LEFT_OUT_SHOWN = 200  # files
 SILENCE_SECONDS = 10.0  # after which the page says that nothing is new
 
 
+class Waiting(NamedTuple):
+    """That a batch waits for another process, in words, or `None` when it goes on."""
+
+    message: str | None
+
+
 class Adder:
-    """Brings videos into an index. Visitors who add at once take turns, file by file.
+    """Brings videos into an index. What several visitors add at once is read side by side, in a process for each; only
+    a commit waits for another, so that a file that takes long, or gives nothing, is in nobody's way.
 
     Args:
         index ([`VideoIndex`]): a handle of its own, with a processor of its own: a tokenizer serves one thread.
         uploads ([`UploadFolder`], *optional*): where uploaded videos are kept; without it nothing can be uploaded.
         roots (`Sequence[Path]`, *optional*): folders below which videos may be added by their paths.
+        stall_seconds (`float`, *optional*, defaults to 30): a file that gives nothing for so long is left out.
     """
 
-    def __init__(self, index: "VideoIndex", uploads: UploadFolder | None = None, roots: Sequence[Path] = ()):
+    def __init__(
+        self,
+        index: "VideoIndex",
+        uploads: UploadFolder | None = None,
+        roots: Sequence[Path] = (),
+        stall_seconds: float = DEFAULT_UPLOAD_STALL_SECONDS,
+    ):
         self.index = index
         self.uploads = uploads
         self.roots = list(roots)
-        self._turns = _Turns()
+        self.stall_seconds = stall_seconds
+        self._free = deque([index])  # handles that no batch has
         self._batches: list[_Batch] = []
 
     def add_uploaded(self, names: Any, visitor: str = "") -> Iterator[str]:
@@ -69,11 +85,11 @@ class Adder:
         try:
             if not self.roots:
                 raise ValueError("This server adds nothing by its path.")
-            files = videos_under(path, self.roots)
+            files, left_out = videos_under(path, self.roots)
         except (ValueError, OSError) as error:
             yield render_message("Nothing was added", str(error))
             return
-        yield from self._add(files, visitor)
+        yield from self._add(files, visitor, left_out=left_out)
 
     def cancel(self, visitor: str) -> None:
         """Ends what a visitor adds at the moment; what is done of it stays. Another visitor's goes on."""
@@ -81,12 +97,14 @@ class Adder:
             if batch.visitor == visitor:
                 batch.cancelled.set()
 
-    def _add(self, paths: Sequence[str], visitor: str, discard_bad: bool = False) -> Iterator[str]:
-        batch = _Batch(visitor, paths, discard_bad)
+    def _add(
+        self, paths: Sequence[str], visitor: str, discard_bad: bool = False, left_out: Sequence[LeftOut] = ()
+    ) -> Iterator[str]:
+        batch = _Batch(visitor, paths, discard_bad, self.stall_seconds, left_out)
         self._batches.append(batch)
         threading.Thread(target=self._run, args=(batch,), daemon=True).start()
         while True:
-            yield batch.render_progress(waiting=not batch.has_turn and len(self._batches) > 1)
+            yield batch.render_progress()
             try:
                 news = batch.news.get(timeout=SECONDS_PER_SIGN)
             except queue.Empty:
@@ -100,75 +118,70 @@ class Adder:
             batch.take_note(news)
 
     def _run(self, batch: "_Batch") -> None:
-        """Adds a batch file by file: at most one that gives nothing is between a visitor and the next."""
+        """Adds a batch, some files at a time: those that are done can be found before the last one is."""
+        index = None
         try:
+            index = self._take_handle()
             try:
-                for path in batch.paths:
-                    with self._turns.take(batch.cancelled):
-                        if batch.cancelled.is_set():
-                            break
-                        batch.has_turn = True
-                        self._add_file(path, batch)
-                        batch.has_turn = False
+                for start in range(0, len(batch.paths), FILES_AT_ONCE):
+                    if batch.cancelled.is_set():
+                        break
+                    self._add_files(index, batch.paths[start : start + FILES_AT_ONCE], batch)
             finally:
-                self._discard_left(batch)
-            batch.news.put(len(self.index))
+                self._discard_left(index, batch)
+            batch.news.put(len(index))
         except Exception as error:  # told on the page; the server goes on
             batch.news.put(error)
         finally:
             self._batches.remove(batch)
+            if index is not None:
+                self._free.append(index)
 
-    def _discard_left(self, batch: "_Batch") -> None:
+    def _take_handle(self) -> "VideoIndex":
+        try:
+            return self._free.popleft()
+        except IndexError:
+            return self.index.new_handle()
+
+    def _discard_left(self, index: "VideoIndex", batch: "_Batch") -> None:
         """Removes uploads that were not added. An error may have come when the rows of one were written already."""
         if batch.discards_bad and self.uploads is not None and batch.left:
-            for path in set(batch.left).difference(self.index.paths):
+            for path in set(batch.left).difference(index.paths):
                 self.uploads.discard(Path(path).name)
 
-    def _add_file(self, path: str, batch: "_Batch") -> None:
+    def _add_files(self, index: "VideoIndex", paths: Sequence[str], batch: "_Batch") -> None:
         told = batch.news.put
-        options = {"workers": WORKERS, "stall_seconds": STALL_SECONDS, "stop": batch.cancelled}
-        report = self.index.add([path], on_video=told, on_progress=told, **options)
+        options = {"workers": WORKERS, "stall_seconds": self.stall_seconds, "stop": batch.cancelled, "alongside": True}
+        options["on_wait"] = lambda message: told(Waiting(message))
+        report = index.add(paths, on_video=told, on_progress=told, **options)
         batch.reports.append(report)
         if report.skipped and batch.discards_bad:
-            self.index.remove([path])
+            bad = [video.path for video in report.skipped]
+            index.remove(bad)
             if self.uploads is not None:
-                self.uploads.discard(Path(path).name)
-
-
-class _Turns:
-    """Lets one at a time do something, in the order in which they come."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[object] = deque()
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def take(self, given_up: threading.Event) -> Iterator[None]:
-        """Waits until all who came before are done, or until it is given up."""
-        ticket = object()
-        with self._changed:
-            self._waiting.append(ticket)
-            while self._waiting[0] is not ticket and not given_up.is_set():
-                self._changed.wait(SECONDS_PER_SIGN)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting.remove(ticket)
-                self._changed.notify_all()
+                for path in bad:
+                    self.uploads.discard(Path(path).name)
 
 
 class _Batch:
     """What one visitor adds at once, and how far it is."""
 
-    def __init__(self, visitor: str, paths: Sequence[str], discards_bad: bool):
+    def __init__(
+        self,
+        visitor: str,
+        paths: Sequence[str],
+        discards_bad: bool,
+        stall_seconds: float,
+        left_out: Sequence[LeftOut],
+    ):
         self.visitor, self.paths, self.discards_bad = visitor, paths, discards_bad
+        self.stall_seconds, self.left_out = stall_seconds, left_out
         self.cancelled = threading.Event()
-        self.has_turn = False
-        self.news: queue.Queue[str | VideoProgress | int | Exception] = queue.Queue()
+        self.news: queue.Queue[str | VideoProgress | Waiting | int | Exception] = queue.Queue()
         self.reports: list[AddReport] = []
         self._finished: list[str] = []
         self._current: VideoProgress | None = None
+        self._waits: str | None = None
         self._last_news = time.monotonic()
 
     @property
@@ -178,16 +191,18 @@ class _Batch:
         skipped = [video.path for report in self.reports for video in report.skipped]
         return [path for path in self.paths if path not in {*chain(*done), *skipped}]
 
-    def take_note(self, news: "str | VideoProgress") -> None:
-        """A video that is done, or a segment of it."""
+    def take_note(self, news: "str | VideoProgress | Waiting") -> None:
+        """A video that is done, or a segment of it, or that it waits for another process."""
         self._last_news = time.monotonic()
-        if isinstance(news, VideoProgress):
+        if isinstance(news, Waiting):
+            self._waits = news.message
+        elif isinstance(news, VideoProgress):
             self._current = news
         else:
             self._finished.append(news)
             self._current = None
 
-    def render_progress(self, waiting: bool) -> str:
+    def render_progress(self) -> str:
         """How many files are done, and how far the reading of the present one is."""
         value, lines = float(len(self._finished)), [f"{len(self._finished)} of {len(self.paths)} done"]
         if self._finished:
@@ -197,11 +212,13 @@ class _Batch:
             times = f"{clock(current.seconds)} of {clock(current.duration)}"
             lines.append(f"{literal(Path(current.path).name)}: {times} read")
         silence = time.monotonic() - self._last_news
-        if not self.has_turn:
-            self._last_news = time.monotonic()
+        if self._waits is not None:
+            lines.append(literal(self._waits))
         elif silence > SILENCE_SECONDS:
-            lines.append(f"Nothing new for {silence:.0f} s. What gives nothing for {STALL_SECONDS:g} s is left out.")
-        head = "Waiting: others are adding videos too, file by file in turn" if waiting else "Reading videos"
+            lines.append(
+                f"Nothing new for {silence:.0f} s. What gives nothing for {self.stall_seconds:g} s is left out."
+            )
+        head = "Reading videos" if self._waits is None else "Waiting"
         return (
             f'<div class="message" role="status"><b>{"Cancelling" if self.cancelled.is_set() else head}</b>'
             f"{''.join(f'<p>{line}</p>' for line in lines)}"
@@ -218,5 +235,15 @@ class _Batch:
         bad = "".join(f"<li><b>{literal(Path(video.path).name)}</b> {literal(video.cause)}</li>" for video in skipped)
         return (
             f'<div class="message" role="status"><b>{said or "Nothing to add"}</b>'
-            f"<p>The index holds {num_videos:,} videos.</p>{f'<ul>{bad}</ul>' if bad else ''}</div>"
+            f"<p>The index holds {num_videos:,} videos.</p>{f'<ul>{bad}</ul>' if bad else ''}"
+            f"{self._render_left_out()}</div>"
         )
+
+    def _render_left_out(self) -> str:
+        if not self.left_out:
+            return ""
+        names = [literal(file.path) for file in self.left_out[:LEFT_OUT_SHOWN]]
+        if rest := len(self.left_out) - len(names):
+            names.append(f"and {rest:,} others")
+        listed = "".join(f"<li>{name}</li>" for name in names)
+        return f"<details><summary>{literal(describe_left_out(self.left_out))}</summary><ul>{listed}</ul></details>"

@@ -29,7 +29,7 @@ THEME = Base(
     primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"], radius_size="md"
 )
 MAX_RESULTS = 50
-MAX_ADDING = 20  # visitors who add at once, in turn; others see nothing until one is done
+MAX_ADDING = 8  # visitors who add at once, each with a process that reads; others see nothing until one is done
 
 MODE_NAMES = {
     "two-stage": "best (two-stage)",

@@ -20,6 +20,7 @@ __all__ = ["build_app", "listen", "own_names", "serve_app"]
 
 DEFAULT_UPLOAD_MB = 500
 DEFAULT_MAX_UPLOADS = 200
+DEFAULT_UPLOAD_STALL_SECONDS = 30.0
 DEFAULT_MAX_CONNECTIONS = 100
 
 
@@ -30,6 +31,7 @@ def build_app(
     hosts: Iterable[str] = (),
     max_upload_mb: int = DEFAULT_UPLOAD_MB,
     max_uploads: int = DEFAULT_MAX_UPLOADS,
+    stall_seconds: float = DEFAULT_UPLOAD_STALL_SECONDS,
 ) -> "FastAPI":
     """The search page of an index as an ASGI application.
 
@@ -42,6 +44,8 @@ def build_app(
         hosts (`Iterable[str]`, *optional*): names that it answers to, besides localhost and numeric addresses.
         max_upload_mb (`int`, *optional*, defaults to 500): that one uploaded file may have.
         max_uploads (`int`, *optional*, defaults to 200): files that the folder of uploads may hold.
+        stall_seconds (`float`, *optional*, defaults to 30): a video that is added and gives nothing for so long is left
+            out. Frames may have as many pixels as the processor of the index allows (`max_pixels`).
 
     Raises:
         ImportError: Gradio is not installed.
@@ -68,7 +72,7 @@ def build_app(
     folder = None if uploads is None else UploadFolder(Path(uploads), max_upload_mb, max_uploads)
     library = Library(index)
     thumbnails = Thumbnails(library, index.cache.folder / "thumbnails")
-    adder = Adder(index.new_handle(), folder, roots)
+    adder = Adder(index.new_handle(), folder, roots, stall_seconds)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):

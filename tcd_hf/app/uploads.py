@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tcd_hf.reading.files import VIDEO_EXTENSIONS, find_videos
+from tcd_hf.reading.files import VIDEO_EXTENSIONS, FoundVideos, scan_videos
 
 __all__ = ["UploadError", "UploadFolder", "videos_under"]
 
@@ -100,8 +100,9 @@ class UploadFolder:
             (self.folder / name).unlink(missing_ok=True)
 
 
-def videos_under(path: str, roots: list[Path]) -> list[str]:
-    """The video of a path, or those of a folder, if they lie below an allowed folder, also when links are followed.
+def videos_under(path: str, roots: list[Path]) -> FoundVideos:
+    """The video of a path, or those of a folder, if they lie below an allowed folder, also when links are followed; and
+    what else there is.
 
     Raises:
         ValueError: elsewhere, or no video there; the message does not tell what there is elsewhere.
@@ -118,7 +119,9 @@ def videos_under(path: str, roots: list[Path]) -> list[str]:
     candidates = [asked] if asked.is_absolute() else [root / asked for root in roots]
     for candidate in candidates:
         if is_inside(candidate) and candidate.exists():
-            return [file for file in find_videos([candidate]) if is_inside(Path(file))]
+            videos, others = scan_videos([candidate])
+            inside = [file for file in videos if is_inside(Path(file))]
+            return FoundVideos(inside, [other for other in others if is_inside(Path(other.path))])
     if any(map(is_inside, candidates)):
         raise ValueError(f"There is no {path.strip()!r} there.")
     raise refusal

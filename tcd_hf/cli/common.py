@@ -16,10 +16,11 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from tcd_hf.cli.quick_start import quick_start
-from tcd_hf.cli.terminal import LineFormatter, echo, escape_json, stderr, stdout
+from tcd_hf.cli.terminal import LineFormatter, echo, escape_json, shown, stderr, stdout
 from tcd_hf.cli.wording import in_own_words, options_of
 from tcd_hf.clock import clock
 from tcd_hf.printable import printable
+from tcd_hf.reading.left_out import LeftOut, describe_left_out
 
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
@@ -44,6 +45,7 @@ __all__ = [
     "named_model",
     "open_index",
     "print_json",
+    "print_left_out",
     "print_skipped",
     "quieten_bars",
     "reading_bar",
@@ -208,6 +210,12 @@ def print_skipped(skipped: "Sequence[SkippedVideo]") -> None:
     """Names the videos that could not be read, and why, on stderr."""
     for video in skipped:
         stderr.print(f"[yellow]skipped:[/] {escape(video.cause)}", highlight=False, soft_wrap=True)
+
+
+def print_left_out(left_out: "Sequence[LeftOut]", where: str = "") -> None:
+    """Counts on stderr what a search for videos passed over; `where` says how to have it listed."""
+    if left_out:
+        stderr.print(f"{shown(describe_left_out(left_out))}{where}.", soft_wrap=True, highlight=False)
 
 
 def quieten_bars() -> None:

@@ -23,6 +23,7 @@ from tcd_hf.cli.common import (
     named_model,
     open_index,
     print_json,
+    print_left_out,
     print_skipped,
     reading_bar,
     reports_errors,
@@ -31,6 +32,7 @@ from tcd_hf.cli.common import (
     stdout,
 )
 from tcd_hf.cli.reading import (
+    MaxPixelsOption,
     MinConfidenceOption,
     NoOcrOption,
     OcrFpsOption,
@@ -45,7 +47,7 @@ from tcd_hf.cli.reading import (
 from tcd_hf.cli.terminal import shown
 from tcd_hf.clock import clock
 from tcd_hf.reading.files import scan_videos
-from tcd_hf.reading.left_out import LeftOut, describe_left_out
+from tcd_hf.reading.left_out import LeftOut
 
 if TYPE_CHECKING:
     from tcd_hf import TCDProcessor, VideoIndex
@@ -55,8 +57,6 @@ if TYPE_CHECKING:
     from tcd_hf.reading.own_texts import OwnTexts
 
 __all__ = ["index"]
-
-STALL_SECONDS = 120.0  # as of VideoIndex.add, whose import takes long
 
 
 @reports_errors
@@ -88,7 +88,8 @@ def index(
             help="Processes that read videos, one per core by default; 0 reads in this one, which a bad file can end.",
         ),
     ] = None,
-    stall_seconds: StallSecondsOption = STALL_SECONDS,
+    stall_seconds: StallSecondsOption = None,
+    max_pixels: MaxPixelsOption = None,
     engine: Annotated[
         Engine, typer.Option(help=r"Where videos are read: here, or on a Ray cluster (pip install 'tcd-hf\[ray]').")
     ] = "local",
@@ -135,14 +136,14 @@ def index(
     """
     videos = videos or []
     actions = {"--sync": sync, "--remove": remove, "--stats": stats, "--check": check, "--repair": repair}
-    reading = Reading(ocr_engine, with_lang(ocr_options, ocr_lang), ocr_fps, min_confidence, no_ocr, ocr_preset)
-    stall = None if stall_seconds == STALL_SECONDS else stall_seconds
-    of_adding = {"--texts": texts, "--subtitles": subtitles}
-    of_adding |= {"--segment-seconds": segment_seconds, "--stall-seconds": stall}
+    options = with_lang(ocr_options, ocr_lang)
+    reading = Reading(ocr_engine, options, ocr_fps, min_confidence, no_ocr, ocr_preset, max_pixels, stall_seconds)
+    of_adding = {"--texts": texts, "--subtitles": subtitles, "--segment-seconds": segment_seconds}
     of_reading = {"--ocr-engine": ocr_engine, "--ocr-option": ocr_options, "--ocr-fps": ocr_fps}
     of_reading |= {"--ocr-preset": ocr_preset, "--ocr-lang": ocr_lang}
     of_reading |= {"--min-confidence": min_confidence, "--no-ocr": no_ocr, "--model": model, "--revision": revision}
     of_reading |= {"--device": device, "--batch-size": batch_size, "--workers": workers, "--cache-dir": cache_dir}
+    of_reading |= {"--stall-seconds": stall_seconds, "--max-pixels": max_pixels}
     _check_usage(videos, actions, engine, of_adding, of_reading)
     from tcd_hf import VideoIndex
 
@@ -153,7 +154,7 @@ def index(
     elif repair:
         options = {"workers": workers, "cache_dir": cache_dir, "batch_size": batch_size, "device": device or "auto"}
         makers = _makers(index_uri, named_model(model, revision), reading, device)
-        report = VideoIndex.repair(index_uri, *makers, **options)
+        report = VideoIndex.repair(index_uri, *makers, **options, **reading.limits)
         _print_repair(index_uri, report, as_json)
     elif remove:
         opened = VideoIndex.open(index_uri)
@@ -165,11 +166,11 @@ def index(
     else:
         paths, left_out = scan_videos(videos)
         options = {"create": True, "device": device, "segment_seconds": segment_seconds, "batch_size": batch_size}
-        own_texts = collect_texts(paths, texts, subtitles)
+        own_texts = collect_texts(paths, texts, subtitles, workers, reading.limits)
         opened = open_index(index_uri, named_model(model, revision), reading, cache_dir, **options)
         start = time.perf_counter()
         with reading_bar("Indexing", paths, lambda: f"{len(opened)} videos in {index_uri}") as progress:
-            report = _bring_in(opened, paths, sync, workers, stall_seconds, engine, progress, own_texts)
+            report = _bring_in(opened, paths, sync, workers, reading, engine, progress, own_texts)
         _print_report(opened, index_uri, report, left_out, progress, time.perf_counter() - start, as_json)
         if len(report.skipped) == len(paths):
             raise fail(f"None of the {len(paths)} videos could be read.")
@@ -202,7 +203,7 @@ def _check_usage(
 
 def _makers(uri: str, model: str | None, reading: Reading, device: str | None) -> "tuple[Any, TCDProcessor | None]":
     """What an index is repaired by: its model by name, which may not be needed, or loaded, to read as the user says."""
-    if reading == Reading():
+    if not reading.says_how():
         return model, None
     from tcd_hf import IndexDamagedError
 
@@ -218,13 +219,13 @@ def _bring_in(
     paths: Sequence[str],
     sync: bool,
     workers: int | None,
-    stall_seconds: float,
+    reading: Reading,
     engine: Engine,
     progress: "Progress",
     texts: "dict[str, OwnTexts] | None",
 ) -> "AddReport":
     options = {"workers": workers, "on_video": progress.finish, "on_progress": progress.advance, "texts": texts}
-    options["stall_seconds"] = stall_seconds
+    options |= reading.limits
     return index.refresh(paths, **options) if sync else index.add(paths, engine=engine, **options)
 
 
@@ -243,9 +244,9 @@ def _print_report(
         files = [file._asdict() for file in left_out]
         print_json({"index": uri, "videos": len(index), **numbers, **asdict(report), "left_out": files})
         return
-    if left_out:
-        stderr.print(f"{shown(describe_left_out(left_out))}; --json lists them.", soft_wrap=True, highlight=False)
-    counts = [f"{len(group)} {name}" for name, group in vars(report).items() if group or name != "removed"]
+    print_left_out(left_out, "; --json lists them")
+    groups = {name: getattr(report, name) for name in ("added", "unchanged", "replaced", "skipped", "removed")}
+    counts = [f"{len(group)} {name}" for name, group in groups.items() if group or name != "removed"]
     read = f" ({progress.describe_speed()})" if progress.seconds else ""
     stdout.print(
         f"{', '.join(counts)} in {seconds:.1f} s{read}; {shown(uri)} holds {len(index)} videos.",

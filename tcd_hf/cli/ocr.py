@@ -20,11 +20,13 @@ from tcd_hf.cli.common import (
     stdout,
 )
 from tcd_hf.cli.reading import (
+    MaxPixelsOption,
     MinConfidenceOption,
     OcrFpsOption,
     OcrLangOption,
     OcrOptionsOption,
     OcrPresetOption,
+    StallSecondsOption,
     parse_options,
     with_lang,
 )
@@ -66,6 +68,8 @@ def ocr(
     ocr_lang: OcrLangOption = None,
     ocr_fps: OcrFpsOption = None,
     min_confidence: MinConfidenceOption = None,
+    stall_seconds: StallSecondsOption = None,
+    max_pixels: MaxPixelsOption = None,
     cache_dir: CacheDirOption = None,
     benchmark: Annotated[
         bool, typer.Option(help="Print instead what reading its first minute costs by each runtime that is installed.")
@@ -96,12 +100,13 @@ def ocr(
         engine_options=parse_options(with_lang(ocr_options, ocr_lang) or []), num_windows=num_windows, **said
     )
     reader = VideoReader(captioner, CaptionCache(cache_dir), segment_seconds or DEFAULT_SEGMENT_SECONDS)
+    reader.max_pixels = max_pixels or reader.max_pixels
     captions: list[WindowCaption] = []
     shows = not as_json and file_format is None
     if shows:
         stdout.print(f"[bold]{shown(video)}[/]", soft_wrap=True, highlight=False)
     with reading_bar("Reading", [str(video)], hidden=shows and stdout.is_terminal) as progress:
-        for read in _read_segments(reader, str(video), progress):
+        for read in _read_segments(reader, str(video), progress, stall_seconds):
             captions += read
             if shows:
                 _print_captions(read)
@@ -131,19 +136,23 @@ def _benchmark(video: Path, engine_options: dict, as_json: bool) -> None:
     stdout.print(table)
 
 
-def _read_segments(reader: "VideoReader", path: str, progress: "Progress") -> "Iterator[list[WindowCaption]]":
+def _read_segments(
+    reader: "VideoReader", path: str, progress: "Progress", stall_seconds: float | None
+) -> "Iterator[list[WindowCaption]]":
     """Captions of one segment after the other; of those in the cache nothing is decoded."""
     from tcd_hf.index.progress import VideoProgress
     from tcd_hf.reading.files import absolute_path
     from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, describe_error
     from tcd_hf.reading.worker_pool import read_videos
+    from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
     try:
         file = VideoFile.of(path)
     except OSError as error:
         raise ValueError(describe_error(path, error)) from error
     seconds = 0.0
-    for read in read_videos(reader, [file], WORKERS, may_read_here=True):
+    seconds_allowed = stall_seconds or DEFAULT_STALL_SECONDS
+    for read in read_videos(reader, [file], WORKERS, seconds_allowed, may_read_here=True):
         if isinstance(read, SkippedVideo):
             raise ValueError(read.cause)
         record = read.record

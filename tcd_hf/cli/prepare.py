@@ -17,7 +17,7 @@ from tcd_hf.cli.common import (
     quieten_bars,
     reports_errors,
 )
-from tcd_hf.cli.reading import NoOcrOption, OcrPresetOption, Reading, StallSecondsOption
+from tcd_hf.cli.reading import MaxPixelsOption, NoOcrOption, OcrPresetOption, Reading, StallSecondsOption
 from tcd_hf.cli.terminal import echo
 from tcd_hf.printable import one_line
 
@@ -71,12 +71,13 @@ def prepare(
         int | None,
         typer.Option(min=0, help="Processes that read, 1 by default; 0 reads in this one, which a bad file can end."),
     ] = None,
-    stall_seconds: StallSecondsOption = 120.0,
+    stall_seconds: StallSecondsOption = None,
+    max_pixels: MaxPixelsOption = None,
     shard: Annotated[int, typer.Option(min=0, help="This machine's share, from 0.")] = 0,
     num_shards: Annotated[int, typer.Option(min=1, help="Machines that share the work; then --join.")] = 1,
     max_left_out: Annotated[
         float,
-        typer.Option(min=0, max=1, metavar="SHARE", help="End with status 1 where more of a split cannot be read."),
+        typer.Option(min=0, max=1, metavar="SHARE", help="End with status 1 where more of a split is left out."),
     ] = 0.5,
     cache_dir: CacheDirOption = None,
 ) -> None:
@@ -99,13 +100,15 @@ def prepare(
     from tcd_hf.data.video_folder import load_video_folder
     from tcd_hf.loading import load_processor
 
-    started, missing = time.monotonic(), {}
+    started, done_without = time.monotonic(), {}
     quieten_bars()
     if join:
         reports = join_shards(out)
     else:
         processor = load_processor(named_model(model, revision) or MINI.name, num_frames=num_frames)
-        Reading(no_ocr=no_ocr, preset=ocr_preset).apply(processor)
+        reading = Reading(no_ocr=no_ocr, preset=ocr_preset, max_pixels=max_pixels, stall_seconds=stall_seconds)
+        reading.apply(processor)
+        missing: dict[str, list[str]] = {}
         if dataset and annotations and videos:
             rewrites = QuestionRewriter(rewriter, annotations / "sentences.jsonl") if rewriter else None
             options = dataset, annotations, videos, ocr, rewrites, splits, validation_size
@@ -114,14 +117,16 @@ def prepare(
             except MissingFilesError as error:
                 if not skip_missing:
                     raise
-                found, missing = load_retrieval_dataset(*options, skip_missing=True), error.missing
+                found = load_retrieval_dataset(*options, skip_missing=True)
+                missing = {str(split): error.videos_of(str(split)) for split in found}
+                done_without = error.missing_besides_videos
         else:
             assert videofolder  # else refused above
             found = load_video_folder(videofolder, splits)
-        shares = {"shard": shard, "num_shards": num_shards, "stall_seconds": stall_seconds}
+        shares = {"shard": shard, "num_shards": num_shards, "missing": missing, **reading.limits}
         reports = prepare_splits(found, processor, out, num_proc, cache_dir, shipped_ocr=ocr is not None, **shares)
-    for what, names in missing.items():
-        echo(f"left out as missing: {len(names)} {what}")
+    for what, names in done_without.items():
+        echo(f"done without: {len(names)} {what}")
     _print_reports(reports, out, time.monotonic() - started, max_left_out)
 
 
@@ -141,7 +146,8 @@ def _print_reports(reports: "dict[str, PreparationReport]", out: Path, seconds: 
     """Says what became of each split, and ends with status 1 where too much of one was left out."""
     for split, report in reports.items():
         state = "found prepared" if report.reused else "prepared"
-        echo(f"{split}: {report.num_videos} videos {state}, {len(report.bad_videos)} left out")
+        of_them = f" ({len(report.missing)} missing)" if report.missing else ""
+        echo(f"{split}: {report.num_videos} videos {state}, {report.num_left_out} left out{of_them}")
     echo(f"{out}: {seconds:.0f} s")
     _print_left_out(reports)
     worst = max((report.share_left_out for report in reports.values()), default=0.0)
@@ -150,8 +156,10 @@ def _print_reports(reports: "dict[str, PreparationReport]", out: Path, seconds: 
 
 
 def _print_left_out(reports: "dict[str, PreparationReport]") -> None:
-    """A table of the videos that could not be read, and why: a line each, however long."""
-    bad = [entry for report in reports.values() for entry in report.bad_videos.items()]  # one may be in several splits
+    """A table of the videos that were left out, and why: a line each, however long."""
+    bad = []  # one may be in several splits
+    for report in reports.values():
+        bad += [*report.bad_videos.items(), *((video_id, "it is not there") for video_id in report.missing)]
     width = max((len(one_line(video_id)) for video_id, _ in bad), default=0)
     for video_id, cause in bad:
         echo(f"  {one_line(video_id):{width}}  {one_line(cause)}")

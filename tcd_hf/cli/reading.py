@@ -1,7 +1,7 @@
 """Options that say how videos are read, of all verbs that read them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tcd_hf.reading.own_texts import OwnTexts
 
 __all__ = [
+    "MaxPixelsOption",
     "MinConfidenceOption",
     "NoOcrOption",
     "OcrFpsOption",
@@ -48,7 +49,18 @@ OcrLangOption = Annotated[
     ),
 ]
 StallSecondsOption = Annotated[
-    float, typer.Option(min=1, metavar="SECONDS", help="A file that gives no frame and no text for so long is skipped.")
+    float | None,
+    typer.Option(
+        min=1,
+        metavar="SECONDS",
+        help="A file that gives no frame and no text for so long is skipped; 120 by default, 30 on the page.",
+    ),
+]
+MaxPixelsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="NUMBER", help="Files with frames of more pixels are skipped; 67108864 (2^26) by default."
+    ),
 ]
 OcrPresetOption = Annotated[
     OcrPreset | None, typer.Option(help="What reading may cost: less time, or more text found; balanced by default.")
@@ -66,6 +78,8 @@ class Reading(NamedTuple):
         min_confidence (`float`, *optional*): of readings.
         no_ocr (`bool`, *optional*, defaults to `False`): read none.
         preset (`str`, *optional*): what reading may cost.
+        max_pixels (`int`, *optional*): that a frame may have.
+        stall_seconds (`float`, *optional*): that a file may give nothing.
     """
 
     engine: str | None = None
@@ -74,6 +88,17 @@ class Reading(NamedTuple):
     min_confidence: float | None = None
     no_ocr: bool = False
     preset: OcrPreset | None = None
+    max_pixels: int | None = None
+    stall_seconds: float | None = None
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What is no matter of the processor, as options of whatever reads videos; empty for their own defaults."""
+        return {} if self.stall_seconds is None else {"stall_seconds": self.stall_seconds}
+
+    def says_how(self) -> bool:
+        """Whether anything was said that is a matter of the processor."""
+        return self._replace(stall_seconds=None) != Reading()
 
     def apply(self, processor: "TCDProcessor") -> None:
         """Has a processor read so.
@@ -98,10 +123,18 @@ class Reading(NamedTuple):
             processor.ocr_fps = self.fps
         if self.min_confidence is not None:
             processor.min_confidence = self.min_confidence
+        if self.max_pixels is not None:
+            processor.max_pixels = self.max_pixels
         processor.captioner  # noqa: B018  # refuses what is out of its range
 
 
-def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bool) -> "dict[str, OwnTexts] | None":
+def collect_texts(
+    videos: Sequence[str],
+    folder: Path | None,
+    with_subtitles: bool,
+    workers: int | None = None,
+    limits: Mapping[str, float] | None = None,
+) -> "dict[str, OwnTexts] | None":
     """What videos come with, by absolute path; `None` if nothing was asked for.
 
     A file that is none is named on stderr, and its video left out: it keeps the texts that it has.
@@ -110,13 +143,17 @@ def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bo
         videos (`Sequence[str]`): their paths.
         folder (`Path`, *optional*): of files of texts, see `find_texts`.
         with_subtitles (`bool`): take subtitles too, beside videos and inside them.
+        workers (`int`, *optional*), limits (`dict`, *optional*): of the processes that look inside, see
+            `find_subtitles`.
     """
     if folder is None and not with_subtitles:
         return None
-    from tcd_hf.reading.own_texts import OwnTexts, find_texts, has_subtitles, subtitles_beside
+    from tcd_hf.reading.own_texts import OwnTexts, find_texts, subtitles_beside
     from tcd_hf.reading.text_files import read_cues
+    from tcd_hf.reading.worker_pool import find_subtitles
 
     paths = list(map(absolute_path, videos))
+    with_inside = find_subtitles(paths, workers, **(limits or {})) if with_subtitles else ()
     files = {} if folder is None else dict(find_texts(folder, paths))
     texts = {}
     for path in paths:
@@ -127,7 +164,7 @@ def collect_texts(videos: Sequence[str], folder: Path | None, with_subtitles: bo
         except (OSError, ValueError) as error:
             stderr.print(f"[yellow]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             continue
-        texts[path] = OwnTexts(tuple(dict.fromkeys(cues)), with_subtitles and has_subtitles(path))
+        texts[path] = OwnTexts(tuple(dict.fromkeys(cues)), path in with_inside)
     return texts
 
 

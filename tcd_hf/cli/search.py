@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,7 @@ from tcd_hf.cli.common import (
     named_model,
     open_index,
     print_json,
+    print_left_out,
     print_skipped,
     reading_bar,
     reports_errors,
@@ -31,16 +32,19 @@ from tcd_hf.cli.common import (
 )
 from tcd_hf.cli.hit_table import print_hits
 from tcd_hf.cli.reading import (
+    MaxPixelsOption,
     MinConfidenceOption,
     OcrFpsOption,
     OcrLangOption,
     OcrOptionsOption,
     OcrPresetOption,
     Reading,
+    StallSecondsOption,
     with_lang,
 )
 from tcd_hf.clock import clock, read_clock
-from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, find_videos
+from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, scan_videos
+from tcd_hf.reading.left_out import LeftOut
 
 if TYPE_CHECKING:
     from tcd_hf import VideoIndex
@@ -114,6 +118,8 @@ def search(
     ocr_lang: OcrLangOption = None,
     ocr_fps: OcrFpsOption = None,
     min_confidence: MinConfidenceOption = None,
+    stall_seconds: StallSecondsOption = None,
+    max_pixels: MaxPixelsOption = None,
     model: ModelOption = None,
     revision: RevisionOption = None,
     device: DeviceOption = None,
@@ -144,20 +150,21 @@ def search(
     model = named_model(model, revision)
     all_queries = _collect_queries(queries or [], queries_file)
     options = with_lang(ocr_options, ocr_lang)
-    reading = Reading(ocr_engine, options, ocr_fps, min_confidence, preset=ocr_preset)
+    reading = Reading(ocr_engine, options, ocr_fps, min_confidence, False, ocr_preset, max_pixels, stall_seconds)
     _check_place(videos, index_uri, reading)
     _check_outputs(cut, html)
     time_range = None if between is None else _read_range(between)
     parsed = _parse(all_queries)
     condition = _filter(where, folder)
-    names = {}  # of videos, as the user gave them
+    names: dict[str, str] = {}  # of videos, as the user gave them
+    left_out: list[LeftOut] = []
     if videos:
         from tcd_hf import VideoIndex
 
-        paths = find_videos(videos)
+        paths, left_out = scan_videos(videos)
         names = {absolute_path(path): path for path in paths}
         index = VideoIndex.cached(videos, *load(model, reading, device), cache_dir=cache_dir, refresh=False)
-        add_videos(index, paths)
+        add_videos(index, paths, () if as_json else left_out, reading.limits)
         if mode is None and index.stats().segments <= MAX_SCORED_SEGMENTS:
             mode = "full"
     else:
@@ -179,7 +186,7 @@ def search(
     ]
     answers = list(zip(all_queries, results, strict=True))
     if as_json:
-        _print_as_json(answers, parsed)
+        _print_as_json(answers, parsed, left_out)
     else:
         nothing = "" if all(results) else _why_nothing(index, condition, time_range)
         _print_tables(answers, parsed, nothing, within, scores)
@@ -199,8 +206,8 @@ def _check_place(videos: Sequence[Path] | None, index_uri: str | None, reading: 
         raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
     if index_uri and reading != Reading():
         raise typer.BadParameter(
-            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-preset, --ocr-lang, --ocr-fps "
-            "and --min-confidence go with --videos, or with `tcd-hf index`.",
+            "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-preset, --ocr-lang, --ocr-fps, "
+            "--min-confidence, --stall-seconds and --max-pixels go with --videos, or with `tcd-hf index`.",
             param_hint="--index",
         )
 
@@ -214,12 +221,13 @@ def _check_outputs(cut: Path | None, html: Path | None) -> None:
         cut.mkdir(parents=True, exist_ok=True)
 
 
-def _print_as_json(answers: "Answers", parsed: Sequence[dict[str, Any]]) -> None:
+def _print_as_json(answers: "Answers", parsed: Sequence[dict[str, Any]], left_out: Sequence[LeftOut]) -> None:
     entries = [
         {"query": query, "parsed": meaning, "hits": [hit.to_dict() for hit in hits]}
         for (query, hits), meaning in zip(answers, parsed, strict=True)
     ]
-    print_json({"queries": entries})
+    others = {"left_out": [file._asdict() for file in left_out]} if left_out else {}
+    print_json({"queries": entries, **others})
 
 
 def _print_tables(
@@ -242,12 +250,20 @@ def _why_nothing(index: "VideoIndex", where: str | None, between: tuple[float, f
     return f"{found}: see --where, --folder and --between."
 
 
-def add_videos(index: "VideoIndex", paths: Sequence[str]) -> None:
-    """Makes an index one of these videos, names those that were skipped, and fails when none is left."""
+def add_videos(
+    index: "VideoIndex",
+    paths: Sequence[str],
+    left_out: Sequence[LeftOut] = (),
+    limits: Mapping[str, float] | None = None,
+) -> None:
+    """Makes an index one of these videos, names those that were skipped, counts what else was found, and fails when
+    none is left."""
     with reading_bar("Reading", paths, lambda: f"{len(index)} videos") as progress:
         callbacks = {"on_video": progress.finish, "on_progress": progress.advance}
-        report = index.refresh(paths, **callbacks, keep_unreadable=False)  # not what they showed before damage
+        options = {**callbacks, **(limits or {})}
+        report = index.refresh(paths, **options, keep_unreadable=False)  # not what they showed before damage
     print_skipped(report.skipped)
+    print_left_out(left_out, "; --json lists them")
     if not len(index):
         raise fail(f"None of the {len(paths)} videos could be read.")
 

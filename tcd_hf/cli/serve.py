@@ -19,7 +19,7 @@ from tcd_hf.cli.common import (
     stdout,
 )
 from tcd_hf.cli.quick_start import quick_start
-from tcd_hf.cli.reading import Reading
+from tcd_hf.cli.reading import MaxPixelsOption, Reading, StallSecondsOption
 from tcd_hf.cli.terminal import shown
 
 __all__ = ["serve"]
@@ -54,6 +54,8 @@ def serve(
     revision: RevisionOption = None,
     device: DeviceOption = None,
     ocr_engine: OcrEngineOption = None,
+    stall_seconds: StallSecondsOption = None,
+    max_pixels: MaxPixelsOption = None,
     cache_dir: CacheDirOption = None,
 ) -> None:
     """Search an index on a page in the browser: player, the matching text boxed, what was read when.
@@ -63,7 +65,8 @@ def serve(
     from tcd_hf.app.server import build_app, listen, own_names, serve_app
 
     with listen(host, port) as listener:  # first: what is wrong with an address is told before a model is loaded
-        index = open_index(index_uri, named_model(model, revision), Reading(ocr_engine), cache_dir, device=device)
+        reading = Reading(ocr_engine, max_pixels=max_pixels, stall_seconds=stall_seconds)
+        index = open_index(index_uri, named_model(model, revision), reading, cache_dir, device=device)
         with quick_start():
             app = build_app(
                 index,
@@ -72,6 +75,7 @@ def serve(
                 hosts=[*own_names(host), *(allow_host or [])],
                 max_upload_mb=max_upload_mb,
                 max_uploads=max_uploads,
+                **reading.limits,
             )
             from tcd_hf.app.limits import Limits  # only now: without Gradio, the line before says what to install
         address = f"[{host}]" if ":" in host else host

@@ -10,9 +10,9 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,6 +54,8 @@ class PreparationReport:
     Attributes:
         num_videos (`int`): prepared.
         bad_videos (`dict[str, str]`): ids of those that cannot be read, and are left out, with the cause.
+        missing (`list[str]`): ids of those that are not there, and were left out before.
+        limits (`dict[str, float]`): what a video was allowed, `stall_seconds` and `max_pixels`.
         fingerprint (`str`): of everything that the rows were made from.
         reused (`bool`): whether all of it was there already.
     """
@@ -62,11 +64,18 @@ class PreparationReport:
     bad_videos: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     reused: bool = False
+    missing: list[str] = field(default_factory=list)
+    limits: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def num_left_out(self) -> int:
+        """How many videos cannot be read or are missing."""
+        return len(self.bad_videos) + len(self.missing)
 
     @property
     def share_left_out(self) -> float:
-        """Share of the videos that cannot be read, 0-1."""
-        return len(self.bad_videos) / max(1, self.num_videos + len(self.bad_videos))
+        """Share of the videos that cannot be read or are missing, 0-1."""
+        return self.num_left_out / max(1, self.num_videos + self.num_left_out)
 
 
 def prepare_videos(
@@ -204,6 +213,7 @@ def prepare_splits(
     *,
     shard: int = 0,
     num_shards: int = 1,
+    missing: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, PreparationReport]:
     """Prepares all splits of a data set by [`prepare_dataset`], or one machine's share of them.
 
@@ -212,6 +222,8 @@ def prepare_splits(
         processor, folder, num_proc, caption_cache, shipped_ocr, stall_seconds: see [`prepare_dataset`].
         shard, num_shards (`int`, *optional*, default to 0 and 1): which of how many shares. Several are put below
             `folder/shards`, and [`join_shards`] makes one data set of them.
+        missing (`dict[str, list[str]]`, *optional*): of splits, ids of videos that were left out as they are not there,
+            see [`MissingFilesError`]; the reports tell them, that of the first share if there are several.
 
     Returns:
         `dict[str, PreparationReport]`: of each split.
@@ -226,7 +238,8 @@ def prepare_splits(
     for split, dataset in datasets.items():
         share = dataset.shard(num_shards, shard, contiguous=True)
         options = num_proc, caption_cache, shipped_ocr, stall_seconds
-        reports[split] = prepare_dataset(share, processor, out, str(split), *options)
+        absent = list((missing or {}).get(str(split), ())) if shard == 0 else []
+        reports[split] = prepare_dataset(share, processor, out, str(split), *options, missing=absent)
     return reports
 
 
@@ -239,11 +252,14 @@ def prepare_dataset(
     caption_cache: str | os.PathLike | None = None,
     shipped_ocr: bool = False,
     stall_seconds: float = DEFAULT_STALL_SECONDS,
+    *,
+    missing: Sequence[str] = (),
 ) -> PreparationReport:
     """Reads all videos of a split and saves the rows as `folder/split`.
 
     Work is done in pieces of `PIECE` videos, each kept when it is done: a run that was killed goes on where it was. A
-    split that was prepared from the same files and captions with the same settings is not prepared again.
+    split that was prepared from the same files and captions with the same settings is not prepared again, unless videos
+    of it could not be read, and are allowed something else now (`stall_seconds`, or `max_pixels` of the processor).
 
     Args:
         dataset (`Dataset`): columns of [`load_retrieval_dataset`], `group` too if there is one.
@@ -255,6 +271,7 @@ def prepare_dataset(
         caption_cache, shipped_ocr: see [`prepare_videos`].
         stall_seconds (`float`, *optional*, defaults to 120): a video that gives neither a frame nor a text for so long
             is left out.
+        missing (`list[str]`, *optional*): ids of videos that were left out before, for the report.
 
     Returns:
         [`PreparationReport`]: with those videos that cannot be read; they are left out.
@@ -277,12 +294,13 @@ def prepare_dataset(
     }
     names = [fingerprint({"rows": _what_rows_are_made_from(piece), **settings}) for piece in pieces]
     whole = fingerprint({"pieces": names})
+    limits = {"stall_seconds": stall_seconds, "max_pixels": processor.max_pixels}
     working = Path(folder, f".{split}.pieces")
     done = _read_report(Path(folder, split))
-    if done is not None and done.fingerprint == whole:
+    if done is not None and done.fingerprint == whole and (not done.bad_videos or done.limits in ({}, limits)):
         complete_split(folder, split)  # a run may have been killed when all but this was done
         shutil.rmtree(working, ignore_errors=True)
-        return PreparationReport(done.num_videos, done.bad_videos, whole, reused=True)
+        return replace(done, missing=list(missing), reused=True)
 
     kept = {name: kind for name, kind in dataset.features.items() if name not in ("video", "ocr")}
     features = Features({**PREPARED_FEATURES, **kept, "error": Value("string")})
@@ -297,7 +315,7 @@ def prepare_dataset(
                     writer_batch_size=64,
                     remove_columns=dataset.column_names,
                     features=features,
-                    cache_file_name=str(working / f"{name}.arrow"),
+                    cache_file_name=str(working / f"{fingerprint({'rows': name, **limits})}.arrow"),
                     load_from_cache_file=True,
                     new_fingerprint=name,
                     desc=f"{split}, piece {number} of {len(pieces)}",
@@ -309,7 +327,7 @@ def prepare_dataset(
     bad = {name: cause for name, cause in zip(dataset["video_id"], causes, strict=True) if cause is not None}
     prepared = rows.remove_columns("error").select([row for row, cause in enumerate(causes) if cause is None])
     prepared.info.description = describe_preparation(processor)
-    report = PreparationReport(len(prepared), bad, whole)
+    report = PreparationReport(len(prepared), bad, whole, missing=list(missing), limits=limits)
     save_split(prepared, folder, split, asdict(report))
     del rows, prepared  # files that are in use cannot be deleted everywhere
     shutil.rmtree(working, ignore_errors=True)
@@ -362,7 +380,9 @@ def join_shards(folder: str | os.PathLike) -> dict[str, PreparationReport]:
             raise ValueError(f"The shards of the split {split!r} were prepared with different processors.")
         made: list[Any] = [_read_report(shard / split) for shard in shards]
         bad = {name: cause for report in made for name, cause in report.bad_videos.items()}
+        absent = [name for report in made for name in report.missing]
         whole = fingerprint({"shards": [report.fingerprint for report in made]})
-        reports[split] = PreparationReport(sum(report.num_videos for report in made), bad, whole)
+        count = sum(report.num_videos for report in made)
+        reports[split] = PreparationReport(count, bad, whole, missing=absent)
         save_split(concatenate_datasets(parts), folder, split, asdict(reports[split]))
     return reports

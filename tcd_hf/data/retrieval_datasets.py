@@ -15,7 +15,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, Features, List, NamedSplit, Value
 
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, walk_once
-from tcd_hf.reading.left_out import SOMETIMES_VIDEOS
+from tcd_hf.reading.left_out import SOMETIMES_VIDEOS, LeftOut, describe_left_out
 
 from .annotation_formats import FORMATS, AnnotatedVideo, AnnotationFormat
 
@@ -56,6 +56,9 @@ OTHER_FORM = (  # what reading a file raises that is not in the form one expects
 )
 
 
+_VIDEOS = "videos ("  # what is missing of a split, which follows
+
+
 class MissingFilesError(FileNotFoundError):
     """Files of a data set are missing. The message lists the first of each kind.
 
@@ -71,6 +74,15 @@ class MissingFilesError(FileNotFoundError):
             rest = f" and {more} more (`.missing` of this error has all)" if more > 0 else ""
             lines.append(f"{len(names)} {what}: {', '.join(names[:NAMES_IN_MESSAGE])}{rest}")
         super().__init__("\n".join(lines))
+
+    def videos_of(self, split: str) -> list[str]:
+        """Ids of the videos of a split that are missing."""
+        return self.missing.get(f"{_VIDEOS}{split})", [])
+
+    @property
+    def missing_besides_videos(self) -> dict[str, list[str]]:
+        """What is missing, but for the videos themselves."""
+        return {what: names for what, names in self.missing.items() if not what.startswith(_VIDEOS)}
 
 
 def load_retrieval_dataset(
@@ -131,7 +143,11 @@ def load_retrieval_dataset(
     needed: dict[str, list[str]] = {}  # what is missing of it
     wanted: dict[str, list[str]] = {}
     annotated = _read_annotations(name, form, Path(annotations), splits or list(form.files), needed)
-    video_files = _files_in(videos, VIDEO_EXTENSIONS - SOMETIMES_VIDEOS, needed)  # thumbnails have the same names
+    left_out: list[LeftOut] = []
+    kinds = VIDEO_EXTENSIONS - SOMETIMES_VIDEOS  # thumbnails have the same names
+    video_files = _files_in(videos, kinds, needed, left_out)
+    if left_out:
+        logger.warning("%s, in %s.", describe_left_out(left_out), videos)
     ocr_files = None if ocr is None else _files_in(ocr, {".json"}, needed)
     rows = {} if "folders" in needed else _find_files(form, annotated, video_files, ocr_files, wanted)
     if needed or wanted:
@@ -204,8 +220,14 @@ def _read_annotations(
     return annotated
 
 
-def _files_in(folder: str | os.PathLike, extensions: Container[str], missing: dict[str, list[str]]) -> dict[str, str]:
-    """Files of a folder by their path in it, and by their name without ending (the first one of a name).
+def _files_in(
+    folder: str | os.PathLike,
+    extensions: Container[str],
+    missing: dict[str, list[str]],
+    left_out: list[LeftOut] | None = None,
+) -> dict[str, str]:
+    """Files of a folder by their path in it, and by their name without ending (the first one of a name); others are
+    `left_out`.
 
     Links are followed wherever they lead, and a folder is entered once. Links that lead nowhere are files here.
     """
@@ -214,10 +236,14 @@ def _files_in(folder: str | os.PathLike, extensions: Container[str], missing: di
         missing.setdefault("folders", []).append(os.fspath(folder))
     files: dict[str, str] = {}
     for current, _, names in walk_once(root, set()):
-        for path in (Path(current, name) for name in names if not name.startswith(".")):
-            if path.suffix.lower() in extensions:
+        for path in (Path(current, name) for name in names):
+            ending = path.suffix.lower()
+            if ending in extensions and not path.name.startswith("."):
                 files[path.relative_to(root).as_posix()] = path.as_posix()
                 files.setdefault(path.stem, path.as_posix())
+            elif left_out is not None:
+                kind = "hidden" if path.name.startswith(".") else ending or "without ending"
+                left_out.append(LeftOut(str(path), kind))
     return files
 
 
@@ -260,7 +286,7 @@ def _find_files(
                 )
             if ocr_files is not None and ocr is None:
                 unread.append(video.video_id)
-        found = {f"videos ({split})": lost, f"videos whose OCR is missing or broken ({split})": unread}
+        found = {f"{_VIDEOS}{split})": lost, f"videos whose OCR is missing or broken ({split})": unread}
         missing.update({what: names for what, names in found.items() if names})
     return rows
 

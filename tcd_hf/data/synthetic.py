@@ -35,13 +35,12 @@ import numpy as np
 from .encoding import write_h264
 from .query_templates import EVERYWHERE
 from .synthetic_backgrounds import BACKGROUNDS, Background
+from .synthetic_lettering import draw_lettering
 from .synthetic_queries import SPLITS, SplitTexts, query_forms, spell_motion, spell_thing
 from .synthetic_reading import read_windows
 from .synthetic_scene import (
     COLORS,
-    FACES,
     MOTIONS,
-    RGB,
     SHAPES,
     SIZES,
     Lettering,
@@ -227,8 +226,8 @@ def _text_plot(rng: random.Random, split: str, role: int, bystander: Thing) -> _
     forms = [rng.choice(query_forms("text", split, kind)) for kind, _ in drawn]
     (_, other), times, other_times = texts.draw(rng), _some_time(rng), _some_time(rng)
     letterings = (
-        _draw_lettering(rng, shown[role], times, "top", things[0]),
-        _draw_lettering(rng, other, other_times, "bottom", things[1]),
+        draw_lettering(rng, shown[role], times, "top", things[0]),
+        draw_lettering(rng, other, other_times, "bottom", things[1]),
     )
     return _Plot(things, letterings, _phrase(rng, forms[role // 2], x=shown[role]), times)
 
@@ -244,7 +243,7 @@ def _visual_plot(rng: random.Random, split: str, role: int, bystander: Thing) ->
     ][role]
     things = _everywhere(rng, a, b)
     (_, text), form = texts.draw(rng), rng.choice(query_forms("visual", split))
-    letterings = (_draw_lettering(rng, text, _some_time(rng), "top", things[1]),)
+    letterings = (draw_lettering(rng, text, _some_time(rng), "top", things[1]),)
     wording = random.Random(rng.random())  # synonyms are as many draws as a look has
     a_words = f"{spell_thing(a.color, a.shape, wording, a.size)} {spell_motion(a.motion, wording)}"
     b_words = spell_thing(b.color, b.shape, wording)
@@ -257,7 +256,7 @@ def _both_plot(rng: random.Random, split: str, role: int, bystander: Thing) -> _
     a = (first, _other(rng, first, (b, bystander), **_some_parts(rng)))[role >> 1]
     things = _everywhere(rng, a, b)
     x, times = _two_texts(rng, texts)[role & 1], _some_time(rng)
-    letterings = (_draw_lettering(rng, x, times, "top", things[0]),)
+    letterings = (draw_lettering(rng, x, times, "top", things[0]),)
     form, wording = rng.choice(query_forms("both", split)), random.Random(rng.random())
     return _Plot(things, letterings, _phrase(rng, form, a=spell_thing(a.color, a.shape, wording), x=x), times)
 
@@ -279,7 +278,7 @@ def _temporal_plot(rng: random.Random, split: str, role: int, bystander: Thing) 
         thing = look.at(start, end, (rng.uniform(0.35, 0.65), rng.uniform(0.42, 0.52)))
         times = start + rng.choice((0.0, 0.25)), end - rng.choice((0.0, 0.25))
         things.append(thing)
-        letterings.append(_draw_lettering(rng, text, times, rng.choice(("top", "bottom")), thing))
+        letterings.append(draw_lettering(rng, text, times, rng.choice(("top", "bottom")), thing))
     act, form, wording = rng.randrange(2), rng.choice(query_forms("temporal", split)), random.Random(rng.random())
     a_words = spell_thing(looks[act].color, looks[act].shape, wording)
     target = letterings[act].start, letterings[act].end
@@ -346,7 +345,7 @@ def _phrase(rng: random.Random, form: str, x: str = "", **things: str) -> str:
     return query[0].upper() + query[1:] + "." if capital else query
 
 
-# settings and lettering ----------------------------------------------------------------------------------------------
+# settings -----------------------------------------------------------------------------------------------------------
 def _draw_setting(rng: random.Random, texts: SplitTexts, bare: bool) -> _Setting:
     """What all clips of a group have in common: background, a small bystander, texts that no query asks for."""
     pan = (rng.uniform(-0.2, 0.2), rng.uniform(-0.1, 0.1)) if rng.random() < 0.6 else (0.0, 0.0)
@@ -356,54 +355,5 @@ def _draw_setting(rng: random.Random, texts: SplitTexts, bare: bool) -> _Setting
     letterings = []
     for lane in rng.sample(("top left", "top right", "bottom left", "bottom right"), rng.choice((0, 1, 1, 2))):
         text = rng.choice(SIGNS) if rng.random() < 0.5 else texts.draw(rng)[1]
-        letterings.append(_draw_lettering(rng, text, _some_time(rng), lane, None))
+        letterings.append(draw_lettering(rng, text, _some_time(rng), lane, None))
     return _Setting(background, bystander, () if bare else tuple(letterings), bare)
-
-
-def _draw_lettering(
-    rng: random.Random, text: str, times: tuple[float, float], lane: str, carrier: Thing | None
-) -> Lettering:
-    """A text in a style of its own: letters on the picture, a board in perspective, a label on a thing, a crawl.
-
-    Args:
-        lane: `"top"` or `"bottom"`; with `"left"` or `"right"`, a small text in that corner.
-        carrier: the thing that the text may be fixed to.
-    """
-    corner = " " in lane
-    height = rng.uniform(0.03, 0.045) if corner else rng.uniform(0.05, 0.095)
-    y = {"top": 0.05 if corner else rng.uniform(0.16, 0.22), "bottom": 0.95 if corner else rng.uniform(0.78, 0.84)}
-    x = 0.2 if "left" in lane else 0.8 if "right" in lane else rng.uniform(0.3, 0.7)
-    ink, board = _draw_inks(rng)
-    way = rng.choices(("fixed", "drift", "crawl", "label"), (4, 3, 2, 3))[0]
-    shift = rng.choice((-1, 1)) * rng.uniform(*{"drift": (0.1, 0.25), "crawl": (0.5, 0.9)}.get(way, (0.0, 0.0)))
-    has_plate = rng.random() < 0.55 or way == "label"
-    tilts = [0.0] * 4
-    tilts[rng.randrange(4)] = rng.uniform(0.1, 0.35) if has_plate and rng.random() < 0.5 else 0.0
-    center, face = y[lane.split()[0]], rng.randrange(len(FACES))
-    blur = rng.uniform(0.001, 0.005) if rng.random() < 0.2 else 0.0
-    return Lettering(
-        text,
-        *times,
-        face=face,
-        height=height,
-        ink=ink,
-        plate=board if has_plate else None,
-        edge=None if has_plate else board,
-        tilt=(tilts[0], tilts[1], tilts[2], tilts[3]),
-        blur=blur,
-        origin=(x, center) if corner else (x - shift / 2, center),
-        target=(x, center) if corner else (x + shift / 2, center),
-        carrier=carrier if way == "label" else None,
-    )
-
-
-def _draw_inks(rng: random.Random) -> tuple[RGB, RGB]:
-    """Colours of letters and of what is behind them: far apart, now and then less so."""
-    dark = (rng.randrange(0, 80), rng.randrange(0, 80), rng.randrange(0, 80))
-    light = (rng.randrange(190, 256), rng.randrange(190, 256), rng.randrange(190, 256))
-    ink, board = (dark, light) if rng.random() < 0.5 else (light, dark)
-    if rng.random() < 0.2:  # faded
-        share = rng.uniform(0.45, 0.72)
-        red, green, blue = (round(share * a + (1 - share) * b) for a, b in zip(ink, board, strict=True))
-        ink = (red, green, blue)
-    return ink, board

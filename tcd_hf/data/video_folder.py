@@ -1,16 +1,21 @@
 """Videos beside a `metadata.jsonl` that describes them, as the videofolder of `datasets` has them."""
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict, Features, NamedSplit, Value
 
+from tcd_hf.reading.files import absolute_path, absolute_videos
+
 from .annotation_formats import check_moments
 from .retrieval_datasets import FEATURES, MOMENTS, MissingFilesError, name_missing
 
 __all__ = ["load_video_folder"]
+
+logger = logging.getLogger(__name__)
 
 FOLDER_FEATURES = Features({**FEATURES, "group": Value("string")})
 
@@ -49,12 +54,27 @@ def load_video_folder(folder: str | os.PathLike, splits: Sequence[str] | None = 
     }
     if any(missing.values()):
         raise MissingFilesError(os.fspath(folder), {what: names for what, names in missing.items() if names})
+    for split, of_split in rows.items():
+        _tell_unnamed(found[split].parent, {row["video"] for row in of_split})
     has_moments = any(moments for of_split in rows.values() for row in of_split for moments in row["moments"])
     features = Features({**FOLDER_FEATURES, **(MOMENTS if has_moments else {})})
     rows = {split: [{name: row[name] for name in features} for row in of_split] for split, of_split in rows.items()}
     return DatasetDict(
         {split: Dataset.from_list(of_split, features, split=NamedSplit(split)) for split, of_split in rows.items()}
     )
+
+
+def _tell_unnamed(folder: Path, named: set[str]) -> None:
+    """Warns of videos of a split that no line names: they are left out."""
+    known = set(map(absolute_path, named))
+    unnamed = [path for path in absolute_videos(folder).videos if path not in known]
+    if unnamed:
+        logger.warning(
+            "Left out %d videos in %s that its metadata.jsonl does not name, such as %s.",
+            len(unnamed),
+            folder,
+            unnamed[0],
+        )
 
 
 def _read_split(split: str, metadata: Path) -> list[dict]:

@@ -2,35 +2,31 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
-from tcd_hf.index.features import compute_features
+from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
-from tcd_hf.index.schema import NonFiniteFeaturesError, row_id, rows_from
+from tcd_hf.index.schema import row_id
 from tcd_hf.index.storage import IndexStorage, sql_list
-from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.index.writers import OnWait, StoppedWaiting
 from tcd_hf.reading.files import file_stamp
+from tcd_hf.reading.hashing import hashed_files
+from tcd_hf.reading.left_out import LeftOut
 from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts
-from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, VideoReader, describe_error
-from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
-from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
+from tcd_hf.reading.video_reader import SkippedVideo, VideoFile
 
-__all__ = ["AddReport", "Ingest", "IngestEngine", "LocalEngine"]
+__all__ = ["AddReport", "Ingest", "IngestEngine"]
 
 # A commit makes a file and a version, so not after every video. What a kill costs is little: captions are in the cache.
 ROWS_PER_COMMIT = 256
 SECONDS_PER_COMMIT = 120
 PATHS_PER_FILTER = 256
-SEGMENTS_PER_BATCH = 8  # that an accelerator encodes at once
-HASH_THREADS = 4
 
 
 @dataclass
@@ -43,6 +39,7 @@ class AddReport:
         replaced (`list[str]`): in the index with other content, which gave way.
         skipped (`list[SkippedVideo]`): those that cannot be read, and why. Rows of theirs from before stay.
         removed (`list[str]`): no longer asked for (`refresh` only).
+        left_out (`list[LeftOut]`): what else is in folders that were given, such as pictures, see [`LeftOut`].
     """
 
     added: list[str] = field(default_factory=list)
@@ -50,6 +47,7 @@ class AddReport:
     replaced: list[str] = field(default_factory=list)
     skipped: list[SkippedVideo] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 # What files must have in common to have the same rows: hashes of the file and of its texts, `None` for any texts.
@@ -60,7 +58,8 @@ IngestEngine = Callable[["Ingest", Iterable[VideoFile], int], None]
 
 
 class Ingest:
-    """One run of `add`. The caller holds the writer's lock.
+    """One run of `add`. It holds the writer's lock while it writes, not while it reads, so that others can write
+    meanwhile: what they have written of a video by then counts as if it had been there before.
 
     Killed at any moment, it has lost what was not yet committed, and nothing else: a commit is whole or not at all. All
     rows of a video are in one commit, so that a video is in the index or is not.
@@ -73,10 +72,13 @@ class Ingest:
         on_video (`Callable[[str], None]`, *optional*): called with each path when it is done.
         on_progress (`Callable[[VideoProgress], None]`, *optional*): called after each segment.
         memory_budget (`int`, *optional*, defaults to 4 GiB): bytes of coarse vectors from which on they get an index.
+        on_wait (`Callable[[str | None], None]`, *optional*): see `OnWait`.
+        stop (`threading.Event`, *optional*): once it is set, files are no longer hashed, nor is the lock waited for.
+        holds_lock (`bool`, *optional*, defaults to `False`): whether the caller holds the writer's lock all the while.
 
     Attributes:
         known (`dict[str, dict]`): `content_hash`, `texts_hash`, `size` and `modified` of the videos of the index, by
-            path.
+            path, as they were in the beginning.
         positions (`dict[str, int]`): where each path stands among those that are asked for.
     """
 
@@ -87,6 +89,9 @@ class Ingest:
         on_video: Callable[[str], None] | None = None,
         on_progress: Callable[[VideoProgress], None] | None = None,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
+        on_wait: OnWait | None = None,
+        stop: threading.Event | None = None,
+        holds_lock: bool = False,
     ):
         self.storage = storage
         self.memory_budget = memory_budget
@@ -94,19 +99,21 @@ class Ingest:
         self.on_progress = on_progress or (lambda progress: None)
         self.report = AddReport()
         self.schema = storage.videos.schema
-        columns = ["path", "content_hash", "texts_hash", "size", "modified"]
-        rows = storage.read(columns, where="segment = 0").to_pylist()
-        self.known = {row.pop("path"): row for row in rows}
+        self.known: dict[str, dict] = {}
         self.positions: dict[str, int] = {}
-        self.statistics = storage.load_statistics()
+        self.statistics = LexicalStatistics()
         self._engine = engine
+        self._on_wait, self._holds_lock = on_wait, holds_lock
+        self._stop = stop or threading.Event()
         self._texts: Mapping[str, OwnTexts] | None = None
         self._given: Mapping[str, Any] = {}
         self._contents: set[Content] = set()
         self._copies: list[VideoFile] = []
         self._restamped: list[VideoFile] = []
         self._pending: list[tuple[str, pa.Table]] = []
-        self._committed = time.monotonic()
+        self._version: tuple | None = None  # of the table, when it was looked at last
+        self._others_wrote = False
+        self._committed, self._rows_since = time.monotonic(), 0
 
     def run(
         self,
@@ -126,17 +133,11 @@ class Ingest:
         paths = list(dict.fromkeys(paths))
         self._texts = texts
         self._given = given or {}
-        for row in self.known.values():
-            self._contents.update(_contents(row))
         self.positions = {path: position for position, path in enumerate(paths)}
-        unsure = [path for path in paths if not self._looks_unchanged(path)]
         try:
-            self._engine(self, self._new_contents(unsure), len(unsure))
-            self._commit()
-            self._engine(self, self._copy_rows(), len(self._copies))
-        finally:  # an error or Ctrl-C: what is finished stays
-            self._commit()
-        self.finish()
+            self._bring_in(paths)
+        except StoppedWaiting:
+            self._forget_pending()
         for group in (self.report.added, self.report.unchanged, self.report.replaced):
             group.sort(key=self.positions.__getitem__)
         self.report.skipped.sort(key=lambda video: self.positions[video.path])
@@ -144,11 +145,16 @@ class Ingest:
 
     def keep(self, path: str, rows: pa.Table) -> None:
         """Takes all rows of a video; they are committed before long."""
-        self._pending.append((path, rows))
-        self._done(self.report.replaced if path in self.known else self.report.added, path)
-        due = time.monotonic() - self._committed > SECONDS_PER_COMMIT
-        if due or sum(len(rows) for _, rows in self._pending) >= ROWS_PER_COMMIT:
-            self._commit()
+        self._take(path, rows)
+        if time.monotonic() - self._committed > SECONDS_PER_COMMIT or self._rows_since >= ROWS_PER_COMMIT:
+            with self._turn():
+                self._commit()
+
+    def write_now(self) -> None:
+        """Commits the rows that were taken, and what follows from them in its own time."""
+        if self._pending:
+            with self._turn():
+                self._write_pending()
 
     def wrote(self, path: str) -> None:
         """Takes note of a video whose rows are written elsewhere, and committed by whoever does that."""
@@ -163,6 +169,45 @@ class Ingest:
         """Takes note of a video that cannot be read."""
         self.report.skipped.append(video)
         self.on_video(video.path)
+
+    def _bring_in(self, paths: list[str]) -> None:
+        with self._turn():  # whoever may not write is told so before hours of reading
+            self._look()
+        unsure = [path for path in paths if not self._looks_unchanged(path)]
+        try:
+            self._engine(self, self._new_contents(unsure), len(unsure))
+            without_copy = self._write_copies()
+            self._engine(self, iter(without_copy), len(without_copy))
+        except BaseException:  # Ctrl-C too: what is finished stays
+            with self._turn(lists=True):
+                self._commit()
+            raise
+        with self._turn(lists=True):
+            self._commit()
+            self.finish()
+
+    @contextmanager
+    def _turn(self, lists: bool = False) -> Iterator[None]:
+        """Holds the writer's lock, at the latest version of the table."""
+        if self._holds_lock:
+            yield
+            return
+        with self.storage.writing(on_wait=self._on_wait, stop=self._stop, lists=lists):
+            if self._version not in (None, self.storage.commit):
+                self._others_wrote = True
+                self.statistics = self.storage.load_statistics()
+            try:
+                yield
+            finally:
+                self._version = self.storage.commit
+
+    def _look(self) -> None:
+        """Finds out what the index has."""
+        rows = self.storage.read(["path", "content_hash", "texts_hash", "size", "modified"], where="segment = 0")
+        self.known = {row.pop("path"): row for row in rows.to_pylist()}
+        self.statistics = self.storage.load_statistics()
+        for row in self.known.values():
+            self._contents.update(_contents(row))
 
     def _looks_unchanged(self, path: str) -> bool:
         row = self.known.get(path)
@@ -179,7 +224,7 @@ class Ingest:
 
     def _new_contents(self, paths: list[str]) -> Iterator[VideoFile]:
         """Files to be read: neither unchanged nor of the same content as others."""
-        for file in _in_threads(self._look_at, paths):
+        for file in hashed_files(paths, self._look_at, self._stop):
             if isinstance(file, SkippedVideo):
                 self.skip(file)
                 continue
@@ -194,12 +239,9 @@ class Ingest:
                 self._contents.add(content)
                 yield file
 
-    def _look_at(self, path: str) -> VideoFile | SkippedVideo:
-        try:
-            path.encode()  # a file name may be any bytes, a column of names is text
-            return VideoFile.of(path, texts=self._texts_of(path) or NO_TEXTS, given=self._given.get(path))
-        except (OSError, ValueError) as error:
-            return SkippedVideo(path, describe_error(path, error))
+    def _look_at(self, path: str, is_over: Callable[[], bool]) -> VideoFile:
+        texts, given = self._texts_of(path) or NO_TEXTS, self._given.get(path)
+        return VideoFile.of(path, texts=texts, given=given, is_over=is_over)
 
     def _content_of(self, file: VideoFile) -> "Content":
         texts = self._texts_of(file.path)
@@ -211,47 +253,103 @@ class Ingest:
             return None
         return self._texts.get(path, None if path in self.known else NO_TEXTS)
 
-    def _copy_rows(self) -> Iterator[VideoFile]:
-        """Gives files the rows of another with the same content; yields those for which there is none."""
-        for start in range(0, len(self._copies), PATHS_PER_FILTER):
-            files = self._copies[start : start + PATHS_PER_FILTER]
-            hashes = {file.content_hash for file in files}
-            where = f"segment = 0 AND content_hash IN {sql_list(hashes)}"
-            rows = self.storage.read(["path", "content_hash", "texts_hash"], where).to_pylist()
-            sources = {content: row["path"] for row in reversed(rows) for content in _contents(row)}
-            for file in files:
-                source = sources.get(self._content_of(file))
-                if source is None:  # the other could not be read, or gave way
-                    yield file
-                    continue
-                rows = self.storage.read(self.schema.names, f"path IN {sql_list([source])}")
-                ids = [row_id(file.path, segment) for segment in rows["segment"].to_pylist()]
-                values = {"id": ids, "path": [file.path] * len(ids)}
-                values |= {name: [value] * len(ids) for name, value in _stamp_values(file).items()}
-                for name, column in values.items():
-                    number, kind = rows.schema.get_field_index(name), rows.schema.field(name)
-                    rows = rows.set_column(number, kind, pa.array(column, kind.type))
-                self.keep(file.path, rows)
+    def _write_copies(self) -> list[VideoFile]:
+        """Gives files the rows of another with the same content; returns those for which there is none."""
+        without = []
+        if not self._copies:
+            return without
+        with self._turn():
+            self._commit()
+            for start in range(0, len(self._copies), PATHS_PER_FILTER):
+                files = self._copies[start : start + PATHS_PER_FILTER]
+                hashes = {file.content_hash for file in files}
+                where = f"segment = 0 AND content_hash IN {sql_list(hashes)}"
+                rows = self.storage.read(["path", "content_hash", "texts_hash"], where).to_pylist()
+                sources = {content: row["path"] for row in reversed(rows) for content in _contents(row)}
+                for file in files:
+                    source = sources.get(self._content_of(file))
+                    if source is None:  # the other could not be read, or gave way
+                        without.append(file)
+                    else:
+                        self._take(file.path, self._copy(source, file))
+                        if self._rows_since >= ROWS_PER_COMMIT:
+                            self._commit()
+        return without
+
+    def _copy(self, source: str, file: VideoFile) -> pa.Table:
+        """The rows of a video for another file of the same content."""
+        rows = self.storage.read(self.schema.names, f"path IN {sql_list([source])}")
+        ids = [row_id(file.path, segment) for segment in rows["segment"].to_pylist()]
+        values = {"id": ids, "path": [file.path] * len(ids)}
+        values |= {name: [value] * len(ids) for name, value in _stamp_values(file).items()}
+        for name, column in values.items():
+            number, kind = rows.schema.get_field_index(name), rows.schema.field(name)
+            rows = rows.set_column(number, kind, pa.array(column, kind.type))
+        return rows
+
+    def _take(self, path: str, rows: pa.Table) -> None:
+        self._pending.append((path, rows))
+        self._rows_since += len(rows)
+        self._done(self.report.replaced if path in self.known else self.report.added, path)
 
     def _commit(self) -> None:
-        if self._pending:
-            pending, self._pending = self._pending, []
-            # In the order asked for, in which rows are found that match alike.
-            pending.sort(key=lambda video: self.positions[video[0]])
-            added = [rows for path, rows in pending if path not in self.known]
-            replaced = {path: rows for path, rows in pending if path in self.known}
-            if added:
-                self._write(self.storage.append, added)
-            if replaced:
-                for former in self.storage.read_of(replaced, ["term_text"]):
-                    self.statistics.subtract(former)
-                self._write(self.storage.upsert, list(replaced.values()))
+        """Writes the rows that were taken and what follows from them. The lock is held."""
+        self._write_pending()
+        if self._rows_since:
             self._save_statistics()
         self.storage.update_errors(
             {video.path: video.cause for video in self.report.skipped},
             resolved=[*self.report.added, *self.report.replaced, *self.report.unchanged],
         )
-        self._committed = time.monotonic()
+        self._committed, self._rows_since = time.monotonic(), 0
+
+    def _write_pending(self) -> None:
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        # In the order asked for, in which rows are found that match alike.
+        pending.sort(key=lambda video: self.positions[video[0]])
+        present = self._present([path for path, _ in pending])
+        added, replaced = [], {}
+        for path, rows in pending:
+            row = present.get(path)
+            if row is None:
+                added.append(rows)
+            elif self._others_wrote and self._has_same(path, row, rows):
+                self._was_quicker(path)
+            else:
+                replaced[path] = rows
+        if added:
+            self._write(self.storage.append, added)
+        if replaced:
+            former = list(self.storage.read_of(replaced, ["term_text"]))
+            self._write(self.storage.upsert, list(replaced.values()))
+            for rows in former:
+                self.statistics.subtract(rows)
+
+    def _present(self, paths: list[str]) -> dict[str, dict]:
+        """What the index has of videos now."""
+        if not self._others_wrote:
+            return self.known
+        tables = self.storage.read_of(paths, ["path", "segment", "content_hash", "texts_hash"])
+        return {row.pop("path"): row for rows in tables for row in rows.to_pylist()}
+
+    def _has_same(self, path: str, present: dict, rows: pa.Table) -> bool:
+        """Whether another has written what was to be written of a video."""
+        any_texts = self._texts is None or path not in self._texts  # a video that is not named keeps what it has
+        names = ["content_hash"] if any_texts else ["content_hash", "texts_hash"]
+        return all(present[name] == rows[name][0].as_py() for name in names)
+
+    def _was_quicker(self, path: str) -> None:
+        """Another has written the same of a video while it was read."""
+        (self.report.replaced if path in self.known else self.report.added).remove(path)
+        self.report.unchanged.append(path)
+
+    def _forget_pending(self) -> None:
+        """Leaves out what cannot be written, as it was told to stop while another wrote."""
+        for path, _ in self._pending:
+            (self.report.replaced if path in self.known else self.report.added).remove(path)
+        self._pending = []
 
     def _write(self, write: Callable[[pa.Table], None], tables: list[pa.Table]) -> None:
         rows = pa.concat_tables(tables)
@@ -260,10 +358,15 @@ class Ingest:
 
     def finish(self) -> None:
         """Brings stamps, full-text index and statistics in step with the rows that were committed."""
-        stamps = {file.path: _stamp_values(file) for file in self._restamped}
-        for rows in self.storage.read_of(stamps, ["id", "path"]):
-            values = [{"id": row["id"], **stamps[row["path"]]} for row in rows.to_pylist()]
-            self.storage.update(pa.Table.from_pylist(values))
+        restamped = {file.path: file for file in self._restamped}
+        for rows in self.storage.read_of(restamped, ["id", "path", "content_hash"]):
+            values = [
+                {"id": row["id"], **_stamp_values(restamped[row["path"]])}
+                for row in rows.to_pylist()
+                if row["content_hash"] == restamped[row["path"]].content_hash
+            ]
+            if values:
+                self.storage.update(pa.Table.from_pylist(values))
         self.storage.maintain(self.memory_budget)  # even if nothing was new: an earlier run may have been killed here
         self._save_statistics()
 
@@ -277,108 +380,9 @@ class Ingest:
         self.on_video(path)
 
 
-class LocalEngine:
-    """The engine `"local"`: processes of this machine read segments, and this one encodes them.
-
-    Args:
-        model (`TCDModel`): computes features.
-        reader ([`VideoReader`]): reads files, and makes the model's inputs.
-        padding_side (`"right"` or `"left"`): of the tokenizer.
-        num_workers (`int`, *optional*): processes that read; 0 reads in this one. By default chosen by the number of
-            files, and none where there can be no other process.
-        batch_size (`int`, *optional*): segments to encode at once. By default, on a CPU the frames of one are enough.
-        stall_seconds (`float`, *optional*, defaults to 120), stop (`threading.Event`, *optional*): see `read_videos`.
-    """
-
-    def __init__(
-        self,
-        model: TCDModel,
-        reader: VideoReader,
-        padding_side: str,
-        num_workers: int | None = None,
-        batch_size: int | None = None,
-        stall_seconds: float = DEFAULT_STALL_SECONDS,
-        stop: threading.Event | None = None,
-    ):
-        self.model, self.reader, self.padding_side = model, reader, padding_side
-        self.num_workers = num_workers
-        self.stall_seconds, self.stop = stall_seconds, stop
-        self.batch_size = batch_size or (1 if model.device.type == "cpu" else SEGMENTS_PER_BATCH)
-
-    def __call__(self, ingest: Ingest, files: Iterable[VideoFile], num_files: int) -> None:
-        num_workers = choose_num_workers(num_files) if self.num_workers is None else self.num_workers
-        videos = _BegunVideos(ingest)
-        batch: list[ReadSegment] = []
-        may_read_here = self.num_workers is None
-        for read in read_videos(self.reader, files, num_workers, self.stall_seconds, self.stop, may_read_here):
-            if isinstance(read, SkippedVideo):
-                videos.skip(read)
-                continue
-            batch.append(read)
-            if len(batch) == self.batch_size:
-                self._encode(videos, batch)
-                batch = []
-        if batch:
-            self._encode(videos, batch)
-
-    def _encode(self, videos: "_BegunVideos", batch: list[ReadSegment]) -> None:
-        features = compute_features(self.model, [read.inputs for read in batch], self.padding_side)
-        for number, read in enumerate(batch):
-            own = features.map_videos(lambda rows, number=number: rows[number : number + 1])
-            try:
-                videos.add(read, rows_from([read.record], own, videos.ingest.schema))
-            except NonFiniteFeaturesError as error:
-                videos.skip(SkippedVideo(read.record.path, describe_error(read.record.path, error)))
-
-
-class _BegunVideos:
-    """Rows of videos of which more are to come."""
-
-    def __init__(self, ingest: Ingest):
-        self.ingest = ingest
-        self._rows: dict[str, dict[int, pa.Table]] = {}
-        self._seconds: dict[str, float] = {}
-        self._skipped: set[str] = set()
-
-    def add(self, read: ReadSegment, row: pa.Table) -> None:
-        record = read.record
-        if record.path in self._skipped:
-            return
-        rows = self._rows.setdefault(record.path, {})
-        rows[record.segment] = row
-        seconds = self._seconds.get(record.path, 0.0) + record.end - record.start
-        self._seconds[record.path] = seconds
-        self.ingest.on_progress(VideoProgress(record.path, seconds, record.duration, record.size))
-        if len(rows) == read.num_segments:
-            del self._rows[record.path], self._seconds[record.path]
-            self.ingest.keep(record.path, pa.concat_tables(rows[number] for number in sorted(rows)))
-
-    def skip(self, video: SkippedVideo) -> None:
-        self._rows.pop(video.path, None)
-        if video.path not in self._skipped:
-            self._skipped.add(video.path)
-            self.ingest.skip(video)
-
-
 def _contents(row: dict) -> tuple["Content", "Content"]:
     """The content of a video of the index, with its texts and whatever these are."""
     return (row["content_hash"], row["texts_hash"]), (row["content_hash"], None)
-
-
-def _in_threads(
-    look_at: Callable[[str], VideoFile | SkippedVideo], paths: list[str]
-) -> Iterator[VideoFile | SkippedVideo]:
-    """Files with their content hashes, in order, a few ahead of need."""
-    paths_left = iter(paths)
-    threads = ThreadPoolExecutor(HASH_THREADS)
-    try:
-        ahead = deque(threads.submit(look_at, path) for path in islice(paths_left, 2 * HASH_THREADS))
-        while ahead:
-            file = ahead.popleft().result()
-            ahead.extend(threads.submit(look_at, path) for path in islice(paths_left, 1))
-            yield file
-    finally:
-        threads.shutdown(cancel_futures=True)  # at a stop or Ctrl-C, those that are not begun
 
 
 def _stamp_values(file: VideoFile) -> dict[str, int]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from tcd_hf.index.ingest import Ingest, LocalEngine
+from tcd_hf.index.engines import LocalEngine
+from tcd_hf.index.ingest import Ingest
 from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.storage import sql_list
 from tcd_hf.modeling.modeling_tcd import TCDModel

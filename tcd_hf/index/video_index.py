@@ -3,39 +3,32 @@
 import contextlib
 import copy
 import os
-import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, get_args
+from collections.abc import Callable, Iterable
 
 import torch
 
-from tcd_hf.choices import Engine
 from tcd_hf.index.contents import CONTENTS_FILE
 from tcd_hf.index.damage import reporting
+from tcd_hf.index.growing import GrowingIndex
 from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
-from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine, LocalEngine
 from tcd_hf.index.opening import cached_folder, check_model, load_model, make_or_open, open_storage
-from tcd_hf.index.progress import VideoProgress, progress_bar
+from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.repair import DAMAGED, RepairReport, remake, rescue
-from tcd_hf.index.searching import SearchableIndex
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.verification import find_damage_of_indices, find_damage_of_lists
-from tcd_hf.index.writers import one_writer
+from tcd_hf.index.writers import one_at_a_time
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
-from tcd_hf.processing.video_inputs import VideoInput
-from tcd_hf.reading.cache import CaptionCache, writing_to
-from tcd_hf.reading.files import absolute_path, absolute_paths, find_videos
-from tcd_hf.reading.fingerprints import all_fingerprints, frame_fingerprint
-from tcd_hf.reading.own_texts import check_texts
-from tcd_hf.reading.video_reader import VideoReader
+from tcd_hf.reading.cache import writing_to
+from tcd_hf.reading.files import find_videos
+from tcd_hf.reading.fingerprints import all_fingerprints
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
 __all__ = ["VideoIndex"]
 
 
-class VideoIndex(SearchableIndex):
+class VideoIndex(GrowingIndex):
     """Videos to search in, read and encoded once. Made by [`~VideoIndex.create`], [`~VideoIndex.open`]
     or [`~VideoIndex.cached`].
 
@@ -46,8 +39,9 @@ class VideoIndex(SearchableIndex):
     the videos.
 
     **Several processes.** Any number may search while one writes; each search sees the table as it was committed last
-    when the search began. Of two that write to a local index, the second waits until the first is done; a process that
-    dies leaves no lock behind. On an object store there is no lock: have one writer at a time there.
+    when the search began. Of two that add to a local index, the second waits until the first is done, unless it is told
+    to read `alongside`; whatever else is written, such as a removal, waits for one commit. A process that dies leaves
+    no lock behind. On an object store there is no lock: have one writer at a time there.
 
     **Places.** A folder, as a path or a `file://` URI, or what else LanceDB takes: `s3://bucket/path`, `gs://` and
     `az://`, with the credentials of their environment variables. `errors.jsonl` is kept in folders only.
@@ -62,23 +56,6 @@ class VideoIndex(SearchableIndex):
     ['TESCO express']
     ```
     """
-
-    def __init__(
-        self,
-        storage: IndexStorage,
-        model: TCDModel | str | os.PathLike | None = None,
-        processor: TCDProcessor | None = None,
-        cache_dir: str | os.PathLike | None = None,
-        lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
-        memory_budget: int = DEFAULT_MEMORY_BUDGET,
-        batch_size: int | None = None,
-        device: str | torch.device | None = "auto",
-    ):
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        super().__init__(storage, model, processor, device, lexical_weight, memory_budget)
-        self.cache = CaptionCache(cache_dir)
-        self.batch_size = batch_size
 
     @classmethod
     def create(
@@ -229,6 +206,7 @@ class VideoIndex(SearchableIndex):
         cache_dir: str | os.PathLike | None = None,
         batch_size: int | None = None,
         device: str | torch.device | None = "auto",
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
     ) -> RepairReport:
         """Mends an index in a folder some of whose files are damaged, even one that cannot be opened.
 
@@ -240,7 +218,7 @@ class VideoIndex(SearchableIndex):
         Args:
             uri, model, processor, cache_dir, batch_size, device: as of [`~VideoIndex.open`]; the model is loaded only
                 if videos must be read again.
-            workers, on_video, on_progress: as of [`~VideoIndex.add`].
+            workers, on_video, on_progress, stall_seconds: as of [`~VideoIndex.add`].
 
         Returns:
             [`RepairReport`]: what was kept, read again, and lost.
@@ -258,8 +236,9 @@ class VideoIndex(SearchableIndex):
         if not storage.exists() and not (storage.folder / CONTENTS_FILE).exists():
             storage.open()  # says that there is none
         with contextlib.ExitStack() as turn:
-            with reporting(storage, "lock"):
-                turn.enter_context(one_writer(storage.folder, storage.uri))
+            for role in ("adder", "writer"):
+                with reporting(storage, "lock"):
+                    turn.enter_context(one_at_a_time(storage.folder, storage.uri, role))
             with reporting(storage, "rows"):
                 rescued = rescue(storage)
             check_model(storage, None if isinstance(model, str | os.PathLike) else model, processor)
@@ -271,7 +250,8 @@ class VideoIndex(SearchableIndex):
             missing = [path for path in rescued.wanted if path not in present]
             files = [path for path in missing if os.path.isfile(path)]
             if files:
-                index._ingest(files, index._make_engine("local", workers), on_video, on_progress, None)
+                step = index._make_engine("local", workers, stall_seconds)
+                index._ingest(files, step, on_video, on_progress, None, holds_lock=True)
             remake(storage)
             there = set(index._videos())
         report.kept = len(present)
@@ -295,164 +275,3 @@ class VideoIndex(SearchableIndex):
             self.memory_budget,
             self.batch_size,
         )
-
-    def add(
-        self,
-        paths: Iterable[str | os.PathLike] | str | os.PathLike | Mapping[str, VideoInput],
-        workers: int | None = None,
-        on_video: Callable[[str], None] | None = None,
-        on_progress: Callable[[VideoProgress], None] | None = None,
-        texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
-        engine: Engine = "local",
-        stall_seconds: float = DEFAULT_STALL_SECONDS,
-        stop: threading.Event | None = None,
-    ) -> AddReport:
-        """Brings videos into the index: new ones, and those whose content has changed.
-
-        Processes decode videos and read their text; this one encodes them, and commits every so often. It may be killed
-        at any moment: run again, it goes on from there. A file that cannot be read, even one that brings its process
-        down, is skipped and named in the report and in `errors.jsonl`. A file whose size and time stamps are those of
-        its row is not opened; one with the content of another row is not decoded.
-
-        Args:
-            paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them. Or videos
-                that are no files, by names of yours: `{"sign": frames, "shop": decoder}`, each anything that
-                [`open_video`] takes; frames at another rate than one a second are given as `{"array": frames,
-                "video_metadata": {"fps": 25}}`. Names are taken for paths, relative to the current folder, wherever
-                the index takes or gives paths. They are read in this process.
-            workers (`int`, *optional*): processes that read; by default one per core where there are enough files, and
-                else one, which costs a second. 0 reads in this process, which a bad file can then end or hold up for
-                ever. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead) and about 1.5 GB of memory:
-                there are at most 32 by default, and where that is too much for the machine, give fewer. What they need,
-                such as an OCR engine of yours, is pickled; if that cannot be done, a warning says so and videos are
-                read in this process, unless `workers` is given.
-            on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done.
-            on_progress (`Callable[[VideoProgress], None]`, *optional*): called after each segment that was read. If
-                neither is given, a progress bar on the terminal shows seconds of video, the speed as a multiple of real
-                time, and the time left.
-            texts (`Mapping`, *optional*): what videos come with beside what is read in them, such as subtitles: for
-                each path its texts, `(start, end, text)` in seconds. They are searched like those that are read, and
-                marked by their source. Other texts than before count as a changed file; `[]` takes all away. A video
-                that is not named keeps what it has, as long as its content is the same.
-            engine (`"local"` or `"ray"`, *optional*, defaults to `"local"`): what spreads the work: processes of this
-                machine, or a Ray cluster, see [`RayEngine`], whose `workers` are actors, one per CPU by default.
-            stall_seconds (`float`, *optional*, defaults to 120): a file that gives neither a frame nor a text for so
-                long is skipped. It must be enough for the OCR engine to read 8 frames. With `workers=0` there is no
-                limit.
-            stop (`threading.Event`, *optional*): once it is set, by another thread, no more is read, and what is
-                finished stays: the report names only that. Not with Ray.
-
-        Raises:
-            IndexMismatchError: the processor reads text or frames otherwise than the one that made the index, or the
-                folder of the index is gone.
-            IndexDamagedError: the files of the index cannot be read.
-            PermissionError: they may not be written.
-            OSError: their disk is full or out of reach, or has no locks. What was committed before is kept.
-            CacheError: the cache folder cannot be written.
-            OCREngineError, ImportError: the OCR engine cannot be had, or Ray.
-            RuntimeError: a worker of the Ray cluster cannot work, whatever the video, or `workers` cannot be had; names
-                the cause.
-            ValueError: no such engine, a number of `workers` or of seconds that it cannot have, a text that is none or
-                of another video, or the index was opened without its model, and that cannot be loaded.
-        """
-        given = None
-        if isinstance(paths, Mapping):
-            if workers or engine != "local":
-                raise ValueError(f"Videos in memory are read in this process: leave out {workers=} and {engine=}.")
-            given, workers = {absolute_path(name): video for name, video in paths.items()}, 0
-        step = self._make_engine(engine, workers, stall_seconds, stop)
-        with self._storage.writing():
-            return self._ingest(given or absolute_paths(paths), step, on_video, on_progress, texts, given)
-
-    def refresh(
-        self,
-        paths: Iterable[str | os.PathLike] | str | os.PathLike,
-        workers: int | None = None,
-        on_video: Callable[[str], None] | None = None,
-        on_progress: Callable[[VideoProgress], None] | None = None,
-        texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
-        keep_unreadable: bool = True,
-        stall_seconds: float = DEFAULT_STALL_SECONDS,
-    ) -> AddReport:
-        """Makes the index one of these videos: as [`~VideoIndex.add`], and rows of all other paths are removed. With a
-        folder it follows what becomes of the folder.
-
-        Args:
-            paths, workers, on_video, on_progress, texts, stall_seconds: as of [`~VideoIndex.add`].
-            keep_unreadable (`bool`, *optional*, defaults to `True`): let videos that cannot be read any more keep the
-                rows that they have; else these are removed too.
-
-        Raises:
-            FileNotFoundError: none of the paths exists, or one does not below which the index has videos: a disk that
-                is not there must not empty the index.
-            ValueError: there is no video at all; likewise.
-            IndexMismatchError, IndexDamagedError, PermissionError, OSError: and all else as of [`~VideoIndex.add`].
-        """
-        paths = absolute_paths(paths)
-        step = self._make_engine("local", workers, stall_seconds)
-        with self._storage.writing():
-            self._check_present(paths)
-            # First, so that moved files take over their rows.
-            report = self._ingest(paths, step, on_video, on_progress, texts)
-            present = self._videos()
-            report.removed = sorted(set(present).difference(paths))
-            unreadable = [] if keep_unreadable else {video.path for video in report.skipped}.intersection(present)
-            self._remove([*report.removed, *unreadable])
-            self._storage.update_errors({}, resolved=set(self.errors).difference(paths))
-        return report
-
-    def _ingest(
-        self,
-        paths: Collection[str],
-        engine: IngestEngine,
-        on_video: Callable[[str], None] | None,
-        on_progress: Callable[[VideoProgress], None] | None,
-        texts: Mapping[str | os.PathLike, Iterable[Any]] | None,
-        given: Mapping[str, VideoInput] | None = None,
-    ) -> AddReport:
-        """Brings videos into the index. The caller holds the writer's lock."""
-        checked = None if texts is None else check_texts(texts, paths)
-        if on_video is not None or on_progress is not None:
-            return Ingest(self._storage, engine, on_video, on_progress, self.memory_budget).run(paths, checked, given)
-        with progress_bar("Indexing", paths) as progress:
-            ingest = Ingest(self._storage, engine, progress.finish, progress.advance, self.memory_budget)
-            return ingest.run(paths, checked, given)
-
-    def _make_engine(
-        self,
-        name: Engine,
-        workers: int | None,
-        stall_seconds: float = DEFAULT_STALL_SECONDS,
-        stop: threading.Event | None = None,
-    ) -> IngestEngine:
-        """What reads and encodes videos as those in the index were; refuses to with another processor."""
-        if name not in get_args(Engine):
-            raise ValueError(f"engine must be one of {', '.join(map(repr, get_args(Engine)))}, got {name!r}.")
-        if name == "local" and workers is not None and workers < 0:
-            raise ValueError(f"workers must be 0 (read in this process) or more, got {workers}.")
-        if not stall_seconds > 0:
-            raise ValueError(f"stall_seconds must be above 0, got {stall_seconds}.")
-        if name == "ray":
-            from tcd_hf.index.ray_engine import check_ray
-
-            check_ray(workers)
-        model, processor = self._require_model()
-        reader = VideoReader.of(processor, self.cache, self.metadata.segment_seconds)
-        frames, captions = frame_fingerprint(processor), reader.caption_settings
-        self.metadata.check(self.uri, frame_fingerprint=frames, caption_fingerprint=captions)
-        options = model.eval(), reader, processor.tokenizer.padding_side, workers
-        if name == "ray":
-            from tcd_hf.index.ray_engine import RayEngine
-
-            return RayEngine(*options, stall_seconds)
-        return LocalEngine(*options, self.batch_size, stall_seconds, stop)
-
-    def _check_present(self, paths: list[str]) -> None:
-        """Refuses to make an index one of paths that are not there."""
-        advice = "Nothing was removed from the index: see to it, or use `remove` (--remove)."
-        if not paths:
-            raise ValueError(f"No video found. {advice}")
-        missing = [path for path in paths if not os.path.lexists(path)]
-        lost = tuple(f"{path}/" for path in missing)
-        if missing and (len(missing) == len(paths) or any(path.startswith(lost) for path in self.paths)):
-            raise FileNotFoundError(f"No such file or folder: {missing[0]}. {advice}")

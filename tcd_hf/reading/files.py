@@ -4,7 +4,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -20,8 +20,9 @@ __all__ = [
     "VIDEO_EXTENSIONS",
     "FileStamp",
     "FoundVideos",
+    "StoppedHashing",
     "absolute_path",
-    "absolute_paths",
+    "absolute_videos",
     "file_stamp",
     "find_videos",
     "hash_bytes",
@@ -69,15 +70,26 @@ def file_stamp(path: str | os.PathLike) -> FileStamp:
     return FileStamp(status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
 
 
-def hash_file(path: str | os.PathLike) -> str:
+class StoppedHashing(Exception):  # no error
+    """Nobody waits for the hash of a file any more."""
+
+
+def hash_file(path: str | os.PathLike, is_over: Callable[[], bool] = lambda: False) -> str:
     """Hexadecimal BLAKE2b digest (20 bytes) of a file's content, read in pieces.
+
+    Args:
+        path (`str | os.PathLike`): the file.
+        is_over (`Callable[[], bool]`, *optional*): asked before each megabyte; once it says so, no more is read.
 
     Raises:
         OSError: it cannot be read, or is no regular file, see [`open_regular`].
+        StoppedHashing: it was over.
     """
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with open_regular(path) as file:
         while chunk := file.read(HASH_CHUNK_BYTES):
+            if is_over():
+                raise StoppedHashing
             digest.update(chunk)
             beat()
     return digest.hexdigest()
@@ -113,15 +125,6 @@ def local_folder(uri: str) -> Path | None:
     return Path(url2pathname(parts.path)) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
 
 
-def absolute_paths(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> list[str]:
-    """Paths, or one, as indexes name them; in the place of a folder all videos in it, see [`find_videos`]. Raises a
-    [`VideoReadError`] for an address."""
-    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    for path in paths:
-        check_no_address(path)
-    return list(map(absolute_path, _files(paths, [])))
-
-
 class FoundVideos(NamedTuple):
     """What a search for videos found.
 
@@ -132,6 +135,17 @@ class FoundVideos(NamedTuple):
 
     videos: list[str]
     left_out: list[LeftOut]
+
+
+def absolute_videos(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> FoundVideos:
+    """Paths, or one, as indexes name them; in the place of a folder all videos in it, see [`scan_videos`]. Whether they
+    are there is not asked. Raises a [`VideoReadError`] for an address."""
+    left_out: list[LeftOut] = []
+    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    for path in paths:
+        check_no_address(path)
+    files = _files(paths, left_out)
+    return FoundVideos(list(map(absolute_path, files)), left_out)
 
 
 def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:

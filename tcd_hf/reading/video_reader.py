@@ -107,15 +107,20 @@ class VideoFile:
 
     @classmethod
     def of(
-        cls, path: str | os.PathLike, with_hash: bool = True, texts: OwnTexts = NO_TEXTS, given: Any = None
+        cls,
+        path: str | os.PathLike,
+        with_hash: bool = True,
+        texts: OwnTexts = NO_TEXTS,
+        given: Any = None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> "VideoFile":
-        """Looks at a file, or at what is given in its place, and hashes it. Raises `OSError`, and what `open_video`
-        does."""
+        """Looks at a file, or at what is given in its place, and hashes it, see [`hash_file`]. Raises `OSError`, what
+        `open_video` does, and `StoppedHashing` when it is over."""
         if given is not None:
             return cls(os.fspath(path), hash_given(given), FileStamp(0, 0), True, texts, given)
         stamp = file_stamp(path)
         settled = stamp.settled
-        return cls(os.fspath(path), hash_file(path) if with_hash else "", stamp, settled, texts)
+        return cls(os.fspath(path), hash_file(path, is_over) if with_hash else "", stamp, settled, texts)
 
     @property
     def modified(self) -> int:
@@ -132,11 +137,13 @@ class ReadSegment:
         inputs (`dict[str, np.ndarray]`): of [`~TCDModel.get_video_features`], for this one segment; empty of a reader
             that makes none.
         num_segments (`int`): how many segments of its video there are to read.
+        process (`int`): id of the process that read it.
     """
 
     record: VideoRecord
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
     num_segments: int = 1
+    process: int = field(default_factory=os.getpid)
 
 
 class VideoReader:

@@ -14,6 +14,7 @@ from tcd_hf.processing.ocr_engines import OCREngineError
 from tcd_hf.processing.video_files import VideoReadError, has_pyav
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.cache import CacheError
+from tcd_hf.reading.own_texts import has_subtitles
 from tcd_hf.reading.segments import Segment
 from tcd_hf.reading.video_reader import (
     OpenedVideo,
@@ -25,7 +26,7 @@ from tcd_hf.reading.video_reader import (
 )
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS, Failure, Workers, start_workers, usable_cores
 
-__all__ = ["careful_reader", "choose_num_workers", "give_up", "read_videos"]
+__all__ = ["careful_reader", "choose_num_workers", "find_subtitles", "give_up", "read_videos"]
 
 MIN_FILES = 8  # below, one process: the imports of another take longer than it saves
 MAX_DEFAULT_WORKERS = 32
@@ -116,12 +117,39 @@ def _read_with(
 def give_up(path: str, failure: Failure) -> SkippedVideo:
     """A video that no process could read."""
     if failure.stalled:
-        remedy = "If it is only slow, allow more (`stall_seconds`; --stall-seconds of `tcd-hf index` and `prepare`)"
+        remedy = "If it is only slow, allow more (`stall_seconds`, --stall-seconds of `tcd-hf`)"
         error = VideoReadError(path, f"it gave neither a frame nor a text: {failure.cause}", remedy)
     else:
         cause = f"the process that read it died ({failure.cause}): a crash in a decoder, or no memory left"
         error = VideoReadError(path, cause)
     return SkippedVideo(path, str(error))
+
+
+def find_subtitles(
+    paths: Sequence[str], num_workers: int | None = None, stall_seconds: float = DEFAULT_STALL_SECONDS
+) -> set[str]:
+    """Which files have subtitles inside, see [`has_subtitles`].
+
+    They are opened in processes, which a file can end. One that cannot be opened, however, has none: its reader says
+    why.
+
+    Args:
+        paths (`Sequence[str]`): of the files.
+        num_workers (`int`, *optional*): processes; chosen by the number of files by default, and 0 opens them in this
+            process.
+        stall_seconds (`float`, *optional*, defaults to 120): see [`Workers`].
+
+    Raises:
+        WorkerError: so many processes were asked for, and there can be none.
+    """
+    workers, count = None, choose_num_workers(len(paths)) if num_workers is None else num_workers
+    if paths and count > 0:
+        workers = start_workers(has_subtitles, count, stall_seconds, required=num_workers is not None)
+    if workers is None:
+        return set(filter(has_subtitles, paths))
+    tasks = iter(paths)
+    with workers:
+        return {path for path, answer in workers.run(lambda: tasks) if answer is True}
 
 
 def careful_reader(reader: VideoReader) -> VideoReader:

@@ -100,6 +100,26 @@ with open_video(data if sys.argv[2] == "bytes" else io.BytesIO(data), backend=sy
     assert backend == "pyav" and int(count) >= 28
 
 
+def test_torch_is_loaded_before_decord_by_whichever_thread_comes_first(clip):
+    pytest.importorskip("decord")
+    code = """
+import sys, threading
+from tcd_hf.processing.video_reading import open_video
+def read():
+    with open_video(sys.argv[1], backend="decord") as video:
+        frames.append(video.frames_at([0.5]))
+frames, threads = [], [threading.Thread(target=read) for _ in range(3)]
+for thread in threads:
+    thread.start()
+import torch  # at the same time
+for thread in threads:
+    thread.join()
+print(float((torch.ones(300, 300) @ torch.ones(300, 300)).sum()), len(frames))
+print(list(sys.modules).index("torch") < list(sys.modules).index("decord"))
+"""
+    assert run_python(code, clip)[-2:] == [f"{300.0**3} 3", "True"]
+
+
 class TestNoRegularFiles:
     """What would be waited for, or read, without end."""
 

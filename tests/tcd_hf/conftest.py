@@ -101,7 +101,8 @@ def reads_in_this_process(request, monkeypatch):
     """Where a test does not say who reads, this process does: what it reads and counts can be seen here, and the many
     tests of other things do not wait for another. `@pytest.mark.workers` leaves it to the package."""
     if request.node.get_closest_marker("workers") is None:
-        monkeypatch.setattr("tcd_hf.index.ingest.choose_num_workers", lambda num_files: 0)
+        for module in ("index.engines", "reading.worker_pool"):
+            monkeypatch.setattr(f"tcd_hf.{module}.choose_num_workers", lambda num_files: 0)
         monkeypatch.setattr("tcd_hf.data.preparation.DEFAULT_NUM_PROC", 0)
         monkeypatch.setattr("tcd_hf.cli.ocr.WORKERS", 0)
 

@@ -163,7 +163,7 @@ def test_search_refuses_a_page_that_cannot_be_written_before_it_reads(run, clips
     def refuse(*args, **kwargs):
         raise AssertionError("the search began")
 
-    monkeypatch.setattr("tcd_hf.cli.search.find_videos", refuse)
+    monkeypatch.setattr("tcd_hf.cli.search.scan_videos", refuse)
     locked = tmp_path / "locked.html"
     locked.write_text("")
     allowed = os.access
@@ -311,6 +311,9 @@ def test_what_a_folder_holds_beside_videos_is_counted_and_listed(run, clips, tmp
     kinds = {"a.jpg": ".jpg", "b.jpg": ".jpg", "[red]c.txt": ".txt", "still.webp": "still .webp"}
     assert {os.path.basename(file["path"]): file["kind"] for file in left_out} == kinds
     assert "Left out" not in result.stderr
+    assert run("search", "gate b4", "--videos", folder).stderr.endswith(said)
+    result = run("search", "gate b4", "--videos", folder, "--json")
+    assert json.loads(result.stdout)["left_out"] == left_out and "Left out" not in result.stderr
     for path in clips.values():
         path.unlink()
     result = run("index", folder, *place)
@@ -614,7 +617,7 @@ def test_ctrl_c_of_a_search_and_of_anything_else(run, clips, tmp_path, interrupt
     result = run("search", "x", "--videos", tmp_path / "videos")
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr == "Interrupted. Kept: 0 videos.\nThe same command goes on from there.\n"
-    monkeypatch.setattr("tcd_hf.cli.search.find_videos", lambda paths: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("tcd_hf.cli.search.scan_videos", lambda paths: signal.raise_signal(signal.SIGINT))
     result = run("search", "x", "--videos", tmp_path / "videos")
     assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
 

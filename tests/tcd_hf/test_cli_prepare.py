@@ -80,7 +80,11 @@ class TestPrepare:
         refused = invoke("prepare", *arguments)
         assert refused.exit_code == 1 and "1 videos (test): gone" in refused.stderr
         done = invoke("prepare", *arguments, "--skip-missing")
-        assert done.exit_code == 0 and "left out as missing: 1 videos (test)\n" in done.stdout
+        assert done.exit_code == 0 and "test: 1 videos prepared, 1 left out (1 missing)\n" in done.stdout
+        assert "\n  gone  it is not there\n" in done.stdout
+        refused = invoke("prepare", *arguments, "--skip-missing", "--max-left-out", "0.4")
+        assert refused.exit_code == 1 and "50% of the videos of a split were left out, more than" in refused.stderr
+        assert "found prepared, 1 left out (1 missing)" in refused.stdout
         assert load_from_disk(tmp_path / "out")["test"]["captions"][:] == [["a shop"]]
 
     def test_a_video_of_two_splits_has_a_line_for_each(self, model, tmp_path):

@@ -1,7 +1,6 @@
 """Options of the command line that say how videos are read, and what they come with."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,8 +12,8 @@ from tcd_hf.cli.main import app
 from tcd_hf.cli.reading import Reading, parse_options, with_lang
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.reading.text_files import Cue, write_cues
-from tests.clips import read_code
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.deadly import DeadlyReader
 
 SPOKEN = [Cue(0.5, 1.5, "the harbour master"), Cue(2.2, 3.0, "a ferry to Oslo")]
 
@@ -193,16 +192,62 @@ def test_every_option_of_ocr_with_a_real_engine(tmp_path):
 
 @pytest.mark.workers
 def test_a_video_that_ends_the_process_that_reads_it_costs_a_search_no_other(run, clips, tmp_path, monkeypatch):
-    def engine(images):
-        if any(read_code(image) == 2 for image in images):
-            os.abort()
-        return [[] for _ in images]
-
+    engine = DeadlyReader(aborts_at=2)
     monkeypatch.setattr("tcd_hf.loading.load", lambda name, device: (make_tiny_model(), make_tiny_processor(engine)))
     result = succeed(run("search", "the store", "--videos", tmp_path / "videos", "--json"))
     hits = json.loads(result.stdout)["queries"][0]["hits"]
     assert {hit["path"] for hit in hits} == {str(path) for name, path in clips.items() if name != "airport.mp4"}
     assert "airport.mp4" in result.stderr and "SIGABRT" in result.stderr
+
+
+@pytest.mark.workers
+def test_subtitles_are_looked_for_where_a_file_ends_no_run(run, clips, tmp_path, monkeypatch):
+    """FFmpeg that dies, in the place of PyAV: a module of its name, found first. decord reads the videos."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "av.py").write_text("import os\nos.abort()\n")
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    words = ["--index", tmp_path / "my.index", "--no-ocr", "--subtitles", "--json"]
+    report = json.loads(succeed(run("index", clips["shop.mp4"], *words)).stdout)
+    assert len(report["added"]) == 1 and not report["skipped"]
+
+
+class TestLimits:
+    """`--max-pixels` and `--stall-seconds`, of whatever reads videos."""
+
+    def test_pixels(self, run, clips, tmp_path):
+        index = ["--index", tmp_path / "my.index"]
+        few = ["--max-pixels", 100]
+        refused = run("index", tmp_path / "videos", *index, *few)
+        assert refused.exit_code == 1 and refused.stderr.count("and `max_pixels` allows 100") == len(clips)
+        assert "--max-pixels of `tcd-hf`" in refused.stderr
+        succeed(run("index", tmp_path / "videos", *index))
+        refused = run("search", "gate", "--videos", tmp_path / "videos", *few)
+        assert refused.exit_code == 1 and "`max_pixels` allows 100" in refused.stderr
+        succeed(run("search", "gate", "--videos", tmp_path / "videos"))
+        refused = run("ocr", clips["shop.mp4"], *few)
+        assert refused.exit_code == 1 and "allows 100" in refused.stderr
+
+    def test_seconds(self, run, clips, tmp_path, monkeypatch):
+        from tcd_hf.reading import worker_pool
+
+        given, read_videos = [], worker_pool.read_videos
+
+        def watched(reader, files, num_workers, stall_seconds, *rest):
+            given.append(stall_seconds)
+            return read_videos(reader, files, num_workers, stall_seconds, *rest)
+
+        monkeypatch.setattr("tcd_hf.index.engines.read_videos", watched)
+        place = [clips["shop.mp4"], "--index", tmp_path / "my.index"]
+        succeed(run("index", *place, "--stall-seconds", 7))
+        succeed(run("index", clips["sea.mp4"], "--sync", "--index", tmp_path / "my.index", "--stall-seconds", 8))
+        succeed(run("search", "gate", "--videos", tmp_path / "videos", "--stall-seconds", 9))
+        succeed(run("search", "gate", "--videos", tmp_path / "videos", clips["sea.mp4"]))
+        assert [seconds for number, seconds in enumerate(given) if number % 2 == 0] == [7.0, 8.0, 9.0, 120.0]
+
+    def test_an_index_that_is_only_searched_has_none(self, run, tmp_path):
+        for option in ("--stall-seconds", "--max-pixels"):
+            refused = run("search", "gate", "--index", tmp_path, option, 5)
+            assert refused.exit_code == 2 and option in refused.stderr
 
 
 @pytest.mark.workers

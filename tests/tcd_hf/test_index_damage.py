@@ -265,8 +265,8 @@ def test_the_newest_whole_version_is_brought_back_and_what_it_lacks_is_read_from
         shelf.open().search(QUERIES)
     assert is_in_our_words(error.value)
     report = shelf.repair()
-    assert report.restored_version and report.kept == 2 and not report.lost
-    assert sorted(Path(path).stem for path in report.read_again) == ["sea", "toys"]
+    assert report.restored_version and report.kept == 3 and not report.lost
+    assert [Path(path).stem for path in report.read_again] == ["sea"]  # each video is of a commit of its own
     assert shelf.reader.images_read == 0  # text came from the cache
     assert shelf.ask(shelf.open()) == shelf.answers and parts(shelf.open()) == []
 
@@ -398,19 +398,23 @@ def test_the_command_line_repairs_by_the_model_and_the_ways_of_reading_that_are_
     repair = VideoIndex.repair
 
     def watched(uri, *makers, **options):
-        asked.append(makers)
+        asked.append((*makers, options))
         return repair(uri, *makers, **options)
 
     monkeypatch.setattr(VideoIndex, "repair", watched)
     index = ["index", "--index", shelf.folder]
     assert run(*index, "--repair", "--model", "org/name", "--revision", "v1").exit_code == 0
-    assert asked.pop() == ("org/name@v1", None)
-    done = run(*index, "--repair", "--model", "tiny", "--ocr-fps", 7)
+    assert asked.pop()[:2] == ("org/name@v1", None)
+    assert run(*index, "--repair", "--stall-seconds", 5).exit_code == 0
+    model, processor, options = asked.pop()
+    assert (model, processor, options["stall_seconds"]) == (None, None, 5.0)  # for which no model is loaded
+    done = run(*index, "--repair", "--model", "tiny", "--ocr-fps", 7, "--max-pixels", 5000)
     assert done.exit_code == 0, done.stderr
-    assert asked.pop()[1].ocr_fps == 7
+    processor = asked.pop()[1]
+    assert (processor.ocr_fps, processor.max_pixels) == (7, 5000)
     for words in (
         ["--repair", "--texts", shelf.root],
-        ["--repair", "--stall-seconds", 5],
+        ["--check", "--stall-seconds", 5],
         ["--repair", "--revision", "v1"],
         ["--stats", "--revision", "v1"],
         ["--check", "--no-ocr"],
@@ -419,6 +423,59 @@ def test_the_command_line_repairs_by_the_model_and_the_ways_of_reading_that_are_
         done = run(*index, *words)
         assert done.exit_code == 2 and words[-2 if words[-1] != "--no-ocr" else -1] in done.stderr, words
     assert not asked
+
+
+def test_an_index_that_cannot_be_opened_is_repaired_by_what_is_named(shelf, run, monkeypatch):
+    """Of its own metadata nothing can be read, by which a processor would be made."""
+    shelf.fresh()
+    for manifest in shelf.folder.glob("videos.lance/_versions/*.manifest"):
+        manifest.write_bytes(b"")
+    with pytest.raises(IndexDamagedError):
+        shelf.open()
+    asked, repair = [], VideoIndex.repair
+
+    def watched(uri, *makers, **options):
+        asked.append(makers)
+        return repair(uri, *makers, **options)
+
+    monkeypatch.setattr(VideoIndex, "repair", watched)
+    done = run("index", "--index", shelf.folder, "--repair", "--ocr-fps", 2)
+    assert done.exit_code == 0, done.stderr
+    ((_, processor),) = asked
+    assert processor.ocr_fps == 2 and "4 read again, 0 lost" in done.stdout
+    assert run("index", "--index", shelf.folder, "--check").exit_code == 0
+
+
+def test_what_an_engine_of_ones_own_read_is_read_again_by_no_other(shelf):
+    """Whole rows stay, and what has to be read again waits for its engine."""
+    shelf.fresh(compacted=True)
+    shelf.spoil("airport", texts="another text")
+    shelf.open().compact()  # no older version has the row
+    model, _ = shelf.makers
+    with pytest.raises(IndexMismatchError, match=r"OCR engine.* give what it was made with \(`ocr_engine`"):
+        VideoIndex.repair(
+            shelf.folder, model, make_tiny_processor(CodeReader({9: ["other"]})), workers=0, **shelf.cache
+        )
+    index = shelf.open()
+    assert {Path(path).stem for path in index.paths} == {"shop", "toys", "sea"}
+    assert {name for name, *_ in shelf.ask(index)[0]} == {"shop", "toys", "sea"}
+    report = shelf.repair()
+    assert report.read_again == [str(shelf.clips["airport"])] and report.lost == []
+    assert shelf.ask(shelf.open()) == shelf.answers and shelf.open().check() == []
+
+
+def test_a_handle_from_before_a_repair_adds_to_what_was_mended(shelf, tmp_path):
+    """As one of the page's, while another process repairs: the table that it knows is another by then."""
+    index = shelf.fresh()
+    index.remove([shelf.clips["toys"]])
+    index.compact()
+    handle = index.new_handle()
+    shelf.spoil("airport", texts="another text")
+    shelf.open().compact()
+    assert shelf.repair().read_again == [str(shelf.clips["airport"])]
+    assert handle.add([shelf.clips["toys"]], workers=0, alongside=True).added == [str(shelf.clips["toys"])]
+    assert len(handle) == 4 and shelf.ask(handle) == shelf.answers
+    assert shelf.ask(shelf.open()) == shelf.answers and shelf.open().check() == []
 
 
 def damages():

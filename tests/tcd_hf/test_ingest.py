@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from tcd_hf.index import engines
 from tcd_hf.index import ingest as ingest_module
 from tcd_hf.index.features import compute_features, stack_inputs
 from tcd_hf.index.ingest import AddReport
@@ -29,8 +30,9 @@ from tcd_hf.reading import video_reader
 from tcd_hf.reading.cache import CacheError
 from tcd_hf.reading.video_reader import OpenedVideo, VideoFile
 from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
-from tests.clips import coded_frame, read_code, write_clip
+from tests.clips import coded_frame, write_clip
 from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor, open_storage
+from tests.tcd_hf.deadly import DeadlyReader
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,7 +124,7 @@ def test_files_touched_just_now_are_hashed_again_and_later_no_more(make_index, c
     index, hashed = make_index(), []
     index.add(clips.values(), workers=0)
     hash_file = video_reader.hash_file
-    monkeypatch.setattr(video_reader, "hash_file", lambda path: hashed.append(path) or hash_file(path))
+    monkeypatch.setattr(video_reader, "hash_file", lambda path, *rest: hashed.append(path) or hash_file(path, *rest))
     index.add(clips.values(), workers=0)
     assert sorted(hashed) == sorted(paths_of(clips))  # by several threads
     monkeypatch.setattr(files_module, "SETTLING_NANOSECONDS", -1)  # some time passes
@@ -215,7 +217,8 @@ def test_what_is_finished_stays_when_a_run_is_broken_off(make_index, clips, code
 @pytest.mark.parametrize("rows_per_commit", [1, 2, 3])
 def test_any_rhythm_of_commits_gives_the_same_rows(make_index, clips, monkeypatch, rows_per_commit):
     whole = make_index(name="whole")
-    whole.add(clips.values(), workers=0)
+    whole.add(clips.values(), workers=1)  # in one commit
+    assert open_storage(whole).videos.stats()["fragment_stats"]["num_fragments"] == 1
     monkeypatch.setattr(ingest_module, "ROWS_PER_COMMIT", rows_per_commit)
     index = make_index()
     index.add(clips.values(), workers=0)
@@ -255,7 +258,7 @@ def test_a_video_whose_features_cannot_be_stored_is_skipped(make_index, clips, m
 
     index = make_index()
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module, "compute_features", compute_broken_features)
+        patch.setattr(engines, "compute_features", compute_broken_features)
         report = index.add([clips["shop.mp4"]], workers=0)
     (skipped,) = report.skipped
     assert skipped.path == str(clips["shop.mp4"]) and "'feature_frame_embeds' holds numbers beyond" in skipped.cause
@@ -271,7 +274,7 @@ def test_videos_that_are_encoded_together_have_the_rows_of_each_alone(make_index
         return compute_features(model, inputs, padding_side)
 
     alone.add(clips.values(), workers=0)
-    monkeypatch.setattr(ingest_module, "compute_features", compute_and_count)
+    monkeypatch.setattr(engines, "compute_features", compute_and_count)
     together.batch_size = 3
     together.add(clips.values(), workers=0)
     assert num_inputs == [3, 1]
@@ -289,12 +292,14 @@ def test_folders_stand_for_all_videos_below_them(make_index, clips, tmp_path):
     shutil.move(clips["sea.mp4"], folder / "deeper" / "sea.mp4")
     (folder / "notes.txt").write_text("no video")
     (tmp_path / "empty").mkdir()
-    assert len(index.add([folder, tmp_path / "empty"], workers=0).added) == 4
+    report = index.add([folder, tmp_path / "empty"], workers=0)
+    assert len(report.added) == 4 and report.left_out == [(str(folder / "notes.txt"), ".txt")]
     assert index.add(folder, workers=0).unchanged == index.paths
     (folder / "deeper" / "sea.mp4").unlink()
     assert index.refresh(folder, workers=0).removed == [str(folder / "deeper" / "sea.mp4")]
     (folder / "dangling.mp4").symlink_to(tmp_path / "nowhere")
     report = index.refresh(folder, workers=0)
+    assert [file.kind for file in report.left_out] == [".txt"]
     assert len(report.unchanged) == 3 and [Path(video.path).name for video in report.skipped] == ["dangling.mp4"]
     shutil.move(folder, tmp_path / "elsewhere")
     one = tmp_path / "elsewhere" / "shop.mp4"
@@ -434,20 +439,11 @@ def test_in_this_process_a_file_is_taken_when_its_video_is_asked_for():
     assert [next(videos), next(videos)] == ["a1", "a2"] and taken == ["a"]
 
 
-def describe(images):
-    """An OCR engine that cannot stand some codes: 64 ends the process, 32 takes for ever."""
-    codes = {read_code(image) for image in images}
-    if 64 in codes:
-        os.abort()
-    if 32 in codes:
-        time.sleep(600)
-    return [[(f"text {read_code(image)}", 0.9, (0.1, 0.1, 0.9, 0.3))] for image in images]
-
-
 @pytest.mark.workers
 def test_by_default_a_bad_file_costs_no_other_its_rows(make_index, clips):
     """`sea.mp4` ends the process that reads it, `toys.mp4` gives nothing more."""
-    index = make_index(describe)
+    engine = DeadlyReader(aborts_at=64, hangs_at=32)
+    index = make_index(engine)
     report = index.add(clips.values(), stall_seconds=20.0)
     causes = {Path(video.path).name: video.cause for video in report.skipped}
     assert causes.keys() == {"sea.mp4", "toys.mp4"} and len(report.added) == len(index) == 2
@@ -455,7 +451,7 @@ def test_by_default_a_bad_file_costs_no_other_its_rows(make_index, clips):
     assert "neither a frame nor a text" in causes["toys.mp4"] and index.errors.keys() == {
         v.path for v in report.skipped
     }
-    here = make_index(describe, name="here")
+    here = make_index(engine, name="here")
     here.add([clips["shop.mp4"], clips["airport.mp4"]], workers=0)
     assert contents(index) == contents(here)  # whoever makes the inputs
 
@@ -471,6 +467,115 @@ def test_a_run_is_stopped_from_another_thread(make_index, clips):
     report = index.add(clips.values(), workers=0, on_video=lambda path: stop.set(), stop=stop)
     assert report == AddReport(added=paths_of(clips)[:1]) and len(index) == 1
     assert index.add(clips.values(), workers=0).added == paths_of(clips)[1:]
+
+
+ABORTED_RUN = """
+    import os, sys
+    from tcd_hf.index.video_index import VideoIndex
+    from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+    from tests.tcd_hf.deadly import DeadlyReader
+
+    folder, *paths = sys.argv[1:]
+    processor = make_tiny_processor(DeadlyReader(aborts_at=64))
+    index = VideoIndex.create(folder + "/index", make_tiny_model(), processor, cache_dir=folder + "/cache")
+    index.add(paths, workers=0)
+"""
+
+
+def test_where_nothing_protects_the_process_what_was_finished_is_there_when_it_dies(make_index, clips, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(textwrap.dedent(ABORTED_RUN))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, script, tmp_path, *(clips[f"{name}.mp4"] for name in ("shop", "toys", "sea", "airport"))]
+    run = subprocess.run(list(map(str, command)), env=environment, stderr=subprocess.PIPE, timeout=120)
+    assert run.returncode == -signal.SIGABRT, run.stderr
+    index = make_index(DeadlyReader(aborts_at=64))
+    assert texts(index) == {"shop.mp4": ["code", "8"] * 2 + ["code", "1"] * 2, "toys.mp4": texts(index)["toys.mp4"]}
+    report = index.add([path for name, path in clips.items() if name != "sea.mp4"], workers=0)
+    assert len(report.unchanged) == 2 and report.added == [str(clips["airport.mp4"])]
+    storage = open_storage(index)
+    assert storage.has_statistics() and not storage.statistics_are_damaged()
+
+
+def test_two_that_add_side_by_side_keep_each_video_once(make_index, clips, tmp_path):
+    """Both read all of it before either commits; the first is given texts for one, the second is not."""
+    both_read = threading.Barrier(2)
+
+    def wait_for_the_other(path):
+        if path == paths_of(clips)[-1]:
+            both_read.wait(60)
+
+    first = make_index()
+    second = first.new_handle()
+    own = {clips["sea.mp4"]: [(0.0, 1.0, "the open sea")]}
+    reports = {}
+
+    def add(name, index, **options):
+        options |= {"workers": 1, "alongside": True, "on_video": wait_for_the_other}
+        reports[name] = index.add(clips.values(), **options)
+
+    threads = [
+        threading.Thread(target=add, args=("first", first), kwargs={"texts": own}),
+        threading.Thread(target=add, args=("second", second)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    shared = paths_of(clips)[:-1]
+    added, unchanged = (
+        [path for report in reports.values() for path in getattr(report, group)] for group in ("added", "unchanged")
+    )
+    assert sorted(path for path in added if path in shared) == sorted(shared)
+    assert sorted(path for path in unchanged if path in shared) == sorted(shared)
+    index = make_index()
+    assert texts(index)["sea.mp4"] == ["the", "open", "sea"]  # whoever came first
+    assert contents(index).keys() == set(paths_of(clips)) and len(index) == 4
+    storage = open_storage(index)
+    assert storage.has_statistics() and not storage.statistics_are_damaged()
+
+
+def test_one_who_adds_waits_for_another_unless_told_to_read_alongside(make_index, clips, code_reader):
+    first, told, begun, go_on = make_index(), [], threading.Event(), threading.Event()
+    second = first.new_handle()
+
+    def hold(path):
+        begun.set()
+        assert go_on.wait(60)
+
+    def note(message):
+        told.append(message)
+        go_on.set()
+
+    holder = threading.Thread(target=first.add, args=(clips.values(),), kwargs={"workers": 0, "on_video": hold})
+    holder.start()
+    assert begun.wait(60)
+    stopped = threading.Event()
+    stopped.set()
+    assert second.add(clips["sea.mp4"], workers=0, stop=stopped) == AddReport()  # it does not wait, and reads nothing
+    assert second.add(clips["sea.mp4"], workers=0, alongside=True, on_wait=told.append).added
+    assert told == []
+    assert second.add(clips.values(), workers=0, on_wait=note).unchanged == paths_of(clips)  # nothing is read twice
+    holder.join(60)
+    assert told[-1] is None and f"(process {os.getpid()} on " in told[0] and "is adding videos to the index" in told[0]
+
+
+def test_hashing_is_cancelled_in_the_middle_of_a_file(make_index, tmp_path, monkeypatch):
+    """Of a file that takes hours no more is read than a megabyte; the same goes for those that are hashed ahead."""
+    index, stop, read = make_index(), threading.Event(), []
+    update = files_module.beat
+
+    def stop_at_the_third():
+        update()
+        read.append(1)
+        if len(read) == 3:
+            stop.set()
+
+    monkeypatch.setattr(files_module, "beat", stop_at_the_third)
+    for name in "abc":
+        (tmp_path / f"{name}.mp4").write_bytes(b"\0" * 50_000_000)
+    report = index.add([tmp_path / f"{name}.mp4" for name in "abc"], workers=0, stop=stop)
+    assert report == AddReport() and len(read) < 10 and index.errors == {}
 
 
 @pytest.mark.slow
@@ -523,19 +628,6 @@ def children_of(process: int) -> list[int]:
     return found
 
 
-class DeadlyReader(CodeReader):
-    """Ends the process at code 64, as a crash in a decoder does, and fails at code 3."""
-
-    def __call__(self, images):
-        readings = super().__call__(images)
-        codes = {reading.text for image in readings for reading in image}
-        if "death" in codes:
-            os.abort()
-        if "failure" in codes:
-            raise ValueError("cannot read this")
-        return readings
-
-
 @pytest.mark.slow
 def test_processes_read_the_same_and_one_that_dies_takes_no_other_video_with_it(
     make_index, clips, tmp_path, code_reader
@@ -545,7 +637,7 @@ def test_processes_read_the_same_and_one_that_dies_takes_no_other_video_with_it(
         for name, code in {"more": 5, "deadly": 128, "failing": 256, "last": 1}.items()
     }
     paths = [*list(clips.values())[:2], extra["deadly.mp4"], *list(clips.values())[2:], *extra.values()]
-    engine = DeadlyReader({**code_reader.texts, 128: ["death"], 256: ["failure"]})
+    engine = DeadlyReader(aborts_at=128, fails_at=256, texts=code_reader.texts)
     index, seen = make_index(engine), []
     report = index.add([*paths, tmp_path / "missing.mp4"], workers=2, on_video=seen.append)
     causes = {Path(video.path).name: video.cause for video in report.skipped}

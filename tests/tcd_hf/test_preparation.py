@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset, Features, Value, concatenate_datasets, load_from_disk
+from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets, load_from_disk
 from transformers import CLIPImageProcessor, Siglip2ImageProcessor, SiglipImageProcessor
 
 from tcd_hf.data import preparation
@@ -28,8 +27,9 @@ from tcd_hf.data.retrieval_datasets import FEATURES, MOMENTS, MissingFilesError
 from tcd_hf.data.video_folder import FOLDER_FEATURES, load_video_folder
 from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.reading import video_reader
-from tests.clips import coded_frame, read_code, text_clip, write_audio, write_clip
+from tests.clips import coded_frame, text_clip, write_audio, write_clip
 from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, make_tiny_processor
+from tests.tcd_hf.deadly import DeadlyReader
 
 
 def prepare_dataset(dataset, processor, folder, split, num_proc=0, *options, **further):
@@ -324,19 +324,26 @@ class TestBadVideos:
         assert rows["video_id"][:] == ["shop", "toys"] and rows["ocr_mask"][1] == [False, True, False, False]
         check_prepared(rows, processor)
 
+    def test_are_tried_again_when_they_are_allowed_more(self, clips, processor, tmp_path):
+        videos, allowed = table([clips["shop.mp4"]]), processor.max_pixels
+        for max_pixels, num_bad, reused in ((10, 1, False), (10, 1, True), (allowed, 0, False), (10, 0, True)):
+            processor.max_pixels = max_pixels
+            report = preparation.prepare_dataset(videos, processor, tmp_path / "out", "train")
+            assert (len(report.bad_videos), report.reused) == (num_bad, reused)
+
+    @pytest.mark.parametrize("num_shards", [1, 2])
+    def test_those_that_are_missing_count(self, clips, processor, tmp_path, num_shards):
+        videos, missing = DatasetDict({"train": table(clips.values())}), {"train": ["gone", "lost"], "test": ["other"]}
+        for shard in range(num_shards):
+            options = {"shard": shard, "num_shards": num_shards, "missing": missing}
+            report = preparation.prepare_splits(videos, processor, tmp_path, **options)["train"]
+        report = preparation.join_shards(tmp_path)["train"] if num_shards > 1 else report
+        assert report.missing == ["gone", "lost"] and report.share_left_out == 2 / 6
+
     @pytest.mark.workers
     def test_cost_no_other_its_row_however_bad(self, clips, tmp_path):
         """By default: a video that ends the process that reads it, and one that gives nothing more."""
-
-        def engine(images):
-            codes = {read_code(image) for image in images}
-            if 2 in codes:
-                os.abort()
-            if 3 in codes:
-                time.sleep(600)
-            return [[] for _ in images]
-
-        processor = make_tiny_processor(engine)
+        processor = make_tiny_processor(DeadlyReader(aborts_at=2, hangs_at=3))
         for reused in (False, True):
             report = preparation.prepare_dataset(
                 table(clips.values()), processor, tmp_path / "out", "train", stall_seconds=20.0
@@ -607,6 +614,15 @@ class TestVideoFolder:
                 "group": None,
             },
         ]
+
+    def test_videos_that_no_line_names_are_told(self, folder, caplog):
+        line = {"file_name": "0.mp4", "caption": "a"}
+        made = folder(line)
+        assert len(load_video_folder(made)["test"]) == 1
+        assert "Left out 1 videos in" in caplog.text and str(made / "test" / "sub" / "1.mp4") in caplog.text
+        caplog.clear()
+        load_video_folder(folder(line, {"file_name": "sub/1.mp4", "caption": "b"}))
+        assert "Left out" not in caplog.text
 
     def test_moments(self, folder):
         made = folder(

@@ -361,6 +361,17 @@ def test_a_long_list_is_cut_in_the_message_only(tmp_path):
     assert caught.value.missing == {"videos (train)": ids}
 
 
+def test_what_the_folder_of_videos_holds_besides_is_counted(textvr, caplog):
+    load_retrieval_dataset(**textvr)
+    before = caplog.text
+    caplog.clear()
+    for name in ("a.jpg", "b.jpg", "c.gif"):
+        Path(textvr["videos"], name).touch()
+    load_retrieval_dataset(**textvr)
+    assert "Left out" not in before
+    assert "Left out 3 files that are no videos: 2 .jpg, 1 .gif, in" in caplog.text
+
+
 def test_missing_videos_may_be_skipped(textvr, caplog):
     (textvr["videos"] / "News_Movie/b.mp4").unlink()
     data = load_retrieval_dataset(**textvr, skip_missing=True)

@@ -12,7 +12,8 @@ from tcd_hf.app.uploads import UploadError, UploadFolder, videos_under
 from tcd_hf.index.video_index import VideoIndex
 from tests.clips import read_code
 from tests.tcd_hf.app.conftest import make_clip, make_index
-from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor, open_storage
+from tests.tcd_hf.deadly import DeadlyReader
 
 
 @pytest.fixture
@@ -35,10 +36,16 @@ def test_a_path_under_an_allowed_folder(tmp_path):
     clip, other = make_clip(root / "deep" / "a.mp4", [1]), make_clip(tmp_path / "b.mp4", [2])
     (root / "link.mp4").symlink_to(other)
     (root / "inner.mp4").symlink_to(clip)
-    assert videos_under(str(clip), [root]) == [str(clip)]
-    assert videos_under(" deep/a.mp4 ", [root]) == [str(clip)]
-    assert videos_under("deep", [tmp_path / "gone", root]) == [str(clip)]
-    assert {os.path.basename(file) for file in videos_under(str(root), [root])} <= {"a.mp4", "inner.mp4"}
+    assert videos_under(str(clip), [root]) == ([str(clip)], [])
+    assert videos_under(" deep/a.mp4 ", [root]) == ([str(clip)], [])
+    assert videos_under("deep", [tmp_path / "gone", root]) == ([str(clip)], [])
+    (root / "notes.txt").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "secret.txt").touch()
+    (root / "leads_out").symlink_to(tmp_path / "elsewhere")
+    found = videos_under(str(root), [root])
+    assert {os.path.basename(file) for file in found.videos} <= {"a.mp4", "inner.mp4"}
+    assert found.left_out == [(str(root / "notes.txt"), ".txt")]
     for path in (
         str(other),
         "../b.mp4",
@@ -147,54 +154,137 @@ def test_after_an_error_uploads_that_were_not_reached_are_removed(tmp_path, inde
     names = [upload(uploads, f"{code}.mp4", make_clip(tmp_path / "a.mp4", [code]).read_bytes()) for code in (1, 2, 3)]
     add = index.add
 
-    def fail_at_the_second(files, **options):
-        report = add(files, **options)
-        if files[0].endswith("2.mp4"):
-            raise OSError("the disk is full")
-        return report
+    def fail_after_the_second(files, on_video, **options):
+        def told(path):
+            on_video(path)
+            if path.endswith("2.mp4"):
+                raise OSError("the disk is full")
 
-    monkeypatch.setattr(index, "add", fail_at_the_second)
+        return add(files, on_video=told, **options)
+
+    monkeypatch.setattr(index, "add", fail_after_the_second)
     assert "the disk is full" in list(Adder(index, uploads).add_uploaded(names))[-1]
     assert sorted(os.listdir(uploads.folder)) == ["1.mp4", "2.mp4"]  # the second was in the index by then
 
 
-def stall(images):
-    """An OCR engine that hangs where it sees code 3."""
-    if any(read_code(image) == 3 for image in images):
-        time.sleep(600)
-    return [[] for _ in images]
-
-
 @pytest.fixture
 def stalling_index(tmp_path):
-    processor = make_tiny_processor(stall)
+    processor = make_tiny_processor(DeadlyReader(hangs_at=3))
     return VideoIndex.create(tmp_path / "index", make_tiny_model(), processor, cache_dir=tmp_path / "cache")
 
 
-def test_visitors_take_turns_file_by_file_and_are_told_that_they_wait(tmp_path, index, monkeypatch):
-    paths = {name: str(make_clip(tmp_path / name, [1])) for name in ("a1.mp4", "a2.mp4", "b1.mp4")}
-    begun, go_on, order = threading.Event(), threading.Event(), []
-    add = index.add
+@pytest.fixture
+def slow_index(tmp_path, monkeypatch):
+    """An index whose reading of code 3 goes on when it is told to: `slow_index, begun, go_on`."""
+    monkeypatch.setattr(adding, "WORKERS", 0)
+    begun, go_on = threading.Event(), threading.Event()
 
-    def add_when_told(files, **options):
-        order.extend(os.path.basename(file) for file in files)
-        begun.set()
-        assert go_on.wait(60)
-        return add(files, **options)
+    def engine(images):
+        if any(read_code(image) == 3 for image in images):
+            begun.set()
+            assert go_on.wait(60)
+        return [[] for _ in images]
 
-    monkeypatch.setattr(index, "add", add_when_told)
+    processor = make_tiny_processor(Shared(engine))
+    index = VideoIndex.create(tmp_path / "index", make_tiny_model(), processor, cache_dir=tmp_path / "cache")
+    return index, begun, go_on
+
+
+class Shared:
+    """An OCR engine that is the same one in all handles of an index."""
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    def __call__(self, images):
+        return self.engine(images)
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __getstate__(self):  # of which a fingerprint is made
+        return {}
+
+
+def test_a_long_upload_is_in_nobodys_way(tmp_path, slow_index):
+    index, begun, go_on = slow_index
+    paths = {code: str(make_clip(tmp_path / f"{code}.mp4", [code])) for code in (1, 2, 3)}
     adder = Adder(index, roots=[tmp_path])
-    (tmp_path / "a").mkdir()
-    for name in ("a1.mp4", "a2.mp4"):
-        os.rename(paths[name], tmp_path / "a" / name)
-    first, second = adder.add_path(str(tmp_path / "a"), "first"), adder.add_path(paths["b1.mp4"], "second")
+    first = adder.add_path(paths[3], "first")
     next(first)
     assert begun.wait(60)
+    assert "1 added" in list(adder.add_path(paths[1], "second"))[-1]
+    assert index.remove([paths[1]]) == 1  # nor in that of whoever else writes
+    assert "1 added" in list(adder.add_path(paths[2], "second"))[-1]
     assert "Reading videos" in next(first)
-    assert all("Waiting: others are adding" in next(second) for _ in range(2))
     go_on.set()
-    assert "2 added" in list(first)[-1] and "1 added" in list(second)[-1]
-    assert order == ["a1.mp4", "b1.mp4", "a2.mp4"]
+    assert "1 added" in list(first)[-1]
+    assert [os.path.basename(path) for path in index.paths] == ["2.mp4", "3.mp4"]
+
+
+def test_two_visitors_who_add_the_same_have_it_once(tmp_path, slow_index):
+    index, begun, go_on = slow_index
+    clip = str(make_clip(tmp_path / "3.mp4", [3]))
+    adder = Adder(index, roots=[tmp_path])
+    reports = [adder.add_path(clip, visitor) for visitor in "ab"]
+    for report in reports:
+        next(report)
+    assert begun.wait(60)
+    time.sleep(0.5)  # the other is likely to read it, too; if not, it finds it there
+    go_on.set()
+    said = sorted(list(report)[-1].partition("<b>")[2].partition("</b>")[0] for report in reports)
+    assert said == ["1 added", "1 already there"]
+    assert index.paths == [clip] and len(index.read(["id"])) == 1
+
+
+def test_a_folder_is_added_some_files_at_a_time(tmp_path, index, monkeypatch):
+    monkeypatch.setattr(adding, "FILES_AT_ONCE", 2)
+    (folder := tmp_path / "several").mkdir()
+    for code in range(1, 6):
+        make_clip(folder / f"{code}.mp4", [code])
+    add, slices = index.add, []
+
+    def count(files, **options):
+        slices.append([os.path.basename(file) for file in files])
+        return add(files, **options)
+
+    monkeypatch.setattr(index, "add", count)
+    news = list(Adder(index, roots=[folder]).add_path(str(folder)))
+    assert slices == [["1.mp4", "2.mp4"], ["3.mp4", "4.mp4"], ["5.mp4"]]
+    assert "5 added" in news[-1] and "<details" not in news[-1]
+    told = "".join(news)
+    assert all(f"{done} of 5 done" in told for done in range(6))  # file by file
+
+
+def test_what_a_folder_holds_besides_is_counted_and_listed(tmp_path, index):
+    (folder := tmp_path / "several").mkdir()
+    make_clip(folder / "a.mp4", [1])
+    for name in ("<b>.txt", "c.jpg", "d.jpg"):
+        (folder / name).touch()
+    report = list(Adder(index, roots=[folder]).add_path(str(folder)))[-1]
+    assert "<summary>Left out 3 files that are no videos: 2 .jpg, 1 .txt</summary>" in report
+    assert "&lt;b&gt;.txt</li>" in report and report.count("<li>") == 3
+
+
+def test_the_page_says_for_whom_one_waits(tmp_path, index):
+    clip = str(make_clip(tmp_path / "a.mp4", [1]))
+    adder = Adder(index, roots=[tmp_path])
+    with open_storage(index).writing():
+        news = adder.add_path(clip, "me")
+        waits = next(line for line in news if "Waiting" in line)
+    assert f"(process {os.getpid()} on " in waits and "is writing to the index" in waits
+    assert "1 added" in list(news)[-1]
+
+
+def test_whoever_waits_for_another_process_may_cancel(tmp_path, index):
+    clip = str(make_clip(tmp_path / "a.mp4", [1]))
+    adder = Adder(index, roots=[tmp_path])
+    with open_storage(index).writing():
+        news = adder.add_path(clip, "me")
+        next(line for line in news if "Waiting" in line)
+        adder.cancel("me")
+        assert "1 left when it was cancelled" in list(news)[-1]
+    assert len(index) == 0
 
 
 def test_what_a_visitor_adds_is_cancelled_and_nothing_else(tmp_path, index, monkeypatch):
@@ -205,12 +295,12 @@ def test_what_a_visitor_adds_is_cancelled_and_nothing_else(tmp_path, index, monk
     adder = Adder(index, uploads)
     add = index.add
 
-    def add_and_cancel(files, **options):
-        report = add(files, **options)
-        adder.cancel("somebody else")
-        if files[0].endswith("2.mp4"):
-            adder.cancel("me")
-        return report
+    def add_and_cancel(files, on_video, **options):
+        def told(path):
+            on_video(path)
+            adder.cancel("me" if path.endswith("2.mp4") else "somebody else")
+
+        return add(files, on_video=told, **options)
 
     monkeypatch.setattr(index, "add", add_and_cancel)
     report = list(adder.add_uploaded(names, "me"))[-1]
@@ -221,28 +311,13 @@ def test_what_a_visitor_adds_is_cancelled_and_nothing_else(tmp_path, index, monk
     )  # the next is no longer cancelled
 
 
-def test_whoever_waits_may_cancel(tmp_path, index, monkeypatch):
-    clips = [str(make_clip(tmp_path / f"{code}.mp4", [code])) for code in (1, 2)]
-    go_on, add = threading.Event(), index.add
-    monkeypatch.setattr(index, "add", lambda files, **options: go_on.wait(60) and add(files, **options))
-    adder = Adder(index, roots=[tmp_path])
-    first, second = adder.add_path(clips[0], "first"), adder.add_path(clips[1], "second")
-    next(first)
-    next(second)
-    adder.cancel("second")
-    assert "1 left when it was cancelled" in list(second)[-1]
-    go_on.set()
-    assert "1 added" in list(first)[-1]
-
-
 def test_a_file_that_gives_nothing_is_left_out_and_said_to_be_silent(tmp_path, stalling_index, monkeypatch):
     monkeypatch.setattr(adding, "WORKERS", 1)
-    monkeypatch.setattr(adding, "STALL_SECONDS", 20.0)
     monkeypatch.setattr(adding, "SILENCE_SECONDS", 1.0)
     (folder := tmp_path / "videos").mkdir()
     for name, code in (("bad.mp4", 3), ("good.mp4", 1)):
         make_clip(folder / name, [code])
-    news = list(Adder(stalling_index, roots=[folder]).add_path(str(folder)))
+    news = list(Adder(stalling_index, roots=[folder], stall_seconds=20.0).add_path(str(folder)))
     assert "1 added, 1 could not be read" in news[-1]
     assert "neither a frame nor a text" in news[-1] and "Nothing new for" in "".join(news[:-1])
 
@@ -250,8 +325,11 @@ def test_a_file_that_gives_nothing_is_left_out_and_said_to_be_silent(tmp_path, s
 def test_a_file_that_gives_nothing_can_be_cancelled(tmp_path, stalling_index, monkeypatch):
     monkeypatch.setattr(adding, "WORKERS", 1)
     clip = make_clip(tmp_path / "bad.mp4", [3])
-    adder = Adder(stalling_index, roots=[tmp_path])
+    adder = Adder(stalling_index, roots=[tmp_path], stall_seconds=300.0)
     adding_it = adder.add_path(str(clip), "me")
+    next(adding_it)
+    other = make_clip(tmp_path / "good.mp4", [1])
+    assert "1 added" in list(adder.add_path(str(other), "another"))[-1]  # meanwhile
     begin, stopped = time.monotonic(), threading.Event()
     stopped.set()
     for _ in range(6):
@@ -263,13 +341,7 @@ def test_a_file_that_gives_nothing_can_be_cancelled(tmp_path, stalling_index, mo
 
 def test_an_upload_that_ends_the_process_that_reads_it_costs_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(adding, "WORKERS", 1)
-
-    def engine(images):
-        if any(read_code(image) == 3 for image in images):
-            os.abort()
-        return [[] for _ in images]
-
-    processor = make_tiny_processor(engine)
+    processor = make_tiny_processor(DeadlyReader(aborts_at=3))
     index = VideoIndex.create(tmp_path / "index", make_tiny_model(), processor, cache_dir=tmp_path / "cache")
     uploads = UploadFolder(tmp_path / "uploads", 1, 10)
     names = [upload(uploads, f"{code}.mp4", make_clip(tmp_path / "a.mp4", [code]).read_bytes()) for code in (3, 1)]

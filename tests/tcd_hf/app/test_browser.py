@@ -8,7 +8,6 @@ writes the screenshots of the docs.
 import io
 import os
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,7 @@ from tests.tcd_hf.app.browsing import (
 from tests.tcd_hf.app.conftest import HOSTILE_NAME, HOSTILE_TEXTS, LONG, SCHEDULE, make_clip, make_index, serving
 from tests.tcd_hf.app.scenes import write_scenes, write_tour
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.tcd_hf.deadly import DeadlyReader
 
 
 def test_search_click_and_see_the_text_at_its_second(site, visit):
@@ -319,18 +319,14 @@ def test_upload_and_add_by_path(site, visit, tmp_path):
         (site.folder / "uploads" / "uploaded.mp4").unlink()
 
 
-def hang(images):
-    """An OCR engine that gives nothing."""
-    time.sleep(600)
-
-
 def test_adding_is_cancelled(visit, tmp_path, monkeypatch):
     from tcd_hf.app import adding
     from tcd_hf.app.server import build_app
 
     monkeypatch.setattr(adding, "WORKERS", 1)
     make_clip(tmp_path / "clip.mp4", [3])
-    index = VideoIndex.create(tmp_path / "index", make_tiny_model(), make_tiny_processor(hang), cache_dir=tmp_path)
+    processor = make_tiny_processor(DeadlyReader(hangs_at=3))
+    index = VideoIndex.create(tmp_path / "index", make_tiny_model(), processor, cache_dir=tmp_path)
     with serving(build_app(index, allow_add=[tmp_path])) as server:
         page = visit(server.url)
         page.get_by_role("tab", name="Add videos").click()

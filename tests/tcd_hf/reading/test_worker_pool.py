@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from itertools import islice
 from pathlib import Path
@@ -18,22 +17,12 @@ from tcd_hf.reading.segments import Segment
 from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, VideoReader
 from tcd_hf.reading.worker_pool import Result, Task, Tasks, read_videos
 from tcd_hf.reading.workers import TASKS_PER_WORKER, WorkerError
-from tests.clips import read_code
 from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader
+from tests.tcd_hf.deadly import DeadlyReader
 from tests.tcd_hf.long_clips import write_codes
 
 TEXTS = {code: [f"text {code}"] for code in (3, 5, 9, 17, 33)}
 DEADLY = 128
-
-
-class DeadlyReader(CodeReader):
-    """Ends the process at a code, as a crash in a decoder does."""
-
-    def __call__(self, images):
-        readings = super().__call__(images)
-        if any(reading.text == "death" for image in readings for reading in image):
-            os.abort()
-        return readings
 
 
 def make_reader(folder, engine) -> VideoReader:
@@ -139,26 +128,17 @@ def test_where_there_can_be_no_other_process_this_one_reads(tmp_path):
 
 
 def test_a_death_costs_one_file_and_so_does_a_stall(tmp_path):
-    """Functions of a user, which no module has; one file after the other, in one process."""
-
-    def engine(images):
-        codes = {read_code(image) for image in images}
-        if 128 in codes:
-            os.abort()
-        if 256 in codes:
-            time.sleep(600)
-        return [[(f"text {read_code(image)}", 0.9, (0.1, 0.1, 0.9, 0.3))] for image in images]
-
+    """One file after the other, in one process."""
     files = [VideoFile.of(write_codes(tmp_path / f"{code}.mp4", (code, 1))) for code in (3, 128, 5, 256, 9)]
-    reader = make_reader(tmp_path / "cache", engine)
+    reader = make_reader(tmp_path / "cache", DeadlyReader(aborts_at=128, hangs_at=256))
     results = list(read_videos(reader, files, num_workers=1, stall_seconds=20.0))
     assert sorted(names_of(results)) == sorted(["3.mp4", "5.mp4", "9.mp4", "skipped 128.mp4", "skipped 256.mp4"])
     causes = {Path(result.path).name: result.cause for result in results if isinstance(result, SkippedVideo)}
     assert "the process that read it died (SIGABRT)" in causes["128.mp4"]
     assert "neither a frame nor a text: no sign of it for 20 s" in causes["256.mp4"]
-    assert "--stall-seconds of `tcd-hf index` and `prepare`" in causes["256.mp4"]
+    assert "--stall-seconds of `tcd-hf`" in causes["256.mp4"]
     texts = {Path(read.record.path).name: read.record.captions[0].text for read in results if hasattr(read, "record")}
-    assert texts == {f"{code}.mp4": f"text {code}" for code in (3, 5, 9)}
+    assert texts == {f"{code}.mp4": f"code {code}" for code in (3, 5, 9)}
 
 
 def test_pyav_reads_what_brings_decord_down(tmp_path, monkeypatch):
@@ -222,7 +202,7 @@ def test_nothing_is_decoded_where_only_the_text_is_wanted_and_it_is_there(tmp_pa
 
 @pytest.mark.slow
 def test_two_processes_read_what_this_one_reads_and_a_death_costs_one_file(tmp_path):
-    engine = DeadlyReader({**TEXTS, DEADLY: ["death"]})
+    engine = DeadlyReader(aborts_at=DEADLY, texts=TEXTS)
     paths = [
         write_codes(tmp_path / "long.mp4", *((code, 4) for code in TEXTS)),
         write_codes(tmp_path / "deadly.mp4", (3, 4), (DEADLY, 4), (5, 4)),

@@ -1,0 +1,232 @@
+"""The part of an index that takes videos in, one run of those who add at a time."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from tcd_hf.choices import Engine
+from tcd_hf.index.engines import check_engine, make_engine
+from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
+from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine
+from tcd_hf.index.progress import VideoProgress, progress_bar
+from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
+from tcd_hf.index.searching import SearchableIndex
+from tcd_hf.index.storage import IndexStorage
+from tcd_hf.index.writers import OnWait, StoppedWaiting
+from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.video_inputs import VideoInput
+from tcd_hf.reading.cache import CaptionCache
+from tcd_hf.reading.files import FoundVideos, absolute_path, absolute_videos
+from tcd_hf.reading.fingerprints import frame_fingerprint
+from tcd_hf.reading.own_texts import check_texts
+from tcd_hf.reading.video_reader import VideoReader
+from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
+
+__all__ = ["GrowingIndex"]
+
+
+class GrowingIndex(SearchableIndex):
+    """The part of a [`VideoIndex`] that takes videos in.
+
+    Args:
+        storage ([`IndexStorage`]): the index, opened.
+        model, processor, cache_dir, lexical_weight, memory_budget, batch_size, device: as of [`VideoIndex.open`].
+
+    Raises:
+        ValueError: an option out of its range.
+    """
+
+    def __init__(
+        self,
+        storage: IndexStorage,
+        model: TCDModel | str | os.PathLike | None = None,
+        processor: TCDProcessor | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
+        memory_budget: int = DEFAULT_MEMORY_BUDGET,
+        batch_size: int | None = None,
+        device: str | torch.device | None = "auto",
+    ):
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        super().__init__(storage, model, processor, device, lexical_weight, memory_budget)
+        self.cache = CaptionCache(cache_dir)
+        self.batch_size = batch_size
+
+    def add(
+        self,
+        paths: Iterable[str | os.PathLike] | str | os.PathLike | Mapping[str, VideoInput],
+        workers: int | None = None,
+        on_video: Callable[[str], None] | None = None,
+        on_progress: Callable[[VideoProgress], None] | None = None,
+        texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
+        engine: Engine = "local",
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
+        stop: threading.Event | None = None,
+        on_wait: OnWait | None = None,
+        alongside: bool = False,
+    ) -> AddReport:
+        """Brings videos into the index: new ones, and those whose content has changed.
+
+        Processes decode videos and read their text; this one encodes them, and commits every so often, or after each
+        video if it reads itself. It may be killed at any moment: run again, it goes on from there. A file that cannot
+        be read, even one that brings its process down, is skipped and named in the report and in `errors.jsonl`. A file
+        whose size and time stamps are those of its row is not opened; one with the content of another row is not
+        decoded.
+
+        Args:
+            paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them. Or videos
+                that are no files, by names of yours: `{"sign": frames, "shop": decoder}`, each anything that
+                [`open_video`] takes; frames at another rate than one a second are given as `{"array": frames,
+                "video_metadata": {"fps": 25}}`. Names are taken for paths, relative to the current folder, wherever
+                the index takes or gives paths. They are read in this process.
+            workers (`int`, *optional*): processes that read; by default one per core where there are enough files, and
+                else one, which costs a second. 0 reads in this process, which a bad file can then end or hold up for
+                ever. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead) and about 1.5 GB of memory:
+                there are at most 32 by default, and where that is too much for the machine, give fewer. What they need,
+                such as an OCR engine of yours, is pickled; if that cannot be done, a warning says so and videos are
+                read in this process, unless `workers` is given.
+            on_video (`Callable[[str], None]`, *optional*): called with each absolute path when it is done.
+            on_progress (`Callable[[VideoProgress], None]`, *optional*): called after each segment that was read. If
+                neither is given, a progress bar on the terminal shows seconds of video, the speed as a multiple of real
+                time, and the time left.
+            texts (`Mapping`, *optional*): what videos come with beside what is read in them, such as subtitles: for
+                each path its texts, `(start, end, text)` in seconds. They are searched like those that are read, and
+                marked by their source. Other texts than before count as a changed file; `[]` takes all away. A video
+                that is not named keeps what it has, as long as its content is the same.
+            engine (`"local"` or `"ray"`, *optional*, defaults to `"local"`): what spreads the work: processes of this
+                machine, or a Ray cluster, see [`RayEngine`], whose `workers` are actors, one per CPU by default.
+            stall_seconds (`float`, *optional*, defaults to 120): a file that gives neither a frame nor a text for so
+                long is skipped. It must be enough for the OCR engine to read 8 frames. With `workers=0` there is no
+                limit.
+            stop (`threading.Event`, *optional*): once it is set, by another thread, no more is read, and what is
+                finished stays: the report names only that. Not with Ray.
+            on_wait (`Callable[[str | None], None]`, *optional*): called with a sentence that says for whom it waits,
+                when another process works on the index, and with `None` when it goes on; by default a warning is
+                logged.
+            alongside (`bool`, *optional*, defaults to `False`): do not wait until other runs are done that add to the
+                index, but read while they do. Each waits only for a commit of another; of a video that both read, one
+                keeps its rows. Not with Ray, which commits once.
+
+        Raises:
+            IndexMismatchError: the processor reads text or frames otherwise than the one that made the index, or the
+                folder of the index is gone.
+            IndexDamagedError: the files of the index cannot be read.
+            PermissionError: they may not be written.
+            OSError: their disk is full or out of reach, or has no locks. What was committed before is kept.
+            CacheError: the cache folder cannot be written.
+            OCREngineError, ImportError: the OCR engine cannot be had, or Ray.
+            RuntimeError: a worker of the Ray cluster cannot work, whatever the video, or `workers` cannot be had; names
+                the cause.
+            ValueError: no such engine, a number of `workers` or of seconds that it cannot have, a text that is none or
+                of another video, or the index was opened without its model, and that cannot be loaded.
+        """
+        given = None
+        if isinstance(paths, Mapping):
+            if workers or engine != "local":
+                raise ValueError(f"Videos in memory are read in this process: leave out {workers=} and {engine=}.")
+            given, workers = {absolute_path(name): video for name, video in paths.items()}, 0
+        step = self._make_engine(engine, workers, stall_seconds, stop)
+        waiting: Any = {"on_wait": on_wait, "stop": stop}
+        holds_lock = engine == "ray"  # files that its workers write are of no commit yet, and others would remove them
+        with contextlib.ExitStack() as turn:
+            try:
+                if not alongside:
+                    turn.enter_context(self._storage.adding(**waiting))
+                if holds_lock:
+                    turn.enter_context(self._storage.writing(**waiting))
+            except StoppedWaiting:
+                return AddReport()
+            found = absolute_videos(paths) if given is None else FoundVideos(list(given), [])
+            report = self._ingest(found.videos, step, on_video, on_progress, texts, given, holds_lock, **waiting)
+        report.left_out = found.left_out
+        return report
+
+    def refresh(
+        self,
+        paths: Iterable[str | os.PathLike] | str | os.PathLike,
+        workers: int | None = None,
+        on_video: Callable[[str], None] | None = None,
+        on_progress: Callable[[VideoProgress], None] | None = None,
+        texts: Mapping[str | os.PathLike, Iterable[Any]] | None = None,
+        keep_unreadable: bool = True,
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
+    ) -> AddReport:
+        """Makes the index one of these videos: as [`~VideoIndex.add`], and rows of all other paths are removed. With a
+        folder it follows what becomes of the folder.
+
+        Args:
+            paths, workers, on_video, on_progress, texts, stall_seconds: as of [`~VideoIndex.add`].
+            keep_unreadable (`bool`, *optional*, defaults to `True`): let videos that cannot be read any more keep the
+                rows that they have; else these are removed too.
+
+        Raises:
+            FileNotFoundError: none of the paths exists, or one does not below which the index has videos: a disk that
+                is not there must not empty the index.
+            ValueError: there is no video at all; likewise.
+            IndexMismatchError, IndexDamagedError, PermissionError, OSError: and all else as of [`~VideoIndex.add`].
+        """
+        paths, left_out = absolute_videos(paths)
+        step = self._make_engine("local", workers, stall_seconds)
+        with self._storage.adding():
+            self._check_present(paths)
+            # First, so that moved files take over their rows.
+            report = self._ingest(paths, step, on_video, on_progress, texts)
+            with self._storage.writing():
+                present = self._videos()
+                report.removed, report.left_out = sorted(set(present).difference(paths)), left_out
+                unreadable = [] if keep_unreadable else {video.path for video in report.skipped}.intersection(present)
+                self._remove([*report.removed, *unreadable])
+                self._storage.update_errors({}, resolved=set(self.errors).difference(paths))
+        return report
+
+    def _ingest(
+        self,
+        paths: Collection[str],
+        engine: IngestEngine,
+        on_video: Callable[[str], None] | None,
+        on_progress: Callable[[VideoProgress], None] | None,
+        texts: Mapping[str | os.PathLike, Iterable[Any]] | None,
+        given: Mapping[str, VideoInput] | None = None,
+        holds_lock: bool = False,
+        **waiting: Any,
+    ) -> AddReport:
+        """Brings videos into the index. The caller may hold the writer's lock."""
+        checked = None if texts is None else check_texts(texts, paths)
+        options = {"memory_budget": self.memory_budget, "holds_lock": holds_lock, **waiting}
+        if on_video is not None or on_progress is not None:
+            return Ingest(self._storage, engine, on_video, on_progress, **options).run(paths, checked, given)
+        with progress_bar("Indexing", paths) as progress:
+            ingest = Ingest(self._storage, engine, progress.finish, progress.advance, **options)
+            return ingest.run(paths, checked, given)
+
+    def _make_engine(
+        self,
+        name: Engine,
+        workers: int | None,
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
+        stop: threading.Event | None = None,
+    ) -> IngestEngine:
+        """What reads and encodes videos as those in the index were; refuses to with another processor."""
+        check_engine(name, workers, stall_seconds)
+        model, processor = self._require_model()
+        reader = VideoReader.of(processor, self.cache, self.metadata.segment_seconds)
+        frames, captions = frame_fingerprint(processor), reader.caption_settings
+        self.metadata.check(self.uri, frame_fingerprint=frames, caption_fingerprint=captions)
+        options = model.eval(), reader, processor.tokenizer.padding_side, workers, stall_seconds
+        return make_engine(name, *options, batch_size=self.batch_size, stop=stop)
+
+    def _check_present(self, paths: list[str]) -> None:
+        """Refuses to make an index one of paths that are not there."""
+        advice = "Nothing was removed from the index: see to it, or use `remove` (--remove)."
+        if not paths:
+            raise ValueError(f"No video found. {advice}")
+        missing = [path for path in paths if not os.path.lexists(path)]
+        lost = tuple(f"{path}/" for path in missing)
+        if missing and (len(missing) == len(paths) or any(path.startswith(lost) for path in self.paths)):
+            raise FileNotFoundError(f"No such file or folder: {missing[0]}. {advice}")
