@@ -329,9 +329,8 @@ class WindowOCRCaptioner:
         """What reads the frames of one video: with what it saw in those before where the engine has such a reader."""
         assert self.engine is not None  # who calls this has refused it
         engine = get_engine(self.engine, **self.engine_options)
-        if hasattr(engine, "video_reader"):
-            return engine.video_reader(self.min_text_height)
-        return lambda stretches: engine([stretch.frame for stretch in stretches])
+        start = getattr(engine, "video_reader", None)
+        return start(self.min_text_height) if start else lambda stretches: engine([each.frame for each in stretches])
 
     def _read(self, stretches: list[Stretch], reader) -> list[tuple[list[TextReading], float, float]]:
         """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
