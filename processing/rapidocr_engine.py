@@ -26,7 +26,7 @@ from .unreadable_scripts import UnreadableScripts
 
 __all__ = ["RapidOCREngine", "RapidOCRModels", "VideoTextReader"]
 
-MAY_BE_TEXT = 0.3  # probability, anywhere in a small look, from which a frame is looked at closely
+MAY_BE_TEXT = 0.2  # probability, anywhere in a small look, from which a frame is looked at closely
 LIKELY_TEXT = 0.5  # confidence of a reading from which the next frame is looked at closely at once
 # Where sizes take turns, small frames are enlarged so much at most: enlarged further, they show no more text.
 ENLARGED, ENLARGED_SIDE = 1.5, 960  # times, or to so many pixels on the longer side if that is more

@@ -144,7 +144,7 @@ class WindowOCRCaptioner:
         self.reading_interval = reading_interval
         self.preset = preset
         # datasets.map hashes an object by its state, not by its code: raise this when captions change
-        self.version = 2
+        self.version = 3
         ocr_preset(preset)
         if engine is not None:
             self._engine()  # a wrong name or option shows here, not in a worker
@@ -348,9 +348,8 @@ class WindowOCRCaptioner:
         """What reads the frames of one video: with what it saw in those before where the engine has such a reader."""
         assert self.engine is not None  # who calls this has refused it
         engine = self._engine()
-        if hasattr(engine, "video_reader"):
-            return engine.video_reader(self.min_text_height)
-        return lambda stretches: engine([stretch.frame for stretch in stretches])
+        start = getattr(engine, "video_reader", None)
+        return start(self.min_text_height) if start else lambda stretches: engine([each.frame for each in stretches])
 
     def _read(self, stretches: list[Stretch], reader: Reader) -> list[Sighting]:
         """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
