@@ -4,7 +4,8 @@
 
 Renders texts (`material.py`, `rendering.py`), has them found and read by the shipped models, fits a small network to
 the readings of one half of words and fonts, and to what is read in clips that show no script but readable ones; and
-reports on the other half. Needs the packages babel and onnx and the fonts that `material.py` names. The weights in the package were fitted to the annotated clips v002 to v042 of ../shared/data/realvid.
+reports on the other half. Needs the packages babel and onnx and the fonts that `material.py` names.
+The weights in the package were fitted to the annotated clips v002 to v042 of ../shared/data/realvid.
 """
 
 import argparse
