@@ -1,7 +1,7 @@
 """The built-in OCR engine: the PP-OCR models of the package `rapidocr`, in a pipeline of our own made for videos.
 
 An image by itself is looked at in full size. Of the frames of a video, read one after the other, some are: the first of
-each scene and each n-th. The others are looked at in a smaller size, which costs a third and finds large text better;
+each scene and each n-th. The others are looked at in a smaller size, which costs a third and finds other texts;
 what was read before and stands there unchanged is not read again; and where the last frame showed no text, a small
 look decides whether there is any now.
 """
@@ -26,8 +26,10 @@ from .unreadable_scripts import UnreadableScripts
 
 __all__ = ["RapidOCREngine", "RapidOCRModels", "VideoTextReader"]
 
-MAY_BE_TEXT = 0.3  # probability, anywhere in a small look, from which a frame is looked at closely
+MAY_BE_TEXT = 0.2  # probability, anywhere in a small look, from which a frame is looked at closely
 LIKELY_TEXT = 0.5  # confidence of a reading from which the next frame is looked at closely at once
+# Where sizes take turns, small frames are enlarged so much at most: enlarged further, they show no more text.
+ENLARGED, ENLARGED_SIDE = 1.5, 960  # times, or to so many pixels on the longer side if that is more
 TILTED = np.tan(np.radians(5.0))
 
 
@@ -46,14 +48,14 @@ class RapidOCREngine:
             Further parameters of `rapidocr.RapidOCR(params=...)` that say which models are used and how boxes and
             characters come of their outputs, such as `{"Rec.model_path": "/models/rec.onnx"}`.
         between_side_len (`int`, *optional*, defaults to 736):
-            In a video, longer side in pixels at which text is looked for between two looks in full size. `None`: all
-            frames are looked at in full size.
+            In a video, longer side in pixels at which text is looked for between two looks in full size, which then
+            enlarge small frames less. `None`: all frames are looked at in full size.
         full_size_every (`int`, *optional*, defaults to 3):
             In a video, each so many-th frame that is read is looked at in full size, as is the first of each scene.
         look_side_len (`int`, *optional*, defaults to 480):
             In a video, longer side in pixels of the small look by which frames without text are left early. `None`:
             none is.
-        box_threshold (`float`, *optional*, defaults to 0.3):
+        box_threshold (`float`, *optional*, defaults to 0.4):
             How sure the detector must be of a box, 0-1. What is no text gets a low confidence when it is read.
         reuse_unchanged (`bool`, *optional*, defaults to `True`):
             In a video, whether boxes that show what was surely read there before are not read again.
@@ -76,7 +78,7 @@ class RapidOCREngine:
         between_side_len: int | None = 736,
         full_size_every: int = 3,
         look_side_len: int | None = 480,
-        box_threshold: float = 0.3,
+        box_threshold: float = 0.4,
         reuse_unchanged: bool = True,
         runtime: str | None = None,
         lang: str | os.PathLike | None = None,
@@ -105,7 +107,7 @@ class RapidOCREngine:
         readings = []
         with models.lock:
             for image in images:
-                quads = models.detector.find(image, self.detection_size(image))
+                quads = models.detector.find(image, reading_size(image.shape, self.limit_side_len, self.enlarge))
                 readings.append(as_text_readings(models.recogniser.read(image, list(quads)), image))
         return readings
 
@@ -117,13 +119,6 @@ class RapidOCREngine:
                 Boxes lower than this, relative to the height of the frame, are not read.
         """
         return VideoTextReader(self, min_text_height)
-
-    def detection_size(self, image: np.ndarray, in_full_size: bool = True) -> tuple[int, int]:
-        """Height and width at which text is looked for in an image, pixels."""
-        side = self.limit_side_len
-        if not in_full_size and self.between_side_len is not None:
-            side = min(side, self.between_side_len)
-        return reading_size(image.shape, side, self.enlarge)
 
     def models(self) -> "RapidOCRModels":
         """The models of these options, loaded once per process."""
@@ -186,9 +181,9 @@ class VideoTextReader:
         if glance is None or glance.max() >= MAY_BE_TEXT:
             in_full_size = self.full_size_in == 0
             self.full_size_in = self.engine.full_size_every - 1 if in_full_size else self.full_size_in - 1
-            quads = models.detector.find(image, self.engine.detection_size(image, in_full_size))
+            quads = models.detector.find(image, self._size(image, in_full_size))
             if glance is not None and in_full_size and not len(quads):  # small text alone is missed in full size
-                quads = models.detector.find(image, self.engine.detection_size(image, False))
+                quads = models.detector.find(image, self._size(image, False))
             quads = [quad for quad in quads if np.ptp(quad[:, 1]) >= self.min_text_height * image.shape[0]]
             readings = self._read_boxes(models.recogniser, image, quads, in_full_size)
         self.saw_text = any(reading.confidence >= LIKELY_TEXT for reading in readings)
@@ -202,6 +197,17 @@ class VideoTextReader:
         if side is None or side >= self.engine.limit_side_len:
             return None
         return detector.probabilities(image, reading_size(image.shape, side, self.engine.enlarge))
+
+    def _size(self, image: np.ndarray, in_full_size: bool) -> tuple[int, int]:
+        """Height and width at which text is looked for, pixels."""
+        full, between = self.engine.limit_side_len, self.engine.between_side_len
+        if between is None:
+            side = full
+        elif in_full_size:
+            side = min(full, max(ENLARGED_SIDE, round(ENLARGED * max(image.shape[:2]))))
+        else:
+            side = min(full, between)
+        return reading_size(image.shape, side, self.engine.enlarge)
 
     def _read_boxes(
         self, recogniser: TextRecogniser, image: np.ndarray, quads: list[np.ndarray], in_full_size: bool
