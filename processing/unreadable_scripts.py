@@ -42,7 +42,7 @@ class Recognised(NamedTuple):
         """Of probabilities `(steps, classes)`, as CTC reads them."""
         classes = probabilities.argmax(axis=1)
         new = np.concatenate([[True], classes[1:] != classes[:-1]])
-        return cls(classes, probabilities.max(axis=1), new & (classes != BLANK))
+        return cls(classes, probabilities[np.arange(len(classes)), classes], new & (classes != BLANK))
 
 
 class UnreadableScripts:
