@@ -4,13 +4,8 @@
 
 Renders texts (`material.py`, `rendering.py`), has them found and read by the shipped models, fits a small network to
 the readings of one half of words and fonts, and to what is read in clips that show no script but readable ones; and
-<<<<<<< HEAD
-reports on the other half. Needs the packages babel and onnx and the fonts that `material.py` names. The clips of the weights in the package
-are the annotated ones from v002 to v042 of the set that docs/measured.md describes.
-=======
-reports on the other half. Needs the packages babel and onnx and the fonts that `material.py` names.
-The weights in the package were fitted to the annotated clips v002 to v042 of ../shared/data/realvid.
->>>>>>> refs/heads/scripts
+reports on the other half. Needs the packages babel and onnx and the fonts that `material.py` names. The clips of the
+weights in the package are the annotated ones from v002 to v042 of the set that docs/measured.md describes.
 """
 
 import argparse
