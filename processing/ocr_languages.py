@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def fetch_recogniser(lang: str, folder: str | os.PathLike | None = None) -> Path
     download = importlib.import_module("rapidocr.utils.download_file")
     quiet = logging.Logger("rapidocr download", logging.CRITICAL)  # what it says is said here
     fetch = type("Fetch", (download.DownloadFile,), {"REQUEST_TIMEOUT": FETCH_TIMEOUT})
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
     logger.warning("Fetching the recogniser %r once: %s to %s", lang, entry["model_dir"], path)
     try:
         fetch.run(download.DownloadFileInput(entry["model_dir"], partial, quiet, entry["SHA256"]))

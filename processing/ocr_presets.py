@@ -21,7 +21,7 @@ class OCRPreset:
 
 
 OCR_PRESETS = {
-    "fast": OCRPreset(interval=2.0),
+    "fast": OCRPreset(interval=2.5, engine_options={"full_size_every": 4}),
     "balanced": OCRPreset(),  # the defaults of the captioner and of the engine
     "thorough": OCRPreset(engine_options={"between_side_len": None, "look_side_len": None, "reuse_unchanged": False}),
 }
@@ -33,6 +33,6 @@ def ocr_preset(name: str) -> OCRPreset:
     Raises:
         ValueError: there is none.
     """
-    if name not in OCR_PRESETS:
+    if not isinstance(name, str) or name not in OCR_PRESETS:
         raise ValueError(f"The OCR preset must be one of {', '.join(map(repr, OCR_PRESETS))}, got {name!r}.")
     return OCR_PRESETS[name]

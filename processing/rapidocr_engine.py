@@ -9,7 +9,7 @@ look decides whether there is any now.
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,8 +93,8 @@ class RapidOCREngine:
         if isinstance(full_size_every, bool) or not isinstance(full_size_every, int) or full_size_every < 1:
             raise ValueError(f"full_size_every must be an int of at least 1, got {full_size_every!r}.")
         self.full_size_every = full_size_every
-        self.look_side_len = look_side_len and _checked_side("look_side_len", look_side_len)
-        if not 0 <= box_threshold <= 1:
+        self.look_side_len = None if look_side_len is None else _checked_side("look_side_len", look_side_len)
+        if not isinstance(box_threshold, int | float) or not 0 <= box_threshold <= 1:
             raise ValueError(f"box_threshold must be in [0, 1], got {box_threshold!r}.")
         self.box_threshold = box_threshold
         self.reuse_unchanged = reuse_unchanged
@@ -111,13 +111,15 @@ class RapidOCREngine:
                 readings.append(as_text_readings(models.recogniser.read(image, list(quads)), image))
         return readings
 
-    def video_reader(self, min_text_height: float = 0.0) -> "VideoTextReader":
+    def video_reader(self, min_text_height: float = 0.0) -> Callable[[Sequence[Stretch]], list[list[TextReading]]]:
         """What reads the frames of one segment of a video, one after the other.
 
         Args:
             min_text_height (`float`, *optional*, defaults to 0.0):
                 Boxes lower than this, relative to the height of the frame, are not read.
         """
+        if type(self).__call__ is not RapidOCREngine.__call__:  # of a class of the user's, which reads in its own way
+            return lambda stretches: self([stretch.frame for stretch in stretches])
         return VideoTextReader(self, min_text_height)
 
     def models(self) -> "RapidOCRModels":
@@ -137,7 +139,7 @@ class RapidOCREngine:
             **recogniser_params(self.lang),
             **self.params,
         }
-        with missing_weights(self.name, "the ONNX files that `params` asks for"):
+        with missing_weights(self.name, "the ONNX files that `params` and `lang` ask for"):
             model = rapidocr.RapidOCR(params=params)
             # models load at their first use: one blank image per model makes a missing file show here
             model(np.zeros((64, 64, 3), np.uint8), use_det=True, use_cls=False, use_rec=False)

@@ -241,7 +241,7 @@ def _layout(box: Box, whole: Box, lost: tuple[int, int], length: int) -> tuple[b
     Anew is what stays in the middle, or keeps an edge at which it lost letters. A box that is as wide as the whole, or
     lies elsewhere, is neither.
     """
-    letter = (whole[2] - whole[0]) / length
+    letter = max(1e-9, whole[2] - whole[0]) / length
     cut = whole[0] + lost[0] * letter, whole[2] - lost[1] * letter
     width = cut[1] - cut[0]
     anew = [((whole[0] + whole[2] - width) / 2, (whole[0] + whole[2] + width) / 2)]

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from .ocr_models import import_engine
 from .text_detection import fill_planes
 from .text_orientation import read_any_way
 
 __all__ = ["Reading", "TextRecogniser"]
 
+ALEF = "\u0627"  # who writes it writes from right to left, but the network's letters come from left to right
 HEIGHT = 48  # pixels; what the network was trained on
 # Columns that a crop is filled up to. The cost is that of the columns; each width more costs the runtime memory.
 WIDTHS = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 2560)
@@ -52,6 +54,9 @@ class TextRecogniser:
         self.recogniser = recogniser
         self.classifier = classifier
         self.is_unreadable = is_unreadable
+        self.reorder = None
+        if ALEF in recogniser.postprocess_op.character:
+            self.reorder = import_engine("rapidocr", "bidi.algorithm", "pip install python-bidi").get_display
         self.cv2 = importlib.import_module("cv2")
 
     def read(self, image: np.ndarray, quads: Sequence[np.ndarray]) -> list[Reading]:
@@ -119,6 +124,8 @@ class TextRecogniser:
             fill_planes(row[:, :, : crop.shape[1]], crop)
         probabilities = self.recogniser.session(batch)
         texts, _ = self.recogniser.postprocess_op(probabilities)
+        if self.reorder is not None:
+            texts = [(self.reorder(text), confidence) for text, confidence in texts]
         steps = [-(-probabilities.shape[1] * crop.shape[1] // width) for crop in crops]  # the rest are of the filling
         return [
             (text, confidence, not self.is_unreadable(of_one[:count]))

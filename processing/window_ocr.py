@@ -101,8 +101,9 @@ class WindowOCRCaptioner:
         reading_interval (`float`, *optional*, defaults to 0.75):
             While the picture keeps changing, one frame per this many seconds is read. `None`: every sampled frame is.
         preset (`str`, *optional*, defaults to `"balanced"`):
-            What reading may cost. `"fast"` reads every other of these frames, and small text in fewer of them;
-            `"thorough"` looks at each in full size and reads each text in it anew.
+            What reading may cost. `"fast"` reads one frame in 2.5 times as long, and looks at fewer of them in full
+            size; `"thorough"` looks at each in full size, and reads each text in it anew. Only the built-in engine has
+            sizes.
 
     Raises:
         ValueError: an option is out of range; the message says what is allowed.

@@ -29,6 +29,7 @@ from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.pretrained import check_overrides
 from tcd_hf.processing.ocr_languages import LANGUAGES
+from tcd_hf.processing.ocr_runtimes import RUNTIMES
 from tcd_hf.processing.processing_tcd import TCDProcessor, engine_at_hand
 
 if TYPE_CHECKING:
@@ -227,8 +228,8 @@ def load_for_index(
 def read_as_index(processor: TCDProcessor, reading: Mapping[str, Any]) -> None:
     """Has a processor read text as an index says.
 
-    Of the options of an engine only numbers and the name of a recogniser are taken: others may lead to files, and
-    anybody may have made the index or the folder that it names; they are for the user to give again.
+    Of the options of an engine only numbers, none, and the names of a recogniser and of a runtime are taken: others may
+    lead to files, and anybody may have made the index or the folder that it names; they are for the user to give again.
     """
     for name in set(READING_OPTIONS).intersection(reading):  # and nothing else that an index may name
         value = reading[name]
@@ -238,7 +239,8 @@ def read_as_index(processor: TCDProcessor, reading: Mapping[str, Any]) -> None:
 
 
 def _is_harmless(key: str, option: Any) -> bool:
-    return isinstance(option, int | float) or (key == "lang" and isinstance(option, str) and option in LANGUAGES)
+    names = {"lang": LANGUAGES, "runtime": RUNTIMES}.get(key, ())
+    return option is None or isinstance(option, int | float) or (isinstance(option, str) and option in names)
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

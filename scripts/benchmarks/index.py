@@ -93,7 +93,7 @@ def measured_steps(engine) -> Iterator[Clock]:
     writing = ("append", "upsert", "maintain", "save_statistics", "update_errors")
     steps = {
         "decode": [(TCDProcessor, "read_video"), (video_reader, "open_video")],
-        "OCR": [(type(engine), "__call__")],
+        "OCR": [(type(engine), "recall")],
         "encode": [(TCDProcessor, "__call__"), (engines, "compute_features")],
         "write": [(engines, "rows_from"), *((IndexStorage, name) for name in writing)],
     }

@@ -87,7 +87,15 @@ def ocr(
     if draw is not None:
         _check_image_path(draw)
     if benchmark:
-        return _benchmark(video, parse_options(ocr_options or []), as_json)
+        given = {"--ocr-engine": ocr_engine, "--ocr-fps": ocr_fps, "--min-confidence": min_confidence, "--draw": draw}
+        given |= {"--format": file_format, "--stall-seconds": stall_seconds, "--max-pixels": max_pixels}
+        if unused := [name for name, value in given.items() if value is not None]:
+            raise typer.BadParameter(
+                f"It measures the built-in engine: leave {', '.join(unused)} out.", param_hint="--benchmark"
+            )
+        return _benchmark(
+            video, parse_options(with_lang(ocr_options, ocr_lang) or []), ocr_preset or "balanced", as_json
+        )
 
     from tcd_hf.processing.window_ocr import WindowOCRCaptioner
     from tcd_hf.reading.cache import CaptionCache
@@ -121,10 +129,10 @@ def ocr(
         _draw(video, captions, num_windows, draw)
 
 
-def _benchmark(video: Path, engine_options: dict, as_json: bool) -> None:
+def _benchmark(video: Path, engine_options: dict, preset: str, as_json: bool) -> None:
     from tcd_hf.reading.ocr_benchmark import PARTS, benchmark_runtimes
 
-    rows = [costs.to_dict() for costs in benchmark_runtimes(video, engine_options)]
+    rows = [costs.to_dict() for costs in benchmark_runtimes(video, engine_options, preset)]
     if as_json:
         print_json({"path": str(video), "runtimes": rows})
         return

@@ -53,8 +53,9 @@ PARTS = {
         "Open it with the processor of that model,",
     ),
     "caption_fingerprint": (
-        "OCR engine, release or options of it, or other settings of the captions",
-        "It can be searched all the same. To add videos, give what it was made with (`ocr_engine`, --ocr-engine),",
+        "OCR engine, release or options of it, or other settings of the captions, or by a release that read otherwise",
+        "It can be searched all the same. To add videos, give what it was made with (`ocr_engine`, --ocr-engine) if "
+        "that was another,",
     ),
     "frame_fingerprint": (
         "image processor or `num_frames`",

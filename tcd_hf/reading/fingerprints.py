@@ -98,7 +98,7 @@ def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
     """The fingerprint of a captioner: its settings and version, and its OCR engine by name, release and options.
 
     An engine of your own counts by its state. A file that an option names counts by its content, so that new weights
-    under an old name are noticed. Threads do not count: they change no reading. Nor does a setting that a later release
+    under an old name are noticed. Threads and the runtime do not count: what they change is rounding. Nor does a setting that a later release
     has added, while it is at its default: what was read before is not read again.
     """
     added = vars(captioner).keys() - FIRST_SETTINGS
@@ -154,7 +154,7 @@ def _engine_state(engine: Any) -> Any:
         release = metadata.version(ENGINE_PACKAGES[engine.name])
     except metadata.PackageNotFoundError:  # at the first frame the engine itself says what to install
         release = None
-    options = {name: _state(value) for name, value in vars(engine).items() if name != "num_threads"}
+    options = {name: _state(value) for name, value in vars(engine).items() if name not in ("num_threads", "runtime")}
     return {"name": engine.name, "release": release, "options": options}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tcd_hf.processing.ocr_engines import RapidOCREngine
+from tcd_hf.processing.ocr_presets import ocr_preset
 from tcd_hf.processing.ocr_runtimes import available_runtimes
 from tcd_hf.processing.rapidocr_engine import RapidOCRModels
 from tcd_hf.processing.video_reading import open_video
@@ -51,25 +52,29 @@ class RuntimeCosts:
         }
 
 
-def benchmark_runtimes(path: str | Path, engine_options: dict[str, Any] | None = None) -> Iterator[RuntimeCosts]:
+def benchmark_runtimes(
+    path: str | Path, engine_options: dict[str, Any] | None = None, preset: str = "balanced"
+) -> Iterator[RuntimeCosts]:
     """Reads the first minute of a video by each runtime that is installed, one after the other.
 
     Args:
         path: video file.
         engine_options (`dict[str, Any]`, *optional*): of `RapidOCREngine`, but for `runtime`.
+        preset (`str`, *optional*, defaults to `"balanced"`): what reading may cost.
 
     Raises:
         VideoReadError: the video cannot be read.
     """
     for runtime in available_runtimes():
-        yield _read_by(runtime, path, {**(engine_options or {}), "runtime": runtime})
+        options = {**ocr_preset(preset).engine_options, **(engine_options or {}), "runtime": runtime}
+        yield _read_by(runtime, path, options, preset)
 
 
-def _read_by(runtime: str, path: str | Path, engine_options: dict[str, Any]) -> RuntimeCosts:
+def _read_by(runtime: str, path: str | Path, engine_options: dict[str, Any], preset: str) -> RuntimeCosts:
     costs = RuntimeCosts(runtime)
     engine = _TimedEngine(costs, **engine_options)
     engine([np.zeros((64, 64, 3), np.uint8)])  # loading the models is done once, whatever the length of a video
-    captioner = WindowOCRCaptioner(engine)
+    captioner = WindowOCRCaptioner(engine, preset=preset)
     with open_video(path) as video:
         duration = min(video.duration, LONGEST)
         times = captioner.sample_times(duration, video.num_frames)

@@ -24,7 +24,7 @@ from tcd_hf import VideoIndex, load_mini
 from tcd_hf.processing import window_ocr
 from tcd_hf.processing.video_reading import open_video
 
-NETWORKS = (("onnxruntime", "InferenceSession", "run"), ("openvino", "CompiledModel", "__call__"))
+NETWORKS = (("onnxruntime", "InferenceSession", "run"), ("openvino", "InferRequest", "infer"))
 
 
 class Parts:
