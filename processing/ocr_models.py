@@ -88,6 +88,8 @@ def missing_weights(engine: str, file: str):
     """Turns what a library raises when weights cannot be downloaded or read into one `OCREngineError`."""
     try:
         yield
+    except ImportError:  # of a package that is missing: it says which
+        raise
     except Exception as error:  # libraries raise OSError, RuntimeError, ValueError and exceptions of their own here
         cause = textwrap.shorten(f"{type(error).__name__}: {error}", 200)  # torch lists every key of a state dict
         raise OCREngineError(

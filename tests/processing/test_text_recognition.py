@@ -1,10 +1,13 @@
 """What stands in boxes: crops, buckets of widths, and real readings of rendered text."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from tcd_hf.processing.ocr_engines import RapidOCREngine
 from tcd_hf.processing.text_orientation import turned
+from tcd_hf.processing.text_recognition import TextRecogniser
 from tests.clips import text_frame
 
 IMAGE = text_frame(
@@ -71,3 +74,17 @@ def test_a_reading_does_not_depend_on_its_neighbours(recogniser):
 def test_very_long_lines_are_squeezed(recogniser):
     line = np.array([(0, 0), (5000, 0), (5000, 10), (0, 10)], np.float32)
     assert recogniser.crop(np.zeros((10, 5000, 3), np.uint8), line).shape == (48, 2560, 3)
+
+
+def test_arabic_comes_in_the_order_in_which_it_is_written():
+    """The network's letters come from left to right: of a word that begins at the right, the last one first."""
+    pytest.importorskip("bidi")
+    from rapidocr.ch_ppocr_rec.utils import CTCLabelDecode
+
+    letters = ["\u0628", "\u0627", "\u062a"]  # beh, alef, teh; 0 is the blank
+    decode = CTCLabelDecode(character=list(letters))
+    steps = np.eye(5, dtype=np.float32)[[3, 0, 2, 0, 1]][None]
+    model = SimpleNamespace(session=lambda batch: steps, postprocess_op=decode)
+    recogniser = TextRecogniser(model, classifier=None, is_unreadable=lambda probabilities: False)
+    (text, confidence, is_readable), *_ = recogniser.read_crops([np.zeros((48, 64, 3), np.uint8)])
+    assert text == "".join(letters) and confidence == pytest.approx(1) and is_readable
