@@ -14,7 +14,6 @@ import torch
 from tcd_hf.index.damage import may_be_damage
 from tcd_hf.index.lexical import query_spelling
 from tcd_hf.index.schema import COARSE_COLUMN
-from tcd_hf.index.threads import one_thread
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -197,8 +196,7 @@ class Recall:
         with torch.autocast("cpu", enabled=False):
             if len(queries) == 1:
                 products = torch.mv(self._halves, queries[0].half())
-                with one_thread():
-                    return products.float()[None].numpy(), HALF_ROUNDING
+                return products.float()[None].numpy(), HALF_ROUNDING
             return (torch.from_numpy(self._vectors) @ queries.T).T.numpy(), ROUNDING
 
     def full_text(self, query: str, count: int, where: str | None = None, num_videos: int = 1) -> np.ndarray:

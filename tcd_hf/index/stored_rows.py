@@ -1,7 +1,6 @@
 """The rows of an index: read, made sure of, and scored by texts."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ from tcd_hf.index.schema import (
     features_from,
 )
 from tcd_hf.index.scored_rows import OUT_OF_RANGE, IndexScores, ScoredRows, Search
-from tcd_hf.index.threads import one_thread
 from tcd_hf.modeling.factorized_scoring import ClueAttention, clue_attention
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.scoring import full_precision, make_scorer, pair_scores
@@ -117,11 +115,10 @@ class StoredRows:
             rows (`pa.Table`): with the columns for scoring, and `start` and `end` if times are asked for.
             search ([`Search`], *optional*): whose alternatives the texts are: which windows it lets be moments.
         """
-        with one_thread() if len(rows) < ROWS_PER_BLOCK else nullcontext():
-            features = features_from(rows, self.metadata, self.model.device)
-            with full_precision(self.model.device):
-                scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
-                parts = pair_scores(scorer, features)
+        features = features_from(rows, self.metadata, self.model.device)
+        with full_precision(self.model.device):
+            scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
+            parts = pair_scores(scorer, features)
         segments = SegmentTexts.from_column(rows["texts"])
         windows = [segments.scores(text, self.statistics) for text in texts]
         if search is not None and search.restricts_windows:

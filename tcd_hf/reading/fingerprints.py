@@ -98,8 +98,8 @@ def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
     """The fingerprint of a captioner: its settings and version, and its OCR engine by name, release and options.
 
     An engine of your own counts by its state. A file that an option names counts by its content, so that new weights
-    under an old name are noticed. Threads and the runtime do not count: what they change is rounding. Nor does a setting
-    that a later release has added, while it is at its default: what was read before is not read again.
+    under an old name are noticed. Threads and the runtime do not count: what they change is rounding. Nor does what a
+    later release has added, while it is at its default: what was read before is not read again.
     """
     added = vars(captioner).keys() - FIRST_SETTINGS
     defaults = vars(type(captioner)()) if added else {}
