@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     annotations = json.loads((args.data / "annotations.json").read_text(encoding="utf-8"))
 
-    from scripts.benchmarks.ocr import TimedEngine, measure
+    from scripts.benchmarks.ocr.timed_engine import TimedEngine
     from tcd_hf import load
     from tcd_hf.index.video_index import VideoIndex
     from tcd_hf.processing.ocr_engines import get_engine
@@ -67,10 +67,6 @@ def main(argv: list[str] | None = None) -> int:
             },
             **measure_search(index, annotations, args.data),
         }
-    if not args.no_ocr:
-        captioner_options = processor.captioner.to_dict()
-        del captioner_options["engine"], captioner_options["engine_options"]
-        report["ocr"] = measure(args.data, captioner_options, timed, args.reference_every)
     print(to_markdown(report))
     if args.json:
         args.json.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -158,21 +154,10 @@ def to_markdown(report: dict) -> str:
             "R@1 by w, on these same queries (no held-out set chose it):",
             table([["w", *weights], ["R@1", *(f"{value:.3f}" for value in weights.values())]]),
         ]
-    if "ocr" in report:
-        from scripts.benchmarks.ocr import to_markdown as ocr_table
-
-        blocks += [
-            f"Text found in the annotated clips ({report['ocr']['strings']} strings, counted inside longer ones too; "
-            "seconds are the engine's, without decoding). Required of the captioner: 0.82 of the strings, at most half "
-            "the seconds of every sampled frame.",
-            ocr_table(report["ocr"]),
-        ]
     return "\n\n".join(blocks)
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    from scripts.benchmarks.ocr import add_reference_option
-
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -180,8 +165,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="tcd-mini", help="model folder or Hub id")
     parser.add_argument("--lexical-weight", type=float, default=0.5, help="w of the search score, in [0, 1]")
     parser.add_argument("--readings", type=Path, help="keep readings here, to go on with after a stop")
-    add_reference_option(parser)
-    parser.add_argument("--no-ocr", action="store_true", help="leave out the OCR measurements, which read clips again")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
     if not 0 <= args.lexical_weight <= 1:

@@ -12,7 +12,6 @@ from urllib.request import url2pathname
 
 from tcd_hf.processing.heartbeat import beat
 from tcd_hf.processing.regular_files import open_regular
-from tcd_hf.processing.video_files import check_no_address
 from tcd_hf.reading.left_out import LeftOut, describe_left_out, kind_of_no_video
 
 __all__ = [
@@ -142,8 +141,7 @@ def absolute_videos(paths: Iterable[str | os.PathLike] | str | os.PathLike) -> F
     are there is not asked. Raises a [`VideoReadError`] for an address."""
     left_out: list[LeftOut] = []
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    for path in paths:
-        check_no_address(path)
+    _check_no_addresses(paths)
     files = _files(paths, left_out)
     return FoundVideos(list(map(absolute_path, files)), left_out)
 
@@ -178,8 +176,8 @@ def scan_videos(paths: Iterable[str | os.PathLike]) -> FoundVideos:
     'Left out 12 files that are no videos: 8 .jpg, 3 .txt, 1 still .webp'
     ```"""
     paths = [os.fspath(path) for path in paths]
+    _check_no_addresses(paths)
     for path in paths:
-        check_no_address(path)
         if not os.path.lexists(path):
             raise FileNotFoundError(f"No such file or folder: {path}")
     found: dict[str, str] = {}
@@ -193,6 +191,13 @@ def scan_videos(paths: Iterable[str | os.PathLike]) -> FoundVideos:
             f"{' '.join(sorted(VIDEO_EXTENSIONS))}.{others} Name a file outright to have it read whatever its ending."
         )
     return FoundVideos(list(found.values()), left_out)
+
+
+def _check_no_addresses(paths: Iterable[str | os.PathLike]) -> None:
+    from tcd_hf.processing.video_files import check_no_address  # with numpy: not for who asks for help
+
+    for path in paths:
+        check_no_address(path)
 
 
 def _files(paths: Iterable[str | os.PathLike], left_out: list[LeftOut]) -> Iterator[str]:

@@ -1,12 +1,11 @@
 """The benchmark scripts: what they count and what they print."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tcd_hf.processing.ocr_engines import TextReading
-from tcd_hf.processing.window_ocr import WindowCaption
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor, open_storage
 
 
@@ -76,30 +75,42 @@ def test_the_numbers_of_scoring_are_written(tmp_path, capsys):
 
 
 def test_a_string_is_found_without_case_punctuation_and_spaces_in_one_caption():
-    from scripts.benchmarks.ocr import is_found
+    from scripts.benchmarks.ocr.__main__ import fold_accents, is_found
 
-    captions = [WindowCaption(0, 1, "Tesco  EXPRESS!", []), WindowCaption(1, 2, "\uff12\uff10\uff11\uff19", [])]
+    captions = ["Tesco  EXPRESS!", "\uff12\uff10\uff11\uff19"]
     assert is_found("tesco-express", captions) and is_found("2019", captions) and is_found("2", captions)
     assert not is_found("express 2019", captions)
+    assert not is_found("cafe", ["Caf\u00e9"]) and is_found("cafe", [fold_accents("Caf\u00e9")])
 
 
-def test_ocr_of_a_folder_is_measured(tmp_path):
-    from scripts.benchmarks import ocr as benchmark_ocr
-    from tests.clips import write_clip
+def test_ways_of_reading_take_turns(tmp_path, capsys):
+    from scripts.benchmarks.ocr.__main__ import main
+    from tests.clips import text_clip, write_clip
 
-    write_clip(tmp_path / "a.mp4", [np.full((48, 64, 3), 40 * i, np.uint8) for i in range(5)], fps=5)
-    clips = [{"video": "a.mp4", "visible_text": ["one", "two"]}]
-    (tmp_path / "annotations.json").write_text(json.dumps(clips))
-
-    def engine(images):
-        return [[TextReading("ONE", 0.9, (0.1, 0.1, 0.9, 0.4))] for _ in images]
-
-    timed = benchmark_ocr.TimedEngine(engine, tmp_path / "readings.jsonl")
-    result = benchmark_ocr.measure(tmp_path, {"num_windows": 2}, timed)
-    assert (result["strings"], result["captioner"]["found"]) == (2, 0.5)
-    # 1 s in 2 windows at 2 samples a second: the reference reads both
-    assert result["every sampled frame, compared clips"]["frames_per_video_second"] == pytest.approx(2)
-    assert result["missed"] == [["a.mp4", "two"]]
+    (tmp_path / "clips").mkdir()
+    still = np.full((120, 160, 3), 90, np.uint8)
+    frames = {"v002": text_clip([("OPEN CAFE", 0, 1)], duration=1, fps=5), "v004": [still] * 5, "v005": [still] * 3}
+    for name, shown in frames.items():
+        write_clip(tmp_path / "clips" / f"{name}.mp4", shown, fps=5)
+    texts = {"v002": ["Open Cafe", "closed"], "v004": []}
+    annotations = [
+        {
+            "video": f"clips/{name}.mp4",
+            "has_text": bool(text),
+            "visible_text": text,
+            "captions": ["a cafe that is open"] * 3,
+        }
+        for name, text in texts.items()
+    ]
+    (tmp_path / "annotations.json").write_text(json.dumps(annotations))
+    options = ["--presets", "balanced", "--all-clips", "--before", str(Path(__file__).parents[2])]
+    assert main(["--data", str(tmp_path), *options, "--json", str(tmp_path / "ocr.json")]) == 0
+    assert "| before | 1 of 2 | 1 | 0 | 1.000 | 1.000 | 1.000 |" in capsys.readouterr().out
+    ways = json.loads((tmp_path / "ocr.json").read_text())["ways"]
+    for way in ways.values():
+        assert (way["strings"], way["found"], way["missed"]) == (2, 1, [["clips/v002.mp4", "closed"]])
+        assert way["seconds"]["video"] == pytest.approx(2) and way["seconds"]["detect"] > 0
+        assert way["counts"]["frames"] >= 2 and way["counts"]["boxes"] >= 1 and way["clips_without_text"]["words"] == 0
 
 
 def test_time_of_indexing_belongs_to_the_innermost_step(monkeypatch):
@@ -192,18 +203,16 @@ def test_the_report_names_what_is_required_and_what_the_numbers_are():
     scores = {"R@1": 0.9, "R@5": 0.95, "R@10": 1.0, "MdR": 1.0}
     recall = dict.fromkeys(("model: total", *benchmark_realvid.REQUIRED), scores)
     part = {"count": 2, "milliseconds_per_query": 1.0, "recall": recall, "recall_at_1_by_weight": {"0.5": 0.9}}
-    row = {"found": 0.83, "ocr_seconds_per_video_second": 0.1, "frames_per_video_second": 0.5, "clips": 1, "strings": 2}
     report = {
         "machine": describe_machine(),
         "lexical_weight": 0.5,
         "gallery": {"videos": 1, "seconds_of_video": 1.0, "seconds": 1.0, "seconds_of_ocr": 0.5},
         "text_queries": part,
         "visual_queries": part,
-        "ocr": {"strings": 2, "captioner": row, "every sampled frame, compared clips": row},
     }
     text = benchmark_realvid.to_markdown(report)
     assert text.count("| R@1 0.94, R@10 0.97 |") == 1  # of text queries, not of visual ones
     assert "| model: total | 0.900 | 0.950 | 1.000 | 1 |  |" in text
-    assert "same queries" in text and "Required of the captioner" in text
+    assert "same queries" in text
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)

@@ -19,6 +19,7 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
         reading_interval: of the captioner.
     """
     from tcd_hf.processing.frame_skipping import split_into_stretches
+    from tcd_hf.processing.ocr_engines import get_engine
     from tcd_hf.processing.video_reading import open_video
 
     cards = {}
@@ -26,7 +27,7 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
         with open_video(path) as video:
             times = [(i + 0.5) * TICK for i in range(max(1, int(video.duration / TICK)))]
             frames = zip(times, video.iter_frames_at(times, max_side=1280), strict=True)
-            reader, readings, ticks = engine.video_reader(), [], []
+            reader, readings, ticks = get_engine(engine).video_reader(), [], []
             for number, stretch in enumerate(split_into_stretches(frames, reading_interval)):
                 readings.append(tuple((each.text, each.confidence, each.box) for each in reader([stretch])[0]))
                 ticks += [number] * len(stretch.times)

@@ -180,7 +180,7 @@ class TestInputs:
             ({"text": "a shop", "video": "shop.mp4"}, ValueError, "texts and videos, got"),
             (("a shop", "a sea"), TypeError, "`text` must be"),
             ("", ValueError, "is empty"),
-            ({"bytes": None, "path": None}, ValueError, "stands for a video"),
+            ({"bytes": None, "path": None}, ValueError, "dictionary that is a video has"),
             (None, ValueError, "NoneType"),
         ],
     )

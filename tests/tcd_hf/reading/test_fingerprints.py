@@ -215,6 +215,6 @@ def test_a_caption_fingerprint_is_that_of_earlier_releases():
             "min_text_height": 0.01,
             "max_side": 1280,
             "reading_interval": 0.75,
-            "version": 2,
+            "version": 3,
         }
     )

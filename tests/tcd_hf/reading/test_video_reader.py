@@ -358,7 +358,7 @@ def test_a_stamp_that_shows_the_change_is_enough(tmp_path, make_reader, long_cli
     """Then a file is hashed once."""
     monkeypatch.setattr("tcd_hf.reading.files.SETTLING_NANOSECONDS", -1)
     hashed, hash_it = [], video_reader.hash_file
-    monkeypatch.setattr(video_reader, "hash_file", lambda path: hashed.append(path) or hash_it(path))
+    monkeypatch.setattr(video_reader, "hash_file", lambda path, *_: hashed.append(path) or hash_it(path))
     read = WindowOCRCaptioner.read
     assert len(read_all(make_reader(), long_clip)) == 5 and len(hashed) == 1
 
