@@ -1,4 +1,4 @@
-"""What reading may cost: a preset trades text found against time (ours; measured in docs/measured.md, "Reading")."""
+"""What reading may cost: a preset trades text found against time (ours)."""
 
 from dataclasses import dataclass, field
 from typing import Any

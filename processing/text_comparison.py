@@ -119,7 +119,7 @@ def is_piece(part: Thread, whole: Thread, sightings: Sequence[Sighting], same_pl
 
 
 def similarity(first: Thread, second: Thread) -> float:
-    """Of two spellings, 0-100."""
+    """How alike two spellings are, 0-100."""
     return _fuzz().ratio(first.key, second.key)
 
 
@@ -215,7 +215,7 @@ def _splits_number(whole: Thread, start: int, end: int) -> bool:
 
 
 def _nearest(first: Thread, second: Thread) -> tuple[int, int]:
-    """Of either thread the place of a reading, those two that are nearest in time."""
+    """The places of the two readings, one of each thread, that are nearest in time."""
     best = (len(first.frames) - 1, len(second.frames) - 1)
     gap = abs(first.frames[-1] - second.frames[-1])
     for i, frame in enumerate(first.frames):

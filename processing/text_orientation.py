@@ -102,7 +102,7 @@ def _with_stacks(read: Read, image: np.ndarray, quads: Sequence[np.ndarray], rea
 
 
 def _read_ways(read: Read, image: np.ndarray, ways: list[list[np.ndarray]]) -> list[Any]:
-    """Of each text the reading of the way that has most confidence."""
+    """For each text the reading of the way that has most confidence."""
     readings = iter(read(image, [way for all_ways in ways for way in all_ways]) if ways else ())
     return [max((next(readings) for _ in all_ways), key=lambda reading: reading.confidence) for all_ways in ways]
 

@@ -103,7 +103,7 @@ class TextRecogniser:
         return crop
 
     def read_crops(self, crops: Sequence[np.ndarray]) -> list[tuple[str, float, bool]]:
-        """Of each crop, `(48, width, 3)` RGB uint8 of at most 2560 columns, text, confidence, and if it is readable."""
+        """Text, confidence, and if it is readable, of each crop: `(48, width, 3)` RGB uint8, 2560 columns at most."""
         by_width: dict[int, list[int]] = defaultdict(list)
         for number, crop in enumerate(crops):
             by_width[next(width for width in WIDTHS if width >= crop.shape[1])].append(number)

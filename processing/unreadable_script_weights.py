@@ -1,4 +1,4 @@
-"""Weights of `unreadable_scripts.py` for rapidocr's recogniser, by `scripts/unreadable_scripts`."""
+"""Weights of `unreadable_scripts.py` for rapidocr's recogniser, made by a program."""
 
 import numpy as np
 

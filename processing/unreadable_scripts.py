@@ -3,7 +3,7 @@
 A recogniser spells what it sees with the letters it has, and is often sure of it. What gives such a reading away is how
 its probabilities are spread over letters that it did not choose: their logarithms, averaged over a text, say which way
 its shapes point. A network of two small layers judges them; it is fitted to the shipped recogniser
-(`scripts/unreadable_scripts`: rendered text of two dozen scripts). Of any other recogniser only how unsure it is
+(on rendered text of two dozen scripts). Of any other recogniser only how unsure it is
 counts.
 (Source: ours.)
 """
@@ -39,7 +39,7 @@ class Recognised(NamedTuple):
 
     @classmethod
     def of(cls, probabilities: np.ndarray) -> "Recognised":
-        """Of probabilities `(steps, classes)`, as CTC reads them."""
+        """What CTC reads in probabilities `(steps, classes)`."""
         classes = probabilities.argmax(axis=1)
         new = np.concatenate([[True], classes[1:] != classes[:-1]])
         return cls(classes, probabilities[np.arange(len(classes)), classes], new & (classes != BLANK))
@@ -60,9 +60,10 @@ class UnreadableScripts:
             self.columns = np.array([places[letter] for letter in LETTERS])
 
     def __call__(self, probabilities: np.ndarray) -> bool:
-        """
+        """Judges one text.
+
         Args:
-            probabilities (`np.ndarray` of shape `(steps, classes)`): of one text, without the steps of padding.
+            probabilities (`np.ndarray` of shape `(steps, classes)`): of that text, without the steps of padding.
         """
         chosen = Recognised.of(probabilities)
         if not chosen.letters.any():

@@ -201,17 +201,19 @@ def test_a_video_that_ends_the_process_that_reads_it_costs_a_search_no_other(run
 
 
 DYING = """
-import os, traceback
+import os, sys, traceback
 if any("own_texts" in frame.filename for frame in traceback.extract_stack()):
     os.abort()
-raise ImportError("no PyAV")
+sys.path.remove(os.path.dirname(__file__))
+del sys.modules["av"]
+import av
 """
 
 
 @pytest.mark.workers
 def test_subtitles_are_looked_for_where_a_file_ends_no_run(run, clips, tmp_path, monkeypatch):
-    """FFmpeg that dies as it looks for subtitles, in the place of PyAV: a module of its name, found first. For all else
-    there is no PyAV, and decord reads the videos."""
+    """FFmpeg that dies as it looks for subtitles: a module of PyAV's name, found first, which gives way to PyAV for all
+    else."""
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "av.py").write_text(DYING)
     monkeypatch.syspath_prepend(tmp_path / "modules")
