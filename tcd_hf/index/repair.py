@@ -91,7 +91,9 @@ def rescue(storage: IndexStorage) -> Rescued:
     latest = storage.videos.version
     damaged = find_damaged_rows(storage.videos)
     in_latest = _whole_videos(storage.videos, damaged.row_ids)
-    wanted = {**dict.fromkeys([*in_latest, *damaged.paths], False), **told} if not told else dict(told)
+    # The list is written at the end of a run, the table all the while: what an older one leaves out is no less wanted.
+    is_current = bool(told) and contents.version is not None and contents.version >= latest
+    wanted = dict(told) if is_current else {**dict.fromkeys([*in_latest, *damaged.paths], False), **told}
     if not damaged.row_ids and set(wanted).issubset(in_latest):
         return Rescued(wanted, [])
     for version in _former_versions(storage.videos):
@@ -101,7 +103,7 @@ def rescue(storage: IndexStorage) -> Rescued:
         if len(in_former.intersection(wanted)) >= len(set(in_latest).intersection(wanted)):
             storage.videos.restore()
             storage.update_version()
-            return Rescued(wanted, sorted(in_former.difference(wanted)) if told else [], version)
+            return Rescued(wanted, sorted(in_former.difference(wanted)) if is_current else [], version)
         break
     storage.videos.checkout(latest)
     if damaged.row_ids:

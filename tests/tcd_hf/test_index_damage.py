@@ -281,6 +281,22 @@ def test_what_was_removed_since_does_not_come_back(shelf):
     assert parts(shelf.open()) == []
 
 
+@pytest.mark.parametrize("compacted", [False, True], ids=["as added", "compacted"])
+def test_a_list_from_before_the_last_commits_costs_no_video(shelf, compacted):
+    """A run that adds writes the list at its end: one that is killed leaves it older than the table."""
+    shelf.fresh(compacted)
+    head, first, *_ = map(json.loads, (shelf.folder / "videos.jsonl").read_text().splitlines())
+    shelf.spoil("sea", texts="another text")
+    if compacted:
+        open_storage(shelf.open()).compact()  # no older version has the row
+    older = [{**head, "version": 1, "videos": 1}, first]
+    (shelf.folder / "videos.jsonl").write_text("".join(json.dumps(line) + "\n" for line in older))
+    report = shelf.repair()
+    assert report.lost == [] and [Path(path).stem for path in report.read_again] == (["sea"] if compacted else [])
+    assert sorted(Path(path).stem for path in shelf.open().paths) == ["airport", "sea", "shop", "toys"]
+    assert shelf.ask(shelf.open()) == shelf.answers and parts(shelf.open()) == []
+
+
 @pytest.mark.parametrize("spoil", [b"", b"x" * 5000, None], ids=["emptied", "overwritten", "removed"])
 def test_after_compacting_lost_rows_are_made_from_videos_and_cache(shelf, spoil):
     shelf.fresh(compacted=True)
