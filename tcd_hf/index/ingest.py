@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,7 +161,7 @@ class Ingest:
         self._done(self.report.replaced if path in self.known else self.report.added, path)
 
     def recount(self) -> None:
-        """Has statistics counted anew, after rows were committed that did not go through [`keep`]."""
+        """Has statistics counted anew, after rows were committed that did not go through [`keep`], or may have been."""
         self.storage.update_version()
         self.statistics = self.storage.load_statistics()
 
@@ -178,8 +178,9 @@ class Ingest:
             self._engine(self, self._new_contents(unsure), len(unsure))
             without_copy = self._write_copies()
             self._engine(self, iter(without_copy), len(without_copy))
-        except BaseException:  # Ctrl-C too: what is finished stays
-            with self._turn(lists=True):
+        except BaseException:  # Ctrl-C too: what is finished stays, unless another writes and it is told not to wait
+            with suppress(StoppedWaiting), self._turn(lists=True):
+                self.recount()  # of a write that was broken off nobody knows whether the table has it
                 self._commit()
             raise
         with self._turn(lists=True):

@@ -22,6 +22,7 @@ from tcd_hf.index import ingest as ingest_module
 from tcd_hf.index.features import compute_features, stack_inputs
 from tcd_hf.index.ingest import AddReport
 from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, feature_tensors
+from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.processing.ocr_engines import OCREngineError
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
@@ -212,6 +213,39 @@ def test_what_is_finished_stays_when_a_run_is_broken_off(make_index, clips, code
     storage.save_statistics()  # counts
     counted = storage.load_statistics()
     np.testing.assert_array_equal(stored.document_frequency, counted.document_frequency)
+
+
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_statistics_are_those_of_the_rows_when_a_write_is_broken_off(make_index, clips, monkeypatch, write):
+    index = make_index()
+    index.add([clips["shop.mp4"], clips["airport.mp4"]], workers=0)
+    write_clip(clips["shop.mp4"], [coded_frame(3)] * 20, fps=5)  # is replaced, and others are new
+    real = getattr(IndexStorage, write)
+
+    def write_and_interrupt(self, rows):
+        real(self, rows)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(IndexStorage, write, write_and_interrupt)
+        index.add([clips["shop.mp4"] if write == "upsert" else clips["toys.mp4"]], workers=0)
+    storage = open_storage(index)
+    assert storage.has_statistics() and not storage.statistics_are_damaged() and index.check() == []
+    assert make_index().add(clips.values(), workers=0).skipped == []
+    assert texts(index)["shop.mp4"] == ["STAR", "WARS"] * 4 and index.check() == []
+
+
+def test_an_error_is_told_although_another_writes_and_nobody_waits(make_index, clips):
+    index, stop = make_index(), threading.Event()
+
+    def fail(path):
+        turn.enter_context(open_storage(index).writing())
+        stop.set()
+        raise KeyboardInterrupt
+
+    with contextlib.ExitStack() as turn, pytest.raises(KeyboardInterrupt):
+        index.add(clips.values(), workers=0, on_video=fail, stop=stop)
+    assert index.add(clips.values(), workers=0).added == paths_of(clips)
 
 
 @pytest.mark.parametrize("rows_per_commit", [1, 2, 3])
