@@ -136,6 +136,8 @@ class _BegunVideos:
             self.ingest.keep(record.path, pa.concat_tables(rows[number] for number in sorted(rows)))
             if read.process == os.getpid():  # which the next file can end: what is finished stays
                 self.ingest.write_now()
+        else:
+            self.ingest.commit_if_due()
 
     def skip(self, video: SkippedVideo) -> None:
         self._rows.pop(video.path, None)

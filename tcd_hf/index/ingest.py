@@ -146,7 +146,13 @@ class Ingest:
     def keep(self, path: str, rows: pa.Table) -> None:
         """Takes all rows of a video; they are committed before long."""
         self._take(path, rows)
-        if time.monotonic() - self._committed > SECONDS_PER_COMMIT or self._rows_since >= ROWS_PER_COMMIT:
+        self.commit_if_due()
+
+    def commit_if_due(self) -> None:
+        """Commits what was taken once it is much or some of it is old. An engine asks after each segment, too: the next
+        video may take hours."""
+        is_old = self._rows_since > 0 and time.monotonic() - self._committed > SECONDS_PER_COMMIT
+        if is_old or self._rows_since >= ROWS_PER_COMMIT:
             with self._turn():
                 self._commit()
 

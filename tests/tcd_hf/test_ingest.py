@@ -263,6 +263,21 @@ def test_any_rhythm_of_commits_gives_the_same_rows(make_index, clips, monkeypatc
     assert contents(index) == contents(whole)
 
 
+def test_what_is_finished_is_committed_while_a_long_video_is_read(make_index, clips, monkeypatch):
+    index = VideoIndex.create(
+        f"{make_index().uri} of segments", make_tiny_model(), make_index().processor, segment_seconds=1
+    )
+    first, long, counts = str(clips["shop.mp4"]), str(clips["toys.mp4"]), []
+
+    def look(progress):
+        if progress.path == long:
+            counts.append(len(index.new_handle()))
+            monkeypatch.setattr(ingest_module, "SECONDS_PER_COMMIT", 0)  # that time is over in the middle of it
+
+    index.add([first, long], workers=1, on_progress=look)
+    assert counts == [0, 1, 1, 1] and len(index) == 2 and index.check() == []
+
+
 def bad_files(folder):
     folder.mkdir()
     (folder / "noise.mp4").write_bytes(b"no video at all")
