@@ -97,7 +97,9 @@ class LocalEngine:
                 videos.skip(read)
                 continue
             batch.append(read)
-            if len(batch) == self.batch_size:
+            # The next file can end this process: what it has read of this one is not left waiting for others.
+            is_over = read.process == os.getpid() and read.record.segment == read.num_segments - 1
+            if is_over or len(batch) == self.batch_size:
                 self._encode(videos, batch)
                 batch = []
         if batch:

@@ -325,7 +325,7 @@ def test_videos_that_are_encoded_together_have_the_rows_of_each_alone(make_index
     alone.add(clips.values(), workers=0)
     monkeypatch.setattr(engines, "compute_features", compute_and_count)
     together.batch_size = 3
-    together.add(clips.values(), workers=0)
+    together.add(clips.values(), workers=1)
     assert num_inputs == [3, 1]
     for path, row in contents(alone).items():
         other = contents(together)[path]
@@ -524,18 +524,23 @@ ABORTED_RUN = """
     from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
     from tests.tcd_hf.deadly import DeadlyReader
 
-    folder, *paths = sys.argv[1:]
+    folder, batch_size, *paths = sys.argv[1:]
     processor = make_tiny_processor(DeadlyReader(aborts_at=64))
-    index = VideoIndex.create(folder + "/index", make_tiny_model(), processor, cache_dir=folder + "/cache")
+    options = {"cache_dir": folder + "/cache", "batch_size": int(batch_size)}
+    index = VideoIndex.create(folder + "/index", make_tiny_model(), processor, **options)
     index.add(paths, workers=0)
 """
 
 
-def test_where_nothing_protects_the_process_what_was_finished_is_there_when_it_dies(make_index, clips, tmp_path):
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_where_nothing_protects_the_process_what_was_finished_is_there_when_it_dies(
+    make_index, clips, tmp_path, batch_size
+):
     script = tmp_path / "run.py"
     script.write_text(textwrap.dedent(ABORTED_RUN))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, script, tmp_path, *(clips[f"{name}.mp4"] for name in ("shop", "toys", "sea", "airport"))]
+    paths = [clips[f"{name}.mp4"] for name in ("shop", "toys", "sea", "airport")]
+    command = [sys.executable, script, tmp_path, batch_size, *paths]
     run = subprocess.run(list(map(str, command)), env=environment, stderr=subprocess.PIPE, timeout=120)
     assert run.returncode == -signal.SIGABRT, run.stderr
     index = make_index(DeadlyReader(aborts_at=64))
