@@ -325,6 +325,34 @@ def test_whole_rows_are_kept_although_their_videos_are_gone(shelf):
     assert Path(hits[0].path).stem == "shop" and len(hits) == 3 and parts(shelf.open()) == []
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["with a list", "without one"])
+@pytest.mark.parametrize("renamed", ["rescued_whole.lance", "videos.lance"])
+def test_a_repair_that_is_broken_off_at_its_end_is_finished_by_the_next(shelf, monkeypatch, renamed, told):
+    """Before the copy of the whole rows is called complete, and before it takes the place of the table."""
+    shelf.fresh(compacted=True)
+    shelf.spoil("airport", texts="another text")
+    open_storage(shelf.open()).compact()
+    shutil.rmtree(shelf.root / "videos")
+    rename = Path.rename
+
+    def interrupt(self, target):
+        if Path(target).name == renamed:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", interrupt)
+        shelf.repair()
+    if not told:
+        (shelf.folder / "videos.jsonl").unlink()
+    report = shelf.repair()
+    assert report.kept == 3 and report.lost == (
+        [str(shelf.clips["airport"])] if told or renamed != "videos.lance" else []
+    )
+    assert sorted(Path(path).stem for path in shelf.open().paths) == ["sea", "shop", "toys"]
+    assert parts(shelf.open()) == [] and not list(shelf.folder.glob("rescued*"))
+
+
 def test_without_any_version_the_list_of_videos_tells_what_to_read(shelf):
     shelf.fresh(compacted=True)
     for file in shelf.folder.glob("videos.lance/_versions/*.manifest"):
