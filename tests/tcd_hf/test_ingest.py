@@ -263,11 +263,11 @@ def test_any_rhythm_of_commits_gives_the_same_rows(make_index, clips, monkeypatc
     assert contents(index) == contents(whole)
 
 
-def test_what_is_finished_is_committed_while_a_long_video_is_read(make_index, clips, monkeypatch):
+def test_what_is_finished_is_committed_while_a_long_video_is_read(make_index, clips, tmp_path, monkeypatch):
     index = VideoIndex.create(
         f"{make_index().uri} of segments", make_tiny_model(), make_index().processor, segment_seconds=1
     )
-    first, long, counts = str(clips["shop.mp4"]), str(clips["toys.mp4"]), []
+    first, long, counts = write_clip(tmp_path / "short.mp4", [coded_frame(1)] * 5, fps=5), str(clips["toys.mp4"]), []
 
     def look(progress):
         if progress.path == long:
