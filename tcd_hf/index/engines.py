@@ -97,7 +97,9 @@ class LocalEngine:
                 videos.skip(read)
                 continue
             batch.append(read)
-            if len(batch) == self.batch_size:
+            # The next file can end this process: what it has read of this one is not left waiting for others.
+            is_over = read.process == os.getpid() and read.record.segment == read.num_segments - 1
+            if is_over or len(batch) == self.batch_size:
                 self._encode(videos, batch)
                 batch = []
         if batch:
@@ -136,6 +138,8 @@ class _BegunVideos:
             self.ingest.keep(record.path, pa.concat_tables(rows[number] for number in sorted(rows)))
             if read.process == os.getpid():  # which the next file can end: what is finished stays
                 self.ingest.write_now()
+        else:
+            self.ingest.commit_if_due()
 
     def skip(self, video: SkippedVideo) -> None:
         self._rows.pop(video.path, None)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,7 +146,13 @@ class Ingest:
     def keep(self, path: str, rows: pa.Table) -> None:
         """Takes all rows of a video; they are committed before long."""
         self._take(path, rows)
-        if time.monotonic() - self._committed > SECONDS_PER_COMMIT or self._rows_since >= ROWS_PER_COMMIT:
+        self.commit_if_due()
+
+    def commit_if_due(self) -> None:
+        """Commits what was taken once it is much or some of it is old. An engine asks after each segment, too: the next
+        video may take hours."""
+        is_old = self._rows_since > 0 and time.monotonic() - self._committed > SECONDS_PER_COMMIT
+        if is_old or self._rows_since >= ROWS_PER_COMMIT:
             with self._turn():
                 self._commit()
 
@@ -161,7 +167,7 @@ class Ingest:
         self._done(self.report.replaced if path in self.known else self.report.added, path)
 
     def recount(self) -> None:
-        """Has statistics counted anew, after rows were committed that did not go through [`keep`]."""
+        """Has statistics counted anew, after rows were committed that did not go through [`keep`], or may have been."""
         self.storage.update_version()
         self.statistics = self.storage.load_statistics()
 
@@ -178,8 +184,9 @@ class Ingest:
             self._engine(self, self._new_contents(unsure), len(unsure))
             without_copy = self._write_copies()
             self._engine(self, iter(without_copy), len(without_copy))
-        except BaseException:  # Ctrl-C too: what is finished stays
-            with self._turn(lists=True):
+        except BaseException:  # Ctrl-C too: what is finished stays, unless another writes and it is told not to wait
+            with suppress(StoppedWaiting), self._turn(lists=True):
+                self.recount()  # of a write that was broken off nobody knows whether the table has it
                 self._commit()
             raise
         with self._turn(lists=True):

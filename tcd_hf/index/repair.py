@@ -13,14 +13,15 @@ import pyarrow as pa
 from tcd_hf.index.contents import CONTENTS_FILE, Contents, read_errors, write_errors
 from tcd_hf.index.damage import may_be_damage
 from tcd_hf.index.recall import COARSE_COLUMN, create_coarse_index, create_text_index
-from tcd_hf.index.schema import IndexDamagedError, IndexMetadata, table_schema
+from tcd_hf.index.schema import METADATA_KEY, IndexDamagedError, IndexMetadata, table_schema
 from tcd_hf.index.storage import STATISTICS, VIDEOS, IndexStorage
 from tcd_hf.index.verification import ROWS_PER_BLOCK, find_damaged_rows, has_all_segments
 
-__all__ = ["DAMAGED", "RepairReport", "Rescued", "remake", "rescue"]
+__all__ = ["DAMAGED", "RepairReport", "Rescued", "is_begun", "remake", "rescue"]
 
 DAMAGED = ".damaged"  # the folder, in that of the index, of files that were given up
-RESCUED = "rescued"  # the table that rows are copied to, until it takes the place of the other
+RESCUED = "rescued"  # the table that rows are copied to
+COMPLETE = "rescued_whole"  # its name once all are there, until it takes the place of the other
 LARGEST_NUMBER = 2**64 - 1
 
 
@@ -76,6 +77,7 @@ def rescue(storage: IndexStorage) -> Rescued:
         IndexDamagedError: nothing of it can be read.
     """
     folder = _folder_of(storage)
+    _finish_swap(folder)
     contents = Contents.read(folder)
     told = contents.videos or {}
     if not _open_newest(storage):
@@ -87,11 +89,14 @@ def rescue(storage: IndexStorage) -> Rescued:
             )
         _set_aside(folder / f"{VIDEOS}.lance", folder)
         storage.create(schema)
+        contents.write(folder)  # which that took for another's: for whoever goes on when this is killed
         return Rescued(dict(told), [])
     latest = storage.videos.version
     damaged = find_damaged_rows(storage.videos)
     in_latest = _whole_videos(storage.videos, damaged.row_ids)
-    wanted = {**dict.fromkeys([*in_latest, *damaged.paths], False), **told} if not told else dict(told)
+    # The list is written at the end of a run, the table all the while: what an older one leaves out is no less wanted.
+    is_current = bool(told) and contents.version is not None and contents.version >= latest
+    wanted = dict(told) if is_current else {**dict.fromkeys([*in_latest, *damaged.paths], False), **told}
     if not damaged.row_ids and set(wanted).issubset(in_latest):
         return Rescued(wanted, [])
     for version in _former_versions(storage.videos):
@@ -101,14 +106,21 @@ def rescue(storage: IndexStorage) -> Rescued:
         if len(in_former.intersection(wanted)) >= len(set(in_latest).intersection(wanted)):
             storage.videos.restore()
             storage.update_version()
-            return Rescued(wanted, sorted(in_former.difference(wanted)) if told else [], version)
+            return Rescued(wanted, sorted(in_former.difference(wanted)) if is_current else [], version)
         break
     storage.videos.checkout(latest)
     if damaged.row_ids:
+        metadata = (storage.videos.schema.metadata or {})[METADATA_KEY].decode()
+        Contents(metadata, wanted, latest).write(folder)  # for whoever goes on when this is killed
         _copy(storage, [row for rows in in_latest.values() for row in rows])
     else:
         storage.update_version()
     return Rescued(wanted, [])
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a repair was killed before the table that it had made was in its place."""
+    return (folder / f"{COMPLETE}.lance").exists()
 
 
 def remake(storage: IndexStorage) -> None:
@@ -206,6 +218,16 @@ def _videos_if_whole(table: Any, version: int, damaged: set[int]) -> set[str] | 
         return None
 
 
+def _finish_swap(folder: Path) -> None:
+    """Puts a complete copy where there is no table any more. Where there still is one, others may have written to it
+    since: it is copied anew."""
+    copy, table = folder / f"{COMPLETE}.lance", folder / f"{VIDEOS}.lance"
+    if table.exists():
+        shutil.rmtree(copy, ignore_errors=True)
+    elif copy.exists():
+        copy.rename(table)
+
+
 def _copy(storage: IndexStorage, row_ids: list[int]) -> None:
     """Makes a new table of some rows, and puts it in the place of the present one."""
     folder, table = _folder_of(storage), storage.videos
@@ -218,8 +240,9 @@ def _copy(storage: IndexStorage, row_ids: list[int]) -> None:
 
     shutil.rmtree(folder / f"{RESCUED}.lance", ignore_errors=True)  # of a repair that was killed
     storage.create_rows(RESCUED, pa.RecordBatchReader.from_batches(schema, blocks()))
+    (folder / f"{RESCUED}.lance").rename(folder / f"{COMPLETE}.lance")
     _set_aside(folder / f"{VIDEOS}.lance", folder)
-    (folder / f"{RESCUED}.lance").rename(folder / f"{VIDEOS}.lance")
+    _finish_swap(folder)
     storage.disconnect()
     storage.open()
     create_text_index(storage.videos)

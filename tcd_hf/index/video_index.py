@@ -14,7 +14,7 @@ from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.opening import cached_folder, check_model, load_model, make_or_open, open_storage
 from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
-from tcd_hf.index.repair import DAMAGED, RepairReport, remake, rescue
+from tcd_hf.index.repair import DAMAGED, RepairReport, is_begun, remake, rescue
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.verification import find_damage_of_indices, find_damage_of_lists
 from tcd_hf.index.writers import one_at_a_time
@@ -233,7 +233,7 @@ class VideoIndex(GrowingIndex):
         storage = IndexStorage(uri)
         if storage.folder is None:
             raise ValueError(f"{storage.uri} is on an object store, where nothing can be repaired: make it anew.")
-        if not storage.exists() and not (storage.folder / CONTENTS_FILE).exists():
+        if not (storage.exists() or (storage.folder / CONTENTS_FILE).exists() or is_begun(storage.folder)):
             storage.open()  # says that there is none
         with contextlib.ExitStack() as turn:
             for role in ("adder", "writer"):

@@ -281,6 +281,22 @@ def test_what_was_removed_since_does_not_come_back(shelf):
     assert parts(shelf.open()) == []
 
 
+@pytest.mark.parametrize("compacted", [False, True], ids=["as added", "compacted"])
+def test_a_list_from_before_the_last_commits_costs_no_video(shelf, compacted):
+    """A run that adds writes the list at its end: one that is killed leaves it older than the table."""
+    shelf.fresh(compacted)
+    head, first, *_ = map(json.loads, (shelf.folder / "videos.jsonl").read_text().splitlines())
+    shelf.spoil("sea", texts="another text")
+    if compacted:
+        open_storage(shelf.open()).compact()  # no older version has the row
+    older = [{**head, "version": 1, "videos": 1}, first]
+    (shelf.folder / "videos.jsonl").write_text("".join(json.dumps(line) + "\n" for line in older))
+    report = shelf.repair()
+    assert report.lost == [] and [Path(path).stem for path in report.read_again] == (["sea"] if compacted else [])
+    assert sorted(Path(path).stem for path in shelf.open().paths) == ["airport", "sea", "shop", "toys"]
+    assert shelf.ask(shelf.open()) == shelf.answers and parts(shelf.open()) == []
+
+
 @pytest.mark.parametrize("spoil", [b"", b"x" * 5000, None], ids=["emptied", "overwritten", "removed"])
 def test_after_compacting_lost_rows_are_made_from_videos_and_cache(shelf, spoil):
     shelf.fresh(compacted=True)
@@ -307,6 +323,34 @@ def test_whole_rows_are_kept_although_their_videos_are_gone(shelf):
     assert report.lost == [str(shelf.clips["airport"])] and report.kept == 3
     hits = shelf.open().search(QUERIES[0])
     assert Path(hits[0].path).stem == "shop" and len(hits) == 3 and parts(shelf.open()) == []
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with a list", "without one"])
+@pytest.mark.parametrize("renamed", ["rescued_whole.lance", "videos.lance"])
+def test_a_repair_that_is_broken_off_at_its_end_is_finished_by_the_next(shelf, monkeypatch, renamed, told):
+    """Before the copy of the whole rows is called complete, and before it takes the place of the table."""
+    shelf.fresh(compacted=True)
+    shelf.spoil("airport", texts="another text")
+    open_storage(shelf.open()).compact()
+    shutil.rmtree(shelf.root / "videos")
+    rename = Path.rename
+
+    def interrupt(self, target):
+        if Path(target).name == renamed:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", interrupt)
+        shelf.repair()
+    if not told:
+        (shelf.folder / "videos.jsonl").unlink()
+    report = shelf.repair()
+    assert report.kept == 3 and report.lost == (
+        [str(shelf.clips["airport"])] if told or renamed != "videos.lance" else []
+    )
+    assert sorted(Path(path).stem for path in shelf.open().paths) == ["sea", "shop", "toys"]
+    assert parts(shelf.open()) == [] and not list(shelf.folder.glob("rescued*"))
 
 
 def test_without_any_version_the_list_of_videos_tells_what_to_read(shelf):

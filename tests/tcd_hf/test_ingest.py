@@ -22,6 +22,7 @@ from tcd_hf.index import ingest as ingest_module
 from tcd_hf.index.features import compute_features, stack_inputs
 from tcd_hf.index.ingest import AddReport
 from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, feature_tensors
+from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.processing.ocr_engines import OCREngineError
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
@@ -214,6 +215,39 @@ def test_what_is_finished_stays_when_a_run_is_broken_off(make_index, clips, code
     np.testing.assert_array_equal(stored.document_frequency, counted.document_frequency)
 
 
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_statistics_are_those_of_the_rows_when_a_write_is_broken_off(make_index, clips, monkeypatch, write):
+    index = make_index()
+    index.add([clips["shop.mp4"], clips["airport.mp4"]], workers=0)
+    write_clip(clips["shop.mp4"], [coded_frame(3)] * 20, fps=5)  # is replaced, and others are new
+    real = getattr(IndexStorage, write)
+
+    def write_and_interrupt(self, rows):
+        real(self, rows)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(IndexStorage, write, write_and_interrupt)
+        index.add([clips["shop.mp4"] if write == "upsert" else clips["toys.mp4"]], workers=0)
+    storage = open_storage(index)
+    assert storage.has_statistics() and not storage.statistics_are_damaged() and index.check() == []
+    assert make_index().add(clips.values(), workers=0).skipped == []
+    assert texts(index)["shop.mp4"] == ["STAR", "WARS"] * 4 and index.check() == []
+
+
+def test_an_error_is_told_although_another_writes_and_nobody_waits(make_index, clips):
+    index, stop = make_index(), threading.Event()
+
+    def fail(path):
+        turn.enter_context(open_storage(index).writing())
+        stop.set()
+        raise KeyboardInterrupt
+
+    with contextlib.ExitStack() as turn, pytest.raises(KeyboardInterrupt):
+        index.add(clips.values(), workers=0, on_video=fail, stop=stop)
+    assert index.add(clips.values(), workers=0).added == paths_of(clips)
+
+
 @pytest.mark.parametrize("rows_per_commit", [1, 2, 3])
 def test_any_rhythm_of_commits_gives_the_same_rows(make_index, clips, monkeypatch, rows_per_commit):
     whole = make_index(name="whole")
@@ -227,6 +261,21 @@ def test_any_rhythm_of_commits_gives_the_same_rows(make_index, clips, monkeypatc
     index = make_index(name="in time")
     index.add(clips.values(), workers=0)
     assert contents(index) == contents(whole)
+
+
+def test_what_is_finished_is_committed_while_a_long_video_is_read(make_index, clips, tmp_path, monkeypatch):
+    index = VideoIndex.create(
+        f"{make_index().uri} of segments", make_tiny_model(), make_index().processor, segment_seconds=1
+    )
+    first, long, counts = write_clip(tmp_path / "short.mp4", [coded_frame(1)] * 5, fps=5), str(clips["toys.mp4"]), []
+
+    def look(progress):
+        if progress.path == long:
+            counts.append(len(index.new_handle()))
+            monkeypatch.setattr(ingest_module, "SECONDS_PER_COMMIT", 0)  # that time is over in the middle of it
+
+    index.add([first, long], workers=1, on_progress=look)
+    assert counts == [0, 1, 1, 1] and len(index) == 2 and index.check() == []
 
 
 def bad_files(folder):
@@ -276,7 +325,7 @@ def test_videos_that_are_encoded_together_have_the_rows_of_each_alone(make_index
     alone.add(clips.values(), workers=0)
     monkeypatch.setattr(engines, "compute_features", compute_and_count)
     together.batch_size = 3
-    together.add(clips.values(), workers=0)
+    together.add(clips.values(), workers=1)
     assert num_inputs == [3, 1]
     for path, row in contents(alone).items():
         other = contents(together)[path]
@@ -475,18 +524,23 @@ ABORTED_RUN = """
     from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
     from tests.tcd_hf.deadly import DeadlyReader
 
-    folder, *paths = sys.argv[1:]
+    folder, batch_size, *paths = sys.argv[1:]
     processor = make_tiny_processor(DeadlyReader(aborts_at=64))
-    index = VideoIndex.create(folder + "/index", make_tiny_model(), processor, cache_dir=folder + "/cache")
+    options = {"cache_dir": folder + "/cache", "batch_size": int(batch_size)}
+    index = VideoIndex.create(folder + "/index", make_tiny_model(), processor, **options)
     index.add(paths, workers=0)
 """
 
 
-def test_where_nothing_protects_the_process_what_was_finished_is_there_when_it_dies(make_index, clips, tmp_path):
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_where_nothing_protects_the_process_what_was_finished_is_there_when_it_dies(
+    make_index, clips, tmp_path, batch_size
+):
     script = tmp_path / "run.py"
     script.write_text(textwrap.dedent(ABORTED_RUN))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, script, tmp_path, *(clips[f"{name}.mp4"] for name in ("shop", "toys", "sea", "airport"))]
+    paths = [clips[f"{name}.mp4"] for name in ("shop", "toys", "sea", "airport")]
+    command = [sys.executable, script, tmp_path, batch_size, *paths]
     run = subprocess.run(list(map(str, command)), env=environment, stderr=subprocess.PIPE, timeout=120)
     assert run.returncode == -signal.SIGABRT, run.stderr
     index = make_index(DeadlyReader(aborts_at=64))

@@ -15,7 +15,8 @@ import pytest
 
 from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.index.video_index import VideoIndex
-from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor, open_storage
+from tests.clips import coded_frame, write_clip
+from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor, open_storage
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,6 +134,59 @@ def test_two_writers_that_write_again_and_again_take_turns(index, start, tmp_pat
     # The first may write twice before the other has come, and whoever is left over writes alone.
     together = taken[taken.index("B" if taken[0] == "A" else "A") - 1 :][:12]
     assert all(one != other for one, other in pairwise(together)), taken
+
+
+ADD_ALONGSIDE = """
+    import sys
+    from tcd_hf.index import ingest
+    from tcd_hf.index.video_index import VideoIndex
+    from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
+    ingest.ROWS_PER_COMMIT = 2
+    folder, *paths = sys.argv[1:]
+    makers = make_tiny_model(), make_tiny_processor(CodeReader({1: ["TESCO express"], 2: ["Gate B4"]}))
+    index = VideoIndex.open(folder + "/index", *makers, cache_dir=folder + "/cache")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    index.add(paths, workers=0, alongside=True, on_video=lambda path: print(path, flush=True))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_whoever_else_writes_and_whoever_is_killed_each_video_is_there_once(tmp_path, start):
+    """Two add the same clips from both ends, one of them is killed; a third removes and compacts meanwhile."""
+    engine = CodeReader({1: ["TESCO express"], 2: ["Gate B4"]})
+    index = VideoIndex.create(
+        tmp_path / "index", make_tiny_model(), make_tiny_processor(engine), cache_dir=tmp_path / "cache"
+    )
+    paths = [str(write_clip(tmp_path / f"{n:02d}.mp4", [coded_frame(n)] * 6, fps=5)) for n in range(1, 13)]
+    gone = str(write_clip(tmp_path / "gone.mp4", [coded_frame(99)] * 6, fps=5))
+    index.add([gone], workers=0)
+    forth, back = (start(ADD_ALONGSIDE, tmp_path, *order) for order in (paths, paths[::-1]))
+    for adder in (forth, back):
+        assert adder.stdout.readline() == "ready\n"
+    for adder in (forth, back):
+        adder.stdin.write("go\n")
+        adder.stdin.flush()
+    for _ in range(3):
+        assert forth.stdout.readline().strip() in paths
+    assert index.remove([gone]) == 1
+    forth.kill()
+    index.compact()
+    output, errors = back.communicate(timeout=300)
+    assert back.returncode == 0 and len(output.splitlines()) == len(paths), errors
+    again = start(ADD_ALONGSIDE, tmp_path, *paths)
+    output, errors = again.communicate("go\n", timeout=300)
+    assert again.returncode == 0 and len(output.splitlines()) == len(paths) + 1, errors
+    assert sorted(index.read(["path"])["path"].to_pylist()) == paths
+    assert index.check() == [] and index.errors == {}
+    storage = open_storage(index)
+    stored = storage.load_statistics().to_table()
+    assert (
+        storage.has_statistics() and not storage.statistics_are_damaged() and storage.load_statistics().num_rows == 12
+    )
+    storage.save_statistics()  # counts
+    assert stored == storage.load_statistics().to_table()
 
 
 class TestAFolderThatIsGone:
