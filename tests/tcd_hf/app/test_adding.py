@@ -3,6 +3,7 @@ import os
 import re
 import threading
 import time
+from itertools import islice
 
 import pytest
 
@@ -235,6 +236,40 @@ def test_two_visitors_who_add_the_same_have_it_once(tmp_path, slow_index):
     said = sorted(list(report)[-1].partition("<b>")[2].partition("</b>")[0] for report in reports)
     assert said == ["1 added", "1 already there"]
     assert index.paths == [clip] and len(index.read(["id"])) == 1
+
+
+def test_of_pages_that_were_closed_no_more_are_read_at_once_than_of_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(adding, "WORKERS", 0)
+    monkeypatch.setattr(adding, "MAX_ADDING", 2)
+    begun, go_on = [], threading.Event()
+
+    def engine(images):
+        begun.append(threading.get_ident())
+        assert go_on.wait(60)
+        return [[] for _ in images]
+
+    processor = make_tiny_processor(Shared(engine))
+    index = VideoIndex.create(tmp_path / "index", make_tiny_model(), processor, cache_dir=tmp_path / "cache")
+    adder = Adder(index, roots=[tmp_path])
+    for code in range(1, 5):
+        page = adder.add_path(str(make_clip(tmp_path / f"{code}.mp4", [code])), "closed")
+        next(page)
+        page.close()
+    waiting = adder.add_path(str(make_clip(tmp_path / "5.mp4", [5])), "me")
+    assert any("waiting until one is done" in line for line in islice(waiting, 10))
+    deadline = time.monotonic() + 60
+    while len(set(begun)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)  # another would begin
+    assert len(set(begun)) == 2
+    adder.cancel("me")
+    assert "1 left when it was cancelled" in list(waiting)[-1]
+    go_on.set()
+    last = str(make_clip(tmp_path / "6.mp4", [6]))
+    assert "1 added" in list(adder.add_path(last))[-1]
+    while len(index) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert sorted(os.path.basename(path) for path in index.paths) == [f"{code}.mp4" for code in (1, 2, 3, 4, 6)]
 
 
 def test_a_folder_is_added_some_files_at_a_time(tmp_path, index, monkeypatch):
