@@ -1,5 +1,6 @@
 """Adding videos while others search: progress as it goes, and what became of every file."""
 
+import logging
 import queue
 import threading
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Adder"]
 
+logger = logging.getLogger(__name__)
+
 FILES_AT_ONCE = 20  # uploads; and of a folder, between two times that they are committed
 MAX_ADDING = 8  # batches that are read at once, each in a process; others wait, also those of pages that are closed
 WORKERS = 1  # a process of its own: a file that brings its reader down must not bring the server down
@@ -29,6 +32,7 @@ SECONDS_PER_SIGN = 0.5  # that work goes on
 LEFT_OUT_SHOWN = 200  # files
 SILENCE_SECONDS = 10.0  # after which the page says that nothing is new
 OTHERS_ADD = "As many add videos at the moment as can at once; waiting until one is done."
+ANOTHER_WRITES = "Another process or visitor is writing to the index; waiting until it is done."
 
 
 class Waiting(NamedTuple):
@@ -169,8 +173,13 @@ class Adder:
     def _add_files(self, index: "VideoIndex", paths: Sequence[str], batch: "_Batch") -> None:
         told = batch.news.put
         options = {"workers": WORKERS, "stall_seconds": self.stall_seconds, "stop": batch.cancelled, "alongside": True}
-        options["on_wait"] = lambda message: told(Waiting(message))
-        report = index.add(paths, on_video=told, on_progress=told, **options)
+
+        def on_wait(message: str | None) -> None:
+            if message is not None:  # with the command line of another process, which is no visitor's business
+                logger.warning("%s", message)
+            told(Waiting(message and ANOTHER_WRITES))
+
+        report = index.add(paths, on_video=told, on_progress=told, on_wait=on_wait, **options)
         batch.reports.append(report)
         if report.skipped and batch.discards_bad:
             bad = [video.path for video in report.skipped]

@@ -301,13 +301,15 @@ def test_what_a_folder_holds_besides_is_counted_and_listed(tmp_path, index):
     assert "&lt;b&gt;.txt</li>" in report and report.count("<li>") == 3
 
 
-def test_the_page_says_for_whom_one_waits(tmp_path, index):
+def test_the_page_says_that_one_waits_and_the_log_for_whom(tmp_path, index, caplog):
     clip = str(make_clip(tmp_path / "a.mp4", [1]))
     adder = Adder(index, roots=[tmp_path])
     with open_storage(index).writing():
         news = adder.add_path(clip, "me")
         waits = next(line for line in news if "Waiting" in line)
-    assert f"(process {os.getpid()} on " in waits and "is writing to the index" in waits
+    assert "Another process or visitor is writing to the index" in waits
+    assert "(process " not in waits and index.uri not in waits
+    assert f"(process {os.getpid()} on " in caplog.text and f"is writing to the index {index.uri}" in caplog.text
     assert "1 added" in list(news)[-1]
 
 
