@@ -212,12 +212,13 @@ def import_reader(package: str):
         raise ImportError(f"Reading this video needs {package}: `pip install {install}` ({error}).") from error
 
 
-def open_container(source: Source, ignore_edits: bool = False):
+def open_container(source: Source, ignore_edits: bool = False, any_size: bool = False):
     """The container and its video stream, opened by PyAV, which reads no other file.
 
     Args:
         source: the file.
         ignore_edits: whether an MP4 gives all that it holds, also what its edit list leaves out.
+        any_size: whether frames may be of any size, where none is to be decoded.
 
     Raises:
         VideoReadError: it is no video, has none that can be decoded, or one with frames of too many pixels.
@@ -243,7 +244,8 @@ def open_container(source: Source, ignore_edits: bool = False):
             raise VideoReadError(source.name, "it has no video stream", "Give a file with pictures in it")
         if stream.codec_context is None:
             raise VideoReadError(source.name, "FFmpeg does not know its codec", "Convert it to H.264, or leave it out")
-        source.check_size(stream.codec_context.width, stream.codec_context.height)
+        if not any_size:
+            source.check_size(stream.codec_context.width, stream.codec_context.height)
     except VideoReadError:
         container.close()
         raise
