@@ -183,7 +183,7 @@ class Adder:
         batch.reports.append(report)
         if report.skipped and batch.discards_bad:
             bad = [video.path for video in report.skipped]
-            index.remove(bad)
+            index.remove(bad, stop=batch.cancelled)
             if self.uploads is not None:
                 for path in bad:
                     self.uploads.discard(Path(path).name)

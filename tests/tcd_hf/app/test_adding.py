@@ -3,6 +3,7 @@ import os
 import re
 import threading
 import time
+from contextlib import ExitStack
 from itertools import islice
 
 import pytest
@@ -322,6 +323,24 @@ def test_whoever_waits_for_another_process_may_cancel(tmp_path, index):
         adder.cancel("me")
         assert "1 left when it was cancelled" in list(news)[-1]
     assert len(index) == 0
+
+
+def test_whoever_waits_to_forget_what_could_not_be_read_may_cancel(tmp_path, index, monkeypatch):
+    uploads = UploadFolder(tmp_path / "uploads", 1, 10)
+    assert upload(uploads, "bad.mp4", b"no video") == "bad.mp4"
+    adder, add, held = Adder(index, uploads), index.add, ExitStack()
+
+    def add_and_hold(files, **options):
+        report = add(files, **options)
+        held.enter_context(open_storage(index).writing())
+        threading.Timer(2.0, adder.cancel, ["me"]).start()
+        return report
+
+    monkeypatch.setattr(index, "add", add_and_hold)
+    with held:
+        news = list(islice(adder.add_uploaded(["bad.mp4"], "me"), 60))
+    assert "1 could not be read" in news[-1]
+    assert os.listdir(uploads.folder) == []
 
 
 def test_what_a_visitor_adds_is_cancelled_and_nothing_else(tmp_path, index, monkeypatch):
