@@ -386,4 +386,4 @@ def _contents(row: dict) -> tuple["Content", "Content"]:
 
 
 def _stamp_values(file: VideoFile) -> dict[str, int]:
-    return {"size": file.stamp.size, "modified": file.modified}
+    return {"size": file.size, "modified": file.modified}
