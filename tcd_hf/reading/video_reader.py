@@ -113,14 +113,15 @@ class VideoFile:
         texts: OwnTexts = NO_TEXTS,
         given: Any = None,
         is_over: Callable[[], bool] = lambda: False,
+        max_pixels: int = MAX_PIXELS,
     ) -> "VideoFile":
-        """Looks at a file, or at what is given in its place, and hashes it, see [`hash_file`]. Raises `OSError`, what
-        `open_video` does, and `StoppedHashing` when it is over."""
+        """Looks at a file, or at what is given in its place, and hashes it, see [`hash_file`]; frames of what is given
+        may have so many pixels. Raises `OSError`, what `open_video` does, and `StoppedHashing` when it is over."""
         if given is not None:
             source = _path_of(given)
             stamp = FileStamp(0, 0) if source is None else file_stamp(source)
             settled = source is None or stamp.settled
-            return cls(os.fspath(path), hash_given(given), stamp, settled, texts, given)
+            return cls(os.fspath(path), hash_given(given, max_pixels), stamp, settled, texts, given)
         stamp = file_stamp(path)
         settled = stamp.settled
         return cls(os.fspath(path), hash_file(path, is_over) if with_hash else "", stamp, settled, texts)
@@ -387,15 +388,15 @@ def _path_of(video: Any) -> str | os.PathLike | None:
     return video if isinstance(video, str | os.PathLike) else None
 
 
-def hash_given(video: Any) -> str:
-    """The hash of a file or of bytes, or else of all frames, with their times."""
+def hash_given(video: Any, max_pixels: int = MAX_PIXELS) -> str:
+    """The hash of a file or of bytes, or else of all frames, of so many pixels at most, with their times."""
     video, fps = unwrap(video)
     if isinstance(video, str | os.PathLike):
         return hash_file(video)
     if isinstance(video, bytes):
         return hash_bytes(video)
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    with opened_video(video, fps=fps) as opened:
+    with opened_video(video, fps=fps, max_pixels=max_pixels) as opened:
         digest.update(opened.frame_times.tobytes())
         for frame in opened.iter_frames_at(opened.frame_times):
             digest.update(repr(frame.shape).encode() + frame.tobytes())

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.processing.video_reading import open_video
@@ -74,6 +75,14 @@ def test_one_of_a_wrong_type_is_skipped_and_named(index, bad):
     assert [os.path.basename(path) for path in report.added] == ["sea"]
     (skipped,) = report.skipped
     assert os.path.basename(skipped.path) == "bad" and "A video must be a path" in skipped.cause
+
+
+def test_frames_that_are_given_may_be_as_large_as_the_processor_allows(index):
+    size = (8200, 8200)  # of more than 2^26 pixels
+    images = [Image.new("RGB", size), Image.new("RGB", size, "white")]
+    assert "`max_pixels` allows" in index.add({"wall": images}).skipped[0].cause
+    index.processor.max_pixels = size[0] * size[1]
+    assert index.add({"wall": images}).added
 
 
 def test_a_video_that_is_given_open_stays_open(index):
