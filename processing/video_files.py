@@ -20,6 +20,7 @@ from .video_streams import choose_stream, is_transparent
 
 __all__ = [
     "ALLOWED",
+    "ANY_PIXELS",
     "COPY_AGAIN",
     "MAX_PIXELS",
     "Source",
@@ -43,6 +44,8 @@ ALLOWED = (
 )
 COPY_AGAIN = "Copy or download it again, or leave it out"
 MAX_PIXELS = 1 << 26
+# For what has been read already, by a limit that was its reader's to set. It is more than FFmpeg gives any frame.
+ANY_PIXELS = 1 << 29
 # FFmpeg's names of containers that hold their frames themselves. Of its others some are lists of what it opens next,
 # files and addresses alike (concat, hls, sdp, image2, ...), some render text, and some are devices.
 CONTAINERS = (
