@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .video_files import lasting_backend
+from .video_files import ANY_PIXELS, lasting_backend
 from .video_reading import opened_video
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont  # of PIL itself, or of a file
@@ -104,7 +104,7 @@ def _frames_of(video: Any, captions: Sequence[Any], max_side: int) -> list[Any]:
     given: Any = video
     if isinstance(video, Sequence) and not isinstance(video, str | bytes) and len(video) == len(captions):
         return [frame if isinstance(frame, Image.Image) else Image.fromarray(frame) for frame in given]
-    with opened_video(given, backend=lasting_backend()) as opened:
+    with opened_video(given, backend=lasting_backend(), max_pixels=ANY_PIXELS) as opened:
         times = [_shown_time(caption) for caption in captions]
         return [Image.fromarray(frame) for frame in opened.frames_at(times, max_side=2 * max_side)]
 

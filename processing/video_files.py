@@ -20,6 +20,7 @@ from .video_streams import choose_stream, is_transparent
 
 __all__ = [
     "ALLOWED",
+    "ANY_PIXELS",
     "COPY_AGAIN",
     "MAX_PIXELS",
     "Source",
@@ -43,6 +44,8 @@ ALLOWED = (
 )
 COPY_AGAIN = "Copy or download it again, or leave it out"
 MAX_PIXELS = 1 << 26
+# For what has been read already, by a limit that was its reader's to set. It is more than FFmpeg gives any frame.
+ANY_PIXELS = 1 << 29
 # FFmpeg's names of containers that hold their frames themselves. Of its others some are lists of what it opens next,
 # files and addresses alike (concat, hls, sdp, image2, ...), some render text, and some are devices.
 CONTAINERS = (
@@ -212,12 +215,13 @@ def import_reader(package: str):
         raise ImportError(f"Reading this video needs {package}: `pip install {install}` ({error}).") from error
 
 
-def open_container(source: Source, ignore_edits: bool = False):
+def open_container(source: Source, ignore_edits: bool = False, any_size: bool = False):
     """The container and its video stream, opened by PyAV, which reads no other file.
 
     Args:
         source: the file.
         ignore_edits: whether an MP4 gives all that it holds, also what its edit list leaves out.
+        any_size: whether frames may be of any size, where none is to be decoded.
 
     Raises:
         VideoReadError: it is no video, has none that can be decoded, or one with frames of too many pixels.
@@ -243,7 +247,8 @@ def open_container(source: Source, ignore_edits: bool = False):
             raise VideoReadError(source.name, "it has no video stream", "Give a file with pictures in it")
         if stream.codec_context is None:
             raise VideoReadError(source.name, "FFmpeg does not know its codec", "Convert it to H.264, or leave it out")
-        source.check_size(stream.codec_context.width, stream.codec_context.height)
+        if not any_size:
+            source.check_size(stream.codec_context.width, stream.codec_context.height)
     except VideoReadError:
         container.close()
         raise

@@ -1,5 +1,6 @@
 """Adding videos while others search: progress as it goes, and what became of every file."""
 
+import logging
 import queue
 import threading
 import time
@@ -22,15 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Adder"]
 
+logger = logging.getLogger(__name__)
+
 FILES_AT_ONCE = 20  # uploads; and of a folder, between two times that they are committed
+MAX_ADDING = 8  # batches that are read at once, each in a process; others wait, also those of pages that are closed
 WORKERS = 1  # a process of its own: a file that brings its reader down must not bring the server down
 SECONDS_PER_SIGN = 0.5  # that work goes on
 LEFT_OUT_SHOWN = 200  # files
 SILENCE_SECONDS = 10.0  # after which the page says that nothing is new
+OTHERS_ADD = "As many add videos at the moment as can at once; waiting until one is done."
+ANOTHER_WRITES = "Another process or visitor is writing to the index; waiting until it is done."
 
 
 class Waiting(NamedTuple):
-    """That a batch waits for another process, in words, or `None` when it goes on."""
+    """That a batch waits for others, in words, or `None` when it goes on."""
 
     message: str | None
 
@@ -59,6 +65,7 @@ class Adder:
         self.stall_seconds = stall_seconds
         self._free = deque([index])  # handles that no batch has
         self._batches: list[_Batch] = []
+        self._turns = threading.Semaphore(MAX_ADDING)
 
     def add_uploaded(self, names: Any, visitor: str = "") -> Iterator[str]:
         """Adds files that were uploaded; those that are not added are removed again. Yields HTML, the report last.
@@ -119,7 +126,7 @@ class Adder:
 
     def _run(self, batch: "_Batch") -> None:
         """Adds a batch, some files at a time: those that are done can be found before the last one is."""
-        index = None
+        index, has_turn = None, self._wait_for_turn(batch)
         try:
             index = self._take_handle()
             try:
@@ -136,6 +143,20 @@ class Adder:
             self._batches.remove(batch)
             if index is not None:
                 self._free.append(index)
+            if has_turn:
+                self._turns.release()
+
+    def _wait_for_turn(self, batch: "_Batch") -> bool:
+        """Whether it has one: who cancels gives it up. Gradio's limit does not do, as it forgets a page that is closed
+        while its batch goes on."""
+        if self._turns.acquire(blocking=False):
+            return True
+        batch.news.put(Waiting(OTHERS_ADD))
+        while not batch.cancelled.is_set():
+            if self._turns.acquire(timeout=SECONDS_PER_SIGN):
+                batch.news.put(Waiting(None))
+                return True
+        return False
 
     def _take_handle(self) -> "VideoIndex":
         try:
@@ -152,12 +173,17 @@ class Adder:
     def _add_files(self, index: "VideoIndex", paths: Sequence[str], batch: "_Batch") -> None:
         told = batch.news.put
         options = {"workers": WORKERS, "stall_seconds": self.stall_seconds, "stop": batch.cancelled, "alongside": True}
-        options["on_wait"] = lambda message: told(Waiting(message))
-        report = index.add(paths, on_video=told, on_progress=told, **options)
+
+        def on_wait(message: str | None) -> None:
+            if message is not None:  # with the command line of another process, which is no visitor's business
+                logger.warning("%s", message)
+            told(Waiting(message and ANOTHER_WRITES))
+
+        report = index.add(paths, on_video=told, on_progress=told, on_wait=on_wait, **options)
         batch.reports.append(report)
         if report.skipped and batch.discards_bad:
             bad = [video.path for video in report.skipped]
-            index.remove(bad)
+            index.remove(bad, stop=batch.cancelled)
             if self.uploads is not None:
                 for path in bad:
                     self.uploads.discard(Path(path).name)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tcd_hf.app.library import Clip
-from tcd_hf.processing.video_files import Source, lasting_backend, open_container, upright_pixels
+from tcd_hf.processing.video_files import ANY_PIXELS, Source, lasting_backend, open_container, upright_pixels
 from tcd_hf.processing.video_reading import open_video
 from tcd_hf.processing.video_streams import keeps_decoding_times
 
@@ -21,7 +21,7 @@ def frames_at(clip: Clip, times: Sequence[float], max_side: int) -> Iterator[np.
     """Yields the frames that are on screen at some times, as [`open_video`] gives them.
 
     That reads the times of all frames first, and so the whole file. In a long one each frame is sought: the file is
-    read from the key frame before it on.
+    read from the key frame before it on. Frames may be of any size: whoever indexed the clip has allowed it.
 
     Args:
         clip ([`Clip`]): the clip.
@@ -41,7 +41,7 @@ def frames_at(clip: Clip, times: Sequence[float], max_side: int) -> Iterator[np.
             with open_video(frame[None]) as picture:
                 yield from picture.iter_frames_at([0.0], max_side)
     else:
-        with open_video(clip.path, backend=lasting_backend(), num_threads=1) as video:
+        with open_video(clip.path, backend=lasting_backend(), num_threads=1, max_pixels=ANY_PIXELS) as video:
             yield from video.iter_frames_at(times, max_side)
 
 
@@ -52,7 +52,7 @@ def _seek(clip: Clip, seconds: float) -> np.ndarray | None:
     except ImportError:
         return None
     try:
-        container, stream = open_container(Source.locate(clip.path))
+        container, stream = open_container(Source.locate(clip.path, ANY_PIXELS))
         with container:
             if stream.start_time is None or not _keeps_time(container, stream, clip.duration):
                 return None

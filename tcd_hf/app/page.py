@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.events import api
 from gradio.themes import Base
 
-from tcd_hf.app.adding import FILES_AT_ONCE, Adder
+from tcd_hf.app.adding import FILES_AT_ONCE, MAX_ADDING, Adder
 from tcd_hf.app.html_parts import render_message
 from tcd_hf.app.library import Library, sql_filter
 from tcd_hf.app.rendering import render_examples, render_hits
@@ -29,7 +29,6 @@ THEME = Base(
     primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"], radius_size="md"
 )
 MAX_RESULTS = 50
-MAX_ADDING = 8  # visitors who add at once, each with a process that reads; others see nothing until one is done
 
 MODE_NAMES = {
     "two-stage": "best (two-stage)",

@@ -198,7 +198,8 @@ class GrowingIndex(SearchableIndex):
     ) -> AddReport:
         """Brings videos into the index. The caller may hold the writer's lock."""
         checked = None if texts is None else check_texts(texts, paths)
-        options = {"memory_budget": self.memory_budget, "holds_lock": holds_lock, **waiting}
+        max_pixels = self.processor.max_pixels
+        options = {"memory_budget": self.memory_budget, "holds_lock": holds_lock, "max_pixels": max_pixels, **waiting}
         if on_video is not None or on_progress is not None:
             return Ingest(self._storage, engine, on_video, on_progress, **options).run(paths, checked, given)
         with progress_bar("Indexing", paths) as progress:

@@ -122,10 +122,10 @@ class Hit:
         from PIL import Image
 
         from tcd_hf.processing.caption_drawing import draw_boxes
-        from tcd_hf.processing.video_files import lasting_backend
+        from tcd_hf.processing.video_files import ANY_PIXELS, lasting_backend
         from tcd_hf.processing.video_reading import opened_video
 
-        with opened_video(self.path, backend=lasting_backend()) as video:
+        with opened_video(self.path, backend=lasting_backend(), max_pixels=ANY_PIXELS) as video:
             frame = Image.fromarray(video.frames_at([self.shown_time], max_side=max_side)[0])
         shown = boxes_at(self.boxes, self.shown_time)
         return draw_boxes(frame, [box["box"] for box in shown], [box["text"] for box in shown])

@@ -15,6 +15,7 @@ from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.schema import row_id
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.index.writers import OnWait, StoppedWaiting
+from tcd_hf.processing.video_files import MAX_PIXELS
 from tcd_hf.reading.files import file_stamp
 from tcd_hf.reading.hashing import hashed_files
 from tcd_hf.reading.left_out import LeftOut
@@ -75,6 +76,7 @@ class Ingest:
         on_wait (`Callable[[str | None], None]`, *optional*): see `OnWait`.
         stop (`threading.Event`, *optional*): once it is set, files are no longer hashed, nor is the lock waited for.
         holds_lock (`bool`, *optional*, defaults to `False`): whether the caller holds the writer's lock all the while.
+        max_pixels (`int`, *optional*, defaults to 2^26): that frames may have which are given in place of files.
 
     Attributes:
         known (`dict[str, dict]`): `content_hash`, `texts_hash`, `size` and `modified` of the videos of the index, by
@@ -92,6 +94,7 @@ class Ingest:
         on_wait: OnWait | None = None,
         stop: threading.Event | None = None,
         holds_lock: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ):
         self.storage = storage
         self.memory_budget = memory_budget
@@ -103,7 +106,7 @@ class Ingest:
         self.positions: dict[str, int] = {}
         self.statistics = LexicalStatistics()
         self._engine = engine
-        self._on_wait, self._holds_lock = on_wait, holds_lock
+        self._on_wait, self._holds_lock, self._max_pixels = on_wait, holds_lock, max_pixels
         self._stop = stop or threading.Event()
         self._texts: Mapping[str, OwnTexts] | None = None
         self._given: Mapping[str, Any] = {}
@@ -248,7 +251,7 @@ class Ingest:
 
     def _look_at(self, path: str, is_over: Callable[[], bool]) -> VideoFile:
         texts, given = self._texts_of(path) or NO_TEXTS, self._given.get(path)
-        return VideoFile.of(path, texts=texts, given=given, is_over=is_over)
+        return VideoFile.of(path, texts=texts, given=given, is_over=is_over, max_pixels=self._max_pixels)
 
     def _content_of(self, file: VideoFile) -> "Content":
         texts = self._texts_of(file.path)
@@ -393,4 +396,4 @@ def _contents(row: dict) -> tuple["Content", "Content"]:
 
 
 def _stamp_values(file: VideoFile) -> dict[str, int]:
-    return {"size": file.stamp.size, "modified": file.modified}
+    return {"size": file.size, "modified": file.modified}

@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from tcd_hf.index.damage import reporting
 from tcd_hf.index.schema import IndexMetadata
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.index.stored_captions import captions_from, captions_in_order, decode_captions
+from tcd_hf.index.writers import StoppedWaiting
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import absolute_path
 
@@ -201,8 +203,15 @@ class StoredIndex:
             return datasets.Dataset.from_dict({name: [] for name in rows.column_names}, features=features)
         return datasets.Dataset(rows.replace_schema_metadata(None))
 
-    def remove(self, paths: Iterable[str | os.PathLike] | str | os.PathLike) -> int:
+    def remove(
+        self, paths: Iterable[str | os.PathLike] | str | os.PathLike, stop: threading.Event | None = None
+    ) -> int:
         """Removes videos by their paths; a folder stands for all below it.
+
+        Args:
+            paths (`Iterable[str | os.PathLike]` or one): of videos and folders.
+            stop (`threading.Event`, *optional*): once it is set, by another thread, it no longer waits for others that
+                write to the index, and removes nothing.
 
         Returns:
             `int`: how many videos there were. Paths that the index does not have are ignored.
@@ -215,12 +224,14 @@ class StoredIndex:
         """
         paths = [paths] if isinstance(paths, str | os.PathLike) else paths
         prefixes = tuple(absolute_path(path).rstrip("/") + "/" for path in paths)
-        with self._storage.writing():
-            gone, resolved = (
-                {path for path in group if (path + "/").startswith(prefixes)} for group in (self._videos(), self.errors)
-            )
-            self._remove(gone)
-            self._storage.update_errors({}, resolved=resolved)
+        try:
+            with self._storage.writing(stop=stop):
+                groups = self._videos(), self.errors
+                gone, resolved = ({path for path in group if (path + "/").startswith(prefixes)} for group in groups)
+                self._remove(gone)
+                self._storage.update_errors({}, resolved=resolved)
+        except StoppedWaiting:
+            return 0
         return len(gone)
 
     def compact(self) -> None:

@@ -55,5 +55,5 @@ def _hash(path: str, look_at: Callable, is_over: Callable[[], bool]) -> VideoFil
         return look_at(path, is_over)
     except StoppedHashing:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:  # TypeError: what is given is no video
         return SkippedVideo(path, describe_error(path, error))

@@ -179,7 +179,7 @@ def has_subtitles(path: str | os.PathLike) -> bool:
     from tcd_hf.processing.video_reading import VideoReadError
 
     try:
-        container, _ = open_container(Source.locate(path))
+        container, _ = open_container(Source.locate(path), any_size=True)
     except (VideoReadError, OSError):
         return False
     with container:
@@ -197,7 +197,7 @@ def embedded_subtitles(path: str | os.PathLike) -> list[Cue]:
     from tcd_hf.processing.packets import Packets
     from tcd_hf.processing.video_files import Source, clock_start, open_container, read_errors
 
-    container, video = open_container(Source.locate(path))
+    container, video = open_container(Source.locate(path), any_size=True)
     with container:
         streams = [stream for stream in container.streams.subtitles if stream.codec_context is not None]
         if not streams:

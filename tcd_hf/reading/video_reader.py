@@ -92,7 +92,7 @@ class VideoFile:
     Attributes:
         path (`str`): absolute.
         content_hash (`str`): of its content, see [`hash_file`]; empty if it is not needed, as no text is read.
-        stamp ([`FileStamp`]): taken before the content was hashed.
+        stamp ([`FileStamp`]): taken before the content was hashed; of what is given and is no path, zeros.
         settled (`bool`): whether the stamp shows every later change.
         texts ([`OwnTexts`], *optional*): what the video comes with, beside what is read in its pictures.
         given (*optional*): what is read in place of a file, see `open_video`; `path` is then a name alone.
@@ -113,19 +113,33 @@ class VideoFile:
         texts: OwnTexts = NO_TEXTS,
         given: Any = None,
         is_over: Callable[[], bool] = lambda: False,
+        max_pixels: int = MAX_PIXELS,
     ) -> "VideoFile":
-        """Looks at a file, or at what is given in its place, and hashes it, see [`hash_file`]. Raises `OSError`, what
-        `open_video` does, and `StoppedHashing` when it is over."""
+        """Looks at a file, or at what is given in its place, and hashes it, see [`hash_file`]; frames of what is given
+        may have so many pixels. Raises `OSError`, what `open_video` does, and `StoppedHashing` when it is over."""
         if given is not None:
-            return cls(os.fspath(path), hash_given(given), FileStamp(0, 0), True, texts, given)
+            source = _path_of(given)
+            stamp = FileStamp(0, 0) if source is None else file_stamp(source)
+            settled = source is None or stamp.settled
+            return cls(os.fspath(path), hash_given(given, max_pixels), stamp, settled, texts, given)
         stamp = file_stamp(path)
         settled = stamp.settled
         return cls(os.fspath(path), hash_file(path, is_over) if with_hash else "", stamp, settled, texts)
 
     @property
+    def source(self) -> str | os.PathLike | None:
+        """The file that is read; `None` where what is given is none."""
+        return self.path if self.given is None else _path_of(self.given)
+
+    @property
+    def size(self) -> int:
+        """The size that an index keeps: 0 for a name alone."""
+        return self.stamp.size if self.given is None else 0
+
+    @property
     def modified(self) -> int:
-        """The time that an index keeps: 0 where it does not show every later change."""
-        return self.stamp.modified if self.settled else 0
+        """The time that an index keeps: 0 where it does not show every later change, and for a name alone."""
+        return self.stamp.modified if self.settled and self.given is None else 0
 
 
 @dataclass(frozen=True)
@@ -328,7 +342,7 @@ class OpenedVideo:
         record = VideoRecord(
             file.path,
             file.content_hash,
-            file.stamp.size,
+            file.size,
             file.modified,
             self.duration,
             self.fps,
@@ -343,8 +357,9 @@ class OpenedVideo:
         return ReadSegment(record, inputs, len(self.segments))
 
     def close(self) -> None:
-        """Gives the file back."""
-        self._video.close()
+        """Gives the file back. A [`Video`] that was given open stays open."""
+        if self._video is not self.file.given:
+            self._video.close()
 
     def __enter__(self) -> "OpenedVideo":
         return self
@@ -355,27 +370,33 @@ class OpenedVideo:
     def _check_unchanged(self) -> None:
         """Makes sure that what was read is what was hashed: by the stamp, and by the content while that may hide a
         change."""
-        if self.file.given is not None:
+        if (source := self.file.source) is None:
             return
-        stamp = file_stamp(self.file.path)
+        stamp = file_stamp(source)
         settled = stamp.settled
         same = stamp == self.file.stamp
         if same and not self._settled and self.file.content_hash:
-            same = hash_file(self.file.path) == self.file.content_hash
+            same = hash_file(source) == self.file.content_hash
         if not same:
             raise VideoReadError(self.file.path, "it changed while it was read", "Add it again when it is complete")
         self._settled = self._settled or settled
 
 
-def hash_given(video: Any) -> str:
-    """The hash of a file or of bytes, or else of all frames, with their times."""
+def _path_of(video: Any) -> str | os.PathLike | None:
+    """The path that is given as a video, if it is one."""
+    video, _ = unwrap(video)
+    return video if isinstance(video, str | os.PathLike) else None
+
+
+def hash_given(video: Any, max_pixels: int = MAX_PIXELS) -> str:
+    """The hash of a file or of bytes, or else of all frames, of so many pixels at most, with their times."""
     video, fps = unwrap(video)
     if isinstance(video, str | os.PathLike):
         return hash_file(video)
     if isinstance(video, bytes):
         return hash_bytes(video)
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    with opened_video(video, fps=fps) as opened:
+    with opened_video(video, fps=fps, max_pixels=max_pixels) as opened:
         digest.update(opened.frame_times.tobytes())
         for frame in opened.iter_frames_at(opened.frame_times):
             digest.update(repr(frame.shape).encode() + frame.tobytes())

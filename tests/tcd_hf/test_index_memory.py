@@ -5,9 +5,11 @@ import os
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tcd_hf.index.video_index import VideoIndex
-from tests.clips import coded_frame
+from tcd_hf.processing.video_reading import open_video
+from tests.clips import coded_frame, read_code, write_clip
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
 
@@ -65,6 +67,49 @@ def test_one_that_is_no_video_is_skipped_and_named(index):
     assert [os.path.basename(path) for path in report.added] == ["sea"]
     causes = {os.path.basename(video.path): video.cause for video in report.skipped}
     assert "got uint8 of shape (2, 4, 4, 1)" in causes["bad"] and "No such file" in causes["lost"]
+
+
+@pytest.mark.parametrize("bad", [3, [3], {"video": 3.5}, object()])
+def test_one_of_a_wrong_type_is_skipped_and_named(index, bad):
+    report = index.add({"bad": bad, "sea": frames(64, 64)})
+    assert [os.path.basename(path) for path in report.added] == ["sea"]
+    (skipped,) = report.skipped
+    assert os.path.basename(skipped.path) == "bad" and "A video must be a path" in skipped.cause
+
+
+def test_frames_that_are_given_may_be_as_large_as_the_processor_allows(index):
+    size = (8200, 8200)  # of more than 2^26 pixels
+    images = [Image.new("RGB", size), Image.new("RGB", size, "white")]
+    assert "`max_pixels` allows" in index.add({"wall": images}).skipped[0].cause
+    index.processor.max_pixels = size[0] * size[1]
+    assert index.add({"wall": images}).added
+
+
+def test_a_video_that_is_given_open_stays_open(index):
+    with open_video(frames(8, 1)) as video:
+        assert index.add({"shop": video}).added
+        assert read_code(video.frames_at([1.0])[0]) == 1
+
+
+@pytest.mark.parametrize("wrap", [str, lambda path: {"path": str(path)}])
+def test_a_given_file_that_changes_while_it_is_read_is_not_taken(tmp_path, monkeypatch, wrap):
+    monkeypatch.chdir(tmp_path)
+    clip = write_clip(tmp_path / "clip.mp4", [coded_frame(8)] * 10, fps=5)
+    other = write_clip(tmp_path / "other.mp4", [coded_frame(1)] * 20, fps=5).read_bytes()
+    read = []
+
+    def engine(images):
+        if not read:
+            clip.write_bytes(other)
+        read.extend(images)
+        return [[] for _ in images]
+
+    processor = make_tiny_processor(engine)
+    index = VideoIndex.create(tmp_path / "index", make_tiny_model(), processor, cache_dir=tmp_path / "cache")
+    report = index.add({"shop": wrap(clip)})
+    assert read and not report.added
+    assert "it changed while it was read" in report.skipped[0].cause
+    assert not list((tmp_path / "cache").rglob("*.json*"))
 
 
 def test_they_are_read_in_this_process(index):

@@ -3,6 +3,8 @@ import os
 import re
 import threading
 import time
+from contextlib import ExitStack
+from itertools import islice
 
 import pytest
 
@@ -237,6 +239,40 @@ def test_two_visitors_who_add_the_same_have_it_once(tmp_path, slow_index):
     assert index.paths == [clip] and len(index.read(["id"])) == 1
 
 
+def test_of_pages_that_were_closed_no_more_are_read_at_once_than_of_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(adding, "WORKERS", 0)
+    monkeypatch.setattr(adding, "MAX_ADDING", 2)
+    begun, go_on = [], threading.Event()
+
+    def engine(images):
+        begun.append(threading.get_ident())
+        assert go_on.wait(60)
+        return [[] for _ in images]
+
+    processor = make_tiny_processor(Shared(engine))
+    index = VideoIndex.create(tmp_path / "index", make_tiny_model(), processor, cache_dir=tmp_path / "cache")
+    adder = Adder(index, roots=[tmp_path])
+    for code in range(1, 5):
+        page = adder.add_path(str(make_clip(tmp_path / f"{code}.mp4", [code])), "closed")
+        next(page)
+        page.close()
+    waiting = adder.add_path(str(make_clip(tmp_path / "5.mp4", [5])), "me")
+    assert any("waiting until one is done" in line for line in islice(waiting, 10))
+    deadline = time.monotonic() + 60
+    while len(set(begun)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)  # another would begin
+    assert len(set(begun)) == 2
+    adder.cancel("me")
+    assert "1 left when it was cancelled" in list(waiting)[-1]
+    go_on.set()
+    last = str(make_clip(tmp_path / "6.mp4", [6]))
+    assert "1 added" in list(adder.add_path(last))[-1]
+    while len(index) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert sorted(os.path.basename(path) for path in index.paths) == [f"{code}.mp4" for code in (1, 2, 3, 4, 6)]
+
+
 def test_a_folder_is_added_some_files_at_a_time(tmp_path, index, monkeypatch):
     monkeypatch.setattr(adding, "FILES_AT_ONCE", 2)
     (folder := tmp_path / "several").mkdir()
@@ -266,13 +302,15 @@ def test_what_a_folder_holds_besides_is_counted_and_listed(tmp_path, index):
     assert "&lt;b&gt;.txt</li>" in report and report.count("<li>") == 3
 
 
-def test_the_page_says_for_whom_one_waits(tmp_path, index):
+def test_the_page_says_that_one_waits_and_the_log_for_whom(tmp_path, index, caplog):
     clip = str(make_clip(tmp_path / "a.mp4", [1]))
     adder = Adder(index, roots=[tmp_path])
     with open_storage(index).writing():
         news = adder.add_path(clip, "me")
         waits = next(line for line in news if "Waiting" in line)
-    assert f"(process {os.getpid()} on " in waits and "is writing to the index" in waits
+    assert "Another process or visitor is writing to the index" in waits
+    assert "(process " not in waits and index.uri not in waits
+    assert f"(process {os.getpid()} on " in caplog.text and f"is writing to the index {index.uri}" in caplog.text
     assert "1 added" in list(news)[-1]
 
 
@@ -285,6 +323,24 @@ def test_whoever_waits_for_another_process_may_cancel(tmp_path, index):
         adder.cancel("me")
         assert "1 left when it was cancelled" in list(news)[-1]
     assert len(index) == 0
+
+
+def test_whoever_waits_to_forget_what_could_not_be_read_may_cancel(tmp_path, index, monkeypatch):
+    uploads = UploadFolder(tmp_path / "uploads", 1, 10)
+    assert upload(uploads, "bad.mp4", b"no video") == "bad.mp4"
+    adder, add, held = Adder(index, uploads), index.add, ExitStack()
+
+    def add_and_hold(files, **options):
+        report = add(files, **options)
+        held.enter_context(open_storage(index).writing())
+        threading.Timer(2.0, adder.cancel, ["me"]).start()
+        return report
+
+    monkeypatch.setattr(index, "add", add_and_hold)
+    with held:
+        news = list(islice(adder.add_uploaded(["bad.mp4"], "me"), 60))
+    assert "1 could not be read" in news[-1]
+    assert os.listdir(uploads.folder) == []
 
 
 def test_what_a_visitor_adds_is_cancelled_and_nothing_else(tmp_path, index, monkeypatch):

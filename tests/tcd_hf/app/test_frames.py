@@ -1,12 +1,16 @@
 import builtins
 
+import av
 import numpy as np
 import pytest
 
 from tcd_hf.app import frames
 from tcd_hf.app.frames import frames_at
 from tcd_hf.app.library import Clip
+from tcd_hf.index.hits import Hit
+from tcd_hf.processing.caption_drawing import draw_captions
 from tcd_hf.processing.video_reading import VideoReadError, open_video
+from tcd_hf.processing.window_ocr import WindowCaption
 from tests.clips import coded_frames, read_code, write_clip
 
 TIMES = [0.0, 0.04, 0.1, 0.95, 1.0, 2.55, 3.999, 7.9, 8.0, 99.0]
@@ -96,3 +100,21 @@ def test_a_short_clip_is_read_whole(tmp_path):
 def test_decord_is_not_let_near_a_page_that_is_to_go_on(tmp_path, no_decord):
     path = write_clip(tmp_path / "clip.mp4", coded_frames(20), fps=10)
     assert [read_code(frame) for frame in frames_at(clip_of(path, 2.0), [0.5, 1.5], max_side=48)] == [5, 15]
+
+
+@pytest.mark.parametrize("sought_from", [0.5, 120.0])
+def test_what_was_indexed_is_shown_whatever_the_size_of_its_frames(tmp_path, monkeypatch, sought_from):
+    monkeypatch.setattr(frames, "SOUGHT_SECONDS", sought_from)
+    path, size = tmp_path / "wall.mkv", 8200  # of more than 2^26 pixels
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=1, width=size, height=size, pix_fmt="yuvj420p")
+        frame = av.VideoFrame.from_ndarray(np.full((size * 3 // 2, size), 128, np.uint8), format="yuvj420p")
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            container.mux(packet)
+    with pytest.raises(VideoReadError, match="max_pixels"):
+        open_video(path)
+    (shown,) = frames_at(clip_of(path, 1.0), [0.0], max_side=48)
+    assert shown.shape == (48, 48, 3)
+    hit = Hit(str(path), 0.5, 0.1, 0.2, 0.3, 0.4, 0.0, 1.0)
+    assert hit.draw(max_side=48).size == (48, 48)
+    assert draw_captions(str(path), [WindowCaption(0.0, 1.0)], tile_width=48).width > 48

@@ -9,7 +9,7 @@ import pytest
 from tcd_hf.processing.heartbeat import count_beats
 from tcd_hf.processing.packets import Axis
 from tcd_hf.processing.text_tracks import TextTrack
-from tcd_hf.processing.video_reading import open_video
+from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.own_texts import (
     NO_TEXTS,
@@ -18,6 +18,7 @@ from tcd_hf.reading.own_texts import (
     check_texts,
     embedded_subtitles,
     find_texts,
+    has_subtitles,
     side_cars,
     subtitles_beside,
 )
@@ -111,6 +112,19 @@ def test_text_streams_inside_a_file(tmp_path, name, codec, start):
     assert [cue.start for cue in cues] == pytest.approx([0.5, 2.0], abs=0.11)
     assert [cue.end for cue in cues] == pytest.approx([1.5, 3.0], abs=0.11)
     assert OwnTexts((Cue(0.0, 1.0, "x"),), with_embedded=True).all_of(tmp_path / name) == [Cue(0.0, 1.0, "x"), *cues]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="subtitles are put into the file by ffmpeg")
+def test_text_streams_beside_frames_of_any_size(tmp_path):
+    """What frames may have is for those who decode them to say."""
+    (tmp_path / "a.srt").write_text("1\n00:00:00,500 --> 00:00:01,500\nHello\n")
+    gray = ["-f", "lavfi", "-i", "color=gray:s=8200x8200:r=1:d=2"]  # of more than 2^26 pixels
+    into = ["-c:v", "mjpeg", "-c:s", "srt", tmp_path / "a.mkv"]
+    subprocess.run(["ffmpeg", "-loglevel", "error", *gray, "-i", tmp_path / "a.srt", *into], check=True)
+    with pytest.raises(VideoReadError, match="max_pixels"):
+        open_video(tmp_path / "a.mkv")
+    assert has_subtitles(tmp_path / "a.mkv")
+    assert embedded_subtitles(tmp_path / "a.mkv") == [Cue(0.5, 1.5, "Hello", "subtitle")]
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="subtitles are put into the file by ffmpeg")
