@@ -23,6 +23,8 @@ from .text_voting import Vote, best_spelling
 
 __all__ = ["FollowedText", "Sighting", "follow_texts", "spelling"]
 
+NAMED_VALUES = 3  # of a counter, up to which all are named
+
 _Belongs = dict[int, tuple[int, bool]]  # to which thread a thread belongs, and whether as a piece of it
 
 BLUR = 0.2  # what a reading loses at most of its weight where a frame is less sharp than another
@@ -52,7 +54,7 @@ def follow_texts(sightings: Sequence[Sighting]) -> list[Sighting]:
     """Says which readings are of one text, however far apart, and how it is spelled.
 
     A counter reads "first - last", both as they were read: whoever looks for the time of either finds it, as a word and
-    as a phrase.
+    as a phrase. Three values, as a clock shows in a window of two seconds, are named all.
 
     Args:
         sightings (`Sequence[Sighting]`): of all read frames of a segment, in the order of time.
@@ -146,7 +148,8 @@ def _counting_text(members: list[Thread], steady: set[str]) -> FollowedText:
     def spell(readings: Sequence[TextReading]) -> str:
         keys = [spelling(reading.text) for reading in readings]
         shown = [spelled[key] for key in keys if key in steady] or [spelled[keys[0]]]
-        return shown[0] if shown[0] == shown[-1] else f"{shown[0]} - {shown[-1]}"
+        values = list(dict.fromkeys(shown))
+        return " - ".join(values if len(values) <= NAMED_VALUES else (values[0], values[-1]))
 
     spots = (spot for thread in members for spot in zip(thread.frames, thread.readings, strict=True))
     in_order = sorted(spots, key=lambda spot: spot[0])

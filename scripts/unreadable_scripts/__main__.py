@@ -309,7 +309,7 @@ def _module(letters: list[str], network: Network, recogniser: str) -> str:
     lines = ["".join(letters[start : start + 40]) for start in range(1, len(letters), 40)]
     shown = "\n".join(f"    {json.dumps(line, ensure_ascii=False)}" for line in lines)
     rows = ",\n".join(f"[\n{textwrap.indent(_numbers(row), '    ')}\n]" for row in network.hidden)
-    return f'''"""Weights of `unreadable_scripts.py` for rapidocr's recogniser, by `scripts/unreadable_scripts`."""
+    return f'''"""Weights of `unreadable_scripts.py` for rapidocr's recogniser, made by a program."""
 
 import numpy as np
 

