@@ -24,7 +24,7 @@ from tcd_hf.reading.cache import CacheError, CaptionCache
 from tcd_hf.reading.files import file_stamp
 from tcd_hf.reading.fingerprints import caption_fingerprint, fingerprint, frame_fingerprint
 from tcd_hf.reading.video_reader import VideoFile, VideoReader, describe_error
-from tcd_hf.reading.worker_pool import careful_reader, give_up
+from tcd_hf.reading.worker_pool import careful_reader, give_up, warn_of_reading_here
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS, Failure, start_workers
 
 from .prepared_data import (
@@ -162,6 +162,8 @@ def _batch_reader(
     """What does as [`prepare_videos`], in processes if there are to be any."""
     make_row, workers = _RowMaker(processor, caption_cache), None
     num_workers = DEFAULT_NUM_PROC if num_proc is None else num_proc
+    if num_proc == 0:
+        warn_of_reading_here()
     if num_workers > 0:
         retry = _Video.with_care
         workers = start_workers(make_row, num_workers, stall_seconds, retry=retry, required=num_proc is not None)

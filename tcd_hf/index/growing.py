@@ -25,6 +25,7 @@ from tcd_hf.reading.files import FoundVideos, absolute_path, absolute_videos
 from tcd_hf.reading.fingerprints import frame_fingerprint
 from tcd_hf.reading.own_texts import check_texts
 from tcd_hf.reading.video_reader import VideoReader
+from tcd_hf.reading.worker_pool import warn_of_reading_here
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
 __all__ = ["GrowingIndex"]
@@ -131,6 +132,8 @@ class GrowingIndex(SearchableIndex):
             if workers or engine != "local":
                 raise ValueError(f"Videos in memory are read in this process: leave out {workers=} and {engine=}.")
             given, workers = {absolute_path(name): video for name, video in paths.items()}, 0
+        elif workers == 0:
+            warn_of_reading_here()
         step = self._make_engine(engine, workers, stall_seconds, stop)
         waiting: Any = {"on_wait": on_wait, "stop": stop}
         holds_lock = engine == "ray"  # files that its workers write are of no commit yet, and others would remove them
@@ -172,6 +175,8 @@ class GrowingIndex(SearchableIndex):
             IndexMismatchError, IndexDamagedError, PermissionError, OSError: and all else as of [`~VideoIndex.add`].
         """
         paths, left_out = absolute_videos(paths)
+        if workers == 0:
+            warn_of_reading_here()
         step = self._make_engine("local", workers, stall_seconds)
         with self._storage.adding():
             self._check_present(paths)

@@ -1,6 +1,7 @@
 """Videos read in processes, segment by segment; a process that dies takes no other video with it."""
 
 import copy
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,9 @@ from tcd_hf.reading.video_reader import (
 )
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS, Failure, Workers, start_workers, usable_cores
 
-__all__ = ["careful_reader", "choose_num_workers", "find_subtitles", "give_up", "read_videos"]
+__all__ = ["careful_reader", "choose_num_workers", "find_subtitles", "give_up", "read_videos", "warn_of_reading_here"]
+
+logger = logging.getLogger(__name__)
 
 MIN_FILES = 8  # below, one process: the imports of another take longer than it saves
 MAX_DEFAULT_WORKERS = 32
@@ -40,6 +43,11 @@ def choose_num_workers(num_files: int) -> int:
     if num_files < MIN_FILES:
         return 1
     return max(1, min(usable_cores(), num_files // 2, MAX_DEFAULT_WORKERS))
+
+
+def warn_of_reading_here() -> None:
+    """Says, once for a run that was told to, what reading in this process means."""
+    logger.warning("Videos are read in this process, as was asked for: a bad file can end it, or hold it up for ever.")
 
 
 def read_videos(

@@ -236,7 +236,7 @@ def test_a_writer_makes_the_full_text_index_anew(shelf, caplog):
     assert parts(shelf.open()) == ["full-text index"]
     with caplog.at_level(logging.WARNING):
         shelf.open().add(shelf.clips.values(), workers=0)
-    (record,) = caplog.records
+    *_, record = caplog.records  # after the one that it reads in this process
     assert "full-text index" in record.getMessage() and "made anew" in record.getMessage()
     caplog.clear()
     with caplog.at_level(logging.WARNING):

@@ -92,6 +92,17 @@ def test_videos_are_added_once(make_index, clips, forbid_reading):
     assert contents(make_index()) == before
 
 
+def test_a_run_that_reads_in_this_process_says_so_once(make_index, clips, caplog):
+    index, told = make_index(), "a bad file can end it"
+    index.add(clips.values(), workers=0)
+    index.refresh(clips.values(), workers=0)
+    assert [told in record.getMessage() for record in caplog.records] == [True, True]
+    caplog.clear()
+    index.add(clips.values())
+    index.add({"mine": coded_frame(1)[None]})
+    assert told not in caplog.text
+
+
 def test_rows_say_what_the_files_are(make_index, clips):
     index = make_index()
     index.add(clips.values(), workers=0)

@@ -73,13 +73,13 @@ def test_a_waiting_writer_says_for_whom_it_waits(index, clips, start, caplog):
             holder.stdin.close()
 
     releases = Release()
-    logging.getLogger("tcd_hf").addHandler(releases)
+    logging.getLogger("tcd_hf.index.writers").addHandler(releases)
     try:
         with caplog.at_level(logging.WARNING):
             assert index.add(clips.values(), workers=0).added
     finally:
-        logging.getLogger("tcd_hf").removeHandler(releases)
-    (record,) = caplog.records
+        logging.getLogger("tcd_hf.index.writers").removeHandler(releases)
+    (record,) = [record for record in caplog.records if record.name == "tcd_hf.index.writers"]
     message = record.getMessage()
     assert f"script0.py {index.uri} 'some words' 'of --it'" in message and f"process {holder.pid} on " in message
     assert index.uri in message and "waiting until it is done" in message
