@@ -6,7 +6,7 @@ shapes are those of their public repositories (adxcreative/EERCF, ArrowLuo/CLIP4
 """
 
 import os
-import pickle
+import pickle  # nosec B403 # for the name of an error: torch reads weights alone
 import re
 import warnings
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ TOWER_NAMES = {
     "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
     **{f"visual.ln_pre.{kind}": f"vision_model.pre_layrnorm.{kind}" for kind in ("weight", "bias")},
     **{f"visual.ln_post.{kind}": f"vision_model.post_layernorm.{kind}" for kind in ("weight", "bias")},
-    "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
+    "token_embedding.weight": "text_model.embeddings.token_embedding.weight",  # nosec B105 # of words
     "positional_embedding": "text_model.embeddings.position_embedding.weight",
     **{f"ln_final.{kind}": f"text_model.final_layer_norm.{kind}" for kind in ("weight", "bias")},
     "logit_scale": "logit_scale",
