@@ -84,6 +84,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--examples", type=Path, help="folder that keeps what was read, to fit again without reading")
     parser.add_argument("--out", type=Path, help="the module to write")
     options = parser.parse_args(arguments)
+    if missing := [clip for clip in options.clips if not clip.is_file()]:
+        print(f"Skipped: there is no {missing[0]} on this machine.")
+        return
     models = RapidOCREngine(num_threads=1).models()
     file = _shipped_file()
     columns = _telling_columns(file)
