@@ -72,7 +72,8 @@ class Example:
         return self.confidence >= MIN_CONFIDENCE and any(map(str.isalnum, self.text))
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Fits and reports; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=120, help="strings per script and half, more of the common ones")
     parser.add_argument("--seed", type=int, default=0)
@@ -86,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if missing := [clip for clip in options.clips if not clip.is_file()]:
         print(f"Skipped: there is no {missing[0]} on this machine.")
-        return
+        return 0
     models = RapidOCREngine(num_threads=1).models()
     file = _shipped_file()
     columns = _telling_columns(file)
@@ -106,6 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.out is not None:
         letters = [models.recogniser.recogniser.postprocess_op.character[column] for column in columns]
         options.out.write_text(_module(letters, network, hashlib.sha256(file.read_bytes()).hexdigest()), "utf-8")
+    return 0
 
 
 def _shipped_file() -> Path:
@@ -345,4 +347,4 @@ def _numbers(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
