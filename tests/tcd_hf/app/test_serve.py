@@ -157,7 +157,8 @@ def test_control_c_ends_calmly_while_the_server_warms_up(tmp_path):
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[1] == ""
+    told = process.communicate(timeout=60)[1].splitlines()
+    assert all(line.startswith("Videos are read in this process") for line in told)  # as the index was made here
     assert process.returncode == 0
 
 
