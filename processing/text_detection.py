@@ -56,20 +56,18 @@ class TextDetector:
         fill_planes(batch[0], image)
         return self.detector.session(batch)
 
-    def find(self, image: np.ndarray, size: tuple[int, int], probabilities: np.ndarray | None = None) -> np.ndarray:
+    def find(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Boxes of text, from top to bottom and from left to right.
 
         Args:
             image (`np.ndarray`): `(height, width, 3)` RGB uint8.
             size (`tuple[int, int]`): height and width at which to look, pixels.
-            probabilities (`np.ndarray`, *optional*): of [`probabilities`], where they are at hand.
 
         Returns:
             `np.ndarray`, `(number, 4, 2)` float32: x, y of the corners in pixels of `image`; the corner at the top
             left first, then clockwise.
         """
-        if probabilities is None:
-            probabilities = self.probabilities(image, size)
+        probabilities = self.probabilities(image, size)
         # whole pixels come back: those of the larger of the two images, so that none are lost by rounding
         height, width = max(size[0], image.shape[0]), max(size[1], image.shape[1])
         boxes, _ = self.detector.postprocess_op(probabilities, (height, width))
