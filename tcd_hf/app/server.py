@@ -130,7 +130,9 @@ def serve_app(app: "FastAPI", listener: socket.socket, limits: "Limits | None" =
 
     from tcd_hf.app.limits import Limits, limited
 
-    config = uvicorn.Config(app, http=limited(limits or Limits()), ws="none", log_level="error", server_header=False)
+    # Its own configuration of logging would close the handlers of the process that it is part of.
+    options: dict = {"ws": "none", "log_level": "error", "log_config": None, "server_header": False}
+    config = uvicorn.Config(app, http=limited(limits or Limits()), **options)
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -59,7 +59,8 @@ def serving(app) -> Iterator[SimpleNamespace]:
     is, no dot removed and no character encoded."""
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", log_config=None)  # as it is served
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
