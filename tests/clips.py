@@ -129,7 +129,7 @@ def write_clip(
     rate = Fraction(fps).limit_denominator(1001)
     fixed_gop = {"libx264": {"x264-params": "scenecut=0"}}.get(codec, {}) if keyframe_interval else {}
     output = av.open(str(path), "w", options={"movflags": "+faststart"} if faststart else {})
-    with _usual_priority(), output as container:
+    with usual_priority(), output as container:
         container.metadata.update({"title": title} if title else {})
         stream = container.add_stream(codec, rate=rate, options={**fixed_gop, **(options or {})})
         stream.width, stream.height = width, height
@@ -151,7 +151,7 @@ def write_clip(
 
 
 @contextmanager
-def _usual_priority() -> Iterator[None]:
+def usual_priority() -> Iterator[None]:
     """Gives the process back the priority that it had. As root, SVT-AV1 takes real-time priority for all of it, and for
     what it starts later: a browser that waits for others in a loop then keeps both cores for itself, and never ends."""
     if not hasattr(os, "sched_getscheduler"):

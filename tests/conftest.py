@@ -25,6 +25,7 @@ from tcd_hf.modeling.configuration_tcd import TCDConfig
 from tcd_hf.modeling.factorized_scoring import FactorizedScorer
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.pair_scorer import PairScorer
+from tests.clips import usual_priority
 
 # Tensors are too small to share among threads; and sums over threads round differently from run to run.
 torch.set_num_threads(1)
@@ -40,6 +41,13 @@ TEXT_TOWER = {
     "eos_token_id": END_OF_TEXT,
     "pad_token_id": 1,
 }
+
+
+@pytest.fixture(autouse=True)
+def same_priority():
+    """A test that encodes video by another way than `write_clip` leaves the later ones their turns, too."""
+    with usual_priority():
+        yield
 
 
 @pytest.fixture(scope="session")
