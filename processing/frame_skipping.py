@@ -68,8 +68,8 @@ def split_into_stretches(
     for time, frame in frames:
         look = previous if frame is looked_at else _Look.of(frame)  # one look at a frame that stays on screen
         differs, came_to_rest, cut = _compare(look, chosen, previous)
-        closes = reading_interval is None or came_to_rest or cut
-        if closes or (differs and time - stretch.times[0] >= reading_interval - 1e-6):
+        is_over = reading_interval is None or (differs and time - stretch.times[0] >= reading_interval - 1e-6)
+        if is_over or came_to_rest or cut:
             yield stretch
             stretch, chosen = Stretch(time, frame, after_cut=cut, sharpness=look.sharpness), look
         elif differs and look.sharpness > chosen.sharpness:

@@ -105,7 +105,8 @@ class _TimedEngine(RapidOCREngine):
 
     def models(self) -> RapidOCRModels:
         models = super().models()
-        timed = RapidOCRModels(_Timed(models.detector, self.costs), _Timed(models.recogniser, self.costs))
+        parts: list[Any] = [_Timed(part, self.costs) for part in (models.detector, models.recogniser)]
+        timed = RapidOCRModels(*parts)
         timed.lock = models.lock
         return timed
 
