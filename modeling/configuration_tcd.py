@@ -118,7 +118,7 @@ class TCDConfig(PreTrainedConfig):
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of the new modules' random weights.
         config_version (`int`, *optional*, defaults to 2):
-            Which defaults stand for fields that a saved configuration lacks. [`TCDConfig.from_dict`] gives one without
+            Which defaults stand for fields that a saved configuration lacks. `TCDConfig.from_dict` gives one without
             it, of version 1, those of its time: `temporal_input="normalised"`, `temporal_activation="gelu"`,
             `temporal_layer_norm_eps=1e-5`, `calibration_temperature=0.1`.
 

@@ -162,7 +162,7 @@ class TCDProcessor(ProcessorMixin):
             videos (*optional*): one video or a list of them. A video is a path, a file object, `bytes`; an array or a
                 tensor `(frames, height, width, 3)` or `(frames, 3, height, width)`, RGB, uint8 or floats in [0, 1]; a
                 list of such frames or of PIL images; a `torchcodec.decoders.VideoDecoder`; or a dictionary, as the
-                `Video` column of datasets has it. See [`open_video`].
+                `Video` column of datasets has it. See `tcd_hf.processing.video_reading.open_video`.
             ocr_captions (`list[list[str]]` or `list[list[WindowCaption]]`, *optional*): captions read before, as
                 [`~TCDProcessor.caption`] gives them or as strings: `num_frames` per video, `""` where there is no text.
                 Nothing is read then.

@@ -225,7 +225,7 @@ def prepare_splits(
         shard, num_shards (`int`, *optional*, default to 0 and 1): which of how many shares. Several are put below
             `folder/shards`, and [`join_shards`] makes one data set of them.
         missing (`dict[str, list[str]]`, *optional*): of splits, ids of videos that were left out as they are not there,
-            see [`MissingFilesError`]; the reports tell them, that of the first share if there are several.
+            see `MissingFilesError`; the reports tell them, that of the first share if there are several.
 
     Returns:
         `dict[str, PreparationReport]`: of each split.

@@ -83,7 +83,7 @@ class GrowingIndex(SearchableIndex):
         Args:
             paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them. Or videos
                 that are no files, by names of yours: `{"sign": frames, "shop": decoder}`, each anything that
-                [`open_video`] takes; frames at another rate than one a second are given as `{"array": frames,
+                `open_video` takes; frames at another rate than one a second are given as `{"array": frames,
                 "video_metadata": {"fps": 25}}`. Names are taken for paths, relative to the current folder, wherever
                 the index takes or gives paths. They are read in this process.
             workers (`int`, *optional*): processes that read; by default one per core where there are enough files, and

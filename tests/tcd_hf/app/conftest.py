@@ -128,6 +128,7 @@ def visit(browser):
 
     def visit(url, size=DESKTOP):
         page = browser.new_page(viewport=size)
+        page.own = url
         opened.append(page)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -135,7 +136,6 @@ def visit(browser):
         page.set_default_timeout(20_000)
         page.goto(url)
         page.wait_for_selector("#query input")
-        page.own = url
         return page
 
     yield visit
