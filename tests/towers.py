@@ -50,10 +50,10 @@ def make_tower(family: str, seed: int = 0) -> PreTrainedModel:
     return AutoModel.from_config({**TEXT_CONFIGS, **IMAGE_CONFIGS}[family]()).eval()
 
 
-def word_tokenizer(padding_side: str = "right", **options) -> BertTokenizer:
+def word_tokenizer(padding_side: str = "right", model_max_length: int = LIMIT, **options) -> BertTokenizer:
     """BERT's tokenizer over some whole words, which gives `token_type_ids` as well."""
     vocabulary = {word: index for index, word in enumerate(VOCABULARY)}
-    return BertTokenizer(vocab=vocabulary, model_max_length=LIMIT, padding_side=padding_side, **options)
+    return BertTokenizer(vocab=vocabulary, model_max_length=model_max_length, padding_side=padding_side, **options)
 
 
 def save_towers(folder: Path, text: str = "BERT", image: str = "ConvNeXt") -> tuple[Path, Path]:

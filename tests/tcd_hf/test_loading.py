@@ -471,6 +471,9 @@ class TestLoad:
             "video_backend": "pyav",
             "max_pixels": 1 << 20,
             "ocr_options": {"limit_side_len": 64},
+            "query_prefix": "query: ",
+            "caption_prefix": "passage: ",
+            "text_padding": "max_length",
         }
         for name, value in options.items():
             setattr(processor, name, value)
