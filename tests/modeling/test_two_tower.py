@@ -5,13 +5,23 @@ import copy
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, SiglipConfig, SiglipModel, T5Config
+from transformers import (
+    AutoModel,
+    BertForMaskedLM,
+    CLIPConfig,
+    CLIPModel,
+    SiglipConfig,
+    SiglipModel,
+    T5Config,
+    T5EncoderModel,
+    ViTForImageClassification,
+)
 
 from tcd_hf import TCDConfig, TCDModel
 from tcd_hf.modeling.configuration_two_tower import TwoTowerConfig
 from tcd_hf.modeling.two_tower import TwoTowerModel, pool_tokens
 from tests.conftest import NUM_FRAMES, assert_computed_alike, clip_inputs, enable_checkpointing, randomise_fusion
-from tests.towers import IMAGE, IMAGE_CONFIGS, TEXT_CONFIGS, make_tower, word_tokenizer
+from tests.towers import IMAGE, IMAGE_CONFIGS, SMALL, TEXT_CONFIGS, make_tower, word_tokenizer
 
 PAIRS = [(text, "ConvNeXt") for text in TEXT_CONFIGS] + [
     ("BERT", image) for image in IMAGE_CONFIGS if image != "ConvNeXt"
@@ -133,16 +143,31 @@ class TestFamilies:
                 expected = expected @ model.backbone.visual_projection.weight.T
         assert_computed_alike(found, expected)
 
-    def test_the_image_tower_of_a_dual_encoder(self, tmp_path):
+    @pytest.mark.parametrize(("config", "kind"), [(SiglipConfig, SiglipModel), (CLIPConfig, CLIPModel)])
+    def test_the_image_tower_of_a_dual_encoder(self, tmp_path, config, kind):
         torch.manual_seed(0)
-        siglip = SiglipModel(SiglipConfig(vision_config=IMAGE, text_config={**IMAGE, "vocab_size": 20})).eval()
-        siglip.save_pretrained(tmp_path)
+        encoder = kind(config(vision_config=IMAGE, text_config={**SMALL, "vocab_size": 20})).eval()
+        encoder.save_pretrained(tmp_path)
         pixels = torch.randn(2, 3, 16, 16)
         with torch.no_grad():
-            expected = siglip.get_image_features(pixels).pooler_output
-            for image in (siglip, tmp_path):
-                model = TCDModel.from_backbone(text=make_tower("BERT"), image=image)
-                assert_computed_alike(model.backbone.get_image_features(pixels).pooler_output, expected)
+            expected = encoder.vision_model(pixel_values=pixels).pooler_output
+            for image in (encoder, tmp_path):
+                backbone = TCDModel.from_backbone(text=make_tower("BERT"), image=image).backbone
+                assert_computed_alike(backbone.get_image_features(pixels).pooler_output, expected)
+
+    def test_encoders_under_heads(self, tmp_path):
+        torch.manual_seed(0)
+        text = BertForMaskedLM(TEXT_CONFIGS["BERT"]()).eval()
+        image = ViTForImageClassification(IMAGE_CONFIGS["ViT"]()).eval()
+        text.save_pretrained(tmp_path / "text")
+        image.save_pretrained(tmp_path / "image")
+        ids, pixels = torch.tensor([[2, 5, 6, 3]]), torch.randn(2, 3, 16, 16)
+        for towers in ((text, image), (tmp_path / "text", tmp_path / "image")):
+            backbone = TCDModel.from_backbone(text=towers[0], image=towers[1]).backbone
+            with torch.no_grad():
+                words, frames = backbone.get_text_features(ids), backbone.get_image_features(pixels)
+                assert_computed_alike(words.pooler_output, text.bert(ids).last_hidden_state.mean(dim=1))
+                assert_computed_alike(frames.pooler_output, image.vit(pixels).last_hidden_state[:, 0])
 
     def test_the_shape_of_a_small_sentence_encoder_over_convnext(self):
         """MiniLM's widths beside the image tower of the package's checkpoint."""
@@ -287,6 +312,12 @@ class TestRefusals:
     def test_layers_that_are_not_clips(self):
         with pytest.raises(ValueError, match='Use `temporal_start="neutral"`'):
             make_model(temporal_start="text_layers")
+
+    def test_an_encoder_that_is_half_of_a_model(self):
+        sizes = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2, "vocab_size": 20}
+        config = T5Config(**sizes, is_encoder_decoder=False)
+        with pytest.raises(ValueError, match="T5EncoderModel does not have the weights of a T5Model"):
+            TCDModel.from_backbone(text=T5EncoderModel(config), image=make_tower("ViT"))
 
     def test_an_encoder_decoder(self):
         with pytest.raises(ValueError, match="'t5' is an encoder-decoder"):
