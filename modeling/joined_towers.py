@@ -57,7 +57,7 @@ def join_towers(
         text_config=texts.config.to_dict(),
         vision_config=images.config.to_dict(),
         projection_dim=projection_dim,
-        text_pooling=saved.pooling,  # pyright: ignore[reportArgumentType] # checked by the class
+        text_pooling=cast(Any, saved.pooling),  # checked by the class
         image_pooling="cls" if images.config.model_type in FIRST_TOKEN else "pooler",
     )
     joined: Any = TwoTowerModel._from_config(config, dtype=texts.dtype)
@@ -81,7 +81,8 @@ def copy_weights(given: PreTrainedModel, tower: PreTrainedModel) -> None:
 def image_tower(image: Any, options: Mapping[str, Any]) -> PreTrainedModel:
     """An encoder of images, loaded where it is named; of a dual encoder its image tower."""
     if isinstance(image, PreTrainedModel):
-        return cast(Any, image).vision_model if hasattr(image.config, "vision_config") else image.base_model
+        model: Any = image
+        return model.vision_model if hasattr(image.config, "vision_config") else model.base_model
     hub = {key: options[key] for key in (*HUB_OPTIONS, "trust_remote_code") if key in options}
     config = AutoConfig.from_pretrained(image, **hub)  # nosec B615 # two models have no revision in common
     config = getattr(config, "vision_config", config)
