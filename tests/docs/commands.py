@@ -22,6 +22,7 @@ SMALLER = {
     "openai/clip-vit-base-patch32": "small-clip",  # a folder: random weights of some thousand numbers
     "--clips 1000": "--clips 20",
     "--clips 100": "--clips 20",
+    "SyntheticSceneTextT2V()": "SyntheticSceneTextT2V(clips=20)",
     "--max_steps 100": "--max_steps 2 --batch_size 8",
     "--batch_size 20 --chunk_size 10": "--batch_size 4 --chunk_size 2",
 }
