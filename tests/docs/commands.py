@@ -24,6 +24,7 @@ SMALLER = {
     "facebook/dinov2-small": "small-image",
     "--clips 1000": "--clips 20",
     "--clips 100": "--clips 20",
+    "SyntheticSceneTextT2V()": "SyntheticSceneTextT2V(clips=20)",
     "--max_steps 100": "--max_steps 2 --batch_size 8",
     "--batch_size 20 --chunk_size 10": "--batch_size 4 --chunk_size 2",
 }
