@@ -2,7 +2,6 @@
 
 import copy
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -14,8 +13,10 @@ from transformers.utils import logging
 from typing_extensions import Unpack
 
 from .call_arguments import TCDProcessorKwargs, as_batch, checked_texts, split_options
-from .ocr_engines import OCREngine, default_num_threads, get_engine, is_pool_worker
+from .ocr_engines import OCREngine, default_num_threads, is_pool_worker
+from .saved_processors import engine_at_hand, remove_mark
 from .sentence_tokenizers import load_sentence_tokenizer
+from .tokenizing import count_tokens, has_mask, token_limit, tokenize
 from .video_files import MAX_PIXELS
 from .video_inputs import VideoInput
 from .video_reading import Video, opened_video
@@ -24,10 +25,6 @@ from .window_ocr import WindowCaption, WindowOCRCaptioner, fit_caption
 __all__ = ["TCDProcessor"]
 
 logger = logging.get_logger(__name__)
-
-# A tokenizer keeps how it pads and cuts, and takes that from each call: threads that share one take turns. Not on the
-# processor, which is copied and saved with all that it has.
-_TOKENIZING = threading.Lock()
 
 
 class TCDProcessor(ProcessorMixin):
@@ -442,69 +439,12 @@ class TCDProcessor(ProcessorMixin):
         raise TypeError(f"An OCR caption is a string or a WindowCaption, got {type(caption).__name__}.")
 
     def _fits(self, text: str) -> bool:
-        with _TOKENIZING:
-            tokens = self.tokenizer(self.caption_prefix + text, verbose=False)["input_ids"]
-        return len(tokens) <= self._token_limit
+        (count,) = count_tokens(self.tokenizer, [self.caption_prefix + text])
+        return count <= token_limit(self.tokenizer, self.max_length)
 
-    @property
-    def _token_limit(self) -> int:
-        limit = self.tokenizer.model_max_length
-        limit = min(self.max_length or limit, limit)
-        if limit > 1_000_000:  # what transformers writes for "unknown"
-            raise ValueError("The tokenizer tells no length limit; give the processor `max_length` (77 for CLIP).")
-        return limit
-
-    @property
-    def _has_mask(self) -> bool:
-        if self.text_padding is not None:
-            return self.text_padding == "longest"
-        # SigLIP's towers read the last position: they were trained on texts padded to the full length, without a mask.
-        is_siglip = any("Siglip" in type(part).__name__ for part in (self.tokenizer, self.image_processor))
-        return "attention_mask" in self.tokenizer.model_input_names and not is_siglip
-
-    def _tokenize(
-        self, texts: list[str], padding: bool | str = True, truncation: bool | str = True
-    ) -> dict[str, np.ndarray]:
-        with _TOKENIZING:
-            lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
-        if truncation and max(lengths) > self._token_limit:
-            logger.warning_once(
-                f"A text of {max(lengths)} tokens is cut to {self._token_limit}, the most the model takes. What "
-                "follows is not searched for."
-            )
-        has_mask = self._has_mask
-        with _TOKENIZING:
-            encoded = self.tokenizer(
-                texts,
-                padding=("longest" if has_mask else "max_length") if padding is True else padding,
-                truncation=truncation,
-                max_length=self._token_limit,
-                return_attention_mask=has_mask,
-                return_tensors="np",
-            )
-        return {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
-
-
-def engine_at_hand(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The OCR engine of a saved processor, and its options, less one that was an object, which a warning names."""
-    engine = saved.get("ocr_engine")
-    try:
-        if engine is not None:
-            get_engine(engine)
-    except ValueError:
-        logger.warning(
-            f"The processor was saved with an OCR engine of class {engine!r}, which is not saved with it: it reads no "
-            "text until it is given one, `from_pretrained(..., ocr_engine=...)`."
-        )
-        return {"ocr_engine": None, "ocr_options": None}
-    return {}
-
-
-def remove_mark(settings: dict[str, Any]) -> None:
-    """Takes out the class of ours to load: that is for the file, but saving leaves it in a processor and its parts."""
-    settings.get("auto_map", {}).pop("AutoProcessor", None)
-    if not settings.get("auto_map", True):
-        del settings["auto_map"]
+    def _tokenize(self, texts: list[str], **how: Any) -> dict[str, np.ndarray]:
+        with_mask = has_mask(self.tokenizer, self.image_processor, self.text_padding)
+        return tokenize(self.tokenizer, texts, token_limit(self.tokenizer, self.max_length), with_mask, **how)
 
 
 def as_image(frame: np.ndarray | Image.Image) -> Image.Image:

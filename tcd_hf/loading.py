@@ -30,7 +30,8 @@ from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.modeling.pretrained import check_overrides
 from tcd_hf.processing.ocr_languages import LANGUAGES
 from tcd_hf.processing.ocr_runtimes import RUNTIMES
-from tcd_hf.processing.processing_tcd import TCDProcessor, engine_at_hand
+from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.saved_processors import engine_at_hand
 
 if TYPE_CHECKING:
     from tcd_hf.index.schema import IndexMetadata
