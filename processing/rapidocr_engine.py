@@ -29,7 +29,7 @@ __all__ = ["RapidOCREngine", "RapidOCRModels", "VideoTextReader"]
 
 LIKELY_TEXT = 0.5  # confidence of a reading from which the next frame is looked at closely at once
 TEXT_IN_PLACE = 0.6  # the same of a reading in a place that a small look shows: many read as a letter or two
-PLACES = 4  # at most, that are looked at in a frame before it is left
+PLACES = 2  # at most, that are looked at in a frame before it is left
 MUCH = 0.5  # share of a frame above which there is no use in looking at places of it first
 # Where sizes take turns, small frames are enlarged so much at most: enlarged further, they show no more text.
 ENLARGED, ENLARGED_SIDE = 1.5, 960  # times, or to so many pixels on the longer side if that is more
