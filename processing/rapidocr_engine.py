@@ -3,7 +3,7 @@
 An image by itself is looked at in full size. Of the frames of a video, read one after the other, some are: the first of
 each scene and each n-th. The others are looked at in a smaller size, which costs a third and finds other texts;
 what was read before and stands there unchanged is not read again; and where the last frame showed no text, a small
-look decides whether there is any now.
+look says where there may be some now, and only if some is read there, the frame is looked at.
 """
 
 import json
@@ -19,6 +19,7 @@ from .ocr_languages import checked_lang, file_digest, recogniser_params
 from .ocr_models import cached_model, checked_num_threads, default_num_threads, import_engine, missing_weights
 from .ocr_runtimes import checked_runtime, chosen_runtime, runtime_params
 from .text_detection import TextDetector, reading_size
+from .text_glances import CLOSE, Place, likely_places, part_around
 from .text_readings import TextReading
 from .text_recognition import Reading, TextRecogniser
 from .unchanged_boxes import ReadBoxes, bounds
@@ -26,8 +27,10 @@ from .unreadable_scripts import UnreadableScripts
 
 __all__ = ["RapidOCREngine", "RapidOCRModels", "VideoTextReader"]
 
-MAY_BE_TEXT = 0.2  # probability, anywhere in a small look, from which a frame is looked at closely
 LIKELY_TEXT = 0.5  # confidence of a reading from which the next frame is looked at closely at once
+TEXT_IN_PLACE = 0.6  # the same of a reading in a place that a small look shows: many read as a letter or two
+PLACES = 2  # at most, that are looked at in a frame before it is left
+MUCH = 0.5  # share of a frame above which there is no use in looking at places of it first
 # Where sizes take turns, small frames are enlarged so much at most: enlarged further, they show no more text.
 ENLARGED, ENLARGED_SIDE = 1.5, 960  # times, or to so many pixels on the longer side if that is more
 TILTED = np.tan(np.radians(5.0))
@@ -167,6 +170,8 @@ class VideoTextReader:
         self.min_text_height = min_text_height
         self.full_size_in = 0  # so many frames are looked at closely before the next one in full size
         self.saw_text = False  # in the last frame
+        side = engine.look_side_len
+        self.glance_side = None if side is None or side >= engine.limit_side_len else side
         self.known = ReadBoxes()
 
     def __call__(self, stretches: Sequence[Stretch]) -> list[list[TextReading]]:
@@ -179,26 +184,42 @@ class VideoTextReader:
         if stretch.after_cut:
             self.full_size_in, self.saw_text = 0, False
         image, readings = stretch.frame, []
-        glance = None if self.saw_text else self._glance(models.detector, image)
-        if glance is None or glance.max() >= MAY_BE_TEXT:
+        side = None if self.saw_text else self.glance_side
+        if side is None or self._shows_text(models, image, side):
             in_full_size = self.full_size_in == 0
             self.full_size_in = self.engine.full_size_every - 1 if in_full_size else self.full_size_in - 1
             quads = models.detector.find(image, self._size(image, in_full_size))
-            if glance is not None and in_full_size and not len(quads):  # small text alone is missed in full size
+            if side is not None and in_full_size and not len(quads):  # small text alone is missed in full size
                 quads = models.detector.find(image, self._size(image, False))
-            quads = [quad for quad in quads if np.ptp(quad[:, 1]) >= self.min_text_height * image.shape[0]]
-            readings = self._read_boxes(models.recogniser, image, quads, in_full_size)
+            readings = self._read_boxes(models.recogniser, image, self._high(quads, image), in_full_size)
         self.saw_text = any(reading.confidence >= LIKELY_TEXT for reading in readings)
         if self.engine.reuse_unchanged:
             self.known.keep(readings)
         return readings
 
-    def _glance(self, detector: TextDetector, image: np.ndarray) -> np.ndarray | None:
-        """How likely text is, in a small size."""
-        side = self.engine.look_side_len
-        if side is None or side >= self.engine.limit_side_len:
-            return None
-        return detector.probabilities(image, reading_size(image.shape, side, self.engine.enlarge))
+    def _shows_text(self, models: "RapidOCRModels", image: np.ndarray, side: int) -> bool:
+        """Whether a small look shows places that may be text, and text is read in one of them."""
+        glance = models.detector.probabilities(image, reading_size(image.shape, side, self.engine.enlarge))
+        places = likely_places(glance[0, 0])
+        if sum(place.area for place in places) > MUCH:
+            return True
+        return any(self._is_text(models, image, place) for place in places[:PLACES])
+
+    def _is_text(self, models: "RapidOCRModels", image: np.ndarray, place: Place) -> bool:
+        """Whether text is read in a place, as the smaller size shows it or, around its peak, as the full one does."""
+        for in_full_size in (False, True):
+            scale = max(self._size(image, in_full_size)) / max(image.shape[:2])
+            (rows, columns), size = part_around(place, image.shape, scale, limit=CLOSE if in_full_size else None)
+            part = image[rows, columns]
+            quads = self._high(models.detector.find(part, size), image)
+            readings = models.recogniser.read(part, quads) if quads else []
+            if any(reading.text.strip() and reading.confidence >= TEXT_IN_PLACE for reading in readings):
+                return True
+        return False
+
+    def _high(self, quads: np.ndarray, image: np.ndarray) -> list[np.ndarray]:
+        """The boxes that are high enough to be read."""
+        return [quad for quad in quads if np.ptp(quad[:, 1]) >= self.min_text_height * image.shape[0]]
 
     def _size(self, image: np.ndarray, in_full_size: bool) -> tuple[int, int]:
         """Height and width at which text is looked for, pixels."""

@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--hard", type=int, default=0, help="one small and blurred text for so many plain ones; 0: none"
     )
     parser.add_argument("--clips", type=Path, nargs="*", default=[], help="videos that show readable scripts alone")
-    parser.add_argument("--loss", type=float, default=0.007, help="share of readable readings to lose when fitting")
+    parser.add_argument("--loss", type=float, default=0.012, help="share of readable readings to lose when fitting")
     parser.add_argument("--examples", type=Path, help="folder that keeps what was read, to fit again without reading")
     parser.add_argument("--out", type=Path, help="the module to write")
     options = parser.parse_args(arguments)

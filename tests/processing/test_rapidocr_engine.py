@@ -17,14 +17,14 @@ BLANK = np.full_like(SIGN, 255)
 
 @pytest.fixture
 def work(monkeypatch):
-    """What the models are given: ("look" | "find", longer side) and ("read", number of boxes)."""
+    """What the models are given: ("look" | "find" | "part" of a frame, longer side) and ("read", number of boxes)."""
     models, done = RapidOCREngine(**OPTIONS).models(), []
     find, look, read = models.detector.find, models.detector.probabilities, models.recogniser.read
 
     def counted_find(image, size):
         found = find(image, size)
         assert done[-1] == ("look", max(size))  # it looks itself
-        done[-1] = ("find", max(size))
+        done[-1] = ("find" if image.shape == SIGN.shape else "part", max(size))
         return found
 
     def counted_look(image, size):
@@ -72,11 +72,13 @@ def test_unchanged_boxes_are_not_read_again(work):
     engine = RapidOCREngine(**OPTIONS)
     read = engine.video_reader()(stretches(SIGN, TWO_SIGNS, TWO_SIGNS))
     assert [sorted(found) for found in texts(read)] == [["OPEN CAFE"], ["BUS 42", "OPEN CAFE"], ["BUS 42", "OPEN CAFE"]]
-    assert sum(number for kind, number in work if kind == "read") == 2
+    after_glance = work.index(("find", 384))
+    assert sum(number for kind, number in work[after_glance:] if kind == "read") == 2
     work.clear()
     engine = RapidOCREngine(**OPTIONS, reuse_unchanged=False)
     assert texts(engine.video_reader()(stretches(SIGN, TWO_SIGNS, TWO_SIGNS)))[2] == ["OPEN CAFE", "BUS 42"]
-    assert sum(number for kind, number in work if kind == "read") == 5
+    after_glance = work.index(("find", 384))
+    assert sum(number for kind, number in work[after_glance:] if kind == "read") == 5
 
 
 def test_low_boxes_are_not_read(work):
@@ -134,3 +136,25 @@ def test_wrong_options(option):
     (name, value), *_ = option.items()
     with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
         RapidOCREngine(**option)
+
+
+def test_what_only_resembles_text_costs_no_look_at_the_whole_frame(work):
+    """A small look takes a row of strokes for text; looked at closely, none of it is read."""
+    strokes = BLANK.copy()
+    for x in range(120, 200, 8):
+        strokes[80:100, x : x + 3] = 0
+    reader = RapidOCREngine(**OPTIONS).video_reader()
+    assert texts(reader(stretches(strokes))) == [[]]
+    assert {kind for kind, _ in work} >= {"look", "part"} and "find" not in {kind for kind, _ in work}
+
+
+def test_a_block_of_small_text_is_read():
+    """Lines of 14 px at 1080p are too low for the smaller size: the middle of the block is looked at as in the full."""
+    frame = np.full((1080, 1920, 3), 255, np.uint8)
+    for line in range(20):
+        frame = text_frame(
+            f"line {line} of the terms", background=frame, position=(0.3, 0.3 + 0.018 * line), font_size=14
+        )
+    captioner = WindowOCRCaptioner(engine_options={"num_threads": 1}, num_windows=1)
+    caption = captioner(frame[None], fps=1)[0].text
+    assert sum(f"line {line} of the terms" in caption for line in range(20)) >= 18
