@@ -4,14 +4,31 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from .configuration_two_tower import TwoTowerConfig
 from .outputs import TCDTextFeatures
+from .two_tower import TwoTowerModel
 
-__all__ = ["PATCH_BACKBONES", "encode_captions", "encode_frames", "encode_text", "project_patches", "text_tower"]
+__all__ = [
+    "PATCH_BACKBONES",
+    "encode_captions",
+    "encode_frames",
+    "encode_text",
+    "make_backbone",
+    "project_patches",
+    "text_tower",
+]
 
 PATCH_BACKBONES = ("clip", "siglip")
+
+
+def make_backbone(config: Any) -> PreTrainedModel:
+    """A dual encoder with random weights: transformers' own for its configuration, or two towers."""
+    if config.model_type == TwoTowerConfig.model_type:
+        return TwoTowerModel._from_config(config)
+    return AutoModel.from_config(config, trust_remote_code=False)
 
 
 def encode_text(

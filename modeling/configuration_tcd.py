@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
-try:
-    from transformers.configuration_utils import SubConfigSpec
-except ImportError:  # transformers before it was there
-    SubConfigSpec = None
+from .configuration_two_tower import SubConfigSpec, TwoTowerConfig
 
 __all__ = ["DEFAULTS_BEFORE", "TCDConfig"]
 
@@ -33,8 +30,8 @@ class TCDConfig(PreTrainedConfig):
     Args:
         backbone_config (`PreTrainedConfig` or `dict`, *optional*, defaults to `CLIPConfig()`):
             Configuration of a dual encoder that `AutoModel` knows and that has `get_text_features` and
-            `get_image_features` (CLIP, SigLIP, SigLIP 2, ...). A `dict` is resolved by its `model_type`, `"clip"`
-            where it has none.
+            `get_image_features` (CLIP, SigLIP, SigLIP 2, ...), or a [`TwoTowerConfig`] of towers of any two families.
+            A `dict` is resolved by its `model_type`, `"clip"` where it has none.
         interaction (`"tcd"` or `"tib"`, *optional*, defaults to `"tcd"`):
             How a text meets a video: the scene-text aware interaction of TCD, or the text-gated interaction block of
             EERCF, which reads no OCR captions.
@@ -194,7 +191,10 @@ class TCDConfig(PreTrainedConfig):
         if self.backbone_config is None:
             self.backbone_config = AutoConfig.for_model("clip")
         elif isinstance(self.backbone_config, dict):
-            self.backbone_config = AutoConfig.for_model(**{"model_type": "clip", **self.backbone_config})
+            settings = {"model_type": "clip", **self.backbone_config}
+            # ours is built by name: the Auto classes do not know it where this file runs without the package
+            is_own = settings["model_type"] == TwoTowerConfig.model_type
+            self.backbone_config = TwoTowerConfig(**settings) if is_own else AutoConfig.for_model(**settings)
         if self.projection_dim is None:
             self.projection_dim = joint_width(self.backbone_config)
         if self.coarse_loss_weight is None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
-from .backbones import PATCH_BACKBONES, encode_captions, encode_frames, encode_text, text_tower
+from .backbones import PATCH_BACKBONES, encode_captions, encode_frames, encode_text, make_backbone, text_tower
 from .calibration import CalibrationLoss
 from .checks import check_features, check_inputs
 from .co_attention import VideoOCRCoAttention
@@ -66,7 +66,7 @@ class TCDModel(TCDPreTrainedModel):
     def __init__(self, config: TCDConfig):
         super().__init__(config)
         reads_ocr = config.reads_ocr
-        self.backbone = AutoModel.from_config(config.backbone_config, trust_remote_code=False)
+        self.backbone = make_backbone(config.backbone_config)
         if not hasattr(self.backbone, "get_text_features") or not hasattr(self.backbone, "get_image_features"):
             raise ValueError(
                 f"The backbone {type(self.backbone).__name__} is no dual encoder: it must have `get_text_features` and "
@@ -78,7 +78,7 @@ class TCDModel(TCDPreTrainedModel):
                 f"{list(PATCH_BACKBONES)}, got {config.backbone_config.model_type!r}. Use `use_patch_features=False`."
             )
         if reads_ocr and not config.share_ocr_encoder:
-            self.ocr_backbone = text_tower(AutoModel.from_config(config.backbone_config, trust_remote_code=False))
+            self.ocr_backbone = text_tower(make_backbone(config.backbone_config))
         self.co_attention = VideoOCRCoAttention(config) if reads_ocr and config.use_co_attention else None
         self.distillation = None
         if reads_ocr and config.use_distillation:

@@ -12,6 +12,7 @@ from typing_extensions import Self
 from .co_attention import VideoOCRCoAttention
 from .configuration_tcd import TCDConfig
 from .distillation import ClueDistilling
+from .joined_towers import join_towers
 from .temporal_encoder import TemporalEncoder, copy_text_layers
 
 __all__ = ["LOGIT_SCALE_INIT", "TCDPreTrainedModel", "check_overrides"]
@@ -60,8 +61,12 @@ class TCDPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_backbone(
         cls,
-        backbone: str | os.PathLike | PreTrainedModel,
+        backbone: str | os.PathLike | PreTrainedModel | None = None,
         backbone_kwargs: dict[str, Any] | None = None,
+        *,
+        text: str | os.PathLike | PreTrainedModel | None = None,
+        image: str | os.PathLike | PreTrainedModel | None = None,
+        text_pooling: str | None = None,
         **config_overrides: Any,
     ) -> Self:
         """
@@ -70,24 +75,52 @@ class TCDPreTrainedModel(PreTrainedModel):
         `interaction="tib"`, the mix of [`TCDModel`] with frames as the backbone gives them. With
         `temporal_start="text_layers"` the temporal encoder is not neutral.
 
+        In place of one dual encoder, `text` and `image` name two encoders that were trained apart: any sentence encoder
+        (BERT, MPNet, XLM-R, ModernBERT, ...) and any image encoder (ViT, SigLIP's, ConvNeXt, DINOv2, ...). The joint
+        space is the sentence encoder's: its embeddings stay its own, captions and queries are compared as it compares
+        sentences. Frames are projected into it by the identity, or where they are of another width by random weights:
+        the text-video part means nothing until it is trained.
+
         Args:
-            backbone (`str`, `os.PathLike` or `PreTrainedModel`):
+            backbone (`str`, `os.PathLike` or `PreTrainedModel`, *optional*):
                 Name or folder of a pretrained dual encoder, loaded by `AutoModel.from_pretrained`; or a loaded one,
                 whose weights are copied.
             backbone_kwargs (`dict`, *optional*):
                 Passed to `AutoModel.from_pretrained` (`dtype`, `revision`, `local_files_only`, ...).
+            text (`str`, `os.PathLike` or `PreTrainedModel`, *optional*):
+                Name or folder of an encoder of texts, of sentence-transformers or not; or a loaded one.
+            image (`str`, `os.PathLike` or `PreTrainedModel`, *optional*):
+                Name or folder of an encoder of images, or a loaded one; of a dual encoder its image tower is taken.
+            text_pooling (`"mean"`, `"cls"`, `"last"` or `"pooler"`, *optional*):
+                How `text` makes one vector of its tokens, see [`TwoTowerConfig`]. By default as its
+                sentence-transformers folder says (`modules.json`), and the mean where there is none.
             config_overrides:
-                Fields of [`TCDConfig`].
+                Fields of [`TCDConfig`]. With `text` and `image`, `projection_dim` is the width of the joint space, in
+                place of that of `text`, which is then projected into it by random weights.
 
         Returns:
-            [`TCDModel`] in evaluation mode, in the backbone's dtype.
+            [`TCDModel`] in evaluation mode, in the dtype of the backbone, or of `text`.
 
         Raises:
-            ValueError: an override that is no field of [`TCDConfig`], or a text tower whose layers cannot be copied.
-            TypeError: `backbone_kwargs` beside a backbone that is loaded already.
-        """
+            ValueError: an override that is no field of [`TCDConfig`], a text tower whose layers cannot be copied, or
+                a sentence encoder that does more than to pool.
+            TypeError: neither a backbone nor both `text` and `image`, or `backbone_kwargs` beside a backbone that is
+                loaded already.
+
+        Example:
+
+        ```python
+        >>> model = TCDModel.from_backbone(text="intfloat/e5-small-v2", image="facebook/dinov2-small")
+        >>> processor = TCDProcessor.from_backbone(text="intfloat/e5-small-v2", image="facebook/dinov2-small")
+        ```"""
         check_overrides(config_overrides)
-        if not isinstance(backbone, PreTrainedModel):
+        check_towers(backbone, text, image, text_pooling)
+        if text is not None and image is not None:
+            if backbone_kwargs and isinstance(text, PreTrainedModel) and isinstance(image, PreTrainedModel):
+                raise TypeError("`backbone_kwargs` say how to load towers, but loaded models were given.")
+            projection_dim = config_overrides.get("projection_dim")
+            tower: Any = join_towers(text, image, text_pooling, projection_dim, backbone_kwargs)
+        elif not isinstance(backbone, PreTrainedModel):
             options = {"trust_remote_code": False, **(backbone_kwargs or {})}
             tower = AutoModel.from_pretrained(backbone, **options)  # nosec B615 # the revision is among the options
         elif backbone_kwargs:
@@ -183,6 +216,20 @@ def _resampled(rows: nn.Parameter, count: int) -> nn.Parameter:
     """Rows at the centres of equal parts of time, `(num_frames, dim)`, linearly interpolated at those of others."""
     columns = nn.functional.interpolate(rows.float().T[None], size=count, mode="linear", align_corners=False)
     return nn.Parameter(columns[0].T.contiguous().to(rows.dtype), requires_grad=rows.requires_grad)
+
+
+def check_towers(backbone: Any, text: Any, image: Any, text_pooling: str | None) -> None:
+    """
+    Refuses what [`TCDPreTrainedModel.from_backbone`] could not build on.
+
+    Raises:
+        TypeError: neither a backbone alone nor both towers, or a pooling without towers.
+    """
+    given = [name for name, part in (("backbone", backbone), ("text", text), ("image", image)) if part is not None]
+    if given not in (["backbone"], ["text", "image"]):
+        raise TypeError(f"Give a dual encoder (`backbone`), or both `text` and `image`; got {given or 'none of them'}.")
+    if text_pooling is not None and backbone is not None:
+        raise TypeError("`text_pooling` is for `text` and `image`; a dual encoder (`backbone`) has its own.")
 
 
 def check_overrides(overrides: dict) -> None:

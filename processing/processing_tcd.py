@@ -1,6 +1,7 @@
 """Processor of TCD models: texts, videos, and the text that appears in the videos."""
 
 import copy
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AutoImageProcessor, BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import logging
 from typing_extensions import Unpack
 
 from .call_arguments import TCDProcessorKwargs, as_batch, checked_texts, split_options
 from .ocr_engines import OCREngine, default_num_threads, get_engine, is_pool_worker
+from .sentence_tokenizers import load_sentence_tokenizer
 from .video_files import MAX_PIXELS
 from .video_inputs import VideoInput
 from .video_reading import Video, opened_video
@@ -58,6 +60,11 @@ class TCDProcessor(ProcessorMixin):
         video_backend (`"auto"`, `"decord"` or `"pyav"`, *optional*, defaults to `"auto"`): what decodes video files.
         max_pixels (`int`, *optional*, defaults to 2^26): pixels that a frame of a video may have, see `open_video`.
         chat_template (`str`, *optional*): not used; part of every processor.
+        query_prefix, caption_prefix (`str`, *optional*, default to `""`): put in front of queries, and of captions that
+            are not empty, where a sentence encoder was trained so, such as `"query: "` and `"passage: "`.
+        text_padding (`"longest"` or `"max_length"`, *optional*): how texts are padded: to the longest, with a mask; or
+            to `max_length` without one, as SigLIP's text tower was trained. By default the latter where the tokenizer
+            or the image processor is SigLIP's, or the tokenizer has no mask.
 
     Raises:
         ValueError: an option out of its range.
@@ -94,6 +101,9 @@ class TCDProcessor(ProcessorMixin):
         max_pixels: int = MAX_PIXELS,
         chat_template: str | None = None,
         ocr_preset: str = "balanced",
+        query_prefix: str = "",
+        caption_prefix: str = "",
+        text_padding: str | None = None,
     ):
         self.num_frames = num_frames
         self.window_scale = window_scale
@@ -108,6 +118,9 @@ class TCDProcessor(ProcessorMixin):
         self.max_length = max_length
         self.video_backend = video_backend
         self.max_pixels = max_pixels
+        self.query_prefix = query_prefix
+        self.caption_prefix = caption_prefix
+        self.text_padding = text_padding
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
         self._check_options()
         self.ocr_options = self.captioner.engine_options or None
@@ -122,6 +135,11 @@ class TCDProcessor(ProcessorMixin):
             raise ValueError(f"`max_pixels` must be an int of at least 1, got {self.max_pixels!r}.")
         if self.max_length is not None and self.max_length < 3:
             raise ValueError(f"`max_length` must be 3 or more (start, one token, end), got {self.max_length}.")
+        if self.text_padding not in (None, "longest", "max_length"):
+            raise ValueError(f'`text_padding` must be "longest", "max_length" or None, got {self.text_padding!r}.')
+        for name in ("query_prefix", "caption_prefix"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f'`{name}` must be a string, "" for none, got {getattr(self, name)!r}.')
 
     @property
     def captioner(self) -> WindowOCRCaptioner:
@@ -192,7 +210,8 @@ class TCDProcessor(ProcessorMixin):
         inputs = {}
         if text is not None:
             how = {name: options[name] for name in ("padding", "truncation") if name in options}
-            inputs.update(processor._tokenize(checked_texts(text), **how))
+            queries = [self.query_prefix + each for each in checked_texts(text)]
+            inputs.update(processor._tokenize(queries, **how))
         if videos is not None:
             frames, captions = processor._read_videos(as_batch(videos), ocr_captions, options.get("fps"))
             inputs.update(processor._pixel_values(frames, image_options))
@@ -291,6 +310,47 @@ class TCDProcessor(ProcessorMixin):
         inputs = {**self._pixel_values(frames), **self._process_captions(captions)}
         return BatchFeature(inputs, tensor_type=return_tensors)
 
+    @classmethod
+    def from_backbone(
+        cls,
+        *,
+        text: str | os.PathLike | PreTrainedTokenizerBase,
+        image: str | os.PathLike | BaseImageProcessor,
+        hub_kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> "TCDProcessor":
+        """
+        The processor of a model on a text encoder and an image encoder, see [`TCDModel.from_backbone`].
+
+        Of a named text encoder, `max_length` is its own limit, but at most 128 tokens, which bounds what a caption
+        costs; `query_prefix` and `caption_prefix` are the prompts that its sentence-transformers folder names. Some
+        encoders need such and name none (`"query: "` and `"passage: "` of the E5 family): give them.
+
+        Args:
+            text (`str`, `os.PathLike` or `PreTrainedTokenizerBase`): name or folder of the text encoder, or its
+                tokenizer.
+            image (`str`, `os.PathLike` or `BaseImageProcessor`): name or folder of the image encoder, or its image
+                processor.
+            hub_kwargs (`dict`, *optional*): `token`, `local_files_only`, `cache_dir`, for what is named.
+            options: of [`TCDProcessor`].
+
+        Example:
+
+        ```python
+        >>> TCDProcessor.from_backbone(
+        ...     text="intfloat/e5-small-v2",
+        ...     image="facebook/dinov2-small",
+        ...     query_prefix="query: ",
+        ...     caption_prefix="passage: ",
+        ... )
+        ```"""
+        hub, of_encoder = hub_kwargs or {}, {"text_padding": "longest"}
+        if not isinstance(text, PreTrainedTokenizerBase):
+            text, of_encoder = load_sentence_tokenizer(text, hub)
+        if not isinstance(image, BaseImageProcessor):
+            image = AutoImageProcessor.from_pretrained(image, trust_remote_code=False, **hub)  # nosec B615 # no revision
+        return cls(image, text, **{**of_encoder, **options})
+
     def save_pretrained(self, save_directory, *args, **kwargs):
         """Saves as `ProcessorMixin.save_pretrained` does; of an OCR engine that is an object, the name of its class."""
         if self.ocr_engine is not None and not isinstance(self.ocr_engine, str):
@@ -366,7 +426,7 @@ class TCDProcessor(ProcessorMixin):
                     "their times, (start, end, text), `processor.captioner.caption_texts(texts, duration)` makes them."
                 )
         texts = [self._caption_text(window) for windows in captions for window in windows]
-        encoded = self._tokenize(texts)
+        encoded = self._tokenize([self.caption_prefix + text if text else "" for text in texts])
         shape = (len(captions), self.num_frames)
         inputs = {f"ocr_{name}": np.reshape(value, (*shape, -1)) for name, value in encoded.items()}
         return {**inputs, "ocr_mask": np.reshape([bool(text) for text in texts], shape)}
@@ -381,7 +441,8 @@ class TCDProcessor(ProcessorMixin):
 
     def _fits(self, text: str) -> bool:
         with _TOKENIZING:
-            return len(self.tokenizer(text, verbose=False)["input_ids"]) <= self._token_limit
+            tokens = self.tokenizer(self.caption_prefix + text, verbose=False)["input_ids"]
+        return len(tokens) <= self._token_limit
 
     @property
     def _token_limit(self) -> int:
@@ -390,6 +451,14 @@ class TCDProcessor(ProcessorMixin):
         if limit > 1_000_000:  # what transformers writes for "unknown"
             raise ValueError("The tokenizer tells no length limit; give the processor `max_length` (77 for CLIP).")
         return limit
+
+    @property
+    def _has_mask(self) -> bool:
+        if self.text_padding is not None:
+            return self.text_padding == "longest"
+        # SigLIP's towers read the last position: they were trained on texts padded to the full length, without a mask.
+        is_siglip = any("Siglip" in type(part).__name__ for part in (self.tokenizer, self.image_processor))
+        return "attention_mask" in self.tokenizer.model_input_names and not is_siglip
 
     def _tokenize(
         self, texts: list[str], padding: bool | str = True, truncation: bool | str = True
@@ -401,9 +470,7 @@ class TCDProcessor(ProcessorMixin):
                 f"A text of {max(lengths)} tokens is cut to {self._token_limit}, the most the model takes. What "
                 "follows is not searched for."
             )
-        # SigLIP's towers read the last position: they were trained on texts padded to the full length, without a mask.
-        is_siglip = any("Siglip" in type(part).__name__ for part in (self.tokenizer, self.image_processor))
-        has_mask = "attention_mask" in self.tokenizer.model_input_names and not is_siglip
+        has_mask = self._has_mask
         with _TOKENIZING:
             encoded = self.tokenizer(
                 texts,

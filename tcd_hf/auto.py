@@ -1,5 +1,6 @@
 """
-Makes the Auto classes of transformers know TCD, without importing torch for people who only `import tcd_hf`.
+Makes the Auto classes of transformers know TCD and its two towers, without importing torch for people who only
+`import tcd_hf`.
 
 Whoever loads an Auto class gets the TCD class of its kind loaded too; whoever loads a TCD class gets it registered.
 Both happen when the import in question is over, so that neither package ever sees the other half imported.
@@ -21,13 +22,17 @@ def register_config(module: Any) -> None:
     from transformers import AutoConfig
 
     AutoConfig.register("tcd", module.TCDConfig)
+    AutoConfig.register("two_tower", module.TwoTowerConfig)
 
 
 @wrapt.when_imported(OWN[1])
 def register_model(module: Any) -> None:
     from transformers import AutoModel
 
+    from .modeling.two_tower import TwoTowerConfig, TwoTowerModel
+
     AutoModel.register(module.TCDConfig, module.TCDModel)
+    AutoModel.register(TwoTowerConfig, TwoTowerModel)
 
 
 @wrapt.when_imported(OWN[2])

@@ -53,7 +53,10 @@ READING_OPTIONS = (
     *("ocr_engine", "ocr_options", "ocr_preset", "ocr_fps", "reading_interval"),
     *("min_confidence", "min_text_height", "max_side", "window_scale"),
 )
-PROCESSOR_OPTIONS = (*READING_OPTIONS, "num_frames", "max_length", "video_backend", "max_pixels")
+PROCESSOR_OPTIONS = (
+    *READING_OPTIONS,
+    *("num_frames", "max_length", "video_backend", "max_pixels", "query_prefix", "caption_prefix", "text_padding"),
+)
 
 
 class LoadOptions(TypedDict, total=False):

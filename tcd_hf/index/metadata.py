@@ -49,7 +49,7 @@ PARTS = {
         "Open it with that model (the command line does so without --model) as it was when it made the index,",
     ),
     "tokenizer_fingerprint": (
-        "tokenizer or `max_length`",
+        "tokenizer or `max_length`, or with other prefixes of texts",
         "Open it with the processor of that model,",
     ),
     "caption_fingerprint": (

@@ -76,11 +76,13 @@ def model_fingerprint(model: "TCDModel") -> str:
 def tokenizer_fingerprint(processor: "TCDProcessor") -> str:
     """The fingerprint of what makes tokens of queries and captions."""
     tokenizer = processor.tokenizer
+    later = {name: getattr(processor, name) for name in ("query_prefix", "caption_prefix", "text_padding")}
     return fingerprint(
         {
             "tokenizer": _tokenizer_state(tokenizer),
             "padding_side": tokenizer.padding_side,
             "max_length": min(processor.max_length or tokenizer.model_max_length, tokenizer.model_max_length),
+            **{name: value for name, value in later.items() if value},  # those of before are as they were
         }
     )
 
