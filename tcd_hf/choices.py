@@ -3,6 +3,7 @@
 from typing import Literal
 
 __all__ = [
+    "DEFAULT_LEXICAL_WEIGHT",
     "DEFAULT_MOMENTS",
     "DEFAULT_WITHIN",
     "CheckpointFormat",
@@ -24,5 +25,6 @@ Engine = Literal["local", "ray"]  # of VideoIndex.add
 OcrPreset = Literal["fast", "balanced", "thorough"]  # of processing.ocr_presets
 TextFormat = Literal["srt", "vtt", "csv", "json"]  # of write_cues
 
+DEFAULT_LEXICAL_WEIGHT = 0.5  # of the search score
 DEFAULT_MOMENTS = 3  # of a hit, besides its best
 DEFAULT_WITHIN = 60.0  # seconds from the end of a moment to the begin of the next, at most

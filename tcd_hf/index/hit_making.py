@@ -72,7 +72,7 @@ class HitMaker:
         shown = [self._rows_to_show(search, row_ids, places, scored, texts) for places in of_each]
         all_shown = np.concatenate(shown)
         self.rows.verify(row_ids[all_shown], rows.take(all_shown))
-        scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.rows.lexical_weight)
+        scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.rows.fusion)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         # In the texts of all videos at once, which costs less.
         find_evidence.may_match([window for place in all_shown for window in scored.segments.windows(int(place))])

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 import numpy as np
 import torch
 
-from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
+from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT, DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
 from tcd_hf.index.conditions import check_condition
 from tcd_hf.index.damage import reading_rows
+from tcd_hf.index.fusing import Fusion
 from tcd_hf.index.hit_making import HitMaker
-from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit
+from tcd_hf.index.hits import EvidenceFinder, Hit
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments
 from tcd_hf.index.ordered import check_within
@@ -51,7 +52,7 @@ class Retriever:
             retriever.
         metadata ([`IndexMetadata`]): what the table's columns hold.
         statistics ([`LexicalStatistics`]): of the texts in the table.
-        lexical_weight (`float`, defaults to 0.5): `w` of the search score `(1 - w) * S + w * L`.
+        lexical_weight (`float`, defaults to 0.5): `w` of the search score, see [`Fusion`].
         memory_budget (`int`, defaults to 4 GiB): bytes that coarse vectors may take in memory, see [`Recall`].
     """
 
@@ -65,14 +66,11 @@ class Retriever:
         lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
     ):
-        if not 0 <= lexical_weight <= 1:
-            raise ValueError(f"lexical_weight must lie in [0, 1], got {lexical_weight}.")
         self.model = model.eval()
         self.processor = processor
         self.metadata = metadata
-        self.lexical_weight = lexical_weight
         self.recall = Recall(table, memory_budget)
-        self.rows = StoredRows(self.model, table, metadata, statistics, lexical_weight)
+        self.rows = StoredRows(self.model, table, metadata, statistics, Fusion.of(model.config, lexical_weight))
         self.maker = HitMaker(self.recall, self.rows)
 
     @overload
@@ -189,9 +187,7 @@ class Retriever:
             else:
                 scored = self.rows.score(searches[0].texts, searches[0].text_embeds, rows, searches[0])
                 find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-                moments = moments_in(
-                    searches[0], scored, np.arange(len(rows)), rows, find_evidence, self.lexical_weight
-                )
+                moments = moments_in(searches[0], scored, np.arange(len(rows)), rows, find_evidence, self.rows.fusion)
             return sorted(moments, key=lambda moment: moment.start)
 
     def score(self, queries: Sequence[str]) -> IndexScores:

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from scripts.benchmarks.lexical import LexicalScorer
 from tcd_hf.index import recall as recall_module
 from tcd_hf.index import retrieval, stored_rows
-from tcd_hf.index.hits import fuse_scores
+from tcd_hf.index.fusing import Fusion, model_parts
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
 from tcd_hf.index.recall import Recall, create_coarse_index, create_text_index, largest
@@ -28,6 +28,7 @@ from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_process
 DIM = 16
 NUM_VIDEOS = 23
 QUERIES = ["the store TESCO express", "gate B4 at 17:27", "somebody swims in the sea", "parking £1.30", "出口在左边"]
+CALIBRATION = {"bias": -2.0, "text_video": 1.0, "text_ocr": 3.0, "text_window": 4.0, "lexical": 9.0}
 SIGNS = [
     "TESCO express",
     "CLUBCARD £1.30",
@@ -122,7 +123,7 @@ def make_world(tmp_path):
             parts={name: part.numpy() for name, part in expected.items()},
             lexical=lexical,
             coarse=coarse,
-            score=fuse_scores(expected.similarity.numpy(), lexical, 0.5),
+            score=Fusion.of(model.config).score(model_parts(model, text_embeds, features), lexical),
         )
 
     return make
@@ -193,6 +194,43 @@ def test_scores_of_all_pairs_are_those_of_the_slow_way_but_for_storage(make_worl
         np.testing.assert_allclose(getattr(scores, name), world.parts[name], atol=1e-3)
     assert scores.score.shape == (len(QUERIES), NUM_VIDEOS) and scores.score.dtype == np.float32
     assert make_world(seed=1, use_ocr=False).retriever().score(QUERIES).text_ocr is None
+
+
+@pytest.mark.parametrize("config", [{}, {"interaction": "tib"}, {"use_ocr": False}])
+def test_scores_of_a_calibrated_model_are_probabilities_of_the_slow_way(make_world, config):
+    world = make_world(search_calibration=CALIBRATION, **config)
+    scores = world.retriever().score(QUERIES)
+    np.testing.assert_allclose(scores.score, world.score, atol=1e-5)
+    assert scores.score.min() > 0 and scores.score.max() < 1
+    assert (scores.text_window is not None) == (not config)
+    for mode in ("two-stage", "full"):
+        for row, hits in enumerate(world.retriever().search(QUERIES, top_k=NUM_VIDEOS, mode=mode)):
+            assert [hit.score for hit in hits] == pytest.approx(np.sort(world.score[row])[::-1].tolist(), abs=1e-5)
+            assert all((hit.text_window is not None) == (not config) for hit in hits)
+            moments = [moment.score for hit in hits for moment in hit.moments]
+            assert all(0 <= score <= 1 for score in moments)
+            assert all(moment.score <= hit.score + 1e-9 for hit in hits for moment in hit.moments)
+    (path, *_) = world.paths
+    assert all(0 <= moment.score <= 1 for moment in world.retriever().moments(QUERIES[0], path))
+
+
+def test_a_weight_leans_the_search_of_a_calibrated_model(make_world):
+    world = make_world(search_calibration=CALIBRATION)
+    by_spelling = world.retriever(lexical_weight=1.0).score(QUERIES)
+    expected = 1 / (1 + np.exp(2 - 18 * world.lexical.astype(np.float64)))
+    np.testing.assert_allclose(by_spelling.score, expected, atol=1e-5)
+    without = world.retriever(lexical_weight=0.0).score(QUERIES)
+    np.testing.assert_allclose(
+        np.log(without.score / (1 - without.score)),
+        -2 + 2 * (without.text_video + 3 * without.text_ocr + 4 * without.text_window),
+        atol=1e-4,
+    )
+
+
+def test_what_follows_on_one_another_has_the_mean_probability(make_world):
+    world = make_world(search_calibration=CALIBRATION)
+    hits = world.retriever().search("gate >> no exit", mode="full", syntax="query", within=10)
+    assert hits and all(0 <= hit.score <= 1 for hit in hits)
 
 
 @pytest.mark.parametrize("config", [{}, {"interaction": "tib"}])
