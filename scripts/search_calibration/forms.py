@@ -37,8 +37,8 @@ def fit_logistic(
         right.append(each.right.ravel())
         kinds.append(np.repeat(each.kinds, each.right.shape[1]))
     values, answers, kind_of = np.concatenate(columns), np.concatenate(right), np.concatenate(kinds)
-    counts = {kind: (kind_of == kind).sum() for kind in np.unique(kind_of)}
-    weights = np.array([1 / counts[kind] for kind in kind_of]) / len(counts)
+    _, numbers, counts = np.unique(kind_of, return_inverse=True, return_counts=True)
+    weights = 1 / (counts[numbers] * len(counts))
     signs = np.where(answers, 1.0, -1.0)
     scale = max(weights[answers].sum(), 1e-9)  # so that the ridge means the same whatever the size
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT
+from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT, WEAK_BELOW
 from tcd_hf.modeling.configuration_tcd import CALIBRATED_PARTS, TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 
@@ -46,6 +46,10 @@ class Fusion:
     def needs_nearest_window(self) -> bool:
         """Whether the part `text_window` counts."""
         return self._weight("text_window") > 0
+
+    def is_weak(self, score: float) -> bool:
+        """Whether a hit of this score is a weak match: of a calibrated model as it was fitted, below `WEAK_BELOW`."""
+        return self.is_calibrated and self.lexical_weight == DEFAULT_LEXICAL_WEIGHT and score < WEAK_BELOW
 
     def score(self, parts: Mapping[str, Any], lexical: np.ndarray) -> np.ndarray:
         """The search score of videos.

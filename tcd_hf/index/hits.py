@@ -55,14 +55,17 @@ class Hit:
         lexical (`float`): spelling shared by the query and the best text, run of texts or window, in [0, 1].
         start (`float`): seconds of the file at which the moment that matches best begins.
         end (`float`): seconds at which it ends.
-        evidence (`list[str]`): texts read in its best window that the query names, best first; empty when the match
-            rests on the picture or on meaning alone.
+        evidence (`list[str]`): texts read in its best window that the query names, best first; where it names none,
+            and the model is calibrated, those that mean what it says. Empty when the match rests on the picture alone.
         boxes (`list[dict]`): for each text of `evidence`, where it stands: `text`, `start` and `end` (seconds, when it
             is seen in the window), `box` (x0, y0, x1, y1 relative to the frame, 0-1), `time` (seconds, of the frame
-            that the box belongs to) and `source` (where the text comes from: `"ocr"`, `"subtitle"` or `"given"`).
+            that the box belongs to), `source` (where the text comes from: `"ocr"`, `"subtitle"` or `"given"`) and
+            `match` (`"spells"` what the query names, `"means"` what it says in other words, see [`MeaningFinder`]).
         moments (`list[Moment]`): the other moments of the video that match, best first, see [`Moment`].
         text_window (`float`, *optional*): cosine of the query and the caption of the window nearest in meaning; `None`
             for a model whose search score does not count it.
+        is_weak (`bool`): of a calibrated model, whether the score lies below 0.1: fewer than one in ten such hits is
+            what was asked for. Page, table and report fold these under "weak matches".
 
     What answers `first >> then` goes from the begin of the first moment to the end of the second, its scores are the
     means of theirs, and `evidence` and `boxes` are those of the first, then those of the second; so it is with each of
@@ -81,6 +84,7 @@ class Hit:
     boxes: list[dict[str, Any]] = field(default_factory=list)
     moments: "list[Moment]" = field(default_factory=list)
     text_window: float | None = None
+    is_weak: bool = False
 
     def __fspath__(self) -> str:
         """A hit stands for its file wherever a path does: `open(hit)`, `processor(videos=hits)`."""
@@ -263,8 +267,8 @@ def matching_texts(query: str, texts: Sequence[str], limit: int | None = 5, phra
     return EvidenceFinder(query, phrases)(texts, limit)
 
 
-def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack]) -> list[dict[str, Any]]:
-    """Where the texts of a hit's evidence stand, see [`Hit`]: of equal texts, the most salient one."""
+def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack], match: str = "spells") -> list[dict[str, Any]]:
+    """Where the texts of a hit's evidence stand, and how they match, see [`Hit`]; of equal ones the most salient."""
     track_of = {track.text: track for track in reversed(tracks)}
     return [
         {
@@ -274,6 +278,7 @@ def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack]) -> list
             "box": list(track.box),
             "time": track.box_time,
             "source": track.source,
+            "match": match,
         }
         for track in (track_of[text] for text in evidence)
     ]

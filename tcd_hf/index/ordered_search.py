@@ -163,7 +163,8 @@ class OrderedSearch:
             if chains:
                 moments = [join_chain(chain) for chain in chains]
                 scores = _mean_scores(chains[0], scored, places, times)
-                hits.append(make_hit(self.recall.path(int(own[0])), moments[0].score, scores, moments))
+                path, score = self.recall.path(int(own[0])), moments[0].score
+                hits.append(make_hit(path, score, scores, moments, self.retriever.rows.fusion.is_weak(score)))
         return hits
 
     def _moments_of_parts(

@@ -218,7 +218,7 @@ def window_scores(
     return np.where(possible, differences + OUT_OF_RANGE * out_of_range, -np.inf) + ranked_by[places, None]
 
 
-def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Moment]) -> Hit:
+def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Moment], is_weak: bool) -> Hit:
     """The hit of a video with these moments, best first; `scores` are those of its best segment, each a number."""
 
     def part(value: np.ndarray | None) -> float | None:
@@ -238,6 +238,7 @@ def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Mom
         boxes=best.boxes,
         moments=others,
         text_window=part(scores.text_window),
+        is_weak=is_weak,
     )
 
 

@@ -94,6 +94,7 @@ def test_a_hit_becomes_plain_json_types():
         "boxes": [box],
         "moments": [{"start": 5.0, "end": 6.0, "score": 0.2, "evidence": ["y"], "boxes": [box]}],
         "text_window": None,
+        "is_weak": False,
     }
 
 
@@ -104,8 +105,24 @@ def test_boxes_are_those_of_the_evidence_the_most_salient_of_equal_texts():
     ]
     found = evidence_boxes(["no exit", "STOP"], tracks)
     assert found == [
-        {"text": "no exit", "start": 1, "end": 2, "box": [0.1, 0.0, 1.0, 1.0], "time": 1.5, "source": "ocr"},
-        {"text": "STOP", "start": 0, "end": 1, "box": [0.0, 0.0, 1.0, 1.0], "time": 0.5, "source": "ocr"},
+        {
+            "text": "no exit",
+            "start": 1,
+            "end": 2,
+            "box": [0.1, 0.0, 1.0, 1.0],
+            "time": 1.5,
+            "source": "ocr",
+            "match": "spells",
+        },
+        {
+            "text": "STOP",
+            "start": 0,
+            "end": 1,
+            "box": [0.0, 0.0, 1.0, 1.0],
+            "time": 0.5,
+            "source": "ocr",
+            "match": "spells",
+        },
     ]
     assert evidence_boxes([], tracks) == []
 

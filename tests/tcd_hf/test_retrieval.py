@@ -445,9 +445,38 @@ def test_evidence_has_its_window_and_boxes(make_world):
     hit = world.retriever(lexical_weight=1.0).search(QUERIES[0])[0]
     assert (hit.path, hit.start, hit.end, hit.evidence) == (world.paths[1], 2.25, 2.75, ["TESCO express"])
     box = {"text": "TESCO express", "start": 2.25, "end": 2.75, "box": [0.1, 0.2, 0.3, 0.4], "time": 2.5}
-    box["source"] = "ocr"
+    box |= {"source": "ocr", "match": "spells"}
     assert hit.boxes == [box]
     assert json.loads(json.dumps(hit.to_dict()))["boxes"] == [box]
+
+
+def test_what_is_not_spelled_alike_is_shown_by_its_meaning(make_world):
+    window = WindowCaption(2.0, 3.0, "sale TESCO express", [])
+    window.tracks.append(TextTrack("TESCO express", 0.8, 2.25, 2.75, (0.1, 0.2, 0.3, 0.4), 2, 2.5))
+    captions = [[WindowCaption(float(i), i + 1.0) for i in range(NUM_FRAMES)] for _ in range(3)]
+    captions[1][2] = window
+    calibration = {"bias": 1.0, "lexical": 6.0, "means_from": -1.0}  # anything means anything
+    world = make_world(3, captions=captions, search_calibration=calibration)
+    hits = {hit.path: hit for hit in world.retriever().search("somebody swims", mode="full")}
+    assert hits[world.paths[0]].evidence == []
+    shown = hits[world.paths[1]]
+    if shown.start == 2.0:  # the best window is that with the text, or another of a model that knows nothing
+        assert shown.evidence == ["TESCO express"] and shown.boxes[0]["match"] == "means"
+    (moment,) = world.retriever().moments("somebody swims", world.paths[1])
+    assert moment.evidence == shown.evidence
+    spelled = world.retriever().search(QUERIES[0], mode="full")[0]
+    assert [box["match"] for box in spelled.boxes] == ["spells"]
+
+
+def test_weak_matches_of_a_calibrated_model(make_world):
+    world = make_world(search_calibration={"bias": -4.0, "lexical": 9.0, "means_from": -1.0})
+    for mode in ("two-stage", "full", "coarse", "lexical"):
+        for hit in world.retriever().search(QUERIES[1], top_k=NUM_VIDEOS, mode=mode):
+            assert hit.is_weak == (mode in ("two-stage", "full") and hit.score < 0.1)
+            if hit.is_weak:
+                assert not any(box["match"] == "means" for box in hit.boxes)
+    assert not any(hit.is_weak for hit in world.retriever(lexical_weight=0.6).search(QUERIES[1], top_k=NUM_VIDEOS))
+    assert not any(hit.is_weak for hit in make_world(seed=1).retriever().search(QUERIES[1], top_k=NUM_VIDEOS))
 
 
 def test_wrong_use(make_world):
