@@ -24,7 +24,9 @@ DIGITS = 3
 def fit(model: TCDModel, processor: TCDProcessor, text_pairs: int = 300, clips: int = 160) -> dict[str, float]:
     """What [`TCDConfig`] takes as `search_calibration`, fitted on words and concepts that are not held out."""
     drawn = list(collections(make_material(model, processor, False, text_pairs, clips), COLLECTIONS))
-    found = fit_logistic(drawn, ALL) | {"means_from": meaning_line(drawn)}
+    found, line = fit_logistic(drawn, ALL), meaning_line(drawn)
+    if line is not None:
+        found["means_from"] = line
     return {name: round(value, DIGITS) for name, value in found.items()}
 
 
@@ -32,9 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument(
-        "--model", type=Path, required=True, help="folder, whose config.json is written"
-    )
+    parser.add_argument("--model", type=Path, required=True, help="folder, whose config.json is written")
     parser.add_argument("--text-pairs", type=int, default=300, help="generated pairs for spelling")
     parser.add_argument("--clips", type=int, default=160, help="clips of the synthetic world")
     parser.add_argument("--dry-run", action="store_true", help="print what was fitted, and write nothing")

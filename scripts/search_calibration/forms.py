@@ -15,6 +15,7 @@ PAPER = ("text_video", "text_ocr", "text_hybrid", "lexical")
 ALL = ("text_video", "text_ocr", "text_hybrid", "text_window", "lexical")
 RIDGE = 1e-4  # on the coefficients, so that a part that says nothing gets none
 SHOWN = 10  # hits of a query
+LEAST_ABOVE = 3  # queries by meaning whose nearest caption must lie above the line
 Scorer = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
@@ -56,8 +57,9 @@ def fit_logistic(
     return {"bias": float(found[0]), **dict(zip(names, map(float, found[1:]), strict=True))}
 
 
-def meaning_line(collections: Sequence[Collection]) -> float:
-    """The cosine from which the video whose caption is nearest in meaning is right more often than not."""
+def meaning_line(collections: Sequence[Collection]) -> float | None:
+    """The cosine from which the video whose caption is nearest in meaning is right more often than not; `None` if there
+    is none: the model does not know what texts mean."""
     pairs = []
     for each in collections:
         meant = each.kinds == "meaning"
@@ -71,7 +73,8 @@ def meaning_line(collections: Sequence[Collection]) -> float:
         return float(np.logaddexp(0, -np.where(right > 0, 1, -1) * (line[0] * cosines - line[1])).mean())
 
     slope, offset = minimize(loss, np.array([10.0, 4.0]), method="Nelder-Mead", options={"maxiter": 2000}).x
-    return float(offset / slope)
+    line = float(offset / slope)
+    return line if slope > 0 and (cosines >= line).sum() >= LEAST_ABOVE else None
 
 
 def judge(collections: Sequence[Collection], score: Scorer) -> Judged:

@@ -80,6 +80,13 @@ def test_the_line_from_which_a_caption_means_it():
     assert meaning_line([each]) == pytest.approx(0.4, abs=0.02)
 
 
+def test_a_model_that_understands_nothing_has_no_such_line():
+    cosines = np.array([[0.1], [0.2], [0.3], [0.5], [0.6], [0.7]])
+    kinds = np.array(["meaning"] * 6)
+    for right in (np.zeros((6, 1), bool), np.array([[True], [True], [False], [True], [False], [False]])):
+        assert meaning_line([Collection({"text_window": cosines}, right, kinds)]) is None
+
+
 def test_ranks_by_hand():
     right = np.array([[True, False, False], [False, False, True], [False, False, False]])
     scores = np.array([[0.9, 0.1, 0.2], [0.8, 0.5, 0.3], [0.9, 0.9, 0.9]])
