@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from scripts.search_calibration.material import KINDS, Collection
+from scripts.search_calibration.material import FITTED, KINDS, Collection
 from tcd_hf.index.fusing import Fusion
 
 __all__ = ["ALL", "FORMS", "Judged", "fit_logistic", "judge", "meaning_line", "shown_scores"]
@@ -30,10 +30,10 @@ def fit_logistic(
 ) -> dict[str, float]:
     """Coefficients, 0 or more, and bias of the probability that a video answers a query, by maximum likelihood.
 
-    Every pair of a query and a video counts; each kind of query has the same weight.
+    Every pair of a query and a video counts; each kind of query that is fitted on has the same weight.
     """
     columns, right, kinds = [], [], []
-    for each in collections:
+    for each in (_only(collection, FITTED) for collection in collections):
         columns.append(_columns(each.parts, names, standardised).reshape(-1, len(names)))
         right.append(each.right.ravel())
         kinds.append(np.repeat(each.kinds, each.right.shape[1]))
@@ -97,9 +97,10 @@ def judge(collections: Sequence[Collection], score: Scorer) -> Judged:
 
 
 def shown_scores(collections: Sequence[Collection], score: Scorer) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of the hits that queries show, with an answer or without, and whether each is right."""
+    """Scores of the hits that queries show, with an answer or without, and whether each is right; of the kinds that are
+    fitted on."""
     scores, right = [], []
-    for each in collections:
+    for each in (_only(collection, FITTED) for collection in collections):
         of_all = score(each.parts)
         shown = np.argsort(-of_all, axis=1, kind="stable")[:, :SHOWN]
         scores.append(np.take_along_axis(of_all, shown, axis=1).ravel())
@@ -119,7 +120,7 @@ def _learned_weight(collections: Sequence[Collection]) -> Scorer:
 
     def firsts(weight: float) -> float:
         recall = judge(collections, scorer(weight)).recall
-        return float(np.nanmean([first for first, *_ in recall.values()]))
+        return float(np.nanmean([recall[kind][0] for kind in FITTED]))
 
     return scorer(max(np.arange(21) / 20, key=firsts))
 
@@ -147,6 +148,13 @@ FORMS: dict[str, Callable[[Sequence[Collection]], Scorer]] = {
     "five parts, logistic": _logistic(ALL),
 }
 """By name, how a form is fitted: from collections to a scorer of parts."""
+
+
+def _only(collection: Collection, kinds: Sequence[str]) -> Collection:
+    """A collection with the queries of some kinds alone."""
+    rows = np.isin(collection.kinds, kinds)
+    parts = {name: part[rows] for name, part in collection.parts.items()}
+    return Collection(parts, collection.right[rows], collection.kinds[rows])
 
 
 def _columns(parts: Mapping[str, np.ndarray], names: Sequence[str], standardised: bool) -> np.ndarray:

@@ -3,6 +3,9 @@
 A split holds three sorts of videos in one pool: text pairs and meaning pairs, whose caption stands in a run of windows
 beside stray ones, over frames that no image tower has learnt (noise; real photographs where words are held out), and
 clips of the synthetic world, which show what the package's image tower knows. Collections are drawn from the pool.
+
+Visual queries are only ever judged, not fitted on: in this world pictures tell nearly all, in real clips they tell this
+checkpoint nothing, and no share of the two in between would be right anywhere.
 """
 
 import random
@@ -24,9 +27,10 @@ from tcd_hf.data.synthetic import make_clip
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.index.fusing import model_parts
 
-__all__ = ["KINDS", "Collection", "Material", "Pool", "collections", "make_material"]
+__all__ = ["FITTED", "KINDS", "Collection", "Material", "Pool", "collections", "make_material"]
 
-KINDS = ("spelling", "misspelt", "meaning", "visual")  # of queries
+FITTED = ("spelling", "misspelt", "meaning")  # kinds of queries
+KINDS = (*FITTED, "visual")
 SIZES = (30, 100, 300)  # of collections, videos
 FRAME_SIZE = 96  # pixels, before the image processor
 UNKNOWN_VIDEOS = 60
@@ -95,10 +99,10 @@ def make_material(
     asked = [(pair.query, "spelling", place) for place, pair in enumerate(pairs)]
     asked += [(misspell(query, slips), "misspelt", place) for query, _, place in asked]
     asked += [(pair.query, "meaning", len(pairs) + place) for place, pair in enumerate(meanings)]
-    # What of a clip is asked for by its text alone is spelled.
     asked += [
-        (clip.query, "spelling" if kind == "text" else "visual", len(shown) + place)
+        (clip.query, "visual", len(shown) + place)
         for place, (clip, kind) in enumerate(zip(world, kinds_of(clips), strict=True))
+        if kind != "text"  # others of its group show the same text: they would answer it, too
     ]
     queries, kinds, targets = zip(*asked, strict=True)
     groups = [*range(len(pairs)), *(-1 - pair.group for pair in meanings)]
