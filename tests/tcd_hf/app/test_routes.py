@@ -154,7 +154,7 @@ def test_the_moments_of_a_clip_on_its_timeline_and_as_a_list(site):
     )
     seen = get_part(site, "moments", "sea.mp4", {"query": "waves"})
     assert "1 moment in this video" in seen
-    assert "what is seen or meant" in seen
+    assert "what fits best" in seen
     for query in ("", "-tesco"):  # told where one searches
         assert "<h3>No moment in this video</h3>" in get_part(site, "moments", "shop.mp4", {"query": query})
 
