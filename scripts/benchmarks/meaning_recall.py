@@ -133,11 +133,15 @@ def _embed_unknown(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Embeddings of frames of noise `(UNKNOWN_VIDEOS, num_frames, dim)`, and their norms."""
     videos = [np.stack(wandering_video(rng, noise_picture, num_frames, FRAME_SIZE)) for _ in range(UNKNOWN_VIDEOS)]
-    pixels = torch.stack(
-        [processor.image_processor(list(each), return_tensors="pt")["pixel_values"] for each in videos]
-    )
-    encoded = model.encode_videos(pixels)
-    return encoded.frame_embeds.float(), None if encoded.frame_norms is None else encoded.frame_norms.float()
+    embeds, norms = [], []
+    for frames in videos:
+        inputs = processor(videos=[frames], ocr_captions=[[""] * num_frames], return_tensors="pt")
+        texts = {name: inputs[name] for name in ("ocr_input_ids", "ocr_attention_mask") if name in inputs}
+        encoded = model.encode_videos(inputs["pixel_values_videos"], **texts)
+        embeds.append(encoded.frame_embeds.float())
+        if encoded.frame_norms is not None:
+            norms.append(encoded.frame_norms.float())
+    return torch.cat(embeds), torch.cat(norms) if norms else None
 
 
 @torch.inference_mode()

@@ -28,33 +28,62 @@ class Judged(NamedTuple):
 def fit_logistic(
     collections: Sequence[Collection], names: Sequence[str], standardised: bool = False
 ) -> dict[str, float]:
-    """Coefficients, 0 or more, and bias of the probability that a video answers a query, by maximum likelihood.
+    """Coefficients, 0 or more, and bias of the probability that a video answers a query.
 
-    Every pair of a query and a video counts; each kind of query that is fitted on has the same weight.
+    The coefficients are those that make the right video of each query likeliest among the videos of its collection (a
+    conditional logit); bias and one factor for all then those that make every pair of a query and a video, with an
+    answer in the collection or without, as likely as it is. In both each kind of query that is fitted on has the same
+    weight. To fit all at once, pair by pair, gave queries by meaning less, and numbers that were less reliable.
     """
-    columns, right, kinds = [], [], []
-    for each in (_only(collection, FITTED) for collection in collections):
-        columns.append(_columns(each.parts, names, standardised).reshape(-1, len(names)))
-        right.append(each.right.ravel())
-        kinds.append(np.repeat(each.kinds, each.right.shape[1]))
-    values, answers, kind_of = np.concatenate(columns), np.concatenate(right), np.concatenate(kinds)
-    _, numbers, counts = np.unique(kind_of, return_inverse=True, return_counts=True)
-    weights = 1 / (counts[numbers] * len(counts))
-    signs = np.where(answers, 1.0, -1.0)
-    scale = max(weights[answers].sum(), 1e-9)  # so that the ridge means the same whatever the size
+    chosen = [_only(each, FITTED) for each in collections]
+    columns = [_columns(each.parts, names, standardised) for each in chosen]
+    answered = [each.right.any(axis=1) for each in chosen]
+    weights = _weights([each.kinds[rows] for each, rows in zip(chosen, answered, strict=True)])
+    rows = [
+        (values[own], each.right[own], weight)
+        for values, each, own, weight in zip(columns, chosen, answered, weights, strict=True)
+    ]
+    bounds = [(0, None)] * len(names)
+    found = minimize(_choice_loss, np.ones(len(names)), tuple(rows), "L-BFGS-B", jac=True, bounds=bounds)
+    coefficients = found.x
+    scores = np.concatenate([(values @ coefficients).ravel() for values in columns])
+    right = np.concatenate([each.right.ravel() for each in chosen])
+    pairs = [np.repeat(each.kinds, each.right.shape[1]) for each in chosen]
+    of_pairs = (scores, right, np.concatenate(_weights(pairs)))
+    bias, factor = minimize(_pair_loss, np.array([-4.0, 1.0]), of_pairs, "L-BFGS-B", jac=True).x
+    return {"bias": float(bias), **dict(zip(names, map(float, factor * coefficients), strict=True))}
 
-    def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
-        margins = signs * (coefficients[0] + values @ coefficients[1:])
-        slopes = -weights * signs / (1 + np.exp(np.clip(margins, -700, 700)))
-        gradient = np.append(slopes.sum(), values.T @ slopes) / scale
-        gradient[1:] += 2 * RIDGE * coefficients[1:]
-        total = (weights * np.logaddexp(0, -margins)).sum() / scale + RIDGE * (coefficients[1:] ** 2).sum()
-        return total, gradient
 
-    start = np.append(-4.0, np.ones(len(names)))
-    bounds = [(None, None), *[(0, None)] * len(names)]
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500}).x
-    return {"bias": float(found[0]), **dict(zip(names, map(float, found[1:]), strict=True))}
+def _weights(kinds: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Of what is of these kinds, in several arrays: each kind has the same sum, all together 1."""
+    _, numbers, counts = np.unique(np.concatenate(kinds), return_inverse=True, return_counts=True)
+    return np.split(1 / (counts[numbers] * len(counts)), np.cumsum([len(own) for own in kinds])[:-1])
+
+
+def _choice_loss(coefficients: np.ndarray, *rows: tuple) -> tuple[float, np.ndarray]:
+    """Minus the log-probability that the right videos are chosen of their collections, and its gradient. The arguments
+    are, of each collection, the parts `(num_queries, num_videos, num_parts)`, what is right, and weights of queries."""
+    total, gradient = RIDGE * (coefficients**2).sum(), 2 * RIDGE * coefficients
+    for values, right, weights in rows:
+        scores = values @ coefficients
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        of_right = (shares * right).sum(axis=1).clip(1e-300)
+        total -= (weights * np.log(of_right)).sum()
+        gradient += np.einsum("q,qv,qvp->p", weights, shares - shares * right / of_right[:, None], values)
+    return total, gradient
+
+
+def _pair_loss(
+    line: np.ndarray, scores: np.ndarray, right: np.ndarray, weights: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Minus the log-likelihood of pairs under bias and factor, of which the right ones sum to 1, and its gradient."""
+    signs = np.where(right, 1.0, -1.0)
+    margins = signs * (line[0] + line[1] * scores)
+    slopes = -weights * signs / (1 + np.exp(np.clip(margins, -700, 700)))
+    scale = max(weights[right].sum(), 1e-300)
+    gradient = np.array([slopes.sum(), (slopes * scores).sum()]) / scale
+    return (weights * np.logaddexp(0, -margins)).sum() / scale, gradient
 
 
 def meaning_line(collections: Sequence[Collection]) -> float | None:

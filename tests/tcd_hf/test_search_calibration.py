@@ -37,37 +37,44 @@ def test_what_has_no_long_word_stays():
 
 @pytest.fixture
 def drawn():
-    """Collections whose answers follow a known law of two parts; a third says nothing."""
+    """Collections in which one of the videos, or none, answers a query, by a law of two parts; a third says nothing."""
     rng = np.random.default_rng(0)
     made = []
     for _ in range(4):
-        parts = {name: rng.random((200, 20)) for name in ("text_ocr", "lexical", "text_video")}
-        logits = -4 + 2 * parts["text_ocr"] + 5 * parts["lexical"]
-        right = rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
-        made.append(Collection(parts, right, np.array(["spelling"] * 100 + ["meaning"] * 100)))
+        parts = {name: rng.random((300, 20)) for name in ("text_ocr", "lexical", "text_video")}
+        odds = np.exp(2 * parts["text_ocr"] + 5 * parts["lexical"])
+        shares = np.cumsum(odds / (odds.sum(axis=1, keepdims=True) + 400), axis=1)  # what is left has no answer
+        place = (rng.random((300, 1)) > shares).sum(axis=1)
+        right = place[:, None] == np.arange(20)
+        made.append(Collection(parts, right, np.array(["spelling"] * 150 + ["meaning"] * 150)))
     return made
 
 
 def test_the_fit_finds_the_law(drawn):
     found = fit_logistic(drawn, ("text_ocr", "lexical", "text_video"))
-    assert found["bias"] == pytest.approx(-4, abs=0.3)
-    assert found["text_ocr"] == pytest.approx(2, abs=0.3)
-    assert found["lexical"] == pytest.approx(5, abs=0.4)
-    assert found["text_video"] < 0.2
+    assert list(found) == ["bias", "text_ocr", "lexical", "text_video"]
+    assert found["lexical"] / found["text_ocr"] == pytest.approx(2.5, rel=0.3)
+    assert found["lexical"] == pytest.approx(5, rel=0.2) and found["bias"] < 0
+    assert found["text_video"] < 0.1 * found["lexical"]
 
 
 def test_a_part_that_speaks_against_the_answer_counts_nothing(drawn):
     against = [each._replace(parts={"lexical": 1 - each.parts["lexical"]}) for each in drawn]
-    assert fit_logistic(against, ("lexical",))["lexical"] == 0
+    assert fit_logistic(against, ("lexical",))["lexical"] == pytest.approx(0, abs=1e-6)
+
+
+def test_visual_queries_are_not_fitted_on(drawn):
+    visual = drawn[0]._replace(right=~drawn[0].right, kinds=np.array(["visual"] * 300))
+    assert fit_logistic([*drawn, visual], ("lexical",)) == pytest.approx(fit_logistic(drawn, ("lexical",)))
 
 
 def test_a_fitted_score_is_reliable(drawn):
-    law = fit_logistic(drawn, ("text_ocr", "lexical"))
     names = ("text_ocr", "lexical")
+    law = fit_logistic(drawn, names)
     scores, right = shown_scores(
         drawn, lambda parts: 1 / (1 + np.exp(-law["bias"] - sum(law[name] * parts[name] for name in names)))
     )
-    assert len(scores) == 4 * 200 * 10
+    assert len(scores) == 4 * 300 * 10
     assert calibration_error(reliability(scores, right)) < 0.05
 
 
@@ -134,7 +141,7 @@ def test_every_form_scores(drawn):
     parts = ("similarity", "text_hybrid", "text_window")
     full = [each._replace(parts={**each.parts, **dict.fromkeys(parts, each.parts["text_ocr"])}) for each in drawn]
     for fit in FORMS.values():
-        assert fit(full)(full[0].parts).shape == (200, 20)
+        assert fit(full)(full[0].parts).shape == (300, 20)
 
 
 @pytest.mark.slow
