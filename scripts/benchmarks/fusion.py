@@ -62,7 +62,7 @@ def measure(name: str, count: int, text_pairs: int, clips: int) -> dict:
     bins = reliability(*shown_scores(judged_on, list(scorers.values())[-1]))
     return {
         "machine": describe_machine(),
-        "recall": {form: judge(judged_on, scorer).recall for form, scorer in scorers.items()},
+        "recall": {form: judge(judged_on, scorer) for form, scorer in scorers.items()},
         "reliability": [each._asdict() for each in bins],
         "calibration_error": calibration_error(bins),
     }

@@ -1,7 +1,6 @@
 """Forms that a search score may have, and how each is fitted and judged on generated collections."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -9,7 +8,7 @@ from scipy.optimize import minimize
 from scripts.search_calibration.material import FITTED, KINDS, Collection
 from tcd_hf.index.fusing import Fusion
 
-__all__ = ["ALL", "FORMS", "Judged", "fit_logistic", "judge", "meaning_line", "shown_scores"]
+__all__ = ["ALL", "FORMS", "fit_logistic", "judge", "meaning_line", "shown_scores"]
 
 PAPER = ("text_video", "text_ocr", "text_hybrid", "lexical")
 ALL = ("text_video", "text_ocr", "text_hybrid", "text_window", "lexical")
@@ -17,12 +16,6 @@ RIDGE = 1e-4  # on the coefficients, so that a part that says nothing gets none
 SHOWN = 10  # hits of a query
 LEAST_ABOVE = 3  # queries by meaning whose nearest caption must lie above the line
 Scorer = Callable[[Mapping[str, np.ndarray]], np.ndarray]
-
-
-class Judged(NamedTuple):
-    """How a form ranks: `recall` by kind of query is its share of first places, `(R@1, R@5, R@10)`."""
-
-    recall: dict[str, tuple[float, float, float]]
 
 
 def fit_logistic(
@@ -106,8 +99,8 @@ def meaning_line(collections: Sequence[Collection]) -> float | None:
     return line if slope > 0 and (cosines >= line).sum() >= LEAST_ABOVE else None
 
 
-def judge(collections: Sequence[Collection], score: Scorer) -> Judged:
-    """Ranks the videos of all collections, for the queries that have an answer there."""
+def judge(collections: Sequence[Collection], score: Scorer) -> dict[str, tuple[float, ...]]:
+    """R@1, R@5 and R@10 by kind of query, over all collections, of the queries that have an answer there."""
     ranks: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     for each in collections:
         answered = each.right.any(axis=1)
@@ -117,12 +110,10 @@ def judge(collections: Sequence[Collection], score: Scorer) -> Judged:
         rank = (~right & (scores > best)).sum(axis=1) + (~right & (scores == best)).sum(axis=1) / 2
         for kind in KINDS:
             ranks[kind].append(rank[each.kinds[answered] == kind])
-    return Judged(
-        {
-            kind: tuple(float((np.concatenate(own) < k).mean()) if sum(map(len, own)) else np.nan for k in (1, 5, 10))
-            for kind, own in ranks.items()
-        }
-    )
+    return {
+        kind: tuple(float((np.concatenate(own) < k).mean()) if sum(map(len, own)) else np.nan for k in (1, 5, 10))
+        for kind, own in ranks.items()
+    }
 
 
 def shown_scores(collections: Sequence[Collection], score: Scorer) -> tuple[np.ndarray, np.ndarray]:
@@ -148,7 +139,7 @@ def _learned_weight(collections: Sequence[Collection]) -> Scorer:
         return lambda parts: Fusion(lexical_weight=weight).score(parts, parts["lexical"])
 
     def firsts(weight: float) -> float:
-        recall = judge(collections, scorer(weight)).recall
+        recall = judge(collections, scorer(weight))
         return float(np.nanmean([recall[kind][0] for kind in FITTED]))
 
     return scorer(max(np.arange(21) / 20, key=firsts))

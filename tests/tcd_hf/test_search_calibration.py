@@ -98,7 +98,7 @@ def test_ranks_by_hand():
     right = np.array([[True, False, False], [False, False, True], [False, False, False]])
     scores = np.array([[0.9, 0.1, 0.2], [0.8, 0.5, 0.3], [0.9, 0.9, 0.9]])
     each = Collection({"x": scores}, right, np.array(["spelling", "spelling", "meaning"]))
-    recall = judge([each], lambda parts: parts["x"]).recall
+    recall = judge([each], lambda parts: parts["x"])
     assert recall["spelling"] == (0.5, 1.0, 1.0)
     assert np.isnan(recall["meaning"][0])  # no such query has an answer
 
