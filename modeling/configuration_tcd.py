@@ -1,5 +1,6 @@
 """TCD model configuration."""
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -7,7 +8,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from .configuration_two_tower import SubConfigSpec, TwoTowerConfig
 
-__all__ = ["DEFAULTS_BEFORE", "TCDConfig"]
+__all__ = ["CALIBRATED_PARTS", "DEFAULTS_BEFORE", "TCDConfig"]
 
 CONFIG_VERSION = 2
 # Fields that came later, as the models of before behaved.
@@ -19,6 +20,9 @@ DEFAULTS_BEFORE = {
         "calibration_temperature": 0.1,
     },
 }
+
+# What a calibrated search score is made of, see `search_calibration`.
+CALIBRATED_PARTS = ("text_video", "text_ocr", "text_hybrid", "text_window", "lexical")
 
 
 @strict
@@ -110,6 +114,13 @@ class TCDConfig(PreTrainedConfig):
         (`float`, *optional*, default to 0.5, 0.8, 0.2, 0.2 and 0.0):
             Mix of video, weak frame, weak patch, text-gated frame and text-gated patch scores that ranks with
             `interaction="tib"`. The similarity is their mean with these weights, over those that are computed.
+        search_calibration (`dict[str, float]`, *optional*):
+            How a search makes one number of the parts of a score (ours): coefficients of a logistic map, 0 or more, of
+            `text_video`, `text_ocr`, `text_hybrid`, `text_window` (the cosine of a query and the caption nearest to it)
+            and `lexical` (the spelling they share), and its `bias`; what is not there counts 0. A search then ranks by
+            the probability that a video is what was asked for. `means_from`, the cosine of a query and a text from
+            which the text is shown as meaning what was asked for. No loss and no similarity depends on it. By default
+            the paper's mean of the parts is averaged with the spelling, and there is no probability.
         projection_dim (`int`, *optional*):
             Width of the joint space. Read off the backbone's configuration; set it only where that fails.
         initializer_range (`float`, *optional*, defaults to 0.02):
@@ -183,6 +194,7 @@ class TCDConfig(PreTrainedConfig):
     rerank_patch_weight: float | int = 0.2
     rerank_tib_frame_weight: float | int = 0.2
     rerank_tib_patch_weight: float | int = 0.0
+    search_calibration: dict[str, float | int] | None = None
     initializer_range: float | int = 0.02
     config_version: int = CONFIG_VERSION
 
@@ -247,6 +259,21 @@ class TCDConfig(PreTrainedConfig):
                 f"The joint width `projection_dim` ({self.projection_dim}) must be a multiple of `fusion_num_heads` "
                 f"({self.fusion_num_heads})."
             )
+
+    def validate_search_calibration(self) -> None:
+        """Part of the `@strict` validation: numbers that make a score of parts, and no others."""
+        if self.search_calibration is None:
+            return
+        given = self.search_calibration
+        known = ("bias", *CALIBRATED_PARTS, "means_from")
+        if unknown := [name for name in given if name not in known]:
+            raise ValueError(f"`search_calibration` has {unknown[0]!r}, which is none of {', '.join(known)}.")
+        if missing := [name for name in ("bias", "lexical") if name not in given]:
+            raise ValueError(f"`search_calibration` must have {missing[0]!r}, got {', '.join(given) or 'nothing'}.")
+        for name, value in given.items():
+            if not math.isfinite(value) or (name in CALIBRATED_PARTS and value < 0):
+                least = ", 0 or more" if name in CALIBRATED_PARTS else ""
+                raise ValueError(f"`search_calibration[{name!r}]` must be a finite number{least}, got {value}.")
 
 
 def joint_width(backbone_config: Any) -> int:

@@ -3,8 +3,10 @@
 from typing import Literal
 
 __all__ = [
+    "DEFAULT_LEXICAL_WEIGHT",
     "DEFAULT_MOMENTS",
     "DEFAULT_WITHIN",
+    "WEAK_BELOW",
     "CheckpointFormat",
     "Engine",
     "EvaluationMode",
@@ -24,5 +26,7 @@ Engine = Literal["local", "ray"]  # of VideoIndex.add
 OcrPreset = Literal["fast", "balanced", "thorough"]  # of processing.ocr_presets
 TextFormat = Literal["srt", "vtt", "csv", "json"]  # of write_cues
 
+DEFAULT_LEXICAL_WEIGHT = 0.5  # of the search score
 DEFAULT_MOMENTS = 3  # of a hit, besides its best
 DEFAULT_WITHIN = 60.0  # seconds from the end of a moment to the begin of the next, at most
+WEAK_BELOW = 0.1  # calibrated score of a hit: below it fewer than one in ten is what was asked for

@@ -1,65 +1,91 @@
-"""Measures the search score over its weight on generated pairs, whose words the package's checkpoint never saw.
+"""Measures forms of the search score on generated collections: fitted on one half of the words, judged on the other.
 
-    python -m scripts.benchmarks.fusion
+    python -m scripts.benchmarks.fusion                        # the package's checkpoint
+    python -m scripts.benchmarks.fusion --model build/mini --plot build/reliability.png
 
-Every caption is a video of one window with text and no picture; a query looks for its own among all, siblings that
-differ in one text included. The default weight of the search score rests on this, not on the real clips it is shown on.
-Needs the extra `[train-mini]`.
+What a calibrated checkpoint holds rests on this, not on the real clips it is shown on. Queries are spelled, misspelt,
+by meaning, and visual ones of the synthetic world; collections have 30, 100 and 300 videos. The reliability of the last
+form, or of the checkpoint's own calibration where it has one, is that of the ten hits each query shows, half of whose
+queries have no answer in their collection. Needs the extras `[train-mini]`, `[synthetic]` and `[plot]`.
 """
 
 import argparse
+import json
+from pathlib import Path
 
-import numpy as np
 import torch
-from torch.nn.functional import normalize
 from transformers.utils import logging
 
-from scripts.benchmarks.lexical import LexicalScorer
 from scripts.benchmarks.machine import describe_machine, in_words, table
-from tcd_hf import compute_retrieval_metrics, load_mini
-from tcd_hf.data.text_pairs import TextPairGenerator
-from tcd_hf.index.hits import fuse_scores
+from scripts.search_calibration.forms import FORMS, judge, shown_scores
+from scripts.search_calibration.material import KINDS, collections, make_material
+from scripts.search_calibration.reliability import Bin, calibration_error, plot_reliability, reliability
+from tcd_hf import load
+from tcd_hf.index.fusing import Fusion
 
-TEXTS_PER_BATCH = 50
+OWN = "the checkpoint's own calibration"
 
 
-@torch.no_grad()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--pairs", type=int, default=1000, help="queries, and captions to find")
-    parser.add_argument("--seed", type=int, default=1, help="1 is the validation set of scripts/train_mini/text.py")
+    parser.add_argument("--model", default="tcd-mini", help="model folder or Hub id")
+    parser.add_argument("--collections", type=int, default=12, help="of each half")
+    parser.add_argument("--text-pairs", type=int, default=300, help="generated pairs for spelling, of each half")
+    parser.add_argument("--clips", type=int, default=160, help="clips of the synthetic world, of each half")
+    parser.add_argument("--plot", type=Path, help="also draw the reliability into this file")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
     logging.set_verbosity_error()
-    pairs = TextPairGenerator(args.seed, held_out=True, no_text_share=0.0).take(args.pairs)
-    queries, captions = [pair.query for pair in pairs], [pair.caption for pair in pairs]
-    model = model_scores(queries, captions)
-    lexical = LexicalScorer([[caption] for caption in captions]).score(queries)
-    cutoffs = ["R@1", "R@5", "R@10", "MRR"]
-    rows = [["w", *cutoffs]]
-    for weight in np.arange(11) / 10:
-        metrics = compute_retrieval_metrics(fuse_scores(model, lexical, weight), np.arange(len(pairs)))
-        rows.append([f"{weight:.1f}", *(f"{metrics[f't2v_{name}']:.3f}" for name in cutoffs)])
-    print(f"{in_words(describe_machine())}\n\n{table(rows)}")
+    report = measure(args.model, args.collections, args.text_pairs, args.clips)
+    print(to_markdown(report))
+    if args.plot:
+        plot_reliability([Bin(**each) for each in report["reliability"]], args.plot)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def model_scores(queries: list[str], captions: list[str]) -> np.ndarray:
-    """The similarity of tcd-mini between queries and captions, on black frames: `(num_queries, num_captions)`."""
-    model, processor = load_mini()
+def measure(name: str, count: int, text_pairs: int, clips: int) -> dict:
+    """Recall of each form by kind of query, and the reliability of the last one."""
+    model, processor = load(name, dtype=torch.float32)
+    model.eval()
+    fitted_on, judged_on = (
+        list(collections(make_material(model, processor, held_out, text_pairs, clips), count))
+        for held_out in (False, True)
+    )
+    scorers = {form: fit(fitted_on) for form, fit in FORMS.items()}
+    if model.config.search_calibration is not None:
+        own = Fusion.of(model.config)
+        scorers[OWN] = lambda parts: own.score(parts, parts["lexical"])
+    bins = reliability(*shown_scores(judged_on, list(scorers.values())[-1]))
+    return {
+        "machine": describe_machine(),
+        "recall": {form: judge(judged_on, scorer) for form, scorer in scorers.items()},
+        "reliability": [each._asdict() for each in bins],
+        "calibration_error": calibration_error(bins),
+    }
 
-    def embed(texts: list[str]) -> torch.Tensor:
-        batches = [texts[start : start + TEXTS_PER_BATCH] for start in range(0, len(texts), TEXTS_PER_BATCH)]
-        return torch.cat([model.get_text_features(**processor(text=batch)).pooler_output for batch in batches])
 
-    num_frames = model.config.num_frames
-    size = model.config.backbone_config.vision_config.image_size
-    black = processor.image_processor([np.zeros((size, size, 3), np.uint8)], return_tensors="pt")["pixel_values"]
-    frame = normalize(model.backbone.get_image_features(pixel_values=black).pooler_output, dim=-1)
-    frames = frame.expand(len(captions), num_frames, -1)
-    videos = model.fuse(frames, embed(captions)[:, None].expand(-1, num_frames, -1))
-    return model.score(embed(queries), videos).similarity.numpy()
+def to_markdown(report: dict) -> str:
+    """The report as Markdown: R@1 / R@5 by kind of query, and the reliability."""
+    rows = [["ranked by", *KINDS]]
+    for form, recall in report["recall"].items():
+        rows.append([form, *(" / ".join(f"{share:.3f}" for share in recall[kind][:2]) for kind in KINDS)])
+    bins = [["score", "hits", "mean score", "right"]]
+    for each in report["reliability"]:
+        span = f"{each['low']:g} to {each['high']:g}"
+        bins.append([span, each["count"], f"{each['said']:.3f}", f"{each['right']:.3f}"])
+    return "\n\n".join(
+        [
+            in_words(report["machine"]),
+            "R@1 / R@5 of held-out queries that have an answer:",
+            table(rows),
+            f"Hits shown, by score (mean difference {report['calibration_error']:.3f}):",
+            table(bins),
+        ]
+    )
 
 
 if __name__ == "__main__":

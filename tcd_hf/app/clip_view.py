@@ -143,7 +143,7 @@ def _place(clip: Clip, start: float, end: float) -> str:
 
 
 def _render_moment(clip: Clip, moment: Moment, query: str) -> str:
-    words = render_when(moment) if moment.evidence else f"{render_when(moment)}what is seen or meant"
+    words = render_when(moment) if moment.evidence else f"{render_when(moment)}what fits best"
     return (
         f'<button type="button" class="moment" {moment_attributes(clip, query, moment)}>'
         f"{render_thumbnail(clip, moment.shown_time)}<span>{words}</span></button>"

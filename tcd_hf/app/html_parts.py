@@ -1,6 +1,8 @@
 """Pieces of HTML that the results and an opened clip share. Data may be anybody's: all of it is escaped here."""
 
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 from urllib.parse import urlencode
 
 from tcd_hf.app.library import Clip
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 SOURCES = {"subtitle": "subtitle", "given": "given text"}  # of texts that were not read in the picture
+MEANT = "by meaning"  # of texts that are not spelled like the query
 SHOWN_TEXTS = 6  # of the evidence of a moment, or of two that follow on one another
 WITH_MATCH, WITHOUT_MATCH = "the frame with the matching text, outlined", "a frame of this time"
 
@@ -41,11 +44,15 @@ def render_message(title: str, advice: str, kind: str = "calm") -> str:
 
 def render_when(moment: Hit | Moment) -> str:
     """When a moment is, the texts that speak for it, and where these come from, if not from the picture."""
-    sources = {box["text"]: box.get("source", "") for box in moment.boxes}
-    words = "".join(
-        f"<mark>{literal(text)}</mark>{render_source(sources.get(text, ''))}" for text in moment.evidence[:SHOWN_TEXTS]
-    )
+    boxes = {box["text"]: box for box in moment.boxes}
+    words = "".join(_render_word(text, boxes.get(text, {})) for text in moment.evidence[:SHOWN_TEXTS])
     return f'<span class="time">{clock(moment.start)}–{clock(moment.end)}</span> {words}'
+
+
+def _render_word(text: str, box: Mapping[str, Any]) -> str:
+    """A text that speaks for a moment; that it means the query is told, that it spells it can be seen."""
+    meant = f'<span class="source">{MEANT}</span>' if box.get("match") == "means" else ""
+    return f"<mark>{literal(text)}</mark>{meant}{render_source(box.get('source', ''))}"
 
 
 def render_source(source: str) -> str:
@@ -74,7 +81,9 @@ def jump_attributes(clip: Clip, query: str, start: float, end: float, shown_time
 
 
 def moment_attributes(clip: Clip, query: str, moment: Hit | Moment) -> str:
-    """[`jump_attributes`] of a moment."""
+    """[`jump_attributes`] of a moment; of one by meaning the picture looks for its text, as the query names none."""
+    meant = [box["text"] for box in moment.boxes if box.get("match") == "means"]
+    query = '"' + meant[0].replace('"', " ") + '"' if meant else query
     return jump_attributes(clip, query, moment.start, moment.end, moment.shown_time, bool(moment.evidence))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tcd_hf.app.html_parts import asking, attributes, link, literal, moment_attributes, render_thumbnail, render_when
 from tcd_hf.app.library import Clip
-from tcd_hf.choices import DEFAULT_WITHIN
+from tcd_hf.choices import DEFAULT_WITHIN, WEAK_BELOW
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
 from tcd_hf.index.schema import video_id
@@ -14,10 +14,13 @@ __all__ = ["render_examples", "render_hits"]
 
 SHOWN_MOMENTS = 3  # of a hit, besides its best
 NO_TEXT = "no text was read in this clip"
+NOTHING = "no text in it names or means this"
+NO_STRONG = '<p class="count">Nothing matches well.</p>'
 MEANINGS = {  # of the fields of a hit that have a bar
     "text_video": "cosine of the query and what is seen",
     "text_ocr": "cosine of the query and the meaning of what is read",
     "text_hybrid": "cosine of the query and the clue distilled from both",
+    "text_window": "cosine of the query and the caption nearest to it in meaning",
     "lexical": "share of the query's spelling in what is read",
 }
 
@@ -34,13 +37,25 @@ def render_hits(
     query: str, hits: Sequence[Hit], clips: Mapping[str, Clip], num_videos: int, within: float = DEFAULT_WITHIN
 ) -> str:
     """The ranked list: every hit is a button that opens its clip at the best moment, with others for other moments."""
-    items = "".join(
-        _render_hit(rank, query, hit, clips[clip_id], within)
+    items = [
+        (hit, _render_hit(rank, query, hit, clips[clip_id], within))
         for rank, hit in enumerate(hits, start=1)
         if (clip_id := video_id(hit.path)) in clips  # it may have been removed a moment ago
-    )
+    ]
     count = f"{len(hits)} of {num_videos:,} video{'s' if num_videos != 1 else ''}, best first"
-    return f'<p class="count" role="status">{count}</p><ol class="hits">{items}</ol>'
+    weak = "".join(item for hit, item in items if hit.is_weak)
+    strong = "".join(item for hit, item in items if not hit.is_weak)
+    shown = f'<ol class="hits">{strong}</ol>' if strong else NO_STRONG
+    return f'<p class="count" role="status">{count}</p>{shown}{_render_weak(weak, is_open=not strong)}'
+
+
+def _render_weak(items: str, is_open: bool) -> str:
+    """Weak matches, folded; open if there are no others."""
+    if not items:
+        return ""
+    summary = f"Weak matches: of hits that score below {WEAK_BELOW:g} fewer than one in ten is what was asked for"
+    opened = " open" if is_open else ""
+    return f'<details class="weak"{opened}><summary>{summary}</summary><ol class="hits">{items}</ol></details>'
 
 
 def _render_hit(rank: int, query: str, hit: Hit, clip: Clip, within: float) -> str:
@@ -49,7 +64,7 @@ def _render_hit(rank: int, query: str, hit: Hit, clip: Clip, within: float) -> s
         for name, meaning in MEANINGS.items()
         if (value := getattr(hit, name)) is not None
     )
-    otherwise = "matched by what is seen or meant" if clip.has_text else NO_TEXT
+    otherwise = NO_TEXT if not clip.has_text else NOTHING if hit.is_weak else "matched by what is seen or meant"
     return (
         f'<li><button type="button" class="hit" {_opens(clip, query, hit, within)} aria-pressed="false">'
         f"{render_thumbnail(clip, hit.shown_time)}"

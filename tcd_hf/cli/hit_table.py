@@ -1,13 +1,14 @@
 """Hits as a table on the terminal: first what a person looks for."""
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from tcd_hf.choices import WEAK_BELOW
 from tcd_hf.cli.common import split_paths, stdout
 from tcd_hf.cli.terminal import shown
 from tcd_hf.clock import clock
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["print_hits", "shorter_path"]
 
 PATH_WIDTH = 30  # longer paths go on in the next line, after a folder
-PARTS = {"video": "text_video", "ocr": "text_ocr", "hybrid": "text_hybrid", "lexical": "lexical"}
+WEAK_NAMED = 3  # of the weak matches, whose names are told
+PARTS = {
+    "video": "text_video",
+    "ocr": "text_ocr",
+    "hybrid": "text_hybrid",
+    "nearest": "text_window",
+    "lexical": "lexical",
+}
 
 
 def print_hits(
@@ -41,18 +49,31 @@ def print_hits(
         return
     common, names = split_paths([shorter_path(hit.path, folder) for hit in hits])
     title = f"{shown(query)}\n[not bold]in {shown(common)}[/]" if common else shown(query)
+    strong = len(hits) if with_scores else sum(not hit.is_weak for hit in hits)
+    if not strong:
+        stdout.print(f"[bold]{title}[/]\n{_weak_ones(hits, names)}", soft_wrap=True)
+        return
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("moment", no_wrap=True)
     table.add_column("video", no_wrap=True, overflow="ignore")  # a name is never broken
     table.add_column("matching text", overflow="fold", min_width=12)
     table.add_column("score", justify="right", no_wrap=True)
-    for rank, (hit, name) in enumerate(zip(hits, names, strict=True), start=1):
+    for rank, (hit, name) in enumerate(zip(hits[:strong], names[:strong], strict=True), start=1):
         scores = "\n".join([f"{hit.score:.3f}", *(_parts(hit) if with_scores else ())])
         table.add_row(str(rank), *_moment_cells(hit, name), scores)
         for moment in hit.moments:
             table.add_row("", *_moment_cells(moment, ""))
     stdout.print(table)
+    if strong < len(hits):
+        stdout.print(_weak_ones(hits[strong:], names[strong:]), soft_wrap=True)
+
+
+def _weak_ones(hits: "Sequence[Hit]", names: Sequence[str]) -> str:
+    """Weak matches in a line: where they are, not what for."""
+    places = ", ".join(f"{shown(name)} {clock(hit.start)}" for hit, name in zip(hits[:WEAK_NAMED], names, strict=False))
+    more = f" and {len(hits) - WEAK_NAMED} more" if len(hits) > WEAK_NAMED else ""
+    return f"Weak matches, below {WEAK_BELOW:g} (--scores lists them): {places}{more}"
 
 
 def shorter_path(path: str, folder: str | os.PathLike) -> str:
@@ -70,9 +91,16 @@ def _parts(hit: "Hit") -> list[str]:
 
 def _moment_cells(moment: "Hit | Moment", name: str) -> tuple[str, str, str]:
     """Its time, the video, and what matches; what was not read in the picture says where it comes from."""
-    sources = {box["text"]: box.get("source", "ocr") for box in moment.boxes}
-    texts = [text if sources.get(text, "ocr") == "ocr" else f"{text} ({sources[text]})" for text in moment.evidence]
+    boxes = {box["text"]: box for box in moment.boxes}
+    texts = [text + _origin(boxes.get(text, {})) for text in moment.evidence]
     return f"{clock(moment.start)}-{clock(moment.end)}", escape(_in_lines(one_line(name))), shown(" | ".join(texts))
+
+
+def _origin(box: Mapping[str, Any]) -> str:
+    """Where a text comes from, unless from the picture, and how it matches, unless by its spelling."""
+    source = box.get("source", "ocr")
+    told = [*([] if source == "ocr" else [source]), *(["by meaning"] if box.get("match") == "means" else [])]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _in_lines(path: str) -> str:

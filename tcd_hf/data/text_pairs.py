@@ -6,7 +6,7 @@ the query and most distractors of the caption, so that in one batch only the men
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .ocr_noise import OCRNoise
@@ -42,12 +42,14 @@ class TextPair:
         kind: kind of the first text mentioned, a key of `KIND_WEIGHTS`, or `"none"` where none is mentioned (the
             caption is empty then).
         group: pairs of one group are siblings.
+        written: the texts of the caption as they stand in the video, before they were read with slips.
     """
 
     query: str
     caption: str
     kind: str
     group: int
+    written: str = ""
 
 
 class TextPairGenerator:
@@ -58,17 +60,27 @@ class TextPairGenerator:
         held_out: draw texts from the words kept for validation, which no training text contains (sentences are shared).
         siblings: pairs in a group.
         no_text_share: share of groups whose queries mention no text and whose captions are empty.
+        kind_weights: how often each kind is mentioned, in place of `KIND_WEIGHTS`; what is left out never is.
     """
 
-    def __init__(self, seed: int = 0, held_out: bool = False, siblings: int = 4, no_text_share: float = 0.04):
+    def __init__(
+        self,
+        seed: int = 0,
+        held_out: bool = False,
+        siblings: int = 4,
+        no_text_share: float = 0.04,
+        kind_weights: Mapping[str, float] = KIND_WEIGHTS,
+    ):
         if siblings < 1:
             raise ValueError(f"A group needs at least one pair, got siblings={siblings}.")
+        if unknown := set(kind_weights) - set(KIND_WEIGHTS):
+            raise ValueError(f"kind_weights: no kind of text is called {sorted(unknown)}; there are {[*KIND_WEIGHTS]}.")
         self.siblings = siblings
         self.no_text_share = no_text_share
         self.rng = random.Random(seed)
         self.material = text_material(held_out=held_out)
         self.fillers = text_material(held_out=False).common  # sentences are not what is held out
-        self._kinds, self._weights = list(KIND_WEIGHTS), list(KIND_WEIGHTS.values())
+        self._kinds, self._weights = list(kind_weights), list(kind_weights.values())
         self._makers = {
             "words": self.material.phrase,
             "name": self.material.person,
@@ -120,11 +132,13 @@ class TextPairGenerator:
             return [TextPair(self._sentence([]), "", "none", number) for _ in range(self.siblings)]
         kinds = rng.choices(self._kinds, self._weights, k=rng.choice((1, 1, 1, 2, 2, 3)))
         frame = self._sentence(kinds)
-        distractors = self._distractors(rng.choice((0, 1, 2, 3, 4, 6, 8, 10)))
+        distractors = self.distractors(rng.choice((0, 1, 2, 3, 4, 6, 8, 10)))
         texts = [self._makers[kind](rng) for kind in kinds]
         pairs = []
         for _ in range(self.siblings):
-            pairs.append(TextPair(self._fill(frame, texts), self._caption(texts, distractors), kinds[0], number))
+            query = self._fill(frame, texts)
+            caption, written = self.caption(texts, distractors)
+            pairs.append(TextPair(query, caption, kinds[0], number, written))
             changed = rng.randrange(len(texts))  # the next sibling differs in one text at least
             texts = [
                 self._makers[kind](rng) if place == changed or rng.random() < 0.6 else text
@@ -184,8 +198,8 @@ class TextPairGenerator:
         )
 
     # caption -------------------------------------------------------------------------------------------------------
-    def _distractors(self, count: int) -> list[str]:
-        """Other texts of the scene."""
+    def distractors(self, count: int) -> list[str]:
+        """Returns `count` other texts of a scene."""
         rng = self.rng
         kinds = rng.choices([*self._kinds, "everywhere", "subtitle"], [*self._weights, 40, 12], k=count)
         makers = {**self._makers, "everywhere": lambda rng: rng.choice(EVERYWHERE), "subtitle": self._subtitle}
@@ -197,12 +211,12 @@ class TextPairGenerator:
         parts = (rng.choice(SUBJECTS), rng.choice(ACTIONS), rng.choice(PLACES), rng.choice(TAILS))
         return " ".join(" ".join(parts[rng.randrange(2) :]).split())
 
-    def _caption(self, texts: list[str], distractors: list[str]) -> str:
-        """What is read while the texts show, in any order and with slips."""
+    def caption(self, texts: Sequence[str], distractors: Sequence[str]) -> tuple[str, str]:
+        """Returns what is read while the texts show, in any order and with slips; and the same as it is written."""
         rng = self.rng
-        shown = texts + [text for text in distractors if rng.random() < 0.8]
+        shown = [*texts, *(text for text in distractors if rng.random() < 0.8)]
         if distractors and rng.random() < 0.5:
-            shown += self._distractors(rng.choice((1, 2, 3)))
+            shown += self.distractors(rng.choice((1, 2, 3)))
         if rng.random() < 0.15:
             shown.append(rng.choice(shown))  # read twice, the second time with other slips
         rng.shuffle(shown)
@@ -210,5 +224,5 @@ class TextPairGenerator:
         separator = rng.choice(SEPARATORS)
         upper = rng.random() < 0.3
         read = (" ".join(noise(text.split(), rng)) for text in shown)
-        caption = separator.join(text for text in read if text)
-        return caption.upper() if upper else caption
+        read, written = separator.join(text for text in read if text), separator.join(shown)
+        return (read.upper(), written.upper()) if upper else (read, written)

@@ -16,6 +16,7 @@ from tcd_hf.evaluation.moment_ranking import evaluate_moments
 from tcd_hf.evaluation.published import check_normalisations, clip4clip_ranks, dual_softmax_ranks, qb_norm_ranks
 from tcd_hf.evaluation.report import summarise_by_query_type
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
+from tcd_hf.index.fusing import Fusion
 from tcd_hf.modeling.outputs import TCDVideoFeatures
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def evaluate_model(
             bank = embed_texts(model, processor, list(dict.fromkeys(query_bank)), batch_size, progress)
             ranks |= qb_norm_ranks(similarity, text_to_video, _score_blocks(model, bank, videos, mode))
     query_types = query_types_of(dataset)
-    moments = evaluate_moments(dataset, texts, videos, query_types)
+    moments = evaluate_moments(dataset, texts, videos, query_types, Fusion.of(model.config))
     return Evaluation(summarise_by_query_type(ranks, query_types), ranks, moments)
 
 

@@ -10,7 +10,8 @@ from datasets import Dataset
 
 from tcd_hf.evaluation.moment_metrics import compute_moment_metrics
 from tcd_hf.evaluation.report import ALL_QUERIES
-from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, score_windows
+from tcd_hf.index.fusing import Fusion
+from tcd_hf.index.hits import EvidenceFinder
 from tcd_hf.index.lexical import TEXT_SCHEMA, LexicalStatistics, SegmentTexts, text_columns
 from tcd_hf.index.moments import find_moments
 from tcd_hf.modeling.outputs import TCDVideoFeatures
@@ -27,11 +28,12 @@ def evaluate_moments(
     text_embeds: torch.Tensor,
     video_features: TCDVideoFeatures,
     query_types: Sequence[str] | None = None,
+    fusion: Fusion | None = None,
 ) -> dict[str, dict[str, float]] | None:
     """Metrics of the moments of a prepared data set, each looked for in the video that its caption describes.
 
     Args:
-        dataset, text_embeds, video_features: see [`rank_moments`].
+        dataset, text_embeds, video_features, fusion: see [`rank_moments`].
         query_types (`Sequence[str]` of length `num_texts`, *optional*): what kind of query each caption is.
 
     Returns:
@@ -41,7 +43,7 @@ def evaluate_moments(
     if "moments" not in dataset.column_names:
         return None
     true = [moments for of_video in dataset["moments"] for moments in of_video]
-    ranked = rank_moments(dataset, text_embeds, video_features)
+    ranked = rank_moments(dataset, text_embeds, video_features, fusion)
     timed = [query for query, moments in enumerate(true) if moments]
     groups = {ALL_QUERIES: timed} if timed else {}
     if query_types is not None:
@@ -57,13 +59,13 @@ def evaluate_moments(
 
 
 def rank_moments(
-    dataset: Dataset, text_embeds: torch.Tensor, video_features: TCDVideoFeatures
+    dataset: Dataset, text_embeds: torch.Tensor, video_features: TCDVideoFeatures, fusion: Fusion | None = None
 ) -> list[list[Times] | None]:
     """Ranks the moments of each caption's own video, the best first, where the caption has a time.
 
-    Moments are found as an index finds them: windows are scored by the model and by spelling (`score_windows`, with
-    the weight that an index has when none is given), and those whose caption speaks for the query lead, a run of them
-    with about the same caption being one moment (`find_moments`). The windows that are left follow, by their scores.
+    Moments are found as an index finds them: windows are scored by the model and by spelling
+    ([`Fusion.windows`]), and those whose caption speaks for the query lead, a run of them with about the same caption
+    being one moment (`find_moments`). The windows that are left follow, by their scores.
     Prepared data have one caption and one frame for each of a fixed number of windows, however long a video is: no
     moment is found better than the borders of windows allow. (Source: ours.)
 
@@ -72,6 +74,7 @@ def rank_moments(
             `window_ends` are read.
         text_embeds (`torch.FloatTensor` of shape `(num_texts, dim)`), video_features ([`TCDVideoFeatures`]): of all of
             it, as [`embed_dataset`] gives them.
+        fusion ([`Fusion`], *optional*): that of the model; by default that of one without a calibration.
 
     Returns:
         `list`: for each caption, row by row, start and end of its moments in seconds; `None` for one without a time.
@@ -90,7 +93,7 @@ def rank_moments(
             found = None
             if moments:
                 (lexical,) = texts.scores(caption, statistics)
-                scores = _score(text_embeds[len(ranked)], features, lexical)
+                scores = _score(text_embeds[len(ranked)], features, lexical, fusion or Fusion())
                 found = _rank(caption, videos[video], scores)
             ranked.append(found)
     return ranked
@@ -105,18 +108,18 @@ def _windows(row: Mapping) -> list[WindowCaption]:
 
 
 @torch.inference_mode()
-def _score(text_embed: torch.Tensor, video: TCDVideoFeatures, lexical: np.ndarray) -> np.ndarray:
+def _score(text_embed: torch.Tensor, video: TCDVideoFeatures, lexical: np.ndarray, fusion: Fusion) -> np.ndarray:
     """`(num_windows,)`: how well the windows of one video match a query."""
 
     def cosines_with(embeds: torch.Tensor) -> np.ndarray:
         return torch.cosine_similarity(embeds.float(), text_embed.float(), dim=-1).cpu().numpy()
 
-    return score_windows(
+    return fusion.windows(
         cosines_with(video.fused_frame_embeds),
         None if video.fused_ocr_embeds is None else cosines_with(video.fused_ocr_embeds),
+        None if video.ocr_embeds is None else cosines_with(video.ocr_embeds),
         None if video.ocr_mask is None else video.ocr_mask.cpu().numpy(),
         lexical,
-        DEFAULT_LEXICAL_WEIGHT,
     )
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from tcd_hf.choices import Engine
+from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT, Engine
 from tcd_hf.index.engines import check_engine, make_engine
-from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine
 from tcd_hf.index.progress import VideoProgress, progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET

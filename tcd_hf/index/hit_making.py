@@ -4,9 +4,11 @@ import numpy as np
 import pyarrow as pa
 
 from tcd_hf.index.hits import EvidenceFinder, Hit
+from tcd_hf.index.meant import MeaningFinder
 from tcd_hf.index.recall import Recall, first_of_each
-from tcd_hf.index.schema import COARSE_COLUMN, VERIFIED_COLUMNS
+from tcd_hf.index.schema import CAPTIONS_COLUMN, COARSE_COLUMN, VERIFIED_COLUMNS
 from tcd_hf.index.scored_rows import ScoredRows, Search, best_of_each, make_hit, moments_of, window_scores
+from tcd_hf.index.stored_captions import tracks_at
 from tcd_hf.index.stored_rows import StoredRows
 
 __all__ = ["HitMaker"]
@@ -18,10 +20,11 @@ class HitMaker:
     Args:
         recall ([`Recall`]): knows of which videos rows are.
         rows ([`StoredRows`]): reads and scores them.
+        find_meant ([`MeaningFinder`]): finds evidence by meaning.
     """
 
-    def __init__(self, recall: Recall, rows: StoredRows):
-        self.recall, self.rows = recall, rows
+    def __init__(self, recall: Recall, rows: StoredRows, find_meant: MeaningFinder):
+        self.recall, self.rows, self.find_meant = recall, rows, find_meant
 
     def hits(self, search: Search, row_ids: np.ndarray) -> list[Hit]:
         """The hits of one search among its candidates, best first; ties in the order added.
@@ -72,11 +75,11 @@ class HitMaker:
         shown = [self._rows_to_show(search, row_ids, places, scored, texts) for places in of_each]
         all_shown = np.concatenate(shown)
         self.rows.verify(row_ids[all_shown], rows.take(all_shown))
-        scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.rows.lexical_weight)
+        scores_of_windows = window_scores(search, scored, all_shown, texts, ranked_by, self.rows.fusion)
         find_evidence = EvidenceFinder(search.query.text, search.query.phrases)
         # In the texts of all videos at once, which costs less.
         find_evidence.may_match([window for place in all_shown for window in scored.segments.windows(int(place))])
-        hits, start = [], 0
+        hits, found_in, start = [], [], 0
         for places in shown:
             own = scores_of_windows[start : (start := start + len(places))]
             moments = moments_of(search, scored, places, own, rows, find_evidence, limit=1 + search.moments)
@@ -84,7 +87,28 @@ class HitMaker:
                 leader = places[0]
                 path = self.recall.path(int(row_ids[leader]))
                 scores = scored.scores.pick(texts[leader], leader)
-                hits.append(make_hit(path, float(ranked_by[leader]), scores, moments))
+                score = float(ranked_by[leader])
+                is_weak = search.mode in ("two-stage", "full") and self.rows.fusion.is_weak(score)
+                hits.append(make_hit(path, score, scores, moments, is_weak))
+                found_in.append(places)
+        return self._add_meaning(search, hits, found_in, rows, texts)
+
+    def _add_meaning(
+        self, search: Search, hits: list[Hit], found_in: list[np.ndarray], rows: pa.Table, texts: np.ndarray
+    ) -> list[Hit]:
+        """The hits, with evidence by meaning where there is none by spelling and they are not weak."""
+        asked = [place for place, hit in enumerate(hits) if not hit.evidence and not hit.is_weak]
+        if not asked or self.find_meant.least is None:
+            return hits
+        embeds = search.text_embeds.cpu().numpy()[[texts[found_in[place][0]] for place in asked]]
+        captions = [[rows[CAPTIONS_COLUMN][int(row)].as_py() for row in found_in[place]] for place in asked]
+        tracks = [
+            tracks_at(own, self.rows.metadata.num_frames, hits[place].start)
+            for place, own in zip(asked, captions, strict=True)
+        ]
+        meant = self.find_meant([hits[place] for place in asked], list(embeds), tracks)
+        for place, hit in zip(asked, meant, strict=True):
+            hits[place] = hit
         return hits
 
     def _ranked_by(self, search: Search, scored: ScoredRows) -> np.ndarray:

@@ -21,18 +21,14 @@ if TYPE_CHECKING:
     from tcd_hf.index.moments import Moment
 
 __all__ = [
-    "DEFAULT_LEXICAL_WEIGHT",
     "EvidenceFinder",
     "Hit",
     "boxes_at",
     "evidence_boxes",
-    "fuse_scores",
     "matching_texts",
-    "score_windows",
     "time_shown",
 ]
 
-DEFAULT_LEXICAL_WEIGHT = 0.5
 WORD_SIMILARITY = 80  # of 100: one wrong character in five is still the same word
 FUZZY_WORD_LENGTH = 4  # shorter words must be equal
 CONTAINED_WORD_LENGTH = 5  # words from this length on are also looked for inside others: "TESCOexpress"
@@ -48,9 +44,10 @@ class Hit:
 
     Attributes:
         path (`str`): the video file, as it was named or found.
-        score (`float`): what hits are ranked by, `(1 - lexical_weight) * total + lexical_weight * lexical`, where
-            `total` is the model's similarity, the mean of the three `text_*` parts for TCD; or one of the scores of
-            recall, if they were asked for alone, see [`Retriever.search`].
+        score (`float`): what hits are ranked by: of a calibrated model the probability that this is what was asked for,
+            of others `(1 - lexical_weight) * total + lexical_weight * lexical`, where `total` is the model's
+            similarity, the mean of `text_video`, `text_ocr` and `text_hybrid` for TCD (see [`Fusion`]); or one of the
+            scores of recall, if they were asked for alone, see [`Retriever.search`].
         text_video (`float`): cosine of the query and the frames.
         text_ocr (`float`, *optional*): cosine of the query and the window captions; `None` for a model that does not
             read OCR.
@@ -58,12 +55,17 @@ class Hit:
         lexical (`float`): spelling shared by the query and the best text, run of texts or window, in [0, 1].
         start (`float`): seconds of the file at which the moment that matches best begins.
         end (`float`): seconds at which it ends.
-        evidence (`list[str]`): texts read in its best window that the query names, best first; empty when the match
-            rests on the picture or on meaning alone.
+        evidence (`list[str]`): texts read in its best window that the query names, best first; where it names none,
+            and the model is calibrated, those that mean what it says. Empty when the match rests on the picture alone.
         boxes (`list[dict]`): for each text of `evidence`, where it stands: `text`, `start` and `end` (seconds, when it
             is seen in the window), `box` (x0, y0, x1, y1 relative to the frame, 0-1), `time` (seconds, of the frame
-            that the box belongs to) and `source` (where the text comes from: `"ocr"`, `"subtitle"` or `"given"`).
+            that the box belongs to), `source` (where the text comes from: `"ocr"`, `"subtitle"` or `"given"`) and
+            `match` (`"spells"` what the query names, `"means"` what it says in other words, see [`MeaningFinder`]).
         moments (`list[Moment]`): the other moments of the video that match, best first, see [`Moment`].
+        text_window (`float`, *optional*): cosine of the query and the caption of the window nearest in meaning; `None`
+            for a model whose search score does not count it.
+        is_weak (`bool`): of a calibrated model, whether the score lies below 0.1: fewer than one in ten such hits is
+            what was asked for. Page, table and report fold these under "weak matches".
 
     What answers `first >> then` goes from the begin of the first moment to the end of the second, its scores are the
     means of theirs, and `evidence` and `boxes` are those of the first, then those of the second; so it is with each of
@@ -81,6 +83,8 @@ class Hit:
     evidence: list[str] = field(default_factory=list)
     boxes: list[dict[str, Any]] = field(default_factory=list)
     moments: "list[Moment]" = field(default_factory=list)
+    text_window: float | None = None
+    is_weak: bool = False
 
     def __fspath__(self) -> str:
         """A hit stands for its file wherever a path does: `open(hit)`, `processor(videos=hits)`."""
@@ -140,45 +144,6 @@ def time_shown(start: float, end: float, boxes: Sequence[dict[str, Any]]) -> flo
 def boxes_at(boxes: Sequence[dict[str, Any]], time: float) -> list[dict[str, Any]]:
     """Those boxes of the frame at a time that stand in the picture: what is spoken or given has no place there."""
     return [box for box in boxes if box["time"] == time and box.get("source", "ocr") == "ocr"]
-
-
-def fuse_scores(model_score: np.ndarray, lexical_score: np.ndarray, lexical_weight: float) -> np.ndarray:
-    """The one search score: `(1 - w) * S + w * L`, of whole videos as of single windows (ours)."""
-    return (1 - lexical_weight) * model_score + lexical_weight * lexical_score
-
-
-def score_windows(
-    frame_cosines: np.ndarray,
-    ocr_cosines: np.ndarray | None,
-    has_text: np.ndarray | None,
-    lexical_scores: np.ndarray,
-    lexical_weight: float,
-) -> np.ndarray:
-    """How well each window of a video matches a query (ours).
-
-    A window's model score is the mean of its two cosines, each taken relative to its mean over the video: text-to-text
-    and text-to-image cosines lie in different ranges, and a window without text must neither gain nor lose by having
-    only one of them. It is then fused with the window's lexical score as whole videos are.
-
-    Args:
-        frame_cosines (`np.ndarray` of shape `(..., num_windows)`): cosine of the query and the fused frame embeddings,
-            of one video or of several.
-        ocr_cosines (`np.ndarray` of shape `(..., num_windows)`): the same of the fused OCR embeddings; `None` for a
-            model that does not read OCR.
-        has_text (`np.ndarray` of shape `(..., num_windows)`, bool): windows in which text was read; `None` likewise.
-        lexical_scores (`np.ndarray` of shape `(..., num_windows)`): in [0, 1].
-        lexical_weight (`float`): in [0, 1].
-
-    Returns:
-        `np.ndarray` of shape `(..., num_windows)`.
-    """
-    ocr_part = 0.0
-    if has_text is not None and ocr_cosines is not None:
-        ocr_cosines = np.where(has_text, ocr_cosines, 0)
-        mean = ocr_cosines.sum(axis=-1, keepdims=True) / has_text.sum(axis=-1, keepdims=True).clip(1)
-        ocr_part = np.where(has_text, ocr_cosines - mean, 0)
-    model_scores = (frame_cosines - frame_cosines.mean(axis=-1, keepdims=True) + ocr_part) / 2
-    return fuse_scores(model_scores, lexical_scores, lexical_weight)
 
 
 class EvidenceFinder:
@@ -302,8 +267,8 @@ def matching_texts(query: str, texts: Sequence[str], limit: int | None = 5, phra
     return EvidenceFinder(query, phrases)(texts, limit)
 
 
-def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack]) -> list[dict[str, Any]]:
-    """Where the texts of a hit's evidence stand, see [`Hit`]: of equal texts, the most salient one."""
+def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack], match: str = "spells") -> list[dict[str, Any]]:
+    """Where the texts of a hit's evidence stand, and how they match, see [`Hit`]; of equal ones the most salient."""
     track_of = {track.text: track for track in reversed(tracks)}
     return [
         {
@@ -313,6 +278,7 @@ def evidence_boxes(evidence: Sequence[str], tracks: Sequence[TextTrack]) -> list
             "box": list(track.box),
             "time": track.box_time,
             "source": track.source,
+            "match": match,
         }
         for track in (track_of[text] for text in evidence)
     ]

@@ -33,7 +33,7 @@ class Moment:
             evidence, when its window begins.
         end (`float`): seconds at which it ends.
         score (`float`): that of its best window: it compares moments of one video.
-        evidence (`list[str]`): texts read in its best window that the query names, best first.
+        evidence (`list[str]`): texts read in its best window that the query names, or else that mean it, best first.
         boxes (`list[dict]`): where they stand, see [`Hit`].
     """
 

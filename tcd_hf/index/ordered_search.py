@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tcd_hf.choices import DEFAULT_WITHIN
+from tcd_hf.index.fusing import Fusion
 from tcd_hf.index.hits import EvidenceFinder, Hit
 from tcd_hf.index.moments import Moment, clip_moments
 from tcd_hf.index.ordered import find_chains, join_chain
@@ -162,7 +163,8 @@ class OrderedSearch:
             if chains:
                 moments = [join_chain(chain) for chain in chains]
                 scores = _mean_scores(chains[0], scored, places, times)
-                hits.append(make_hit(self.recall.path(int(own[0])), moments[0].score, scores, moments))
+                path, score = self.recall.path(int(own[0])), moments[0].score
+                hits.append(make_hit(path, score, scores, moments, self.retriever.rows.fusion.is_weak(score)))
         return hits
 
     def _moments_of_parts(
@@ -174,14 +176,14 @@ class OrderedSearch:
     ) -> Iterator[list[Moment]]:
         """For each part its best moments in one video, whose rows are at these places; in those rows alone whose
         lexical score is at least a share of that of the best."""
-        weight = self.retriever.lexical_weight
+        fusion = self.retriever.rows.fusion
         for search, of_part, find_evidence in zip(self.searches, scored, self._finders, strict=True):
             lexical = of_part.scores.lexical[:, places].max(axis=0)
             possible = places[np.isfinite(lexical)]
             worth = places[lexical >= lexical.max() * least_share] if len(possible) else possible
-            moments = moments_in(search, of_part, worth, rows, find_evidence, weight) if len(worth) else []
+            moments = moments_in(search, of_part, worth, rows, find_evidence, fusion) if len(worth) else []
             if len(possible) and not any(moment.evidence for moment in moments):
-                moments = _windows(search, of_part, possible, rows, weight)
+                moments = _windows(search, of_part, possible, rows, fusion)
             yield moments[:MAX_MOMENTS]
 
 
@@ -223,12 +225,10 @@ def least_nearby(values: np.ndarray, videos: np.ndarray, times: np.ndarray, reac
     return least
 
 
-def _windows(
-    search: Search, scored: ScoredRows, places: np.ndarray, rows: pa.Table, lexical_weight: float
-) -> list[Moment]:
+def _windows(search: Search, scored: ScoredRows, places: np.ndarray, rows: pa.Table, fusion: Fusion) -> list[Moment]:
     """The windows of some rows as moments without evidence, best first."""
     texts, ranked_by = best_of_each(scored.scores.score)
-    scores = window_scores(search, scored, places, texts, ranked_by, lexical_weight)
+    scores = window_scores(search, scored, places, texts, ranked_by, fusion)
     starts, ends = (rows[name].to_numpy()[places] for name in ("start", "end"))
     borders = np.linspace(starts, ends, scores.shape[1] + 1, axis=1)
     moments = [

@@ -6,14 +6,17 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
+from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT, DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
 from tcd_hf.index.conditions import check_condition
 from tcd_hf.index.damage import reading_rows
+from tcd_hf.index.fusing import Fusion
 from tcd_hf.index.hit_making import HitMaker
-from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT, EvidenceFinder, Hit
+from tcd_hf.index.hits import EvidenceFinder, Hit
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
+from tcd_hf.index.meant import MeaningFinder
 from tcd_hf.index.moments import Moment, clip_moments
 from tcd_hf.index.ordered import check_within
 from tcd_hf.index.ordered_search import ORDERED_MODES, OrderedSearch
@@ -25,10 +28,13 @@ from tcd_hf.index.schema import (
 )
 from tcd_hf.index.scored_rows import (
     IndexScores,
+    ScoredRows,
     Search,
+    best_of_each,
     moments_in,
 )
 from tcd_hf.index.storage import sql_list
+from tcd_hf.index.stored_captions import tracks_at
 from tcd_hf.index.stored_rows import StoredRows
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -51,7 +57,7 @@ class Retriever:
             retriever.
         metadata ([`IndexMetadata`]): what the table's columns hold.
         statistics ([`LexicalStatistics`]): of the texts in the table.
-        lexical_weight (`float`, defaults to 0.5): `w` of the search score `(1 - w) * S + w * L`.
+        lexical_weight (`float`, defaults to 0.5): `w` of the search score, see [`Fusion`].
         memory_budget (`int`, defaults to 4 GiB): bytes that coarse vectors may take in memory, see [`Recall`].
     """
 
@@ -65,15 +71,13 @@ class Retriever:
         lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
     ):
-        if not 0 <= lexical_weight <= 1:
-            raise ValueError(f"lexical_weight must lie in [0, 1], got {lexical_weight}.")
         self.model = model.eval()
         self.processor = processor
         self.metadata = metadata
-        self.lexical_weight = lexical_weight
         self.recall = Recall(table, memory_budget)
-        self.rows = StoredRows(self.model, table, metadata, statistics, lexical_weight)
-        self.maker = HitMaker(self.recall, self.rows)
+        self.rows = StoredRows(self.model, table, metadata, statistics, Fusion.of(model.config, lexical_weight))
+        self.find_meant = MeaningFinder(self.model, processor)
+        self.maker = HitMaker(self.recall, self.rows, self.find_meant)
 
     @overload
     def search(self, queries: str, *args: Any, **kwargs: Any) -> list[Hit]: ...
@@ -189,10 +193,18 @@ class Retriever:
             else:
                 scored = self.rows.score(searches[0].texts, searches[0].text_embeds, rows, searches[0])
                 find_evidence = EvidenceFinder(parsed.text, parsed.phrases)
-                moments = moments_in(
-                    searches[0], scored, np.arange(len(rows)), rows, find_evidence, self.lexical_weight
-                )
+                moments = moments_in(searches[0], scored, np.arange(len(rows)), rows, find_evidence, self.rows.fusion)
+                moments = self._with_meaning(searches[0], scored, moments, rows)
             return sorted(moments, key=lambda moment: moment.start)
+
+    def _with_meaning(self, search: Search, scored: ScoredRows, moments: list[Moment], rows: pa.Table) -> list[Moment]:
+        """The moments of one video; its only one, where no text of it is spelled alike, with evidence by meaning."""
+        if not moments or moments[0].evidence or self.rows.fusion.is_weak(moments[0].score):
+            return moments
+        texts, ranked_by = best_of_each(scored.scores.score)
+        asked = search.text_embeds.cpu().numpy()[texts[ranked_by.argmax()]]
+        tracks = tracks_at(rows[CAPTIONS_COLUMN].to_pylist(), self.metadata.num_frames, moments[0].start)
+        return self.find_meant(moments[:1], [asked], [tracks]) + moments[1:]
 
     def score(self, queries: Sequence[str]) -> IndexScores:
         """Scores every query with every video, in the order of [`~Recall.paths`].

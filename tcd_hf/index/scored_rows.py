@@ -9,7 +9,8 @@ import pyarrow as pa
 import torch
 
 from tcd_hf.choices import SearchMode
-from tcd_hf.index.hits import EvidenceFinder, Hit, score_windows
+from tcd_hf.index.fusing import Fusion
+from tcd_hf.index.hits import EvidenceFinder, Hit
 from tcd_hf.index.lexical import SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments, find_moments
 from tcd_hf.index.query_syntax import Query
@@ -33,14 +34,16 @@ OUT_OF_RANGE = -100.0  # lower than any score
 
 @dataclass(frozen=True)
 class IndexScores:
-    """Scores of every query with every video, each `(num_queries, num_videos)` float32: those of its best segment.
+    """Scores of every query with every video, each `(num_queries, num_videos)`: those of its best segment; float32, but
+    for the score of a calibrated model, which is float64.
 
     Attributes:
-        score (`np.ndarray`): what hits are ranked by: `similarity` and `lexical`, fused.
+        score (`np.ndarray`): what hits are ranked by: the parts and `lexical`, fused, see [`Fusion`].
         similarity (`np.ndarray`): the model's score.
         lexical (`np.ndarray`): lexical score of the best window.
         text_video (`np.ndarray`): the text-video part of the model's similarity.
         text_ocr, text_hybrid (`np.ndarray`, *optional*): its other parts; `None` for a model that does not read OCR.
+        text_window (`np.ndarray`, *optional*): see [`nearest_window`]; `None` where the score does not count it.
     """
 
     score: np.ndarray
@@ -49,6 +52,7 @@ class IndexScores:
     text_video: np.ndarray
     text_ocr: np.ndarray | None = None
     text_hybrid: np.ndarray | None = None
+    text_window: np.ndarray | None = None
 
     def pick(self, rows: np.ndarray, columns: np.ndarray) -> "IndexScores":
         """Entries by their places, as arrays of the shape of the places."""
@@ -149,7 +153,7 @@ def moments_in(
     places: np.ndarray,
     rows: pa.Table,
     find_evidence: EvidenceFinder,
-    lexical_weight: float,
+    fusion: Fusion,
 ) -> list[Moment]:
     """All moments of one video, best first, by the exact scores of its rows.
 
@@ -158,11 +162,11 @@ def moments_in(
         places (`np.ndarray` of shape `(num_rows,)`): of the rows of this video in `scored`.
         rows (`pa.Table`): those that were scored, with the columns `captions` and `start`.
         find_evidence ([`EvidenceFinder`]): for the query.
-        lexical_weight (`float`): see [`fuse_scores`].
+        fusion ([`Fusion`]): of the model.
     """
     texts, ranked_by = best_of_each(scored.scores.score)
     best_first = places[np.argsort(-ranked_by[places], kind="stable")]
-    scores = window_scores(search, scored, best_first, texts, ranked_by, lexical_weight)
+    scores = window_scores(search, scored, best_first, texts, ranked_by, fusion)
     return moments_of(search, scored, best_first, scores, rows, find_evidence)
 
 
@@ -172,7 +176,7 @@ def window_scores(
     places: np.ndarray,
     texts: np.ndarray,
     ranked_by: np.ndarray,
-    lexical_weight: float,
+    fusion: Fusion,
 ) -> np.ndarray:
     """Scores of the windows of rows: that of a row's best one is the row's, the others are lower by what they differ
     from it.
@@ -182,7 +186,7 @@ def window_scores(
         places (`np.ndarray` of shape `(num_rows,)`): of the rows in question in `scored`.
         texts, ranked_by (`np.ndarray`): for each of the scored rows the alternative that suits it best, and the score
             with it.
-        lexical_weight (`float`): see [`fuse_scores`].
+        fusion ([`Fusion`]): of the model.
 
     Returns:
         `np.ndarray` of shape `(num_rows, num_windows)`: `-inf` for windows that the query excludes; those out of the
@@ -200,20 +204,21 @@ def window_scores(
         products = np.einsum("rwd,rd->rw", windows, asked)
         return products / np.sqrt(np.einsum("rwd,rwd->rw", windows, windows)).clip(1e-12)
 
-    scores = score_windows(
+    read, fused, has_text = features.ocr_embeds, features.fused_ocr_embeds, features.ocr_mask
+    scores = fusion.windows(
         cosines_with(features.fused_frame_embeds),
-        None if features.fused_ocr_embeds is None else cosines_with(features.fused_ocr_embeds),
-        None if features.ocr_mask is None else features.ocr_mask.cpu().numpy()[places],
+        None if fused is None else cosines_with(fused),
+        None if read is None or not fusion.needs_nearest_window else cosines_with(read),
+        None if has_text is None else has_text.cpu().numpy()[places],
         np.where(possible, lexical.clip(0), 0),
-        lexical_weight,
     )
-    scores = np.where(possible, scores, -np.inf)
-    in_question = np.where(out_of_range, -np.inf, scores)
+    in_question = np.where(possible & ~out_of_range, scores, -np.inf)
     best = np.max(in_question, axis=1, keepdims=True, initial=np.finfo(np.float32).min)
-    return scores + OUT_OF_RANGE * out_of_range - best + ranked_by[places, None]
+    differences = fusion.beside(scored.scores.score[texts[places], places][:, None], scores - best)
+    return np.where(possible, differences + OUT_OF_RANGE * out_of_range, -np.inf) + ranked_by[places, None]
 
 
-def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Moment]) -> Hit:
+def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Moment], is_weak: bool) -> Hit:
     """The hit of a video with these moments, best first; `scores` are those of its best segment, each a number."""
 
     def part(value: np.ndarray | None) -> float | None:
@@ -232,6 +237,8 @@ def make_hit(path: str, score: float, scores: IndexScores, moments: Sequence[Mom
         evidence=best.evidence,
         boxes=best.boxes,
         moments=others,
+        text_window=part(scores.text_window),
+        is_weak=is_weak,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import torch
 
-from tcd_hf.choices import DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
+from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT, DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
 from tcd_hf.index.damage import (
     RowsDamagedError,
     damaged_rows_error,
@@ -16,7 +16,6 @@ from tcd_hf.index.damage import (
     may_be_damage,
     reading_rows,
 )
-from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.opening import check_model
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.schema import IndexMismatchError

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain
 
@@ -19,6 +19,7 @@ __all__ = [
     "captions_in_order",
     "decode_captions",
     "encode_captions",
+    "tracks_at",
     "windows_from",
 ]
 
@@ -118,6 +119,13 @@ def windows_from(captions: bytes, count: int) -> list[StoredWindow]:
     """The windows of a row, from its value of the column `captions`; `count` says how many they are."""
     row = _StoredRow(captions)
     return [StoredWindow(row, place) for place in range(count)]
+
+
+def tracks_at(captions: Sequence[bytes], count: int, start: float) -> list[TextTrack]:
+    """The texts of the window that begins at a time, in seconds of the file: of several rows of one video, each with
+    its value of the column `captions` and so many windows. None if none begins there."""
+    windows = (window for row in captions for window in windows_from(row, count))
+    return next((window.tracks for window in windows if window.start == start), [])
 
 
 def decode_captions(rows: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from tcd_hf.index.damage import RowsDamagedError
-from tcd_hf.index.hits import fuse_scores
+from tcd_hf.index.fusing import Fusion, nearest_window
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.query_syntax import allowed_windows
 from tcd_hf.index.schema import (
@@ -41,7 +41,7 @@ class StoredRows:
         table (`lancedb.table.Table`): segments of videos, which stays at its version.
         metadata ([`IndexMetadata`]): what the table's columns hold.
         statistics ([`LexicalStatistics`]): of the texts in the table.
-        lexical_weight (`float`): `w` of the search score `(1 - w) * S + w * L`.
+        fusion ([`Fusion`]): makes the search score.
 
     Attributes:
         columns (`list[str]`): those that scores are computed from.
@@ -53,13 +53,13 @@ class StoredRows:
         table: "Table",
         metadata: IndexMetadata,
         statistics: LexicalStatistics,
-        lexical_weight: float,
+        fusion: Fusion,
     ):
         self.model = model
         self.table = table
         self.metadata = metadata
         self.statistics = statistics
-        self.lexical_weight = lexical_weight
+        self.fusion = fusion
         self.columns = [FEATURES_COLUMN, "texts"]
         if model.config.interaction == "tib":  # of whose score the coarse one is a part
             self.columns.append(COARSE_COLUMN)
@@ -118,17 +118,18 @@ class StoredRows:
         features = features_from(rows, self.metadata, self.model.device)
         with full_precision(self.model.device):
             scorer = make_scorer(self.model, text_embeds, features, clues=self._clues)
-            parts = pair_scores(scorer, features)
+            parts = dict(pair_scores(scorer, features))
+            if self.fusion.needs_nearest_window and self.model.config.reads_ocr:
+                parts["text_window"] = nearest_window(text_embeds, features)
         segments = SegmentTexts.from_column(rows["texts"])
         windows = [segments.scores(text, self.statistics) for text in texts]
         if search is not None and search.restricts_windows:
             windows = self._restrict(windows, segments, rows, search)
         lexical = np.array([[scores.max() for scores in row] for row in windows], np.float32).reshape(len(texts), -1)
         lexical[lexical < 0] = -np.inf
-        parts = {name: part.cpu().numpy() for name, part in parts.items()}
-        similarity = parts.pop("similarity")
-        fused = fuse_scores(similarity, lexical, self.lexical_weight) if self.lexical_weight else similarity
-        scores = IndexScores(np.where(np.isfinite(lexical), fused, -np.inf), similarity, lexical, **parts)
+        known = {name: part.cpu().numpy() for name, part in parts.items()}
+        fused = np.where(np.isfinite(lexical), self.fusion.score(known, lexical), -np.inf)
+        scores = IndexScores(score=fused, lexical=lexical, **known)
         return ScoredRows(features, segments, windows, scores)
 
     def _restrict(

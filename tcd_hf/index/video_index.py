@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.contents import CONTENTS_FILE
 from tcd_hf.index.damage import reporting
 from tcd_hf.index.growing import GrowingIndex
-from tcd_hf.index.hits import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.opening import cached_folder, check_model, load_model, make_or_open, open_storage
 from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
@@ -120,7 +120,8 @@ class VideoIndex(GrowingIndex):
                 OCR and image processing.
             cache_dir (`str | os.PathLike`, *optional*): folder of the caption cache, see [`CaptionCache`]: text is read
                 once, whatever the index, model or path.
-            lexical_weight (`float`, *optional*, defaults to 0.5): `w` of the search score `(1 - w) * S + w * L`.
+            lexical_weight (`float`, *optional*, defaults to 0.5): how much shared spelling counts in the
+                search score: 0 not at all, 1 alone; see [`Fusion`]. With a calibrated model, 0.5 is what was fitted.
             memory_budget (`int`, *optional*, defaults to 4 GiB): bytes that vectors for recall may take in memory;
                 above it an approximate index on disk is searched.
             batch_size (`int`, *optional*): segments that the model encodes at once; by default 8 on an accelerator, and

@@ -39,6 +39,7 @@ FIRST_SETTINGS = frozenset(  # of a captioner: they have counted from the first 
         *("min_confidence", "min_text_height", "max_side", "reading_interval", "version"),
     )
 )
+NOT_IN_FEATURES = frozenset({"search_calibration"})  # settings of a model that only a search reads
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -65,7 +66,8 @@ def model_name(model: "TCDModel") -> str:
 
 
 def model_fingerprint(model: "TCDModel") -> str:
-    """The fingerprint of a model: its weights, their dtype included, and its configuration.
+    """The fingerprint of a model: its weights, their dtype included, and its configuration, but for what only a search
+    reads (`search_calibration`): an index stays that of a model that is calibrated anew.
 
     It is the same before and after saving, in any folder, and in any release of transformers that gives new settings
     defaults which change nothing.
@@ -142,6 +144,8 @@ def _own_settings(config: "PreTrainedConfig") -> dict[str, Any]:
     settings: dict[str, Any] = {"model_type": config.model_type}
     for field in fields(config):
         value = getattr(config, field.name)
+        if field.name in NOT_IN_FEATURES:
+            continue
         if isinstance(value, PreTrainedConfig):
             settings[field.name] = _own_settings(value)
         elif field.name not in inherited and _plain(value) != _plain(before.get(field.name, field.default)):

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tcd_hf.choices import WEAK_BELOW
 from tcd_hf.clock import clock
 from tcd_hf.printable import one_line
 from tcd_hf.processing.video_reading import VideoReadError
@@ -22,7 +23,14 @@ __all__ = ["WORDS", "write_html_report"]
 THUMBNAIL_SIDE = 480  # pixels
 JPEG_QUALITY = 80
 # What the fields of a hit are called on the page, and on that of `tcd-hf serve`.
-WORDS = {"score": "score", "text_video": "picture", "text_ocr": "text", "text_hybrid": "both", "lexical": "spelling"}
+WORDS = {
+    "score": "score",
+    "text_video": "picture",
+    "text_ocr": "text",
+    "text_hybrid": "both",
+    "text_window": "nearest text",
+    "lexical": "spelling",
+}
 
 
 class _Row(NamedTuple):
@@ -60,14 +68,21 @@ def write_html_report(
     options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
     template = Environment(autoescape=True, finalize=_spelt_out, **options)
     template.filters["clock"] = clock
+    template.filters["means"] = _is_meant
     pages = [(query, [_as_row(hit) for hit in hits]) for query, hits in map(_checked, results)]
-    page = template.from_string(source).render(title=title, results=pages, words=WORDS)
+    page = template.from_string(source).render(title=title, results=pages, words=WORDS, weak_below=WEAK_BELOW)
     Path(path).write_text(page, encoding="utf-8")
+
+
+def _is_meant(text: str, boxes: Sequence[dict[str, Any]]) -> bool:
+    """Whether a text of the evidence means the query, and does not spell it."""
+    return any(box["text"] == text and box.get("match") == "means" for box in boxes)
 
 
 def _spelt_out(value: Any) -> Any:
     """A text without what could not be printed, or would turn what follows; file names need not even be valid text."""
-    return one_line(value) if isinstance(value, str) else value
+    is_html = hasattr(value, "__html__")  # of the template's own making
+    return one_line(value) if isinstance(value, str) and not is_html else value
 
 
 def _checked(result: "tuple[str, Sequence[Hit]]") -> "tuple[str, Sequence[Hit]]":

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tcd_hf.index.hits import score_windows
 from tcd_hf.visualization.film_strip import DrawnClip, film_strip, read_clip
 from tcd_hf.visualization.style import BLUE, GREEN, VERMILLION
 
@@ -53,8 +52,9 @@ def plot_window_similarity(
 ) -> "Figure":
     """Draws a query's similarity with each window of a clip: with its frame, and with the text read in it.
 
-    The window that a search by the model alone would show is shaded; a search counts shared spelling as well, unless
-    its `lexical_weight` is 0.
+    The window that is best by the mean of both, each relative to its mean over the clip, is shaded: the one that a
+    search by the model alone would show (`lexical_weight=0`, of a model without a calibration); others count shared
+    spelling as well.
 
     Args:
         model ([`TCDModel`]): one that reads OCR; evaluated as it is.
@@ -72,10 +72,13 @@ def plot_window_similarity(
         VideoReadError: the video cannot be read.
         ValueError: an empty query, or a model that does not read OCR.
     """
+    from tcd_hf.index.fusing import Fusion
+
     clip = read_clip(model, processor, video)
     frames, windows = window_similarities(model, processor, query, clip)
     has_text = ~np.isnan(windows)
-    best = int(score_windows(frames, windows, has_text, np.zeros(len(has_text)), lexical_weight=0.0).argmax())
+    alone = Fusion(lexical_weight=0.0)
+    best = int(alone.windows(frames, windows, None, has_text, np.zeros(len(has_text))).argmax())
     with film_strip(clip, f"“{query}” in {clip.name}", 1.8, path) as (figure, axes):
         _draw_curves(axes, frames, windows, best)
     return figure

@@ -48,6 +48,7 @@ DEFAULTS = {
     "rerank_patch_weight": 0.2,
     "rerank_tib_frame_weight": 0.2,
     "rerank_tib_patch_weight": 0.0,
+    "search_calibration": None,
 }
 OTHERS = {
     "num_frames": 7,
@@ -74,6 +75,7 @@ OTHERS = {
     **dict.fromkeys(("coarse_loss_weight", "tib_loss_weight"), 0.75),
     **dict.fromkeys(("weak_temperature", "tib_frame_temperature", "tib_patch_temperature"), 0.02),
     "initializer_range": 0.01,
+    "search_calibration": {"bias": -4.5, "text_ocr": 2, "text_window": 3.25, "lexical": 7.5, "means_from": 0.4},
 }
 
 
@@ -195,6 +197,14 @@ def test_a_backbone_without_a_joint_space():
             {"rerank_video_weight": 0, "rerank_frame_weight": 0, "rerank_tib_frame_weight": 0},
             "there is no score to rank by",
         ),
+        ({"search_calibration": {"lexical": 1.0}}, "must have 'bias', got lexical"),
+        ({"search_calibration": {}}, "must have 'bias', got nothing"),
+        ({"search_calibration": {"bias": 0, "lexical": 1, "ocr": 2}}, "has 'ocr', which is none of bias, text_video"),
+        (
+            {"search_calibration": {"bias": 0, "lexical": -1.0}},
+            r"\['lexical'\]` must be a finite number, 0 or more, got -1.0",
+        ),
+        ({"search_calibration": {"bias": float("inf"), "lexical": 1}}, r"\['bias'\]` must be a finite number, got inf"),
         ({"fusion_num_heads": 3}, r"\(512\) must be a multiple of `fusion_num_heads` \(3\)"),
     ],
     ids=lambda each: str(each) if isinstance(each, dict) else "",
@@ -214,6 +224,8 @@ def test_numbers_out_of_range(options, message):
         {"text_condition": "during"},
         {"interaction": "TCD"},
         {"text_condition_temperature": None},
+        {"search_calibration": {"bias": "0", "lexical": 1.0}},
+        {"search_calibration": 0.5},
     ],
     ids=str,
 )

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -216,3 +217,43 @@ def test_the_report_names_what_is_required_and_what_the_numbers_are():
     assert "same queries" in text
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)
+
+
+def test_the_kinds_of_queries_of_a_folder(tmp_path):
+    from scripts.benchmarks import realvid as benchmark_realvid
+
+    index = SimpleNamespace(paths=[str(tmp_path / "clips/b.mp4"), str(tmp_path / "clips/a.mp4")])
+    annotations = [
+        {"video": "clips/a.mp4", "has_text": True, "captions": ["the TESCO express", "TESCO", "a street"]},
+        {"video": "clips/b.mp4", "has_text": False, "captions": ["a dog", "dogs", "a dog runs"]},
+    ]
+    kinds = benchmark_realvid.read_queries(index, annotations, tmp_path)
+    assert kinds["text_queries"] == [("the TESCO express", 1), ("TESCO", 1)]
+    assert kinds["visual_queries"] == [("a street", 1), ("a dog runs", 0)]
+    (first, _), (second, _) = kinds["misspelt_queries"]
+    assert first != "the TESCO express" and second != "TESCO"
+    assert kinds["misspelt_queries"] == benchmark_realvid.read_queries(index, annotations, tmp_path)["misspelt_queries"]
+    assert "meaning_queries" not in kinds
+    (tmp_path / "meaning.json").write_text(json.dumps([{"video": "clips/b.mp4", "meaning": "a pet"}]))
+    assert benchmark_realvid.read_queries(index, annotations, tmp_path)["meaning_queries"] == [("a pet", 0)]
+
+
+def test_the_fused_score_without_each_part_by_hand():
+    from scripts.benchmarks import realvid as benchmark_realvid
+
+    parts = {"text_video": 0.3, "text_ocr": 0.6, "text_hybrid": 0.9, "lexical": 0.4, "similarity": 0.6}
+    scores = SimpleNamespace(**{name: np.array([[value]]) for name, value in parts.items()}, text_window=None)
+    without = benchmark_realvid.fused_without(None, scores, 0.5)
+    assert {name: pytest.approx(value.item()) for name, value in without.items()} == {
+        "search without the text-video part": 0.5 * 1.5 / 3 + 0.2,
+        "search without the text-OCR part": 0.5 * 1.2 / 3 + 0.2,
+        "search without the hybrid part": 0.5 * 0.9 / 3 + 0.2,
+        "search without the lexical score": 0.5 * 0.6,
+    }
+    scores.text_window = np.array([[0.5]])
+    calibration = {"bias": -1.0, "text_window": 2.0, "lexical": 5.0}
+    without = benchmark_realvid.fused_without(calibration, scores, 0.5)
+    assert {name: pytest.approx(value.item()) for name, value in without.items()} == {
+        "search without the nearest window": 1 / (1 + np.exp(-1.0)),  # 5 * .4 - 1
+        "search without the lexical score": 0.5,
+    }

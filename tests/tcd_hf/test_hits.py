@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tcd_hf.index.hits import EvidenceFinder, Hit, evidence_boxes, matching_texts, score_windows
+from tcd_hf.index.hits import EvidenceFinder, Hit, evidence_boxes, matching_texts
 from tcd_hf.index.moments import Moment
 from tcd_hf.processing.caption_drawing import BOX_COLOR
 from tcd_hf.processing.text_tracks import TextTrack
@@ -78,25 +78,6 @@ def test_evidence_is_limited_and_without_repeats():
     assert matching_texts("stop", ["STOP", "STOP", "stop it", "don't stop"], limit=2) == ["STOP", "stop it"]
 
 
-def test_a_window_scores_by_hand():
-    scores = score_windows(
-        frame_cosines=np.array([0.2, 0.4, 0.3]),
-        ocr_cosines=np.array([0.8, 0.6, 0.9]),
-        has_text=np.array([True, True, False]),
-        lexical_scores=np.array([0.0, 0.5, 0.0]),
-        lexical_weight=0.4,
-    )
-    # frames, relative to .3: -.1 .1 0; texts, relative to .7 over windows with text: .1 -.1 0
-    expected = [0.6 * (-0.1 + 0.1) / 2, 0.6 * (0.1 - 0.1) / 2 + 0.4 * 0.5, 0.0]
-    np.testing.assert_allclose(scores, expected, atol=1e-12)
-
-
-def test_without_any_text_the_frames_decide():
-    nothing, no_text = np.zeros(3), np.zeros(3, dtype=bool)
-    scores = score_windows(np.array([0.1, 0.1, 0.3]), np.array([0.9, 0.1, 0.1]), no_text, nothing, 0.5)
-    assert scores.argmax() == 2
-
-
 def test_a_hit_becomes_plain_json_types():
     box = {"text": "x", "start": 1.0, "end": 1.5, "box": [0.1, 0.2, 0.3, 0.4], "time": 1.2}
     hit = Hit("a.mp4", 0.5, 0.1, 0.2, 0.3, 0.4, 1.0, 2.0, ["x"], [box], [Moment(5.0, 6.0, 0.2, ["y"], [box])])
@@ -112,6 +93,8 @@ def test_a_hit_becomes_plain_json_types():
         "evidence": ["x"],
         "boxes": [box],
         "moments": [{"start": 5.0, "end": 6.0, "score": 0.2, "evidence": ["y"], "boxes": [box]}],
+        "text_window": None,
+        "is_weak": False,
     }
 
 
@@ -122,8 +105,24 @@ def test_boxes_are_those_of_the_evidence_the_most_salient_of_equal_texts():
     ]
     found = evidence_boxes(["no exit", "STOP"], tracks)
     assert found == [
-        {"text": "no exit", "start": 1, "end": 2, "box": [0.1, 0.0, 1.0, 1.0], "time": 1.5, "source": "ocr"},
-        {"text": "STOP", "start": 0, "end": 1, "box": [0.0, 0.0, 1.0, 1.0], "time": 0.5, "source": "ocr"},
+        {
+            "text": "no exit",
+            "start": 1,
+            "end": 2,
+            "box": [0.1, 0.0, 1.0, 1.0],
+            "time": 1.5,
+            "source": "ocr",
+            "match": "spells",
+        },
+        {
+            "text": "STOP",
+            "start": 0,
+            "end": 1,
+            "box": [0.0, 0.0, 1.0, 1.0],
+            "time": 0.5,
+            "source": "ocr",
+            "match": "spells",
+        },
     ]
     assert evidence_boxes([], tracks) == []
 

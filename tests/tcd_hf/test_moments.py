@@ -78,7 +78,15 @@ class TestOneText:
             0.9,
             ["STOP", "stop here"],
             [
-                {"text": text, "start": start, "end": end, "box": [0.1, 0.2, 0.3, 0.4], "time": time, "source": "ocr"}
+                {
+                    "text": text,
+                    "start": start,
+                    "end": end,
+                    "box": [0.1, 0.2, 0.3, 0.4],
+                    "time": time,
+                    "source": "ocr",
+                    "match": "spells",
+                }
                 for text, start, end, time in [("STOP", 7.5, 10.0, 8.75), ("stop here", 8.0, 9.0, 8.5)]
             ],
         )

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from scripts.benchmarks.lexical import LexicalScorer
 from tcd_hf.index import recall as recall_module
 from tcd_hf.index import retrieval, stored_rows
-from tcd_hf.index.hits import fuse_scores
+from tcd_hf.index.fusing import Fusion, model_parts
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
 from tcd_hf.index.recall import Recall, create_coarse_index, create_text_index, largest
@@ -28,6 +28,7 @@ from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_process
 DIM = 16
 NUM_VIDEOS = 23
 QUERIES = ["the store TESCO express", "gate B4 at 17:27", "somebody swims in the sea", "parking £1.30", "出口在左边"]
+CALIBRATION = {"bias": -2.0, "text_video": 1.0, "text_ocr": 3.0, "text_window": 4.0, "lexical": 9.0}
 SIGNS = [
     "TESCO express",
     "CLUBCARD £1.30",
@@ -122,7 +123,7 @@ def make_world(tmp_path):
             parts={name: part.numpy() for name, part in expected.items()},
             lexical=lexical,
             coarse=coarse,
-            score=fuse_scores(expected.similarity.numpy(), lexical, 0.5),
+            score=Fusion.of(model.config).score(model_parts(model, text_embeds, features), lexical),
         )
 
     return make
@@ -193,6 +194,43 @@ def test_scores_of_all_pairs_are_those_of_the_slow_way_but_for_storage(make_worl
         np.testing.assert_allclose(getattr(scores, name), world.parts[name], atol=1e-3)
     assert scores.score.shape == (len(QUERIES), NUM_VIDEOS) and scores.score.dtype == np.float32
     assert make_world(seed=1, use_ocr=False).retriever().score(QUERIES).text_ocr is None
+
+
+@pytest.mark.parametrize("config", [{}, {"interaction": "tib"}, {"use_ocr": False}])
+def test_scores_of_a_calibrated_model_are_probabilities_of_the_slow_way(make_world, config):
+    world = make_world(search_calibration=CALIBRATION, **config)
+    scores = world.retriever().score(QUERIES)
+    np.testing.assert_allclose(scores.score, world.score, atol=1e-5)
+    assert scores.score.min() > 0 and scores.score.max() < 1
+    assert (scores.text_window is not None) == (not config)
+    for mode in ("two-stage", "full"):
+        for row, hits in enumerate(world.retriever().search(QUERIES, top_k=NUM_VIDEOS, mode=mode)):
+            assert [hit.score for hit in hits] == pytest.approx(np.sort(world.score[row])[::-1].tolist(), abs=1e-5)
+            assert all((hit.text_window is not None) == (not config) for hit in hits)
+            moments = [moment.score for hit in hits for moment in hit.moments]
+            assert all(0 <= score <= 1 for score in moments)
+            assert all(moment.score <= hit.score + 1e-9 for hit in hits for moment in hit.moments)
+    (path, *_) = world.paths
+    assert all(0 <= moment.score <= 1 for moment in world.retriever().moments(QUERIES[0], path))
+
+
+def test_a_weight_leans_the_search_of_a_calibrated_model(make_world):
+    world = make_world(search_calibration=CALIBRATION)
+    by_spelling = world.retriever(lexical_weight=1.0).score(QUERIES)
+    expected = 1 / (1 + np.exp(2 - 18 * world.lexical.astype(np.float64)))
+    np.testing.assert_allclose(by_spelling.score, expected, atol=1e-5)
+    without = world.retriever(lexical_weight=0.0).score(QUERIES)
+    np.testing.assert_allclose(
+        np.log(without.score / (1 - without.score)),
+        -2 + 2 * (without.text_video + 3 * without.text_ocr + 4 * without.text_window),
+        atol=1e-4,
+    )
+
+
+def test_what_follows_on_one_another_has_the_mean_probability(make_world):
+    world = make_world(search_calibration=CALIBRATION)
+    hits = world.retriever().search("gate >> no exit", mode="full", syntax="query", within=10)
+    assert hits and all(0 <= hit.score <= 1 for hit in hits)
 
 
 @pytest.mark.parametrize("config", [{}, {"interaction": "tib"}])
@@ -407,9 +445,38 @@ def test_evidence_has_its_window_and_boxes(make_world):
     hit = world.retriever(lexical_weight=1.0).search(QUERIES[0])[0]
     assert (hit.path, hit.start, hit.end, hit.evidence) == (world.paths[1], 2.25, 2.75, ["TESCO express"])
     box = {"text": "TESCO express", "start": 2.25, "end": 2.75, "box": [0.1, 0.2, 0.3, 0.4], "time": 2.5}
-    box["source"] = "ocr"
+    box |= {"source": "ocr", "match": "spells"}
     assert hit.boxes == [box]
     assert json.loads(json.dumps(hit.to_dict()))["boxes"] == [box]
+
+
+def test_what_is_not_spelled_alike_is_shown_by_its_meaning(make_world):
+    window = WindowCaption(2.0, 3.0, "sale TESCO express", [])
+    window.tracks.append(TextTrack("TESCO express", 0.8, 2.25, 2.75, (0.1, 0.2, 0.3, 0.4), 2, 2.5))
+    captions = [[WindowCaption(float(i), i + 1.0) for i in range(NUM_FRAMES)] for _ in range(3)]
+    captions[1][2] = window
+    calibration = {"bias": 1.0, "lexical": 6.0, "means_from": -1.0}  # anything means anything
+    world = make_world(3, captions=captions, search_calibration=calibration)
+    hits = {hit.path: hit for hit in world.retriever().search("somebody swims", mode="full")}
+    assert hits[world.paths[0]].evidence == []
+    shown = hits[world.paths[1]]
+    if shown.start == 2.0:  # the best window is that with the text, or another of a model that knows nothing
+        assert shown.evidence == ["TESCO express"] and shown.boxes[0]["match"] == "means"
+    (moment,) = world.retriever().moments("somebody swims", world.paths[1])
+    assert moment.evidence == shown.evidence
+    spelled = world.retriever().search(QUERIES[0], mode="full")[0]
+    assert [box["match"] for box in spelled.boxes] == ["spells"]
+
+
+def test_weak_matches_of_a_calibrated_model(make_world):
+    world = make_world(search_calibration={"bias": -4.0, "lexical": 9.0, "means_from": -1.0})
+    for mode in ("two-stage", "full", "coarse", "lexical"):
+        for hit in world.retriever().search(QUERIES[1], top_k=NUM_VIDEOS, mode=mode):
+            assert hit.is_weak == (mode in ("two-stage", "full") and hit.score < 0.1)
+            if hit.is_weak:
+                assert not any(box["match"] == "means" for box in hit.boxes)
+    assert not any(hit.is_weak for hit in world.retriever(lexical_weight=0.6).search(QUERIES[1], top_k=NUM_VIDEOS))
+    assert not any(hit.is_weak for hit in make_world(seed=1).retriever().search(QUERIES[1], top_k=NUM_VIDEOS))
 
 
 def test_wrong_use(make_world):

@@ -3,6 +3,7 @@
 import itertools
 import random
 import re
+from difflib import SequenceMatcher
 
 import pytest
 
@@ -132,6 +133,19 @@ class TestPairs:
             len(set(a.query.lower().split()) & set(b.query.lower().split())) / len(a.query.split()) for a, b, *_ in told
         ]
         assert sum(shared) / len(shared) > 0.5
+
+    def test_what_is_written_is_what_was_read_before_the_slips(self, pairs):
+        told = [pair for pair in pairs if pair.kind != "none"]
+        assert 0.2 < sum(pair.written == pair.caption for pair in told) / len(told) < 0.8
+        alike = [SequenceMatcher(None, pair.written, pair.caption).ratio() for pair in told[:300]]
+        assert sum(ratio > 0.8 for ratio in alike) > 0.9 * len(alike)
+
+    def test_kinds_as_often_as_told(self):
+        pairs = TextPairGenerator(seed=1, no_text_share=0.0, kind_weights={"plate": 3, "other_script": 1}).take(2000)
+        assert 0.65 < sum(pair.kind == "plate" for pair in pairs) / 2000 < 0.85
+        assert {pair.kind for pair in pairs} == {"plate", "other_script"}
+        with pytest.raises(ValueError, match="no kind of text is called"):
+            TextPairGenerator(kind_weights={"plates": 1})
 
     def test_group_size_is_checked(self):
         with pytest.raises(ValueError, match="siblings=0"):

@@ -13,6 +13,7 @@ from tcd_hf.app.library import Clip, ClipError
 from tcd_hf.app.matching import matching_in_windows
 from tcd_hf.app.pictures import window_at
 from tcd_hf.app.rendering import render_examples, render_hits
+from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
 from tcd_hf.index.schema import video_id
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -119,6 +120,26 @@ def test_texts_that_were_not_read_in_the_picture_say_so():
     assert '<mark>a</mark><mark>b</mark><span class="source">subtitle</span>' in page
 
 
+def test_a_text_that_means_the_query_says_so_and_is_looked_for_in_the_picture():
+    box = {"text": 'way "out"', "time": 1.0, "source": "ocr", "match": "means"}
+    page = render_moments(HOUR, [Moment(0.0, 2.0, 1.0, ['way "out"'], [box])], [], "leaving")
+    assert '<mark>way &quot;out&quot;</mark><span class="source">by meaning</span>' in page
+    assert "query=%22way++out+%22&amp;start=1.000" in page
+
+
+def test_weak_matches_are_folded_and_say_nothing():
+    hits = [Hit(f"{name}.mp4", score, 0.1, 0.2, 0.3, 0.0, 0.0, 1.0, is_weak=score < 0.1) for name, score in RANKED]
+    clips = {video_id(hit.path): Clip(video_id(hit.path), hit.path, "hash", 1, 1, 4.0, True) for hit in hits}
+    page = render_hits("x", hits, clips, 9)
+    strong, weak = page.split('<details class="weak">')
+    assert "a.mp4" in strong and "matched by what is seen or meant" in strong
+    assert "b.mp4" in weak and '<span class="rank">2</span>' in weak and "below 0.1" in weak
+    assert "no text in it names or means this" in weak and "seen or meant" not in weak
+    assert "<details" not in render_hits("x", hits[:1], clips, 9)
+    only = render_hits("x", hits[1:], clips, 9)
+    assert "Nothing matches well." in only and '<details class="weak" open>' in only
+
+
 def test_the_moments_of_a_clip_on_its_timeline_and_as_a_list(site):
     page = get_part(site, "moments", "shop.mp4", {"query": "Tesco store"})
     assert "<h3>1 moment in this video</h3>" in page
@@ -133,7 +154,7 @@ def test_the_moments_of_a_clip_on_its_timeline_and_as_a_list(site):
     )
     seen = get_part(site, "moments", "sea.mp4", {"query": "waves"})
     assert "1 moment in this video" in seen
-    assert "what is seen or meant" in seen
+    assert "what fits best" in seen
     for query in ("", "-tesco"):  # told where one searches
         assert "<h3>No moment in this video</h3>" in get_part(site, "moments", "shop.mp4", {"query": query})
 
@@ -154,6 +175,7 @@ def cues_of(page):
     return re.findall(r'class="time">(.+?)</span><span class="words">(.+?)</span>', page)
 
 
+RANKED = [("a", 0.6), ("b", 0.05)]
 HOUR = Clip("0" * 24, "/v/hour.mp4", "hash", 1, 1, 3600.0, True)
 
 

@@ -47,6 +47,8 @@ def test_the_fingerprint_of_a_model_follows_its_weights_and_configuration(code_r
     before = model_fingerprint(model)
     model.get_text_features(**processor(text=["use changes nothing"], return_tensors="pt"))
     assert model_fingerprint(model) == model_fingerprint(make_tiny_model()) == before
+    model.config.search_calibration = {"bias": -1.0, "lexical": 2.0}  # no feature depends on it
+    assert model_fingerprint(model) == before
     changed = [make_tiny_model() for _ in range(5)]
     changed[0].config.text_condition_temperature = 4.0
     changed[1].config.use_co_attention = False

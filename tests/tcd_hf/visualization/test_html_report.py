@@ -113,6 +113,24 @@ def test_the_other_moments_of_a_hit_stand_below_its_best(tmp_path, clip):
     assert not page.all("script") and len(page.all("img")) == 1
 
 
+def test_weak_matches_are_folded(tmp_path, clip):
+    strong, weak = hit(clip), hit(clip, score=0.05, is_weak=True, evidence=[], boxes=[])
+    page = written(tmp_path, [("a sale", [strong, weak])])
+    assert [list(each) for each in page.all("details")] == [["class"]]
+    assert len(page.all("img")) == 2 and "below 0.1" in page.text
+    assert re.findall(r'class="rank">(\d)<', (tmp_path / "report.html").read_text()) == ["1", "2"]
+    (details,) = written(tmp_path, [("a sale", [weak])]).all("details")
+    assert "open" in details  # there is nothing else
+    assert not written(tmp_path, [("a sale", [strong])]).all("details")
+
+
+def test_what_matches_by_meaning_says_so(tmp_path, clip):
+    meant = hit(clip, boxes=[{**BOX, "match": "means"}], text_window=0.7)
+    page = written(tmp_path, [("cheap", [meant])])
+    assert "<b>SALE</b> by meaning" in page.text and "0.700" in page.text
+    assert "by meaning" not in written(tmp_path, [("a sale", [hit(clip)])]).text
+
+
 def test_hits_need_their_queries(tmp_path, clip):
     for results in ([hit(clip)], [[hit(clip), hit(clip)]], ("a", [hit(clip)])):  # of one query, of two, no list
         with pytest.raises(TypeError, match=r"pairs of a query and its hits.*zip\(queries"):

@@ -1,0 +1,83 @@
+"""Texts that mean what a query asks for, where none is spelled like it: of the best windows of the hits that are shown.
+
+Captions are embedded when a video is added, single texts are not: those of shown windows are, when they are shown.
+"""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from tcd_hf.index.hits import Hit, evidence_boxes
+from tcd_hf.index.moments import Moment
+from tcd_hf.modeling.backbones import encode_text
+from tcd_hf.modeling.modeling_tcd import TCDModel
+from tcd_hf.processing.processing_tcd import TCDProcessor
+from tcd_hf.processing.text_tracks import TextTrack
+
+__all__ = ["MeaningFinder"]
+
+MAX_TEXTS = 8  # of a window that are compared, the most salient
+MAX_MEANT = 2  # of a window that are shown
+REMEMBERED = 4096  # texts: the same signs are shown again and again
+
+Shown = TypeVar("Shown", Hit, Moment)
+
+
+class MeaningFinder:
+    """Gives hits and moments without evidence those texts of their window that mean what was asked for.
+
+    A text means it if its cosine with the query is at least the `means_from` of the model's calibration; the nearest
+    come first. A model without one, or that reads no OCR, finds none.
+
+    Args:
+        model ([`TCDModel`]), processor ([`TCDProcessor`]): embed the texts, as captions are.
+    """
+
+    def __init__(self, model: TCDModel, processor: TCDProcessor):
+        calibration = getattr(model.config, "search_calibration", None) or {}
+        self.least: float | None = calibration.get("means_from") if model.config.reads_ocr else None
+        self._model, self._processor = model, processor
+        self._known: OrderedDict[str, np.ndarray] = OrderedDict()
+
+    def __call__(
+        self, shown: Sequence[Shown], text_embeds: Sequence[np.ndarray], tracks: Sequence[Sequence[TextTrack]]
+    ) -> list[Shown]:
+        """The same hits or moments, with what means what was asked for as evidence.
+
+        Args:
+            shown (`Sequence[Hit]` or `Sequence[Moment]`): without evidence.
+            text_embeds (`Sequence[np.ndarray]`, each of shape `(dim,)`): of what each was found by, L2-normalised.
+            tracks (`Sequence[Sequence[TextTrack]]`): the texts of the window of each, most salient first.
+        """
+        if self.least is None:
+            return list(shown)
+        texts = [list(dict.fromkeys(track.text for track in own))[:MAX_TEXTS] for own in tracks]
+        self._embed(dict.fromkeys(chain(*texts)))
+        found = []
+        for each, asked, own, names in zip(shown, text_embeds, tracks, texts, strict=True):
+            cosines = np.array([self._known[text] @ asked for text in names])
+            nearest = np.argsort(-cosines, kind="stable")[:MAX_MEANT].tolist()
+            evidence = [names[place] for place in nearest if cosines[place] >= self.least]
+            boxes = evidence_boxes(evidence, own, "means")
+            found.append(replace(each, evidence=evidence, boxes=boxes) if evidence else each)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    @torch.inference_mode()
+    def _embed(self, texts: Sequence[str] | dict[str, None]) -> None:
+        unknown = [text for text in texts if text not in self._known]
+        if not unknown:
+            return
+        processor = copy.copy(self._processor)
+        processor.query_prefix = processor.caption_prefix
+        inputs = processor(text=unknown, return_tensors="pt").to(self._model.device)
+        output = encode_text(self._model.ocr_encoder, inputs["input_ids"], inputs.get("attention_mask"))
+        embeds = output.pooler_output.float().cpu().numpy()
+        self._known.update(zip(unknown, embeds, strict=True))
