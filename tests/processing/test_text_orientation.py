@@ -14,7 +14,7 @@ SQUARE = np.array([[10, 20], [50, 20], [50, 30], [10, 30]], dtype=np.float32)  #
 
 @pytest.fixture(scope="module")
 def engine():
-    return get_engine("rapidocr", {"runtime": "onnxruntime"})  # in bfloat16 boxes are less exact
+    return get_engine("rapidocr", runtime="onnxruntime")  # in bfloat16 boxes are less exact
 
 
 def read(engine, frame: np.ndarray) -> list[str]:
