@@ -1,6 +1,6 @@
 """Third step of the checkpoint inside the package: it learns to read frames and texts together.
 
-    python -m scripts.train_mini.fusion --model build/mini-image      # 25 minutes on a CPU core, no network
+    python -m scripts.train_mini.fusion --model build/mini-image      # no network
 
 The towers, of `scripts/train_mini/image.py`, stay as they are and run over everything once, and so does the projection
 of texts, which would forget spelling; what is trained is the projection of frames, the logit scale and all that comes

@@ -16,9 +16,9 @@ There is no image tower yet: `scripts/train_mini/image.py` adds it. Needs the ex
 """
 
 import argparse
-import copy
 import logging
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -125,8 +125,10 @@ class Batches:
         return pairs, ["", *self.sources["spelling"].take_strays(self.sizes["strays"] - 1)]
 
 
-def train(tower, tokenizer: PreTrainedTokenizerBase, teacher: Teacher, data, config: dict, log: Log) -> None:
-    """Trains the tower in place and leaves it at its best weights.
+def train(
+    tower, tokenizer: PreTrainedTokenizerBase, teacher: Teacher, data, config: dict, log: Log, keep: Callable[[], None]
+) -> None:
+    """Trains the tower in place.
 
     Args:
         tower, tokenizer: the text tower.
@@ -134,6 +136,7 @@ def train(tower, tokenizer: PreTrainedTokenizerBase, teacher: Teacher, data, con
         data: the `Batches` to train on and the `Validation`.
         config: the YAML file.
         log: takes losses and validation metrics.
+        keep: called whenever the tower is as good as never before, at the start too.
     """
     batches, validation = data
     dtype, steps = getattr(torch, config["dtype"]), config["steps"]
@@ -151,8 +154,9 @@ def train(tower, tokenizer: PreTrainedTokenizerBase, teacher: Teacher, data, con
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             return encode_texts(tower, tokenizer, texts)
 
-    best, found = validation(encode), copy.deepcopy(tower.state_dict())
+    best = validation(encode)
     log(phase="train", step=0, **best)
+    keep()
     losses = []
     for step in range(1, steps + 1):
         loss, parts = step_loss(encode, teacher, *batches.take(), config)
@@ -168,8 +172,8 @@ def train(tower, tokenizer: PreTrainedTokenizerBase, teacher: Teacher, data, con
             log(phase="train", step=step, **means, **metrics)
             losses.clear()
             if metrics["sum"] >= best["sum"]:
-                best, found = metrics, copy.deepcopy(tower.state_dict())
-    tower.load_state_dict(found)
+                best = metrics
+                keep()
 
 
 def step_loss(
@@ -218,8 +222,8 @@ def main(arguments: list[str] | None = None) -> int:
     seed = config["seed"]
     validation = Validation(seed + 1, concepts, **config["validation"])
     batches = Batches(seed + 2, concepts, config["batch"], config["kind_weights"])
-    train(tower, tokenizer, teacher, (batches, validation), config, log)
-    save_text_tower(tower, tokenizer, options.output)
+    keep = partial(save_text_tower, tower, tokenizer, options.output)
+    train(tower, tokenizer, teacher, (batches, validation), config, log, keep)
     return 0
 
 
