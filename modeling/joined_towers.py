@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
@@ -39,7 +39,7 @@ def join_towers(
         [`TwoTowerModel`] in the dtype of `text`.
 
     Raises:
-        ValueError: a pooling that is not known, or a `revision`, which cannot be of both.
+        ValueError: a pooling that is not known, a `revision`, which cannot be of both, or a model that is no encoder.
     """
     options = {"trust_remote_code": False, **(backbone_kwargs or {})}
     if "revision" in options:
@@ -47,29 +47,41 @@ def join_towers(
             f"`revision` ({options['revision']!r}) cannot be that of two models: load them by `AutoModel`, and give "
             "these, with `text_pooling`."
         )
+    texts: Any = text.base_model if isinstance(text, PreTrainedModel) else None
     saved = SentencePooling(text_pooling or "mean", "")
     if not isinstance(text, PreTrainedModel):
         saved = read_pooling(text, {key: options[key] for key in HUB_OPTIONS if key in options}, text_pooling)
-        text = AutoModel.from_pretrained(text, subfolder=saved.subfolder, **options)  # nosec B615 # no revision
-    image = image_tower(image, options)
+        texts = AutoModel.from_pretrained(text, subfolder=saved.subfolder, **options)  # nosec B615 # no revision
+    images = image_tower(image, options)
     config = TwoTowerConfig(
-        text_config=text.config.to_dict(),
-        vision_config=image.config.to_dict(),
+        text_config=texts.config.to_dict(),
+        vision_config=images.config.to_dict(),
         projection_dim=projection_dim,
         text_pooling=saved.pooling,  # pyright: ignore[reportArgumentType] # checked by the class
-        image_pooling="cls" if image.config.model_type in FIRST_TOKEN else "pooler",
+        image_pooling="cls" if images.config.model_type in FIRST_TOKEN else "pooler",
     )
-    joined: Any = TwoTowerModel._from_config(config, dtype=text.dtype)
-    for tower, given in ((joined.text_model, text), (joined.vision_model, image)):
-        weights = given.state_dict()
-        tower.load_state_dict({name: weights[name] for name in tower.state_dict()})
+    joined: Any = TwoTowerModel._from_config(config, dtype=texts.dtype)
+    copy_weights(texts, joined.text_model)
+    copy_weights(images, joined.vision_model)
     return joined.eval()
+
+
+def copy_weights(given: PreTrainedModel, tower: PreTrainedModel) -> None:
+    """Gives a tower the weights of a model of its kind, which may have more (a pooling layer)."""
+    weights = given.state_dict()
+    missing = sorted(tower.state_dict().keys() - weights.keys())
+    if missing:
+        raise ValueError(
+            f"{type(given).__name__} does not have the weights of a {type(tower).__name__}, as which `AutoModel` knows "
+            f"it: {', '.join(missing[:3])}, ... Give the encoder alone, or the name or folder that it is loaded from."
+        )
+    tower.load_state_dict({name: weights[name] for name in tower.state_dict()})
 
 
 def image_tower(image: Any, options: Mapping[str, Any]) -> PreTrainedModel:
     """An encoder of images, loaded where it is named; of a dual encoder its image tower."""
     if isinstance(image, PreTrainedModel):
-        return getattr(image, "vision_model", image)
+        return cast(Any, image).vision_model if hasattr(image.config, "vision_config") else image.base_model
     hub = {key: options[key] for key in (*HUB_OPTIONS, "trust_remote_code") if key in options}
     config = AutoConfig.from_pretrained(image, **hub)  # nosec B615 # two models have no revision in common
     config = getattr(config, "vision_config", config)

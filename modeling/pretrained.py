@@ -122,7 +122,8 @@ class TCDPreTrainedModel(PreTrainedModel):
             tower: Any = join_towers(text, image, text_pooling, projection_dim, backbone_kwargs)
         elif not isinstance(backbone, PreTrainedModel):
             options = {"trust_remote_code": False, **(backbone_kwargs or {})}
-            tower = AutoModel.from_pretrained(backbone, **options)  # nosec B615 # the revision is among the options
+            place: Any = backbone
+            tower = AutoModel.from_pretrained(place, **options)  # nosec B615 # the revision is among the options
         elif backbone_kwargs:
             raise TypeError("`backbone_kwargs` say how to load a backbone, but a loaded model was given.")
         else:

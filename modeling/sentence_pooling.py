@@ -69,8 +69,8 @@ def read_pooling(name: str | os.PathLike, hub: Mapping[str, Any], text_pooling: 
         )
     if not settings.get("include_prompt", True):
         raise ValueError(
-            f"The sentence encoder {os.fspath(name)!r} pools without the tokens of its prompt (`include_prompt`), as no "
-            "TCD model does. To pool over all tokens, give `text_pooling`."
+            f"The sentence encoder {os.fspath(name)!r} pools without the tokens of its prompt (`include_prompt`), and "
+            "no TCD model does. To pool over all tokens, give `text_pooling`."
         )
     return SentencePooling(POOLINGS[modes[0]], paths["Transformer"])
 

@@ -32,7 +32,7 @@ class TwoTowerModel(PreTrainedModel):
 
     config: TwoTowerConfig
     base_model_prefix = "two_tower"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]  # noqa: RUF012
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True

@@ -4,7 +4,7 @@ import copy
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -345,11 +345,13 @@ class TCDProcessor(ProcessorMixin):
         ... )
         ```"""
         hub, of_encoder = hub_kwargs or {}, {"text_padding": "longest"}
+        tokenizer, image_processor = cast(Any, text), cast(Any, image)
         if not isinstance(text, PreTrainedTokenizerBase):
-            text, of_encoder = load_sentence_tokenizer(text, hub)
+            tokenizer, of_encoder = load_sentence_tokenizer(text, hub)
         if not isinstance(image, BaseImageProcessor):
-            image = AutoImageProcessor.from_pretrained(image, trust_remote_code=False, **hub)  # nosec B615 # no revision
-        return cls(image, text, **{**of_encoder, **options})
+            options_of_hub = {**hub, "trust_remote_code": False}
+            image_processor = AutoImageProcessor.from_pretrained(image, **options_of_hub)  # nosec B615 # no revision
+        return cls(image_processor, tokenizer, **{**of_encoder, **options})
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         """Saves as `ProcessorMixin.save_pretrained` does; of an OCR engine that is an object, the name of its class."""

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tokenizers.normalizers import Lowercase, Sequence
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.hub import cached_file
 
@@ -31,15 +30,22 @@ def load_sentence_tokenizer(
         The tokenizer; and `max_length`, its `max_seq_length`, at most 128; `text_padding="longest"`; and, of its
         prompts, `query_prefix` (named "query", or its default one) and `caption_prefix` (named "document", "passage"
         or "corpus").
+
+    Raises:
+        ValueError: an encoder that wants all letters small, of a tokenizer that cannot do that.
     """
     modules = read_json(name, "modules.json", hub) or []
     subfolder = next((each["path"] for each in modules if each["type"].endswith(".Transformer")), "")
-    where = {**hub, "subfolder": subfolder, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(name, **where)  # nosec B615 # the revision is among the options
     encoder = read_json(name, os.path.join(subfolder, "sentence_bert_config.json"), hub) or {}
-    if encoder.get("do_lower_case"):  # beside what the tokenizer does itself
-        backend: Any = tokenizer.backend_tokenizer
-        backend.normalizer = Sequence([Lowercase(), *([backend.normalizer] if backend.normalizer else [])])
+    options = {**hub, "subfolder": subfolder, "trust_remote_code": False}
+    if encoder.get("do_lower_case"):
+        options["do_lower_case"] = True
+    tokenizer = AutoTokenizer.from_pretrained(name, **options)  # nosec B615 # two models have no revision in common
+    if encoder.get("do_lower_case") and tokenizer.tokenize("OPEN") != tokenizer.tokenize("open"):
+        raise ValueError(
+            f"The sentence encoder {os.fspath(name)!r} wants all letters small (`do_lower_case`), which its tokenizer, "
+            f"a {type(tokenizer).__name__}, cannot be told. Give a tokenizer that makes them small."
+        )
     limit = min(encoder.get("max_seq_length") or MOST_TOKENS, tokenizer.model_max_length, MOST_TOKENS)
     saved = read_json(name, "config_sentence_transformers.json", hub) or {}
     prompts = saved.get("prompts") or {}

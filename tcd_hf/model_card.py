@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
@@ -12,7 +12,7 @@ from huggingface_hub.utils import validate_repo_id
 from tcd_hf.evaluation.report import ALL_QUERIES, DIRECTIONS, to_markdown
 from tcd_hf.modeling.configuration_tcd import TCDConfig
 
-__all__ = ["hub_name", "make_model_card", "read_results"]
+__all__ = ["forget_folders", "hub_names", "make_model_card", "read_results"]
 
 # The Hub has no task of finding a video by a sentence: its `text-to-video` generates, its `video-text-to-text` answers,
 # its `visual-document-retrieval` searches pages. What this model gives are embeddings of texts and of videos.
@@ -101,13 +101,13 @@ def make_model_card(
         `huggingface_hub.ModelCard`
     """
     results = results or {}
-    name = repo_id.split("/")[-1]
+    name, bases = repo_id.split("/")[-1], hub_names(config)
     kept = own_card.data.to_dict() if own_card else {}
     kept.pop("model-index", None)
     tags = [*TAGS, *(READING_TAGS if config.reads_ocr else []), *kept.get("tags", [])]
     data = {
         "license": LICENSE,
-        "base_model": hub_name(config),
+        "base_model": bases[0] if len(bases) == 1 else bases or None,
         **kept,
         "library_name": "transformers",
         "pipeline_tag": PIPELINE_TAG,
@@ -167,14 +167,34 @@ def read_results(path: str | Path) -> Results:
     return results
 
 
-def hub_name(config: TCDConfig) -> str | None:
-    """The Hub's name, `"org/name"`, of the backbone a model started from; `None` for a local folder, or no name."""
-    name = getattr(config.backbone_config, "_name_or_path", "")
+def hub_names(config: TCDConfig) -> list[str]:
+    """The Hub's names, `"org/name"`, of the backbone that a model started from, or of its towers where these were two
+    models; without local folders."""
+    return list(dict.fromkeys(part._name_or_path for part in _origins(config) if _is_hub_name(part._name_or_path)))
+
+
+def forget_folders(config: TCDConfig) -> None:
+    """Takes out of a configuration, in place, what folders of this machine its backbone came from."""
+    for part in _origins(config):
+        if not _is_hub_name(part._name_or_path):
+            part._name_or_path = ""
+
+
+def _origins(config: TCDConfig) -> list[Any]:
+    """The configurations that may tell where weights came from."""
+    backbone = config.backbone_config
+    return [
+        backbone,
+        *(getattr(backbone, part) for part in ("text_config", "vision_config") if hasattr(backbone, part)),
+    ]
+
+
+def _is_hub_name(name: str) -> bool:
     try:
         validate_repo_id(name)
     except HFValidationError:
-        return None
-    return name if "/" in name and not Path(name).exists() else None
+        return False
+    return "/" in name and not Path(name).exists()
 
 
 def _eval_results(dataset: str, results: Results) -> list[EvalResult]:
@@ -199,8 +219,8 @@ def _introduction(config: TCDConfig, name: str) -> str:
     what = WITH_TEXT if config.reads_ocr else FRAMES_ALONE
     if config.interaction == "tib":
         what += COARSE_TO_FINE
-    base = hub_name(config)
-    started = f"\n\nIt started from [{base}](https://huggingface.co/{base})." if base else ""
+    bases = " and ".join(f"[{base}](https://huggingface.co/{base})" for base in hub_names(config))
+    started = f"\n\nIt started from {bases}." if bases else ""
     return f"# {name}\n\n{what}{started}"
 
 

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from tcd_hf.hub import check_hub
-from tcd_hf.model_card import hub_name, make_model_card, read_results
+from tcd_hf.model_card import forget_folders, make_model_card, read_results
 
 __all__ = ["check_repo_id", "export", "read_results_by_name", "upload"]
 
@@ -78,9 +78,7 @@ def export(folder: Path, output: Path, repo_id: str, results: Mapping[str, Mappi
     readme = folder / "README.md"
     own_card = ModelCard.load(readme, ignore_metadata_errors=False) if readme.is_file() else None
     card = make_model_card(model.config, repo_id, results, own_card)
-    if hub_name(model.config) is None:
-        model.config.backbone_config._name_or_path = ""  # a folder of this machine is nobody else's business
-
+    forget_folders(model.config)  # of this machine: they are nobody else's business
     model.save_pretrained(output)  # copies modeling/ beside the weights
     processor.save_pretrained(output)  # copies processing/
     for name, content in SENTENCE_TRANSFORMERS.items():

@@ -71,7 +71,8 @@ class TCDModule(InputModule):
 
     **Inputs.** A text is a string, or `{"text": ...}`. A video is a path (a `Path`, or a string with the ending of a
     video file, which must be there), or what else [`process_video`] takes. Both may be mixed in one call; "message" is
-    what sentence-transformers calls that, chat messages are refused. A prompt is put in front of texts, not of videos.
+    what sentence-transformers calls that, chat messages are refused. A prompt is put in front of texts (and
+    the processor's `query_prefix` in front of both), not of videos.
 
     **Embeddings**, float32, of the model's `projection_dim`: of a text the query of [`~TCDModel.get_coarse_queries`],
     not normalised; of a video its `coarse_embeds`, of length 1. By their dot products texts find videos as in

@@ -20,6 +20,8 @@ from tests.docs.pages import ROOT, Command
 # What stands on a page, and what is run in its place.
 SMALLER = {
     "openai/clip-vit-base-patch32": "small-clip",  # a folder: random weights of some thousand numbers
+    "intfloat/e5-small-v2": "small-text",  # likewise
+    "facebook/dinov2-small": "small-image",
     "--clips 1000": "--clips 20",
     "--clips 100": "--clips 20",
     "--max_steps 100": "--max_steps 2 --batch_size 8",

@@ -24,6 +24,7 @@ from accelerate.state import AcceleratorState
 from tests.docs.commands import make_smaller, parse_command, run_command, why_not_run
 from tests.docs.output import find_difference, refresh
 from tests.docs.pages import LANGUAGES, PAGES, ROOT, Block, read_blocks, split_commands, split_statements
+from tests.towers import save_towers
 
 REFRESH = "TCD_HF_REFRESH_DOCS" in os.environ
 WITH_CODE = [page for page in PAGES if any(block.language in ("python", "bash") for block in read_blocks(page))]
@@ -90,8 +91,8 @@ def drawn_clips(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_clip(tmp_path_factory) -> Path:
-    """A dual encoder of random weights, where a page names one of the Hub."""
+def small_models(tmp_path_factory) -> Path:
+    """A folder of encoders of random weights, where a page names some of the Hub."""
     from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
     folder = tmp_path_factory.mktemp("small") / "small-clip"
@@ -99,7 +100,10 @@ def small_clip(tmp_path_factory) -> Path:
     processor = make_tiny_processor()
     processor.tokenizer.save_pretrained(folder)
     processor.image_processor.save_pretrained(folder)
-    return folder
+    texts, images = save_towers(folder.parent)
+    texts.rename(folder.parent / "small-text")
+    images.rename(folder.parent / "small-image")
+    return folder.parent
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +125,7 @@ def read_once():
 
 
 @pytest.fixture
-def session(request, tmp_path, tmp_path_factory, monkeypatch, drawn_clips, small_clip, read_once):
+def session(request, tmp_path, tmp_path_factory, monkeypatch, drawn_clips, small_models, read_once):
     """A page about to be run: `folder`, `names` of its namespace, and `printed` so far."""
     page = request.param
     for module in NEEDS.get(page.name, []):
@@ -133,7 +137,7 @@ def session(request, tmp_path, tmp_path_factory, monkeypatch, drawn_clips, small
             shutil.copy(drawn_clips / content, tmp_path / path)
         else:
             (tmp_path / path).write_text(content, encoding="utf-8")
-    shutil.copytree(small_clip, tmp_path / "small-clip")
+    shutil.copytree(small_models, tmp_path, dirs_exist_ok=True)
     (tmp_path / "tcd_hf").symlink_to(ROOT / "tcd_hf")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "110")

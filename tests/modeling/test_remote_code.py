@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import ConvNextImageProcessor
 
+from tcd_hf import TCDModel, TCDProcessor
 from tests.conftest import assert_computed_alike, randomise_fusion
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.towers import make_tower, word_tokenizer
 
 # Runs in a process of its own. Hides packages by name, so that it does not matter whether they are installed.
 LOADER = """
@@ -46,7 +49,7 @@ model.save_pretrained(folder / "again")
 again, second = logits(folder / "again", inputs)
 built = AutoModel.from_config(config, trust_remote_code=True)
 assert built.state_dict().keys() == model.state_dict().keys()
-assert built.coarse_projection.weight.equal(torch.eye(16))  # it starts neutral there too
+assert built.coarse_projection.weight.equal(torch.eye(config.projection_dim))  # it starts neutral there too
 encoder, layer = built.temporal_encoder, built.temporal_encoder.layers[0]
 for weight in (encoder.position_embedding, layer.mlp_out.weight, layer.attention.out_proj.weight):
     assert not weight.any()
@@ -85,8 +88,20 @@ def load_elsewhere(folder: Path, inputs: dict[str, torch.Tensor], hidden: list[s
     return load_file(folder / "outputs.safetensors")
 
 
+def make_pair(two_towers: bool = False, **options) -> tuple[TCDModel, TCDProcessor]:
+    """A tiny model and its processor: CLIP's, or those of a sentence encoder beside an image encoder."""
+    if not two_towers:
+        return make_tiny_model(**options), make_tiny_processor()
+    torch.manual_seed(0)
+    model = TCDModel.from_backbone(text=make_tower("BERT"), image=make_tower("ConvNeXt"), **options)
+    prefixes = {"query_prefix": "query : ", "caption_prefix": "passage : "}
+    image_processor = ConvNextImageProcessor(size={"shortest_edge": 16})
+    return model, TCDProcessor(image_processor, word_tokenizer(), num_frames=4, ocr_engine=None, **prefixes)
+
+
 TCD = {"share_ocr_encoder": False, "fusion_num_heads": 2}
 TIB = {"interaction": "tib", "use_patch_features": True}
+TOWERS = {"two_towers": True, "num_frames": 4, "share_ocr_encoder": False}
 
 
 @pytest.mark.parametrize(
@@ -95,10 +110,11 @@ TIB = {"interaction": "tib", "use_patch_features": True}
         pytest.param(TCD, [], id="all packages", marks=pytest.mark.slow),
         pytest.param(TCD, OPTIONAL, id="optional packages hidden"),
         pytest.param(TIB, OPTIONAL, id="coarse to fine"),
+        pytest.param(TOWERS, OPTIONAL, id="two towers"),
     ],
 )
 def test_the_trio_gives_the_same_logits_without_the_package(tmp_path, options, hidden):
-    model, processor = make_tiny_model(**options), make_tiny_processor()
+    model, processor = make_pair(**options)
     randomise_fusion(model)
     model.save_pretrained(tmp_path / "saved")
     processor.save_pretrained(tmp_path / "saved")

@@ -28,6 +28,9 @@ OPTIONS = {
     "max_length": 9,
     "video_backend": "pyav",
     "max_pixels": 1 << 20,
+    "query_prefix": "query: ",
+    "caption_prefix": "passage: ",
+    "text_padding": "max_length",
 }
 
 
@@ -184,6 +187,37 @@ def test_siglip_queries_do_not_depend_on_the_batch(tiny_siglip_config):
     torch.testing.assert_close(model.get_text_features(**alone).pooler_output, embeds[:1])
 
 
+def test_how_texts_are_padded_can_be_said():
+    """As of a sentence encoder beside SigLIP's image tower, whose image processor would tell another way."""
+    image_processor = SiglipImageProcessor(size={"height": 16, "width": 16})
+    ids = {}
+    for text_padding in (None, "longest", "max_length"):
+        processor = TCDProcessor(image_processor, letter_processor().tokenizer, num_frames=4, text_padding=text_padding)
+        ids[text_padding] = dict(processor(text=["a b"]))
+    assert ids[None].keys() == ids["max_length"].keys() == {"input_ids"}
+    assert ids[None]["input_ids"].shape == ids["max_length"]["input_ids"].shape == (1, 16)
+    assert ids["longest"]["input_ids"].shape == ids["longest"]["attention_mask"].shape == (1, 4)
+
+
+def test_prefixes_of_queries_and_captions():
+    processor = letter_processor(query_prefix="q: ", caption_prefix="p: ", ocr_engine=None)
+    inputs = processor(text=["gate", "a"], videos=VIDEO, ocr_captions=[["gate", "a", "", ""]])
+    decode = processor.tokenizer.batch_decode
+    queries = [text.strip() for text in decode(inputs["input_ids"], skip_special_tokens=True)]
+    captions = [text.strip() for text in decode(inputs["ocr_input_ids"][0], skip_special_tokens=True)]
+    assert queries == ["q : gate", "q : a"]
+    assert captions == ["p : gate", "p : a", "", ""]  # of nothing there is nothing to say
+    assert inputs["ocr_mask"].tolist() == [[True, True, False, False]]
+
+
+def test_a_caption_fits_with_its_prefix():
+    processor = letter_processor(caption_prefix="p: ", ocr_engine=None)  # 16 tokens: start, end, two, and twelve
+    inputs = processor(videos=VIDEO, ocr_captions=[["shop tesco abc gate", "", "", ""]])
+    assert inputs["ocr_input_ids"].shape == (1, 4, 16)
+    read = processor.tokenizer.decode(inputs["ocr_input_ids"][0, 0], skip_special_tokens=True)
+    assert read.strip() == "p : shop tesco abc"
+
+
 def test_tokenizers_without_a_mask_are_padded_to_their_full_length():
     processor = letter_processor()
     processor.tokenizer.model_input_names = ["input_ids"]  # as SigLIP's
@@ -311,6 +345,9 @@ def test_captions_that_do_not_fit_are_refused(processor, captions, error, messag
         {"min_text_height": 1.5},
         {"max_side": 8},
         {"max_pixels": 0},
+        {"text_padding": "left"},
+        {"query_prefix": None},
+        {"caption_prefix": 7},
     ],
 )
 def test_options_out_of_range_are_refused_at_once(options):
@@ -417,7 +454,8 @@ def test_processors_saved_before_load(tmp_path, engine):
     (tmp_path / "processor_config.json").write_text(json.dumps({**FORMER_CONFIG, "ocr_engine": engine}))
     loaded = TCDProcessor.from_pretrained(tmp_path)
     known = None if engine == "CannotBeCopied" else engine
-    expected = {**OPTIONS, "min_text_height": 0.01, "max_side": 1280, "ocr_engine": known}
+    later = {"query_prefix": "", "caption_prefix": "", "text_padding": None}
+    expected = {**OPTIONS, **later, "min_text_height": 0.01, "max_side": 1280, "ocr_engine": known}
     if engine == "CannotBeCopied":
         expected["ocr_options"] = None
     assert {name: getattr(loaded, name) for name in OPTIONS} == expected

@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from tcd_hf import TCDModel, VideoIndex, load, load_mini, loading
+from tcd_hf import TCDModel, TCDProcessor, VideoIndex, load, load_mini, loading
 from tcd_hf.checkpoints import MINI
 from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.loading import load_processor
@@ -31,6 +31,7 @@ from tcd_hf.reading.fingerprints import model_fingerprint, tokenizer_fingerprint
 from tcd_hf.training import __main__ as training
 from tests.clips import coded_frame, write_clip
 from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, invoke, make_tiny_model, make_tiny_processor
+from tests.towers import save_towers
 
 TOWER = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
 TEXT = {**TOWER, "vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
@@ -471,6 +472,9 @@ class TestLoad:
             "video_backend": "pyav",
             "max_pixels": 1 << 20,
             "ocr_options": {"limit_side_len": 64},
+            "query_prefix": "query: ",
+            "caption_prefix": "passage: ",
+            "text_padding": "max_length",
         }
         for name, value in options.items():
             setattr(processor, name, value)
@@ -485,6 +489,25 @@ class TestLoad:
         make_tiny_processor(code_reader).save_pretrained(tmp_path)
         assert load(tmp_path)[1].ocr_engine is None  # and a warning, see the tests of the processor
         assert load(tmp_path, ocr_engine=code_reader)[1].ocr_engine is code_reader
+
+    def test_a_model_on_two_encoders_finds_by_what_is_read(self, tmp_path):
+        texts, images = save_towers(tmp_path)
+        model = TCDModel.from_backbone(text=texts, image=images, num_frames=NUM_FRAMES)
+        prefixes = {"query_prefix": "query : ", "caption_prefix": "passage : ", "ocr_engine": None}
+        processor = TCDProcessor.from_backbone(text=texts, image=images, num_frames=NUM_FRAMES, **prefixes)
+        for part in (model, processor):
+            part.save_pretrained(tmp_path / "model")
+        reader = CodeReader({1: ["tesco express"], 2: ["gate b4"]})
+        model, processor = load(tmp_path / "model", ocr_engine=reader)
+        for code in (1, 2):
+            write_clip(tmp_path / f"{code}.mp4", [coded_frame(code)] * 10, fps=5)
+        index = VideoIndex.create(tmp_path / "index", model, processor, cache_dir=tmp_path / "cache")
+        index.add([tmp_path / "1.mp4", tmp_path / "2.mp4"], workers=0)
+        for query, found in (("the store tesco express", "1.mp4"), ("gate b4", "2.mp4")):
+            assert Path(index.search(query)[0].path).name == found
+        processor.caption_prefix = ""
+        with pytest.raises(IndexMismatchError, match="or with other prefixes of texts"):
+            VideoIndex.open(tmp_path / "index", model, processor)
 
     def test_new_weights_come_from_the_seed_alone(self, tmp_path):
         encoder, name = save_checkpoint(tmp_path / "encoder", "CLIP"), save_checkpoint(tmp_path / "model")

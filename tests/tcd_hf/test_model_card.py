@@ -3,11 +3,12 @@ import re
 
 import pytest
 from huggingface_hub import ModelCard
-from transformers import CLIPConfig
+from transformers import BertConfig, CLIPConfig, ViTConfig
 
 from tcd_hf.evaluation.report import ALL_QUERIES, to_markdown, write_results
-from tcd_hf.model_card import hub_name, make_model_card, read_results
+from tcd_hf.model_card import forget_folders, hub_names, make_model_card, read_results
 from tcd_hf.modeling.configuration_tcd import TCDConfig
+from tcd_hf.modeling.configuration_two_tower import TwoTowerConfig
 
 METRICS = {"queries": 8, "R@1": 0.625, "R@10": 0.875, "MdR": 1.5, "MRR": 0.71875}
 RESULTS = {ALL_QUERIES: {"t2v": METRICS, "v2t": METRICS | {"R@1": 0.5}}, "binding": {"t2v": METRICS | {"R@1": 0.25}}}
@@ -95,15 +96,29 @@ class TestCard:
 @pytest.mark.parametrize("name", ["", "/home/me/clip", "../clip", "clip"])
 def test_only_names_of_the_hub_are_base_models(name):
     config = make_config(name)
-    assert hub_name(config) is None
+    assert hub_names(config) == []
     assert parse(make_model_card(config, "org/name")).data.base_model is None
 
 
 def test_a_local_folder_is_no_base_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert hub_name(make_config("models/clip")) == "models/clip"
+    assert hub_names(make_config("models/clip")) == ["models/clip"]
     (tmp_path / "models" / "clip").mkdir(parents=True)
-    assert hub_name(make_config("models/clip")) is None
+    assert hub_names(make_config("models/clip")) == []
+
+
+def test_two_towers_are_two_base_models():
+    towers = {"text_config": BertConfig(name_or_path="org/text"), "vision_config": ViTConfig(name_or_path="org/image")}
+    config = TCDConfig(backbone_config=TwoTowerConfig(**towers).to_dict())
+    card = parse(make_model_card(config, "org/name"))
+    assert card.data.base_model == hub_names(config) == ["org/text", "org/image"]
+    assert "[org/text](https://huggingface.co/org/text) and [org/image](" in card.text
+    towers["vision_config"] = ViTConfig(name_or_path="/home/me/image")
+    config = TCDConfig(backbone_config=TwoTowerConfig(**towers).to_dict())
+    assert hub_names(config) == ["org/text"]
+    forget_folders(config)
+    assert config.backbone_config.vision_config._name_or_path == ""
+    assert config.backbone_config.text_config._name_or_path == "org/text"
 
 
 class TestResults:

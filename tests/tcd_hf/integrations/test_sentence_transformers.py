@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import ConvNextImageProcessor
 
 pytest.importorskip("sentence_transformers")
 from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -19,6 +20,7 @@ from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 from tests.clips import coded_frame, write_clip
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
+from tests.towers import make_tower, word_tokenizer
 
 TEXTS = ["a shop", "the longest of these four texts, by far", "gate B4 at the airport", "STAR WARS toys"]
 EXACT = {"rtol": 0, "atol": 1e-6}
@@ -100,6 +102,22 @@ class TestVectors:
         encoder = to_sentence_transformer(trained_model(), processor)
         np.testing.assert_allclose(encoder.encode("a shop", prompt="find "), encoder.encode("find a shop"), **EXACT)
         np.testing.assert_allclose(encoder.encode(paths[0], prompt="find "), encoder.encode(paths[0]), **EXACT)
+
+    def test_of_a_sentence_encoder_beside_an_image_encoder(self, code_reader, paths, tmp_path):
+        model = TCDModel.from_backbone(text=make_tower("BERT"), image=make_tower("ConvNeXt"), num_frames=4)
+        image_processor = ConvNextImageProcessor(size={"shortest_edge": 16})
+        prefix = {"query_prefix": "query : ", "ocr_engine": code_reader}
+        processor = TCDProcessor(image_processor, word_tokenizer(), num_frames=4, **prefix)
+        encoder = to_sentence_transformer(model, processor)
+        texts, videos = encoder.encode(["a shop", "tesco express"], prompt="the "), encoder.encode(paths)
+        with torch.no_grad():
+            words = model.get_text_features(**word_tokenizer()("query : the a shop", return_tensors="pt"))
+        np.testing.assert_allclose(texts[0], words.pooler_output[0], **EXACT)
+        expected = own_video_features(model, processor, paths).coarse_embeds
+        np.testing.assert_allclose(videos, expected, **EXACT)
+        encoder.save_pretrained(str(tmp_path))
+        opened = SentenceTransformer(str(tmp_path), trust_remote_code=True, device="cpu")
+        np.testing.assert_allclose(opened.encode(["a shop"], prompt="the "), texts[:1], **EXACT)
 
     def test_half_precision_gives_float32(self, processor, paths):
         encoder = to_sentence_transformer(trained_model(), processor)

@@ -125,6 +125,8 @@ def test_each_part_of_a_processor_has_a_fingerprint_of_its_own(code_reader, clip
     other.tokenizer.add_tokens(["tesco"])
     assert changed("tokenizer", tokenizer=other.tokenizer) == (True, 1)
     assert changed("tokenizer", max_length=9) == (True, 1)
+    assert changed("tokenizer", query_prefix="query: ") == changed("tokenizer", caption_prefix="passage: ") == (True, 1)
+    assert changed("tokenizer", text_padding="max_length") == (True, 1)
     assert changed("frame", image_processor=other.image_processor) == (True, 1)
     assert changed("frame", num_frames=5) == (True, 2)  # windows are as many
     assert changed("caption", ocr_fps=1.0) == changed("caption", ocr_engine=CodeReader({})) == (True, 1)
