@@ -1,9 +1,9 @@
 """The sentence encoder that the text tower of tcd-mini starts from, and a tokenizer for it that can spell.
 
-all-MiniLM-L6-v2 (Apache-2.0; Nils Reimers and the sentence-transformers project) knows what sentences mean. Its word
-pieces know 246 Chinese characters and take "1984" for one piece and "1985" for another. So here (ours) its vocabulary
-is cut and extended: digits stand alone, and a character that is no piece of its own is spelt by its UTF-8 bytes, which
-are new pieces. All other texts are cut as before. Nothing is unknown.
+all-MiniLM-L6-v2 (Apache-2.0; Nils Reimers and the sentence-transformers project) knows what sentences mean. Of Chinese
+characters its word pieces know 246. So here (ours) a character that is no piece of its own is spelt by its UTF-8 bytes,
+which are new pieces, and pieces that no text is cut into are left out. All other texts are cut as before, and nothing
+is unknown.
 """
 
 import io
@@ -122,7 +122,6 @@ def spelling_tokenizer(teacher: PreTrainedTokenizerFast) -> tuple[PreTrainedToke
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.BertPreTokenizer(),
-            pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -135,10 +134,8 @@ def spelling_tokenizer(teacher: PreTrainedTokenizerFast) -> tuple[PreTrainedToke
 
 def _is_met(piece: str, spelt: str) -> bool:
     """Whether a text is ever cut into this piece."""
-    alone = len(spelt) == 1 and (spelt.isnumeric() or "\u3400" <= spelt <= "\u9fff")  # as digits and Chinese are
-    if piece.startswith("[unused") or (piece != spelt and alone):
-        return False
-    return alone or not any(character.isnumeric() for character in spelt)
+    unused = piece.startswith("[unused")
+    return not unused and not (piece != spelt and "\u3400" <= spelt <= "\u9fff")  # Chinese characters stand alone
 
 
 def _renumbered(backend: Tokenizer, numbers: dict[str, int]) -> Tokenizer:

@@ -27,8 +27,8 @@ from tests.conftest import assert_computed_alike
 
 SPECIAL = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-PIECES = [*SPECIAL, *LETTERS, *("##" + letter for letter in LETTERS if letter.isalpha()), "the", "store", "##co",
-          "19", "1984", "##84", "##1", "東", "##東", "д", "##д", "да", "£"]  # fmt: skip
+PIECES = [*SPECIAL, *LETTERS, *("##" + letter for letter in LETTERS if letter.isalnum()), "the", "store", "##co",
+          "19", "1984", "##84", "東", "##東", "д", "##д", "да", "£"]  # fmt: skip
 CONFIG = {
     "seed": 0,
     "threads": 1,
@@ -137,13 +137,13 @@ class TestTokenizer:
         ("text", "cut"),
         [
             ("the store", ["the", "store"]),  # as before
-            ("1984", ["1", "9", "8", "4"]),
-            ("b4", ["b", "4"]),
+            ("1984", ["1984"]),
+            ("1985", ["19", "##8", "##5"]),
             ("да", ["Ð´Ð°"]),  # a piece as before, its bytes written by other characters
             ("東x", ["æĿ±", "x"]),
             ("京", ["ä", "##º", "##¬"]),
             ("дж", ["Ð´", "##Ð", "##¶"]),
-            ("£5", ["Â£", "5"]),
+            ("£5", ["Â£", "##5"]),
             ("é", ["e"]),
         ],
     )
@@ -159,7 +159,7 @@ class TestTokenizer:
         assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"]
 
     def test_pieces_that_no_text_is_cut_into_are_left_out(self, tokenizer):
-        assert not {"[unused0]", "19", "1984", "##84", "##1", "##æĿ±"} & set(tokenizer.get_vocab())
+        assert not {"[unused0]", "##æĿ±"} & set(tokenizer.get_vocab())
 
     def test_saved_and_loaded(self, tokenizer, tmp_path):
         tokenizer.save_pretrained(tmp_path)
