@@ -14,7 +14,7 @@ TEMPLATE = Path(__file__).with_name("card.md")
 KINDS = ("brand", "contact", "name", "number", "other_script", "place", "plate", "price", "score", "time", "title",
          "words")  # fmt: skip
 MEANING = ("meaning: signs", "meaning: dictionary")
-CURVE = ("all", "other_script", *MEANING)
+CURVE = {"all": "spelling", "meaning: signs": "signs", "meaning: dictionary": "dictionary"}
 QUERIES = ("all queries", "text", "visual", "both", "temporal")
 
 
@@ -22,12 +22,19 @@ def make_card(folder: Path) -> str:
     """The card of a checkpoint.
 
     Args:
-        folder: with `training_log_{text,text_alone,image,fusion}.jsonl`, `world.json` (what `tcd-hf evaluate` wrote of
-            the synthetic world's test split) and `model.safetensors`.
+        folder: with `training_log_{text,image,fusion}.jsonl` and `model.safetensors`. Where they are, also
+            `training_log_text_alone.jsonl`, of a run without distillation, and `world.json`, what `tcd-hf evaluate`
+            wrote of the synthetic world's test split.
     """
-    text, alone, image, fusion = (read_log(folder, step) for step in ("text", "text_alone", "image", "fusion"))
+    text, image, fusion = (read_log(folder, step) for step in ("text", "image", "fusion"))
+    runs = {"with distillation": text[1:]}
+    if (folder / "training_log_text_alone.jsonl").exists():
+        runs["without"] = read_log(folder, "text_alone")[1:]
     start, best = text[1], max(text[1:], key=lambda entry: entry["sum"])
-    world = json.loads((folder / "world.json").read_text(encoding="utf-8"))["metrics"]
+    world = []
+    if (folder / "world.json").exists():
+        metrics = json.loads((folder / "world.json").read_text(encoding="utf-8"))["metrics"]
+        world = [_row("test, 1,000 clips (`tcd-hf evaluate`)", [metrics[kind]["t2v"]["R@1"] for kind in QUERIES])]
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         megabytes=f"{(folder / 'model.safetensors').stat().st_size / 1e6:.1f}",
         vocabulary=f"{text[0]['vocabulary']:,}",
@@ -42,14 +49,18 @@ def make_card(folder: Path) -> str:
         meaning="\n".join(
             _row(name, [start[f"meaning: {name}"], best[f"meaning: {name}"]]) for name in ("signs", "dictionary")
         ),
-        curve=_curve(text[1:], alone[1:]),
+        curve=_curve(runs),
         patch_color=_percent(image[-1]["patch_color"]),
         patch_shape=_percent(image[-1]["patch_shape"]),
         image_steps=image[-1]["step"],
         fusion_steps=fusion[-2]["step"],
-        world_test=_row("this checkpoint", [world[kind]["t2v"]["R@1"] for kind in QUERIES]),
-        world_start=_row("before its fusion was trained", [fusion[0][kind] for kind in QUERIES]),
-        world_mean=_row("this checkpoint", [fusion[-1][kind] for kind in QUERIES]),
+        world="\n".join(
+            [
+                _row("validation, 400 clips, before its fusion was trained", [fusion[0][kind] for kind in QUERIES]),
+                _row("validation, 400 clips", [fusion[-1][kind] for kind in QUERIES]),
+                *world,
+            ]
+        ),
         pairs_start=f"{fusion[0]['text pairs']:.3f}",
         pairs_mean=f"{fusion[-1]['text pairs']:.3f}",
     )
@@ -65,14 +76,16 @@ def _row(name: str, values: list[float]) -> str:
     return f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |"
 
 
-def _curve(*runs: list[dict]) -> str:
-    """One row for each step at which any of the runs was validated."""
-    by_step = [{entry["step"]: entry for entry in run} for run in runs]
-    rows = []
-    for step in sorted(set().union(*by_step)):
-        cells = [f"{run[step][name]:.3f}" if step in run else "" for name in CURVE for run in by_step]
-        rows.append(f"| {step} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+def _curve(runs: dict[str, list[dict]]) -> str:
+    """A table with one row for each step at which any of the runs was validated."""
+    columns = [(name, run) for name in CURVE for run in runs]
+    titles = [f"{CURVE[name]}, {run}" for name, run in columns]
+    by_step = {run: {entry["step"]: entry for entry in entries} for run, entries in runs.items()}
+    lines = [f"| step | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+    for step in sorted(set().union(*by_step.values())):
+        cells = [f"{by_step[run][step][name]:.3f}" if step in by_step[run] else "" for name, run in columns]
+        lines.append(f"| {step} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _minutes(log: list[dict]) -> str:
