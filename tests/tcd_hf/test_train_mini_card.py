@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scripts.train_mini.card import KINDS, main, make_card
+from tcd_hf.checkpoints import MINI
 
 MEANING = {"meaning: signs": 0.25, "meaning: dictionary": 0.125}
 
@@ -66,3 +67,7 @@ def test_what_was_not_measured_is_left_out(checkpoint):
 def test_written_beside_the_logs(checkpoint):
     assert main([str(checkpoint)]) == 0
     assert (checkpoint / "README.md").read_text(encoding="utf-8") == make_card(checkpoint)
+
+
+def test_the_card_of_the_checkpoint_is_what_its_logs_say():
+    assert (MINI / "README.md").read_text(encoding="utf-8") == make_card(MINI)
