@@ -54,6 +54,7 @@ def make_card(folder: Path) -> str:
         patch_shape=_percent(image[-1]["patch_shape"]),
         image_steps=image[-1]["step"],
         fusion_steps=fusion[-2]["step"],
+        share=fusion[-1]["share"],
         world="\n".join(
             [
                 _row("validation, 400 clips, before its fusion was trained", [fusion[0][kind] for kind in QUERIES]),

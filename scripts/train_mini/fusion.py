@@ -12,8 +12,8 @@ after. A batch holds (ours):
   real videos show, does not hide what was read in them.
 
 The weights are then averaged with the neutral ones they started from, which keeps more of what the start could do
-outside of this world (Wortsman et al., *Robust fine-tuning of zero-shot models*, 2022), in even shares, as that paper
-advises where nothing better is known; the model card shows what other shares do. The log has R@1 on two validation
+outside of this world (Wortsman et al., *Robust fine-tuning of zero-shot models*, 2022), in a share chosen on
+validation. The log has R@1 on two validation
 sets: clips of the world, and text pairs with held-out words over real photographs.
 
 Needs the extras `[train-mini]` and `[synthetic]`.
