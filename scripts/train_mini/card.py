@@ -33,7 +33,7 @@ def make_card(folder: Path) -> str:
     start, best = text[1], max(text[1:], key=lambda entry: entry["sum"])
     world = []
     if (folder / "world.json").exists():
-        metrics = json.loads((folder / "world.json").read_text(encoding="utf-8"))["metrics"]
+        metrics = json.loads((folder / "world.json").read_text(encoding="utf-8"))["results"]
         world = [_row("test, 1,000 clips (`tcd-hf evaluate`)", [metrics[kind]["t2v"]["R@1"] for kind in QUERIES])]
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         megabytes=f"{(folder / 'model.safetensors').stat().st_size / 1e6:.1f}",

@@ -213,6 +213,7 @@ def main(arguments: list[str] | None = None) -> int:
     vision = ConvNextConfig(**config["vision"], hidden_size=config["vision"]["hidden_sizes"][-1])
     model = join_towers(options.text, ConvNextModel(vision), "mean")
     model.config.logit_scale_init_value = LOGIT_SCALE
+    model.config.text_config.name_or_path = ""  # whose folder it came from is nobody's concern
     with torch.no_grad():
         model.logit_scale.fill_(LOGIT_SCALE)
         queries = [make_clip(config["seed"], "train", number).query for number in range(1000)]

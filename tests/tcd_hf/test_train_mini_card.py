@@ -29,7 +29,7 @@ def checkpoint(tmp_path):
         text = "\n".join(json.dumps(line) for line in lines)
         (tmp_path / f"training_log_{name}.jsonl").write_text(text, encoding="utf-8")
     metrics = {kind: {"t2v": {"R@1": 0.651}} for kind in ("all queries", "text", "visual", "both", "temporal")}
-    (tmp_path / "world.json").write_text(json.dumps({"metrics": metrics}), encoding="utf-8")
+    (tmp_path / "world.json").write_text(json.dumps({"results": metrics}), encoding="utf-8")
     (tmp_path / "model.safetensors").write_bytes(bytes(150_000))
     return tmp_path
 
