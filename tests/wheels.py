@@ -6,7 +6,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "tcd_hf", "modeling", "processing")
+NEEDED = (
+    "setup.py",
+    "setup.cfg",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "NOTICE",
+    "tcd_hf",
+    "modeling",
+    "processing",
+)
 
 
 def build_wheel(folder: Path) -> Path:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from tcd_hf import TCDModel, load
+from tcd_hf.modeling.two_tower import pool_tokens
 
 __all__ = ["TEXTS_PER_CHUNK", "Towers", "embed", "texts_by_length"]
 
@@ -14,7 +15,7 @@ TEXTS_PER_CHUNK = 64
 
 
 class Towers:
-    """The two towers of a TCD checkpoint that end in projections, as CLIP's and those of VisionTextDualEncoderModel.
+    """The two towers of a TCD checkpoint that end in projections, as CLIP's and those of `from_backbone(text=...)`.
 
     Args:
         folder: of the checkpoint.
@@ -28,7 +29,7 @@ class Towers:
         backbone = self.model.backbone
         if not hasattr(backbone, "visual_projection") or not hasattr(backbone, "text_projection"):
             raise ValueError(
-                "Towers that end in two projections are needed, as CLIP and VisionTextDualEncoderModel have them; the "
+                "Towers that end in two projections are needed, as CLIP and TwoTowerModel have them; the "
                 f"backbone of {folder} is of type {self.model.config.backbone_config.model_type!r}."
             )
         self.num_frames = self.model.config.num_frames
@@ -51,7 +52,11 @@ class Towers:
 
     def _encode_at_once(self, texts: list[str]) -> torch.Tensor:
         inputs = self.processor.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-        return self.model.backbone.text_model(**inputs).pooler_output
+        output = self.model.backbone.text_model(**inputs)
+        pooling = getattr(self.model.backbone.config, "text_pooling", "pooler")  # CLIP's tower pools by itself
+        if pooling == "pooler":
+            return output.pooler_output
+        return pool_tokens(output.last_hidden_state, inputs["attention_mask"], pooling)
 
 
 def texts_by_length(texts: Sequence[str]) -> tuple[list[list[str]], torch.Tensor]:

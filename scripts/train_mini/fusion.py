@@ -1,6 +1,6 @@
 """Third step of the checkpoint inside the package: it learns to read frames and texts together.
 
-    python -m scripts.train_mini.fusion --model build/mini-image      # 25 minutes on a CPU core, no network
+    python -m scripts.train_mini.fusion --model build/mini-image      # no network
 
 The towers, of `scripts/train_mini/image.py`, stay as they are and run over everything once, and so does the projection
 of texts, which would forget spelling; what is trained is the projection of frames, the logit scale and all that comes
@@ -12,8 +12,8 @@ after. A batch holds (ours):
   real videos show, does not hide what was read in them.
 
 The weights are then averaged with the neutral ones they started from, which keeps more of what the start could do
-outside of this world (Wortsman et al., *Robust fine-tuning of zero-shot models*, 2022), in even shares, as that paper
-advises where nothing better is known; the model card shows what other shares do. The log has R@1 on two validation
+outside of this world (Wortsman et al., *Robust fine-tuning of zero-shot models*, 2022), in a share chosen on
+validation. The log has R@1 on two validation
 sets: clips of the world, and text pairs with held-out words over real photographs.
 
 Needs the extras `[train-mini]` and `[synthetic]`.

@@ -1,14 +1,12 @@
 """Second step of the checkpoint inside the package: its image tower learns what the synthetic world's things look like.
 
-    python -m scripts.train_mini.image --model build/mini-text      # 30 minutes on a CPU core, no network
+    python -m scripts.train_mini.image --text build/mini-text      # no network
 
-`scripts/train_mini/text.py` made the text tower. Here (ours):
-
-1. the words for what can be seen are told apart and their synonyms brought together, on the queries of the world; of
-   this only the embeddings of the tokens that spell those words are kept, so that the tower spells all else as before;
-2. the image tower learns frames against those words: every patch the thing that covers it, the whole frame the things
-   in it. Where nothing is, a direction of its own which texts hardly take, so that frames without any of these things,
-   as all real ones, disturb no score.
+`scripts/train_mini/text.py` made the text tower, which stays as it is. The image tower learns frames against the words
+for what they show: every patch the thing that covers it, the whole frame the things in it. Where nothing is, a
+direction of its own which texts hardly take, so that frames without any of these things, as all real ones, disturb no
+score. With `--start`, it goes on from the image tower of a checkpoint made before, whose projection is turned to where
+the words for the same things are now. (Ours.)
 
 The fusion stays neutral: `scripts/train_mini/fusion.py` trains it.
 Needs the extras `[train-mini]` and `[synthetic]`.
@@ -26,21 +24,16 @@ import torch
 import yaml
 from torch import nn
 from torch.nn.functional import cross_entropy, log_softmax, normalize
-from transformers import (
-    CLIPTokenizer,
-    ConvNextConfig,
-    VisionTextDualEncoderConfig,
-    VisionTextDualEncoderModel,
-    get_scheduler,
-)
+from transformers import AutoTokenizer, ConvNextConfig, ConvNextModel, PreTrainedTokenizerBase, get_scheduler
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from scripts.train_mini.backbone import build_mini, save_mini
+from scripts.train_mini.backbone import LOGIT_SCALE, build_mini, save_mini
 from scripts.train_mini.log import Log, copy_logs
 from tcd_hf import load
 from tcd_hf.data.synthetic import DURATION, make_clip
-from tcd_hf.data.synthetic_queries import SHAPE_WORDS, spell_thing
+from tcd_hf.data.synthetic_queries import SHAPE_WORDS
 from tcd_hf.data.synthetic_scene import COLORS, MOTIONS, SHAPES, SIZES, Painter, Scene, Thing
+from tcd_hf.modeling.joined_towers import join_towers
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = [(color, shape) for color in COLORS for shape in SHAPES]
@@ -53,63 +46,17 @@ PLACES = [(x, y) for x in (0.2, 0.5, 0.8) for y in (0.22, 0.5, 0.78)]
 
 
 # words ---------------------------------------------------------------------------------------------------------------
-def encode(model: nn.Module, tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+def encode(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tensor:
     """L2-normalised text embeddings `(num_texts, dim)`."""
     batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     return normalize(model.get_text_features(**batch).pooler_output, dim=-1)
 
 
-def prototypes(model: nn.Module, tokenizer: CLIPTokenizer) -> torch.Tensor:
+def prototypes(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
     """What each of `CLASSES` is called, synonyms averaged: `(num_classes, dim)`, L2-normalised."""
     owners = torch.tensor([i for i, (_, shape) in enumerate(CLASSES) for _ in SHAPE_WORDS[shape]])
     embeds = encode(model, tokenizer, SPELLINGS)
     return normalize(embeds.new_zeros(len(CLASSES), embeds.shape[1]).index_add(0, owners, embeds), dim=-1)
-
-
-def learn_words(model: nn.Module, tokenizer: CLIPTokenizer, config: dict, rng: random.Random, log: Log) -> None:
-    """Trains the token embeddings so that a phrase, and a query, is nearest to the classes that it names."""
-    embeddings = model.text_model.embeddings.token_embedding.weight
-    optimizer = torch.optim.Adam([embeddings], lr=config["learning_rate"])
-    for step in range(1, config["steps"] + 1):
-        texts, targets = [], torch.zeros(config["batch_size"], len(CLASSES))
-        for row in range(config["batch_size"]):
-            if row % 2:
-                color, shape = rng.choice(CLASSES)
-                text, named = spell_thing(color, shape, rng, rng.choice(list(SIZES))), [(color, shape)]
-            else:
-                text, named = some_query(rng)
-            texts.append(text)
-            targets[row, [CLASSES.index(each) for each in named]] = 1 / len(named)
-        logits = config["scale"] * encode(model, tokenizer, texts) @ prototypes(model, tokenizer).T
-        loss = cross_entropy(logits, targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step % config["log_every"] == 0:
-            hits = targets.gather(1, logits.argmax(1, keepdim=True)) > 0
-            log(phase="words", step=step, loss=round(loss.item(), 4), named_first=round(hits.float().mean().item(), 3))
-
-
-@torch.no_grad()
-def put_back(model: nn.Module, tokenizer: CLIPTokenizer, embeddings: torch.Tensor) -> None:
-    """Gives all tokens but those of `CLASSES`, and of start and end, the embeddings `(vocab_size, width)` again."""
-    others = torch.ones(len(embeddings), dtype=torch.bool)
-    others[list({token for ids in tokenizer(SPELLINGS)["input_ids"] for token in ids})] = False
-    model.text_model.embeddings.token_embedding.weight[others] = embeddings[others]
-
-
-def some_query(rng: random.Random) -> tuple[str, list[tuple[str, str]]]:
-    """A query of the world that names things, and which."""
-    while True:
-        clip = make_clip(rng.randrange(1 << 30), "train", rng.randrange(20))
-        words = set(clip.query.lower().replace(",", " ").replace(".", " ").split())
-        named = [
-            (thing.color, thing.shape)
-            for thing in clip.scene.things
-            if thing.color in words and words & {word for words in SHAPE_WORDS[thing.shape] for word in words.split()}
-        ]
-        if named and clip.kind != "text":
-            return clip.query, named
 
 
 # frames --------------------------------------------------------------------------------------------------------------
@@ -167,10 +114,27 @@ def shuffled(items: Iterator[tuple], rng: random.Random, room: int = 600) -> Ite
 
 
 # image tower ---------------------------------------------------------------------------------------------------------
-def quiet_direction(model: nn.Module, tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+def quiet_direction(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tensor:
     """The direction `(1, dim)` in which texts have least energy."""
     embeds = torch.cat([encode(model, tokenizer, texts[i : i + 100]) for i in range(0, len(texts), 100)])
     return torch.linalg.eigh(embeds.T @ embeds)[1][:, :1].T
+
+
+@torch.no_grad()
+def start_from(model: nn.Module, folder: Path, classes: torch.Tensor) -> None:
+    """Takes over the image tower of a checkpoint, and its projection turned from its words for things to `classes`.
+
+    Args:
+        model: the backbone to change, its image tower of the same shape.
+        folder: of the checkpoint.
+        classes: what the things are called here, `(num_classes, dim)`.
+    """
+    saved, processor = load(folder, dtype=torch.float32)
+    model.vision_model.load_state_dict(saved.backbone.vision_model.state_dict())
+    words = prototypes(saved.backbone, processor.tokenizer)
+    # least squares, held short: what tells the things apart has few dimensions
+    turn = torch.linalg.solve(words.T @ words + 0.1 * torch.eye(words.shape[1]), words.T @ classes)
+    model.visual_projection.weight.copy_(turn.T @ saved.backbone.visual_projection.weight)
 
 
 class Targets:
@@ -232,39 +196,34 @@ def learn_frames(model: nn.Module, targets: Targets, config: dict, rng: random.R
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("image.yaml"))
-    parser.add_argument("--model", type=Path, required=True, help="folder that scripts/train_mini/text.py wrote")
+    parser.add_argument("--text", type=Path, required=True, help="folder that scripts/train_mini/text.py wrote")
+    parser.add_argument("--start", type=Path, help="folder of a checkpoint whose image tower is trained on")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-image")
     options = parser.parse_args(arguments)
-    if not (options.model / "model.safetensors").is_file():
-        parser.error(f"--model: there is no model.safetensors in {options.model}")
+    if not (options.text / "model.safetensors").is_file():
+        parser.error(f"--text: there is no model.safetensors in {options.text}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
     torch.set_num_threads(config["threads"])
     torch.manual_seed(config["seed"])
     rng, log = random.Random(config["seed"]), Log(options.output / "training_log_image.jsonl")
-    copy_logs(options.model, options.output, "text")
+    copy_logs(options.text, options.output, "text")
 
-    saved, processor = load(options.model, dtype=torch.float32)
-    texts, tokenizer = saved.backbone, processor.tokenizer
+    tokenizer = AutoTokenizer.from_pretrained(options.text)
     vision = ConvNextConfig(**config["vision"], hidden_size=config["vision"]["hidden_sizes"][-1])
-    model = VisionTextDualEncoderModel(
-        VisionTextDualEncoderConfig.from_vision_text_configs(
-            vision,
-            texts.config.text_config,
-            projection_dim=texts.config.projection_dim,
-            logit_scale_init_value=texts.config.logit_scale_init_value,
-        )
-    )
-    model.text_model.load_state_dict(texts.text_model.state_dict())
-    model.text_projection.load_state_dict(texts.text_projection.state_dict())
-    learn_words(model, tokenizer, config["words"], rng, log)
+    model = join_towers(options.text, ConvNextModel(vision), "mean")
+    model.config.logit_scale_init_value = LOGIT_SCALE
+    model.config.text_config.name_or_path = ""  # whose folder it came from is nobody's concern
     with torch.no_grad():
+        model.logit_scale.fill_(LOGIT_SCALE)
         queries = [make_clip(config["seed"], "train", number).query for number in range(1000)]
         captions = [caption for number in range(100) for caption in make_clip(0, "train", number).captions()]
         quiet = quiet_direction(model, tokenizer, queries + sorted(set(captions)))
-        classes = torch.cat([prototypes(model, tokenizer), quiet])
-    learn_frames(model, Targets(classes, config["scale"]), config["frames"], rng, log)
-    put_back(model, tokenizer, texts.text_model.embeddings.token_embedding.weight)
+        classes = prototypes(model, tokenizer)
+    if options.start:
+        start_from(model, options.start, classes)
+    model.text_model.requires_grad_(False)
+    learn_frames(model, Targets(torch.cat([classes, quiet]), config["scale"]), config["frames"], rng, log)
     save_mini(*build_mini(model, tokenizer), options.output)
     return 0
 

