@@ -25,7 +25,7 @@ from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 
 HIT_FIELDS = [
     *("path", "score", "text_video", "text_ocr", "text_hybrid", "lexical"),
-    *("start", "end", "evidence", "boxes", "moments"),
+    *("start", "end", "evidence", "boxes", "moments", "text_window", "is_weak"),
 ]
 
 
@@ -291,7 +291,7 @@ def test_videos_are_indexed_once_and_searched(run, clips, tmp_path, code_reader)
         (hit,) = json.loads(result.stdout)["queries"][0]["hits"]
         assert list(hit) == HIT_FIELDS
         assert (hit["path"], hit["evidence"]) == (str(clips["airport.mp4"]), ["Gate B4"])
-        assert [list(box) for box in hit["boxes"]] == [["text", "start", "end", "box", "time", "source"]]
+        assert [list(box) for box in hit["boxes"]] == [["text", "start", "end", "box", "time", "source", "match"]]
     result = run("search", "gate b4", *place, "--where", "NOT has_text", "--json")
     assert [hit["path"] for hit in json.loads(result.stdout)["queries"][0]["hits"]] == [str(clips["sea.mp4"])]
     assert code_reader.images_read == read
