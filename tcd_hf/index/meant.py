@@ -14,11 +14,10 @@ import numpy as np
 import torch
 
 from tcd_hf.index.hits import Hit, evidence_boxes
-from tcd_hf.index.moments import Moment
+from tcd_hf.index.moments import Moment, Window, follow_text
 from tcd_hf.modeling.backbones import encode_text
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
-from tcd_hf.processing.text_tracks import TextTrack
 
 __all__ = ["MeaningFinder"]
 
@@ -46,26 +45,38 @@ class MeaningFinder:
         self._known: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def __call__(
-        self, shown: Sequence[Shown], text_embeds: Sequence[np.ndarray], tracks: Sequence[Sequence[TextTrack]]
+        self, shown: Sequence[Shown], text_embeds: Sequence[np.ndarray], windows: Sequence[Sequence[Window]]
     ) -> list[Shown]:
-        """The same hits or moments, with what means what was asked for as evidence.
+        """The same hits or moments, with what means what was asked for as evidence, and as long as the nearest of it is
+        seen.
 
         Args:
             shown (`Sequence[Hit]` or `Sequence[Moment]`): without evidence.
             text_embeds (`Sequence[np.ndarray]`, each of shape `(dim,)`): of what each was found by, L2-normalised.
-            tracks (`Sequence[Sequence[TextTrack]]`): the texts of the window of each, most salient first.
+            windows (`Sequence[Sequence[WindowCaption]]` or of [`StoredWindow`]): of the video of each, in the order of
+                time; the one that begins with it among them, or nothing is found.
         """
         if self.least is None:
             return list(shown)
+        places = [
+            next((place for place, window in enumerate(own) if window.start == each.start), None)
+            for each, own in zip(shown, windows, strict=True)
+        ]
+        tracks = [[] if place is None else own[place].tracks for place, own in zip(places, windows, strict=True)]
         texts = [list(dict.fromkeys(track.text for track in own))[:MAX_TEXTS] for own in tracks]
         self._embed(dict.fromkeys(chain(*texts)))
         found = []
-        for each, asked, own, names in zip(shown, text_embeds, tracks, texts, strict=True):
+        for each, asked, place, own, of_window, names in zip(
+            shown, text_embeds, places, windows, tracks, texts, strict=True
+        ):
             cosines = np.array([self._known[text] @ asked for text in names])
             nearest = np.argsort(-cosines, kind="stable")[:MAX_MEANT].tolist()
-            evidence = [names[place] for place in nearest if cosines[place] >= self.least]
-            boxes = evidence_boxes(evidence, own, "means")
-            found.append(replace(each, evidence=evidence, boxes=boxes) if evidence else each)
+            evidence = [names[number] for number in nearest if cosines[number] >= self.least]
+            if evidence and place is not None:
+                (start, end), _ = follow_text(evidence[0], place, own)
+                boxes = evidence_boxes(evidence, of_window, "means")
+                each = replace(each, start=start, end=end, evidence=evidence, boxes=boxes)
+            found.append(each)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return found

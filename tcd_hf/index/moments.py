@@ -15,7 +15,7 @@ from tcd_hf.index.stored_captions import StoredWindow
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 
-__all__ = ["MAX_PAUSE", "Moment", "are_alike", "clip_moments", "find_moments"]
+__all__ = ["MAX_PAUSE", "Moment", "are_alike", "clip_moments", "find_moments", "follow_text"]
 
 Window = WindowCaption | StoredWindow
 SIMILAR_TEXT = 80  # of 100: the same text, read with a slip
@@ -97,7 +97,7 @@ def find_moments(
         if limit is not None and len(moments) >= limit:
             break
         if place not in taken and evidence_in(place):
-            seen, places = _follow(evidence_in(place)[0], place, windows, possible, folded)
+            seen, places = follow_text(evidence_in(place)[0], place, windows, possible, folded)
             moments.append(_moment(windows[place], scores[place], seen, evidence_in(place)))
             taken.update(places)
     return moments
@@ -118,14 +118,21 @@ def clip_moments(moments: Iterable[Moment], between: tuple[float, float]) -> lis
     return [moment for moment in moments if moment.start <= end and start <= moment.end]
 
 
-def _follow(
+def follow_text(
     text: str,
     place: int,
     windows: Sequence[Window],
-    possible: np.ndarray,
+    possible: np.ndarray | None = None,
     folded: Sequence[Sequence[str]] | None = None,
 ) -> tuple[tuple[float, float], list[int]]:
-    """When a text of the window at this place is seen without a pause, and the places of the windows that show it."""
+    """When a text of the window at this place is seen without a pause, and the places of the windows that show it.
+
+    Args:
+        text (`str`), place (`int`): what to follow, and from where.
+        windows, folded: see [`find_moments`].
+        possible (`np.ndarray` of shape `(num_windows,)`, bool, *optional*): windows that it may go on in. All, if not
+            given.
+    """
     # Neighbouring windows share their texts.
     is_alike = _remembered(partial(are_alike, fold(text)))
     is_same = _remembered(lambda other: other == text or is_alike(fold(other)))
@@ -140,7 +147,9 @@ def _follow(
     seen, places = joined_with(own, place) or own, [place]
     for step in (1, -1):
         neighbour = place + step
-        while 0 <= neighbour < len(windows) and possible[neighbour] and _touch(windows, neighbour - step, neighbour):
+        while 0 <= neighbour < len(windows) and _touch(windows, neighbour - step, neighbour):
+            if possible is not None and not possible[neighbour]:
+                break
             joined = joined_with(seen, neighbour)
             if joined is None:
                 break

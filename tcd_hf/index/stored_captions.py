@@ -19,8 +19,8 @@ __all__ = [
     "captions_in_order",
     "decode_captions",
     "encode_captions",
-    "tracks_at",
     "windows_from",
+    "windows_in_time",
 ]
 
 TRACK_TYPE = pa.struct(
@@ -121,11 +121,9 @@ def windows_from(captions: bytes, count: int) -> list[StoredWindow]:
     return [StoredWindow(row, place) for place in range(count)]
 
 
-def tracks_at(captions: Sequence[bytes], count: int, start: float) -> list[TextTrack]:
-    """The texts of the window that begins at a time, in seconds of the file: of several rows of one video, each with
-    its value of the column `captions` and so many windows. None if none begins there."""
-    windows = (window for row in captions for window in windows_from(row, count))
-    return next((window.tracks for window in windows if window.start == start), [])
+def windows_in_time(captions: Sequence[bytes], count: int) -> list[StoredWindow]:
+    """The windows of several rows of one video, each given by its value of the column `captions`, in order of time."""
+    return sorted((window for row in captions for window in windows_from(row, count)), key=lambda window: window.start)
 
 
 def decode_captions(rows: pa.Table) -> pa.Table:
