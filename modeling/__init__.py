@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import lazy_loader
+from transformers import AutoConfig as _AutoConfig  # noqa: F401  it asks for TCDConfig: not in the midst of a module
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

@@ -3,8 +3,9 @@
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .configuration_two_tower import TwoTowerConfig
@@ -28,7 +29,7 @@ def make_backbone(config: Any) -> PreTrainedModel:
     """A dual encoder with random weights: transformers' own for its configuration, or two towers."""
     if config.model_type == TwoTowerConfig.model_type:
         return TwoTowerModel._from_config(config)
-    return AutoModel.from_config(config, trust_remote_code=False)
+    return transformers.AutoModel.from_config(config, trust_remote_code=False)
 
 
 def encode_text(

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, cast
 
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+import transformers
+from transformers import AutoConfig, PreTrainedModel
 
 from .configuration_two_tower import TwoTowerConfig
 from .sentence_pooling import SentencePooling, read_pooling
@@ -31,7 +32,8 @@ def join_towers(
         text (`str`, `os.PathLike` or `PreTrainedModel`): an encoder of texts, see [`TCDModel.from_backbone`].
         image (`str`, `os.PathLike` or `PreTrainedModel`): an encoder of images, or a dual encoder, whose image tower is
             taken.
-        text_pooling (`str`, *optional*): see [`TwoTowerConfig`]; by default as the folder of `text` says.
+        text_pooling (`str`, *optional*): see [`TwoTowerConfig`]; by default as the folder of `text` says, and
+            `"mean"` for a loaded encoder, which does not tell.
         projection_dim (`int`, *optional*): width of the joint space; that of `text` by default.
         backbone_kwargs (`dict`, *optional*): of `AutoModel.from_pretrained`, for the towers that are named.
 
@@ -39,19 +41,21 @@ def join_towers(
         [`TwoTowerModel`] in the dtype of `text`.
 
     Raises:
-        ValueError: a pooling that is not known, a `revision`, which cannot be of both, or a model that is no encoder.
+        ValueError: a pooling that is not known, a `revision` or `subfolder`, which cannot be of both, or a model that
+            is no encoder.
     """
     options = {"trust_remote_code": False, **(backbone_kwargs or {})}
-    if "revision" in options:
-        raise ValueError(
-            f"`revision` ({options['revision']!r}) cannot be that of two models: load them by `AutoModel`, and give "
-            "these, with `text_pooling`."
-        )
+    for name in ("revision", "subfolder"):
+        if name in options:
+            raise ValueError(
+                f"`{name}` ({options[name]!r}) cannot be that of two models: load them by `AutoModel`, and give these, "
+                "with `text_pooling`."
+            )
     texts: Any = text.base_model if isinstance(text, PreTrainedModel) else None
     saved = SentencePooling(text_pooling or "mean", "")
     if not isinstance(text, PreTrainedModel):
         saved = read_pooling(text, {key: options[key] for key in HUB_OPTIONS if key in options}, text_pooling)
-        texts = AutoModel.from_pretrained(text, subfolder=saved.subfolder, **options)  # nosec B615 # no revision
+        texts = transformers.AutoModel.from_pretrained(text, subfolder=saved.subfolder, **options)  # nosec B615
     images = image_tower(image, options)
     config = TwoTowerConfig(
         text_config=texts.config.to_dict(),
@@ -86,4 +90,4 @@ def image_tower(image: Any, options: Mapping[str, Any]) -> PreTrainedModel:
     hub = {key: options[key] for key in (*HUB_OPTIONS, "trust_remote_code") if key in options}
     config = AutoConfig.from_pretrained(image, **hub)  # nosec B615 # two models have no revision in common
     config = getattr(config, "vision_config", config)
-    return AutoModel.from_pretrained(image, config=config, **options)  # nosec B615 # likewise
+    return transformers.AutoModel.from_pretrained(image, config=config, **options)  # nosec B615 # likewise

@@ -4,8 +4,9 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
+import transformers
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from typing_extensions import Self
 
@@ -123,7 +124,7 @@ class TCDPreTrainedModel(PreTrainedModel):
         elif not isinstance(backbone, PreTrainedModel):
             options = {"trust_remote_code": False, **(backbone_kwargs or {})}
             place: Any = backbone
-            tower = AutoModel.from_pretrained(place, **options)  # nosec B615 # the revision is among the options
+            tower = transformers.AutoModel.from_pretrained(place, **options)  # nosec B615 # the revision is among the options
         elif backbone_kwargs:
             raise TypeError("`backbone_kwargs` say how to load a backbone, but a loaded model was given.")
         else:

@@ -4,8 +4,9 @@ import inspect
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils.generic import can_return_tuple
@@ -85,7 +86,7 @@ class TwoTowerModel(PreTrainedModel):
         """
         output = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
         if self.config.text_pooling == "pooler":
-            pooled = output.pooler_output
+            pooled = own_pooling(output, self.text_model, "text_pooling")
         else:
             if attention_mask is None:
                 attention_mask = torch.ones_like(input_ids)
@@ -107,13 +108,14 @@ class TwoTowerModel(PreTrainedModel):
         if self.config.image_pooling == "cls":
             pooled = output.last_hidden_state[:, 0]
         else:
-            pooled = output.pooler_output.flatten(1)  # of convolutional encoders, (num_images, width, 1, 1)
+            # of convolutional encoders, (num_images, width, 1, 1)
+            pooled = own_pooling(output, self.vision_model, "image_pooling").flatten(1)
         return with_pooled(output, self.visual_projection(pooled))
 
 
 def make_tower(config: Any, keep_pooler: bool) -> PreTrainedModel:
     """An encoder with random weights; without the pooling layer that it can do without, unless that is to be kept."""
-    tower = AutoModel.from_config(config, trust_remote_code=False)
+    tower = transformers.AutoModel.from_config(config, trust_remote_code=False)
     if not keep_pooler and "add_pooling_layer" in inspect.signature(type(tower)).parameters:
         tower.pooler = None
     return tower
@@ -139,6 +141,15 @@ def pool_tokens(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str
     mask = attention_mask.int()
     place = mask.argmax(dim=1) if pooling == "cls" else mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
     return states[torch.arange(len(states), device=states.device), place]
+
+
+def own_pooling(output: Any, tower: PreTrainedModel, option: str) -> torch.Tensor:
+    """What a tower itself calls `pooler_output`."""
+    pooled = output.get("pooler_output")
+    if pooled is None:
+        others = {"text_pooling": '"mean", "cls" or "last"', "image_pooling": '"cls"'}[option]
+        raise ValueError(f'{type(tower).__name__} gives no `pooler_output` (`{option}="pooler"`): take {others}.')
+    return pooled
 
 
 def with_pooled(output: Any, pooled: torch.Tensor) -> BaseModelOutputWithPooling:

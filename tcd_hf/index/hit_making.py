@@ -98,7 +98,7 @@ class HitMaker:
     ) -> list[Hit]:
         """The hits, with evidence by meaning where there is none by spelling and they are not weak."""
         asked = [place for place, hit in enumerate(hits) if not hit.evidence and not hit.is_weak]
-        if not asked or self.find_meant.least is None:
+        if not asked or self.find_meant.least is None or search.mode not in ("two-stage", "full"):
             return hits
         embeds = search.text_embeds.cpu().numpy()[[texts[found_in[place][0]] for place in asked]]
         captions = [[rows[CAPTIONS_COLUMN][int(row)].as_py() for row in found_in[place]] for place in asked]

@@ -4,7 +4,6 @@ Captions are embedded when a video is added, single texts are not: those of show
 """
 
 import copy
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -23,6 +22,7 @@ __all__ = ["MeaningFinder"]
 
 MAX_TEXTS = 8  # of a window that are compared, the most salient
 MAX_MEANT = 2  # of a window that are shown
+TEXTS_PER_BATCH = 64
 REMEMBERED = 4096  # texts: the same signs are shown again and again
 
 Shown = TypeVar("Shown", Hit, Moment)
@@ -42,7 +42,7 @@ class MeaningFinder:
         calibration = getattr(model.config, "search_calibration", None) or {}
         self.least: float | None = calibration.get("means_from") if model.config.reads_ocr else None
         self._model, self._processor = model, processor
-        self._known: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._known: dict[str, np.ndarray] = {}  # the latest last
 
     def __call__(
         self, shown: Sequence[Shown], text_embeds: Sequence[np.ndarray], windows: Sequence[Sequence[Window]]
@@ -64,12 +64,12 @@ class MeaningFinder:
         ]
         tracks = [[] if place is None else own[place].tracks for place, own in zip(places, windows, strict=True)]
         texts = [list(dict.fromkeys(track.text for track in own))[:MAX_TEXTS] for own in tracks]
-        self._embed(dict.fromkeys(chain(*texts)))
+        embeds = self._embed(list(dict.fromkeys(chain(*texts))))
         found = []
         for each, asked, place, own, of_window, names in zip(
             shown, text_embeds, places, windows, tracks, texts, strict=True
         ):
-            cosines = np.array([self._known[text] @ asked for text in names])
+            cosines = np.array([embeds[text] @ asked for text in names])
             nearest = np.argsort(-cosines, kind="stable")[:MAX_MEANT].tolist()
             evidence = [names[number] for number in nearest if cosines[number] >= self.least]
             if evidence and place is not None:
@@ -77,18 +77,26 @@ class MeaningFinder:
                 boxes = evidence_boxes(evidence, of_window, "means")
                 each = replace(each, start=start, end=end, evidence=evidence, boxes=boxes)
             found.append(each)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
         return found
 
+    def _embed(self, texts: list[str]) -> dict[str, np.ndarray]:
+        """L2-normalised embeddings of texts; the latest are remembered. Other threads may search meanwhile."""
+        embeds = {text: known for text in texts if (known := self._known.get(text)) is not None}
+        unknown = [text for text in texts if text not in embeds]
+        for start in range(0, len(unknown), TEXTS_PER_BATCH):
+            batch = unknown[start : start + TEXTS_PER_BATCH]
+            embeds.update(zip(batch, self._encode(batch), strict=True))
+        for text, embed in embeds.items():
+            self._known.pop(text, None)
+            self._known[text] = embed
+        for text in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:
+            self._known.pop(text, None)
+        return embeds
+
     @torch.inference_mode()
-    def _embed(self, texts: Sequence[str] | dict[str, None]) -> None:
-        unknown = [text for text in texts if text not in self._known]
-        if not unknown:
-            return
+    def _encode(self, texts: list[str]) -> np.ndarray:
         processor = copy.copy(self._processor)
         processor.query_prefix = processor.caption_prefix
-        inputs = processor(text=unknown, return_tensors="pt").to(self._model.device)
+        inputs = processor(text=texts, return_tensors="pt").to(self._model.device)
         output = encode_text(self._model.ocr_encoder, inputs["input_ids"], inputs.get("attention_mask"))
-        embeds = output.pooler_output.float().cpu().numpy()
-        self._known.update(zip(unknown, embeds, strict=True))
+        return output.pooler_output.float().cpu().numpy()

@@ -35,13 +35,17 @@ def same_line(line: str, other: str) -> bool:
 
 
 def refresh(shown: Sequence[str], printed: Sequence[str]) -> list[str]:
-    """The shown lines, each replaced by the printed one that is most like it if it was not printed."""
-    output = []
+    """The shown lines, each replaced by the printed one that is most like it if it was not printed; of those that
+    differ in numbers alone, by the next."""
+    masks = [DECIMAL.sub("#", _words(other)) for other in printed]
+    output, after = [], 0
     for line in shown:
         if _words(line) and line.strip() != ELIDED and not any(same_line(line, other) for other in printed):
-            masks = {DECIMAL.sub("#", _words(other)): other.rstrip() for other in printed}
             nearest = difflib.get_close_matches(DECIMAL.sub("#", _words(line)), masks, 1, cutoff=0)
-            line = masks[nearest[0]] if nearest else line
+            places = [place for place, mask in enumerate(masks) if mask in nearest]
+            if places:
+                place = next((place for place in places if place >= after), places[0])
+                line, after = printed[place].rstrip(), place + 1
         output.append(line)
     return output
 

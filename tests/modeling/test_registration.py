@@ -60,6 +60,9 @@ ORDERS = [
     "from tcd_hf import TCDModel\nfrom transformers import AutoConfig",
     "from transformers import AutoConfig\nfrom tcd_hf import TCDModel",
 ]
+MODULES = sorted(path.stem for path in (ROOT / "modeling").glob("[a-z]*.py"))
+ORDERS += [f"import tcd_hf.modeling.{name}\nfrom transformers import AutoConfig" for name in MODULES]
+ORDERS += ["import tcd_hf.index.meant\nfrom transformers import AutoConfig"]
 PROCESSORS = """
 from transformers import AutoConfig
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING

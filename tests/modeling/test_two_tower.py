@@ -304,6 +304,13 @@ class TestRefusals:
             TCDModel.from_backbone(text=bert, image=vit, backbone_kwargs={"dtype": torch.float16})
         with pytest.raises(ValueError, match=r"`revision` \('main'\) cannot be that of two models"):
             TCDModel.from_backbone(text=tmp_path, image=vit, backbone_kwargs={"revision": "main"})
+        with pytest.raises(ValueError, match=r"`subfolder` \('encoder'\) cannot be that of two models"):
+            TCDModel.from_backbone(text=tmp_path, image=vit, backbone_kwargs={"subfolder": "encoder"})
+
+    def test_a_pooling_that_the_encoder_does_not_have(self):
+        model = make_model("ModernBERT", text_pooling="pooler")
+        with pytest.raises(ValueError, match='gives no `pooler_output`.*take "mean", "cls" or "last"'):
+            model(**make_inputs())
 
     def test_patches(self):
         with pytest.raises(ValueError, match=r"known are \['clip', 'siglip'\], got 'two_tower'"):
