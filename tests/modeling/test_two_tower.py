@@ -309,7 +309,7 @@ class TestRefusals:
 
     def test_a_pooling_that_the_encoder_does_not_have(self):
         model = make_model("ModernBERT", text_pooling="pooler")
-        with pytest.raises(ValueError, match='gives no `pooler_output`.*take "mean", "cls" or "last"'):
+        with pytest.raises(ValueError, match=r'gives no `pooler_output`.*take "mean", "cls" or "last"'):
             model(**make_inputs())
 
     def test_patches(self):
