@@ -49,9 +49,11 @@ def print_hits(
         return
     common, names = split_paths([shorter_path(hit.path, folder) for hit in hits])
     title = f"{shown(query)}\n[not bold]in {shown(common)}[/]" if common else shown(query)
-    strong = len(hits) if with_scores else sum(not hit.is_weak for hit in hits)
+    ranked = list(zip(range(1, len(hits) + 1), hits, names, strict=True))
+    strong = [each for each in ranked if with_scores or not each[1].is_weak]
+    weak = [(hit, name) for _, hit, name in ranked if hit.is_weak and not with_scores]
     if not strong:
-        stdout.print(f"[bold]{title}[/]\n{_weak_ones(hits, names)}", soft_wrap=True)
+        stdout.print(f"[bold]{title}[/]\n{_weak_ones(weak)}", soft_wrap=True)
         return
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0)
     table.add_column("#", justify="right", no_wrap=True)
@@ -59,19 +61,19 @@ def print_hits(
     table.add_column("video", no_wrap=True, overflow="ignore")  # a name is never broken
     table.add_column("matching text", overflow="fold", min_width=12)
     table.add_column("score", justify="right", no_wrap=True)
-    for rank, (hit, name) in enumerate(zip(hits[:strong], names[:strong], strict=True), start=1):
+    for rank, hit, name in strong:
         scores = "\n".join([f"{hit.score:.3f}", *(_parts(hit) if with_scores else ())])
         table.add_row(str(rank), *_moment_cells(hit, name), scores)
         for moment in hit.moments:
             table.add_row("", *_moment_cells(moment, ""))
     stdout.print(table)
-    if strong < len(hits):
-        stdout.print(_weak_ones(hits[strong:], names[strong:]), soft_wrap=True)
+    if weak:
+        stdout.print(_weak_ones(weak), soft_wrap=True)
 
 
-def _weak_ones(hits: "Sequence[Hit]", names: Sequence[str]) -> str:
+def _weak_ones(hits: "Sequence[tuple[Hit, str]]") -> str:
     """Weak matches in a line: where they are, not what for."""
-    places = ", ".join(f"{shown(name)} {clock(hit.start)}" for hit, name in zip(hits[:WEAK_NAMED], names, strict=False))
+    places = ", ".join(f"{shown(name)} {clock(hit.start)}" for hit, name in hits[:WEAK_NAMED])
     more = f" and {len(hits) - WEAK_NAMED} more" if len(hits) > WEAK_NAMED else ""
     return f"Weak matches, below {WEAK_BELOW:g} (--scores lists them): {places}{more}"
 

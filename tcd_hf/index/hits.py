@@ -69,7 +69,8 @@ class Hit:
 
     What answers `first >> then` goes from the begin of the first moment to the end of the second, its scores are the
     means of theirs, and `evidence` and `boxes` are those of the first, then those of the second; so it is with each of
-    `moments`.
+    `moments`. Its `score` is thus no probability, even of a calibrated model; it is weak if one of the two moments
+    scores below 0.1, and has no evidence by meaning.
     """
 
     path: str

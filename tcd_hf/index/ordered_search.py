@@ -34,7 +34,8 @@ class OrderedSearch:
 
     A hit is the best chain of moments of a video, see [`find_chains`], and is ranked by the mean of their scores, each
     of which is the search score of its window. A video without a chain is none. Where no text of a video speaks for a
-    part, each of its windows is a moment: what is seen may follow, too.
+    part, each of its windows is a moment: what is seen may follow, too. It is weak if one of its moments is, however
+    well the others match; no texts are looked for that mean a part.
 
     - In mode `"full"` all segments are scored, and videos are looked at, best first by the mean of the best scores of
       each part, until no further one can be among the hits. Of a video moments are looked for in those segments alone
@@ -163,8 +164,9 @@ class OrderedSearch:
             if chains:
                 moments = [join_chain(chain) for chain in chains]
                 scores = _mean_scores(chains[0], scored, places, times)
-                path, score = self.recall.path(int(own[0])), moments[0].score
-                hits.append(make_hit(path, score, scores, moments, self.retriever.rows.fusion.is_weak(score)))
+                path = self.recall.path(int(own[0]))
+                is_weak = any(self.retriever.rows.fusion.is_weak(moment.score) for moment in chains[0])
+                hits.append(make_hit(path, moments[0].score, scores, moments, is_weak))
         return hits
 
     def _moments_of_parts(

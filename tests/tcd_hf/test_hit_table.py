@@ -37,6 +37,14 @@ def test_weak_matches_stand_in_one_line(printed):
     assert "a shop" in only and "Weak matches" in only and "matching text" not in only
 
 
+def test_a_weak_match_may_rank_before_another(printed):
+    """Of `first >> then`, whose score is a mean."""
+    shown = printed([hit("a", 0.6), hit("b", 0.5, is_weak=True), hit("c", 0.4)])
+    assert "a.mp4" in shown and "0.400" in shown and "0.500" not in shown
+    assert "b.mp4" not in shown.split("Weak matches")[0] and "c.mp4" not in shown.split("Weak matches")[1]
+    assert [line.split()[0] for line in shown.splitlines() if ".400" in line] == ["3"]
+
+
 def test_a_text_says_how_it_matches_unless_by_its_spelling(printed):
     meant = {**BOX, "match": "means"}
     assert "TESCO (by meaning)" in printed([hit("a", 0.6, evidence=["TESCO"], boxes=[meant])])

@@ -479,6 +479,24 @@ def test_weak_matches_of_a_calibrated_model(make_world):
     assert not any(hit.is_weak for hit in make_world(seed=1).retriever().search(QUERIES[1], top_k=NUM_VIDEOS))
 
 
+def test_of_what_follows_every_part_must_match(make_world):
+    """By hand: a text that is spelled out scores 1 / (1 + e^-5), one that is nowhere 1 / (1 + e^4), below 0.1."""
+    texts = {0: "TESCO express", 3: "no exit"}
+    captions = [WindowCaption(i / 4, (i + 1) / 4, texts.get(i, "")) for i in range(NUM_FRAMES)]
+    for i, text in texts.items():
+        captions[i].tracks.append(TextTrack(text, 0.9, i / 4, i / 4 + 0.1, (0.1, 0.2, 0.3, 0.4), 1, i / 4))
+    blank = [WindowCaption(0.0, 0.0)] * NUM_FRAMES  # the first of these videos lasts no time, the second a second
+    world = make_world(2, captions=[blank, captions], search_calibration={"bias": -4.0, "lexical": 9.0})
+    expected = {"tesco express >> no exit": (0.9933, False), "tesco express >> zzxqv": ((0.9933 + 0.0180) / 2, True)}
+    for mode in ("two-stage", "full"):
+        for query, (score, is_weak) in expected.items():
+            (hit,) = world.retriever().search(query, mode=mode, syntax="query")
+            assert hit.path == world.paths[1]
+            assert (hit.score, hit.is_weak) == (pytest.approx(score, abs=2e-3), is_weak)
+            leaning = world.retriever(lexical_weight=0.6).search(query, mode=mode, syntax="query")
+            assert not leaning[0].is_weak  # no probabilities
+
+
 def test_wrong_use(make_world):
     world = make_world()
     retriever = world.retriever()

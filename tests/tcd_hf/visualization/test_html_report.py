@@ -124,6 +124,12 @@ def test_weak_matches_are_folded(tmp_path, clip):
     assert not written(tmp_path, [("a sale", [strong])]).all("details")
 
 
+def test_a_weak_match_may_rank_before_another(tmp_path, clip):
+    written(tmp_path, [("a >> b", [hit(clip, score=0.5, is_weak=True), hit(clip, score=0.4)])])
+    source = (tmp_path / "report.html").read_text()
+    assert re.findall(r'class="rank">(\d)<', source) == ["2", "1"]  # the weak one is folded, below
+
+
 def test_what_matches_by_meaning_says_so(tmp_path, clip):
     meant = hit(clip, boxes=[{**BOX, "match": "means"}], text_window=0.7)
     page = written(tmp_path, [("cheap", [meant])])
