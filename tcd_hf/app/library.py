@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tcd_hf.app.transcripts import Transcript, Transcripts
 from tcd_hf.choices import DEFAULT_WITHIN, SearchMode
+from tcd_hf.index.fusing import Fusion
 from tcd_hf.index.schema import IndexDamagedError
 from tcd_hf.index.storage import sql_list, sql_string
 from tcd_hf.index.stored_index import FIRST_SEGMENTS
@@ -99,6 +100,11 @@ class Library:
                 return self.index.search(query, top_k=top_k, mode=mode, where=where, syntax="query", within=within)
             finally:
                 self._last_search = time.monotonic()
+
+    def tells_weak(self, mode: SearchMode) -> bool:
+        """Whether a search knows its weak matches, as its scores are probabilities, see [`Fusion`]."""
+        fusion = Fusion.of(self.index.model.config, self.index.lexical_weight)
+        return fusion.is_probability and mode in ("two-stage", "full")
 
     def moments(self, query: str, clip: Clip, within: float = DEFAULT_WITHIN) -> "list[Moment]":
         """See [`VideoIndex.moments`]; none for a query that cannot be searched for, or a clip that was just removed.

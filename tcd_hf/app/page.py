@@ -189,7 +189,7 @@ def answer_query(library: Library, query: str, mode: SearchMode, top_k: int, wit
     if not hits:
         return note + render_message(*(NO_HIT if num_videos else EMPTY_INDEX))
     clips = library.clips(video_id(hit.path) for hit in hits)
-    return note + render_hits(query, hits, clips, num_videos, seconds)
+    return note + render_hits(query, hits, clips, num_videos, seconds, library.tells_weak(mode))
 
 
 def _find(

@@ -15,6 +15,8 @@ __all__ = ["render_examples", "render_hits"]
 SHOWN_MOMENTS = 3  # of a hit, besides its best
 NO_TEXT = "no text was read in this clip"
 NOTHING = "no text in it names or means this"
+MATCHING = "matched by what is seen or meant"
+BEST = "what fits best here"  # of a score that does not tell whether it matches
 NO_STRONG = '<p class="count">Nothing matches well.</p>'
 MEANINGS = {  # of the fields of a hit that have a bar
     "text_video": "cosine of the query and what is seen",
@@ -34,11 +36,18 @@ def render_examples(queries: Sequence[str]) -> str:
 
 
 def render_hits(
-    query: str, hits: Sequence[Hit], clips: Mapping[str, Clip], num_videos: int, within: float = DEFAULT_WITHIN
+    query: str,
+    hits: Sequence[Hit],
+    clips: Mapping[str, Clip],
+    num_videos: int,
+    within: float = DEFAULT_WITHIN,
+    tells_weak: bool = False,
 ) -> str:
-    """The ranked list: every hit is a button that opens its clip at the best moment, with others for other moments."""
+    """The ranked list: every hit is a button that opens its clip at the best moment, with others for other moments.
+    That a hit without a text matches is said only where weak matches are told (`tells_weak`)."""
+    best = MATCHING if tells_weak else BEST
     items = [
-        (hit, _render_hit(rank, query, hit, clips[clip_id], within))
+        (hit, _render_hit(rank, query, hit, clips[clip_id], within, best))
         for rank, hit in enumerate(hits, start=1)
         if (clip_id := video_id(hit.path)) in clips  # it may have been removed a moment ago
     ]
@@ -58,13 +67,13 @@ def _render_weak(items: str, is_open: bool) -> str:
     return f'<details class="weak"{opened}><summary>{summary}</summary><ol class="hits">{items}</ol></details>'
 
 
-def _render_hit(rank: int, query: str, hit: Hit, clip: Clip, within: float) -> str:
+def _render_hit(rank: int, query: str, hit: Hit, clip: Clip, within: float, best: str) -> str:
     bars = "".join(
         _render_no_text(name) if name == "text_ocr" and not clip.has_text else _render_bar(name, meaning, value)
         for name, meaning in MEANINGS.items()
         if (value := getattr(hit, name)) is not None
     )
-    otherwise = NO_TEXT if not clip.has_text else NOTHING if hit.is_weak else "matched by what is seen or meant"
+    otherwise = NO_TEXT if not clip.has_text else NOTHING if hit.is_weak else best
     return (
         f'<li><button type="button" class="hit" {_opens(clip, query, hit, within)} aria-pressed="false">'
         f"{render_thumbnail(clip, hit.shown_time)}"

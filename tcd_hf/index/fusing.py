@@ -47,9 +47,14 @@ class Fusion:
         """Whether the part `text_window` counts."""
         return self._weight("text_window") > 0
 
+    @property
+    def is_probability(self) -> bool:
+        """Whether the score is the probability of being right: of a calibrated model as it was fitted."""
+        return self.is_calibrated and self.lexical_weight == DEFAULT_LEXICAL_WEIGHT
+
     def is_weak(self, score: float) -> bool:
-        """Whether a hit of this score is a weak match: of a calibrated model as it was fitted, below `WEAK_BELOW`."""
-        return self.is_calibrated and self.lexical_weight == DEFAULT_LEXICAL_WEIGHT and score < WEAK_BELOW
+        """Whether a hit of this score is a weak match: the score is a probability, and below `WEAK_BELOW`."""
+        return self.is_probability and score < WEAK_BELOW
 
     def score(self, parts: Mapping[str, Any], lexical: np.ndarray) -> np.ndarray:
         """The search score of videos.

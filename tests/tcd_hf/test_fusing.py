@@ -113,6 +113,13 @@ def test_only_a_score_that_counts_it_needs_the_nearest_window():
     assert not Fusion({"bias": 0.0, "lexical": 1.0, "text_window": 0.0}).needs_nearest_window
 
 
+def test_which_scores_are_probabilities():
+    assert Fusion(CALIBRATION).is_probability and Fusion(CALIBRATION).is_weak(0.09)
+    assert not Fusion(CALIBRATION).is_weak(0.11)
+    for other in (Fusion(), Fusion(CALIBRATION, lexical_weight=0.6)):
+        assert not other.is_probability and not other.is_weak(0.0)
+
+
 def test_the_fusion_of_a_configuration():
     config = TCDConfig(search_calibration=CALIBRATION)
     assert Fusion.of(config).is_calibrated and not Fusion.of(TCDConfig()).is_calibrated

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from tcd_hf.app.clip_view import MAX_CUES, MAX_MOMENTS, render_clip, render_moments, render_transcript
-from tcd_hf.app.library import Clip, ClipError
+from tcd_hf.app.library import Clip, ClipError, Library
 from tcd_hf.app.matching import matching_in_windows
+from tcd_hf.app.page import answer_query
 from tcd_hf.app.pictures import window_at
 from tcd_hf.app.rendering import render_examples, render_hits
 from tcd_hf.index.hits import Hit
@@ -130,7 +131,7 @@ def test_a_text_that_means_the_query_says_so_and_is_looked_for_in_the_picture():
 def test_weak_matches_are_folded_and_say_nothing():
     hits = [Hit(f"{name}.mp4", score, 0.1, 0.2, 0.3, 0.0, 0.0, 1.0, is_weak=score < 0.1) for name, score in RANKED]
     clips = {video_id(hit.path): Clip(video_id(hit.path), hit.path, "hash", 1, 1, 4.0, True) for hit in hits}
-    page = render_hits("x", hits, clips, 9)
+    page = render_hits("x", hits, clips, 9, tells_weak=True)
     strong, weak = page.split('<details class="weak">')
     assert "a.mp4" in strong and "matched by what is seen or meant" in strong
     assert "b.mp4" in weak and '<span class="rank">2</span>' in weak and "below 0.1" in weak
@@ -138,6 +139,22 @@ def test_weak_matches_are_folded_and_say_nothing():
     assert "<details" not in render_hits("x", hits[:1], clips, 9)
     only = render_hits("x", hits[1:], clips, 9)
     assert "Nothing matches well." in only and '<details class="weak" open>' in only
+
+
+def test_that_a_hit_without_text_matches_is_said_of_probabilities_alone(site, monkeypatch):
+    def shown(mode="full"):
+        return answer_query(Library(site.index), "zzxqv", mode, 5, None)
+
+    neutral, matched = "what fits best here", "matched by what is seen or meant"
+    assert neutral in shown() and matched not in shown()  # a model that is not calibrated
+    monkeypatch.setattr(site.index.model.config, "search_calibration", {"bias": 2.0, "lexical": 6.0})
+    monkeypatch.setattr(site.index, "_retriever", None)
+    for mode in ("two-stage", "full"):
+        assert matched in shown(mode) and neutral not in shown(mode)
+    assert neutral in shown("coarse") and matched not in shown("coarse")
+    monkeypatch.setattr(site.index, "lexical_weight", 0.4)
+    monkeypatch.setattr(site.index, "_retriever", None)
+    assert neutral in shown() and matched not in shown()
 
 
 def test_the_moments_of_a_clip_on_its_timeline_and_as_a_list(site):
@@ -261,8 +278,6 @@ def test_a_clip_removed_between_two_looks_is_told_calmly():
 
 
 def test_a_clip_without_text_has_no_score_of_its_text(site):
-    from tcd_hf.app.library import Library
-
     library = Library(site.index)
     hits = {hit.path: hit for hit in library.search("kiosk", "full", 50, None)}
     clips = {clip.title: clip for clip in library.first_clips(50)}
@@ -274,7 +289,7 @@ def test_a_clip_without_text_has_no_score_of_its_text(site):
     labels = re.findall('class="label">(.+?)<.+?class="number">(.+?)<', shown("sea.mp4"))
     assert [label for label, _ in labels] == ["picture", "no text", "both", "spelling"]
     assert [number for _, number in labels][1] == "–"
-    assert "matched by what is seen or meant" in shown("shop.mp4")
+    assert "what fits best here" in shown("shop.mp4")
     assert "no text" not in shown("shop.mp4")
     titles = re.findall(r'class="bar (\w+)" title="(\w+) [-\d.]+: ', shown("shop.mp4"))
     assert titles == [(name, name) for name in ("text_video", "text_ocr", "text_hybrid", "lexical")]
