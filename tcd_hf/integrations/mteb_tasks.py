@@ -6,7 +6,6 @@ asks for a text, for what is seen, for both, or for their order, and has neighbo
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,15 +106,8 @@ class SyntheticSceneTextT2V(AbsTaskRetrieval):
     def task_specific_scores(
         self, scores: dict, qrels: dict, results: dict[str, dict[str, float]], hf_split: str, hf_subset: str
     ) -> dict[str, float]:
-        """The hit rate of each kind of query."""
-
-        def hit_rate(is_kind: Callable[[str], bool]) -> float:
-            found = [
-                max(of, key=of.__getitem__, default=None) == query for query, of in results.items() if is_kind(query)
-            ]
-            return sum(found) / len(found)
-
-        return {
-            f"{kind}_hit_rate_at_1": hit_rate(lambda query, kind=kind: self.kinds[query] == kind)
-            for kind in sorted(set(self.kinds.values()))
-        }
+        """The hit rate of each kind of query that the results have."""
+        found: dict[str, list[bool]] = {}
+        for query, of in results.items():
+            found.setdefault(self.kinds[query], []).append(max(of, key=of.__getitem__, default=None) == query)
+        return {f"{kind}_hit_rate_at_1": sum(hits) / len(hits) for kind, hits in sorted(found.items())}

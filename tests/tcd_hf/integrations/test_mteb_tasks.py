@@ -33,7 +33,9 @@ def test_it_has_the_form_of_mteb(task):
     assert len(data["queries"]) == len(data["corpus"]) == len(data["relevant_docs"]) == CLIPS
     assert set(data["relevant_docs"]) == set(data["queries"]["id"])
     assert set(Counter(task.kinds.values())) == {"text", "visual", "both", "temporal"}
-    assert task.metadata.is_filled() or task.metadata.reference is None  # nothing else is open
+    assert task.metadata.reference is task.metadata.date is None  # it was drawn, and stands nowhere else
+    told = {"reference": "https://example.org", "date": ("2026-01-01", "2026-01-01")}
+    assert task.metadata.model_copy(update=told).is_filled()  # nothing else is open
 
 
 def test_clips_are_drawn_once(task, folder):
@@ -62,6 +64,12 @@ def test_hit_rates_of_kinds(task):
         "text_hit_rate_at_1": pytest.approx(1 - 1 / len(texts)),
         "visual_hit_rate_at_1": 1.0,
     }
+
+
+def test_a_kind_that_was_not_asked_for_has_no_hit_rate(task):
+    text, visual = (next(name for name, kind in task.kinds.items() if kind == wanted) for wanted in ("text", "visual"))
+    rates = task.task_specific_scores({}, {}, {text: {text: 1.0, visual: 0.5}, visual: {}}, "test", "default")
+    assert rates == {"text_hit_rate_at_1": 1.0, "visual_hit_rate_at_1": 0.0}
 
 
 @pytest.mark.slow
