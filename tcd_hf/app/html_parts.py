@@ -10,6 +10,7 @@ from tcd_hf.choices import DEFAULT_WITHIN
 from tcd_hf.clock import clock
 from tcd_hf.index.hits import Hit
 from tcd_hf.index.moments import Moment
+from tcd_hf.index.query_syntax import as_phrase
 from tcd_hf.printable import one_line
 
 __all__ = [
@@ -81,9 +82,9 @@ def jump_attributes(clip: Clip, query: str, start: float, end: float, shown_time
 
 
 def moment_attributes(clip: Clip, query: str, moment: Hit | Moment) -> str:
-    """[`jump_attributes`] of a moment; of one by meaning the picture looks for its text, as the query names none."""
+    """[`jump_attributes`] of a moment; of one by meaning the picture looks for its texts, as the query names none."""
     meant = [box["text"] for box in moment.boxes if box.get("match") == "means"]
-    query = '"' + meant[0].replace('"', " ") + '"' if meant else query
+    query = " OR ".join(map(as_phrase, meant)) or query
     return jump_attributes(clip, query, moment.start, moment.end, moment.shown_time, bool(moment.evidence))
 
 

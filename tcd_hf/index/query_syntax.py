@@ -38,6 +38,7 @@ __all__ = [
     "Alternative",
     "Query",
     "allowed_windows",
+    "as_phrase",
     "cut_query",
     "parse_query",
     "phrase_pattern",
@@ -127,6 +128,11 @@ class Query:
 class _Token(NamedTuple):
     kind: str  # "word", "phrase" or "excluded"
     text: str
+
+
+def as_phrase(text: str) -> str:
+    """A text in quotes, as a query asks for it; quotes inside of it, of any kind, become spaces."""
+    return f'"{re.sub(f"[{_QUOTES}]", " ", text)}"'
 
 
 def cut_query(text: str) -> str:

@@ -17,16 +17,22 @@ __all__ = ["hit_card"]
 def hit_card(hit: "Hit") -> str:
     """Name, score, times and evidence of a hit and of its other moments. No video is read.
 
+    A weak match and texts that match by meaning say so.
     Names and texts are anybody's: they are escaped, and control characters and marks of direction spelt out.
     """
     path = one_line(hit.path)
     moments = "".join(f"<div>{_times(moment)}</div>" for moment in hit.moments)
+    score = f"{hit.score:.3f}" + (" <small>weak match</small>" if hit.is_weak else "")
     return (
         f'<div style="border-left: 3px solid #0072b2; padding: 0 .6em"><b title="{escape(path)}">'
-        f"{escape(one_line(os.path.basename(hit.path)))}</b> {hit.score:.3f}<div>{_times(hit)}</div>{moments}</div>"
+        f"{escape(one_line(os.path.basename(hit.path)))}</b> {score}<div>{_times(hit)}</div>{moments}</div>"
     )
 
 
 def _times(moment: "Hit | Moment") -> str:
-    texts = " ".join(f"<mark>{escape(one_line(text))}</mark>" for text in moment.evidence)
+    meant = {box["text"] for box in moment.boxes if box.get("match") == "means"}
+    texts = " ".join(
+        f"<mark>{escape(one_line(text))}</mark>{' <small>by meaning</small>' if text in meant else ''}"
+        for text in moment.evidence
+    )
     return f"{clock(moment.start)}–{clock(moment.end)} {texts}".rstrip()

@@ -14,6 +14,7 @@ from tcd_hf.index.query_syntax import (
     Alternative,
     Query,
     allowed_windows,
+    as_phrase,
     parse_query,
     phrase_pattern,
     sql_filter_for,
@@ -374,3 +375,10 @@ class TestFilter:
         assert self.found(table, sql_filter_for(parse(many))) == []
         long = "check" * 90
         assert sql_filter_for(parse(f'"{long}" x -{long}')) is None
+
+
+def test_a_text_as_a_phrase():
+    query = " OR ".join(map(as_phrase, ["WAY OUT", 'the «old» "mill" >> -b OR c', "!"]))
+    parsed = parse_query(query, "query")
+    assert [each.phrases for each in parsed.alternatives] == [("WAY OUT",), ("the old mill >> -b OR c",), ()]
+    assert parsed.excluded == parsed.then == ()

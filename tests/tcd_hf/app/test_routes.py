@@ -1,6 +1,7 @@
 import io
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tcd_hf.app.clip_view import MAX_CUES, MAX_MOMENTS, render_clip, render_moments, render_transcript
+from tcd_hf.app.html_parts import moment_attributes
 from tcd_hf.app.library import Clip, ClipError, Library
 from tcd_hf.app.matching import matching_in_windows
 from tcd_hf.app.page import answer_query
@@ -126,6 +128,18 @@ def test_a_text_that_means_the_query_says_so_and_is_looked_for_in_the_picture():
     page = render_moments(HOUR, [Moment(0.0, 2.0, 1.0, ['way "out"'], [box])], [], "leaving")
     assert '<mark>way &quot;out&quot;</mark><span class="source">by meaning</span>' in page
     assert "query=%22way++out+%22&amp;start=1.000" in page
+
+
+def test_of_a_moment_by_meaning_all_texts_are_outlined(site):
+    boxes = [{"text": text, "time": 2.0, "match": "means"} for text in ("TESCO express", "1.30 only")]
+    moment = Moment(2.0, 3.0, 0.5, [box["text"] for box in boxes], boxes)
+    clip = Clip(id_of(site, "shop.mp4"), site.path("shop.mp4").as_posix(), "hash", 1, 1, 4.0, True)
+    address = unescape(re.search('data-picture="([^"]+)"', moment_attributes(clip, "a shop", moment))[1])
+    shown = picture(site.get(f"/{address}")).astype(int)
+    plain = picture(site.get(f"/evidence/{clip.id}?start=2.0")).astype(int)
+    different = (np.abs(shown - plain).max(axis=-1) > 60).sum(axis=1)
+    assert different[28:30].max() > 95 and different[41:44].max() > 95  # the second box: 0.3 to 0.45 of 96 pixels
+    assert different[50:64].any()  # its label, for whose place above the box that of the first is
 
 
 def test_weak_matches_are_folded_and_say_nothing():

@@ -33,6 +33,15 @@ def test_it_shows_name_score_times_and_evidence():
     assert card.titles == ["/videos/shop.mp4"]
 
 
+def test_it_says_what_is_weak_and_what_matches_by_meaning():
+    meant, spelled = ({"text": text, "time": 62.5, "match": how} for text, how in (("TESCO", "means"), ("a", "spells")))
+    card = Card(replace(HIT, evidence=["TESCO", "a"], boxes=[meant, spelled], moments=[Moment(1, 2, 0.5, ["TESCO"])]))
+    assert "".join(card.texts) == "shop.mp4 0.6120:01:02.0–0:01:05.5 TESCO by meaning a0:00:01.0–0:00:02.0 TESCO"
+    weak = Card(replace(HIT, score=0.05, evidence=[], is_weak=True))
+    assert "".join(weak.texts) == "shop.mp4 0.050 weak match0:01:02.0–0:01:05.5"
+    assert "weak" not in HIT._repr_html_() and "meaning" not in HIT._repr_html_()
+
+
 def test_what_comes_from_outside_is_shown_as_text():
     card = Card(replace(HIT, path=f"/v/{ATTACK.replace('/', '|')}", evidence=[ATTACK]))
     assert set(card.tags) == {"div", "b", "mark"}
