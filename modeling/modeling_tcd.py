@@ -66,7 +66,7 @@ class TCDModel(TCDPreTrainedModel):
     def __init__(self, config: TCDConfig):
         super().__init__(config)
         reads_ocr = config.reads_ocr
-        self.backbone = make_backbone(config.backbone_config)
+        self.backbone: Any = make_backbone(config.backbone_config)
         if not hasattr(self.backbone, "get_text_features") or not hasattr(self.backbone, "get_image_features"):
             raise ValueError(
                 f"The backbone {type(self.backbone).__name__} is no dual encoder: it must have `get_text_features` and "

@@ -81,7 +81,7 @@ class Fusion:
         has_text: np.ndarray | None,
         lexical: np.ndarray,
     ) -> np.ndarray:
-        """How well each window of a video matches a query, to compare windows of one video, see [`~Fusion.beside`].
+        """How well each window of a video matches a query, to compare windows of one video, see `beside`.
 
         Without a calibration, a window's model score is the mean of its two cosines, each taken relative to its mean
         over the video: text-to-text and text-to-image cosines lie in different ranges, and a window without text must
