@@ -14,7 +14,7 @@ from datasets import Dataset, Video
 try:
     from mteb.abstasks.retrieval import AbsTaskRetrieval
     from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
-    from mteb.abstasks.task_metadata import PromptDict, TaskMetadata
+    from mteb.abstasks.task_metadata import TaskMetadata
 except ImportError as error:
     raise ImportError("This needs mteb 2.26 or later, and Python 3.11: pip install 'tcd-hf[mteb]'") from error
 
@@ -70,7 +70,6 @@ class SyntheticSceneTextT2V(AbsTaskRetrieval):
         dialect=[],
         sample_creation="created",
         bibtex_citation="",
-        prompt=PromptDict(query="Find the video clip that matches the given caption."),
     )
 
     def __init__(self, clips: int = 1000, seed: int = 0, folder: Path | None = None, **kwargs: Any):

@@ -29,7 +29,7 @@ class RuntimeCosts:
         runtime (`str`): its name.
         video_seconds (`float`): seconds of video that were read.
         seconds (`dict[str, float]`): seconds of the clock on the wall, by part of the work (`PARTS`).
-        frames (`int`): frames that were looked at closely.
+        frames (`int`): frames, and places of frames, that were looked at closely.
         boxes (`int`): boxes that were read.
     """
 

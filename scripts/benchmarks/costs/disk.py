@@ -81,8 +81,9 @@ def wide_model(args: argparse.Namespace):
     tokenizer = processor.tokenizer
     text = {
         "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.convert_tokens_to_ids(tokenizer.bos_token or tokenizer.cls_token),
+        "eos_token_id": tokenizer.convert_tokens_to_ids(tokenizer.eos_token or tokenizer.sep_token),
+        "max_position_embeddings": processor.max_length or tokenizer.model_max_length,
     }
     black = np.zeros((processor.num_frames, 32, 32, 3), np.uint8)
     video = processor.process_frames(black, [""] * processor.num_frames, return_tensors="np")

@@ -71,7 +71,7 @@ def wait_for_player(page, seconds):
 def wait_for_pictures(page):
     page.wait_for_function(
         "() => [...document.images].every(image => { const place = image.getBoundingClientRect();"
-        " return place.top > innerHeight || (image.complete && image.naturalWidth) })"
+        " return !image.checkVisibility() || place.top > innerHeight || (image.complete && image.naturalWidth) })"
     )
 
 

@@ -24,7 +24,8 @@ def test_every_runtime_is_taken_apart(clip):
     assert [each.runtime for each in costs] == available_runtimes()
     for each in costs:
         assert each.video_seconds == pytest.approx(3.0, abs=0.2)
-        assert (each.frames, each.boxes) == (1, 1)  # the blank frames are left early, and the text stands still
+        # A place of the first frame with text, then that frame: blank ones are left early, and the text stands still.
+        assert (each.frames, each.boxes) == (2, 2)
         assert list(each.seconds) == list(PARTS) and all(seconds > 0 for seconds in each.seconds.values())
         row = each.to_dict()
         assert row["in_all"] == pytest.approx(sum(row[part] for part in PARTS))
