@@ -45,6 +45,7 @@ NOT_RUN = {
     r"tcd-hf evaluate .*--data prepared/textvr": "needs the data set: tests/tcd_hf/test_evaluate_model.py",
     r"tcd-hf push (?!.*--dry-run)": "publishes: tests/tcd_hf/test_publishing.py",
     r"python -m scripts\.benchmarks\.": "takes minutes: tests/tcd_hf/test_benchmark*.py",
+    r"python -m scripts\.search_calibration": "takes minutes: tests/tcd_hf/test_search_calibration.py",
     r"python -m scripts\.train_mini": "takes minutes: tests/tcd_hf/test_train_mini*.py",
     r"python -m scripts\.ablation": "takes hours: tests/tcd_hf/test_ablation.py",
     r"python -m scripts\.pictures\.clips": "tests/tcd_hf/visualization/test_pictures_of_clips.py",
