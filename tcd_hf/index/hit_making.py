@@ -7,8 +7,15 @@ from tcd_hf.index.hits import EvidenceFinder, Hit
 from tcd_hf.index.meant import MeaningFinder
 from tcd_hf.index.recall import Recall, first_of_each
 from tcd_hf.index.schema import CAPTIONS_COLUMN, COARSE_COLUMN, VERIFIED_COLUMNS
-from tcd_hf.index.scored_rows import ScoredRows, Search, best_of_each, make_hit, moments_of, window_scores
-from tcd_hf.index.stored_captions import windows_in_time
+from tcd_hf.index.scored_rows import (
+    ScoredRows,
+    Search,
+    best_of_each,
+    make_hit,
+    moments_of,
+    window_scores,
+    windows_to_follow,
+)
 from tcd_hf.index.stored_rows import StoredRows
 
 __all__ = ["HitMaker"]
@@ -102,12 +109,10 @@ class HitMaker:
             return hits
         embeds = search.text_embeds.cpu().numpy()[[texts[found_in[place][0]] for place in asked]]
         captions = [[rows[CAPTIONS_COLUMN][int(row)].as_py() for row in found_in[place]] for place in asked]
-        windows = [windows_in_time(own, self.rows.metadata.num_frames) for own in captions]
-        if search.query.excluded:  # what stands in other windows may be excluded there
-            windows = [
-                [window for window in own if window.start == hits[place].start]
-                for place, own in zip(asked, windows, strict=True)
-            ]
+        windows = [
+            windows_to_follow(search, own, self.rows.metadata.num_frames, hits[place].start)
+            for place, own in zip(asked, captions, strict=True)
+        ]
         meant = self.find_meant([hits[place] for place in asked], list(embeds), windows)
         for place, hit in zip(asked, meant, strict=True):
             hits[place] = hit

@@ -32,9 +32,9 @@ from tcd_hf.index.scored_rows import (
     Search,
     best_of_each,
     moments_in,
+    windows_to_follow,
 )
 from tcd_hf.index.storage import sql_list
-from tcd_hf.index.stored_captions import windows_in_time
 from tcd_hf.index.stored_rows import StoredRows
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -203,9 +203,8 @@ class Retriever:
             return moments
         texts, ranked_by = best_of_each(scored.scores.score)
         asked = search.text_embeds.cpu().numpy()[texts[ranked_by.argmax()]]
-        windows = windows_in_time(rows[CAPTIONS_COLUMN].to_pylist(), self.metadata.num_frames)
-        if search.query.excluded:  # what stands in other windows may be excluded there
-            windows = [window for window in windows if window.start == moments[0].start]
+        captions = rows[CAPTIONS_COLUMN].to_pylist()
+        windows = windows_to_follow(search, captions, self.metadata.num_frames, moments[0].start)
         return self.find_meant(moments[:1], [asked], [windows]) + moments[1:]
 
     def score(self, queries: Sequence[str]) -> IndexScores:

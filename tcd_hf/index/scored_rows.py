@@ -14,7 +14,7 @@ from tcd_hf.index.hits import EvidenceFinder, Hit
 from tcd_hf.index.lexical import SegmentTexts
 from tcd_hf.index.moments import Moment, clip_moments, find_moments
 from tcd_hf.index.query_syntax import Query
-from tcd_hf.index.stored_captions import CAPTIONS_COLUMN, windows_from
+from tcd_hf.index.stored_captions import CAPTIONS_COLUMN, StoredWindow, windows_from, windows_in_time
 from tcd_hf.modeling.modeling_tcd import TCDVideoFeatures
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "moments_in",
     "moments_of",
     "window_scores",
+    "windows_to_follow",
 ]
 
 OUT_OF_RANGE = -100.0  # lower than any score
@@ -145,6 +146,19 @@ def moments_of(
         limit=limit if search.between is None else None,
     )
     return found if search.between is None else clip_moments(found, search.between)[:limit]
+
+
+def windows_to_follow(search: Search, captions: Sequence[bytes], count: int, start: float) -> list[StoredWindow]:
+    """The windows of a video in which a text of the moment that starts then may go on, in order of time: of a query
+    that excludes something the moment's own, as what stands in others may be excluded there.
+
+    Args:
+        search ([`Search`]): what is looked for.
+        captions (`Sequence[bytes]`), count (`int`): of rows of the video, see [`windows_in_time`].
+        start (`float`): of the moment, seconds of the file.
+    """
+    windows = windows_in_time(captions, count)
+    return [window for window in windows if window.start == start] if search.query.excluded else windows
 
 
 def moments_in(
