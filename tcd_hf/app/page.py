@@ -109,7 +109,8 @@ def _search_tab(page: gr.Blocks, library: Library) -> None:
     quick = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     gr.on([query.submit, button.click], answer, [query, *options], results, **quick)
     examples.select(answer_example, options, [query, results], **quick)
-    page.load(lambda: _greet(library), None, [examples, results], **quick)
+    # The greeting comes when the page is open already: it must not take the place of an answer that was quicker.
+    page.load(lambda: _greet(library), None, examples, **quick)
 
 
 def _add_tab(adder: Adder) -> None:
@@ -167,9 +168,9 @@ _UPLOAD = (
 )
 
 
-def _greet(library: Library) -> tuple[str, str]:
-    """Examples and the first message, of the index as it is now."""
-    return render_examples(library.example_queries()), render_message(*(NO_QUERY if len(library) else EMPTY_INDEX))
+def _greet(library: Library) -> str:
+    """Examples of the index as it is now, or that it is empty."""
+    return render_examples(library.example_queries()) if len(library) else render_message(*EMPTY_INDEX)
 
 
 def answer_query(library: Library, query: str, mode: SearchMode, top_k: int, within: str | None, *filters: Any) -> str:

@@ -91,6 +91,7 @@ def plain_losses(make_model):
 
 def test_bf16_under_accelerate(make_model, plain_losses):
     accelerate = pytest.importorskip("accelerate")
+    accelerate.state.AcceleratorState._reset_state(True)  # of another precision
     accelerator = accelerate.Accelerator(cpu=True, mixed_precision="bf16")
     try:
         model = make_model(randomise=True, fusion_dropout=0.0).train()

@@ -8,6 +8,7 @@ writes the screenshots of the docs.
 import io
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -340,12 +341,32 @@ def test_adding_is_cancelled(visit, tmp_path, monkeypatch):
         expect(cancel).to_be_hidden()
 
 
+def test_a_slow_greeting_does_not_take_the_place_of_an_answer(visit, tmp_path, monkeypatch):
+    from tcd_hf.app.library import Library
+    from tcd_hf.app.server import build_app
+
+    answered = threading.Event()
+
+    def example_queries(library):
+        answered.wait(20)
+        return ["kiosk"]
+
+    monkeypatch.setattr(Library, "example_queries", example_queries)
+    with serving(build_app(make_index(tmp_path, {"clip.mp4": [1, 1]}))) as server:
+        page = visit(server.url)
+        search(page, "kiosk")
+        expect(page.locator(".hit")).to_have_count(1)
+        answered.set()
+        expect(page.locator(".example")).to_have_count(1)
+        expect(page.locator(".hit")).to_have_count(1)
+
+
 def test_an_empty_index_and_adding_switched_off(visit, tmp_path):
     from tcd_hf.app.server import build_app
 
     with serving(build_app(make_index(tmp_path, {}))) as server:
         page = visit(server.url)
-        expect(page.locator("#results")).to_contain_text("The index is empty")
+        expect(page.locator("#examples")).to_contain_text("The index is empty")
         search(page, "anything")
         expect(page.locator("#results")).to_contain_text("The index is empty")
         page.get_by_role("tab", name="Add videos").click()
