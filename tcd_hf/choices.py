@@ -6,6 +6,7 @@ __all__ = [
     "DEFAULT_LEXICAL_WEIGHT",
     "DEFAULT_MOMENTS",
     "DEFAULT_WITHIN",
+    "FUSED_MODES",
     "WEAK_BELOW",
     "CheckpointFormat",
     "Engine",
@@ -29,4 +30,5 @@ TextFormat = Literal["srt", "vtt", "csv", "json"]  # of write_cues
 DEFAULT_LEXICAL_WEIGHT = 0.5  # of the search score
 DEFAULT_MOMENTS = 3  # of a hit, besides its best
 DEFAULT_WITHIN = 60.0  # seconds from the end of a moment to the begin of the next, at most
+FUSED_MODES: tuple[SearchMode, ...] = ("two-stage", "full")  # whose hits are ranked by the search score
 WEAK_BELOW = 0.1  # calibrated score of a hit: below it fewer than one in ten is what was asked for

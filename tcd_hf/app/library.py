@@ -102,9 +102,8 @@ class Library:
                 self._last_search = time.monotonic()
 
     def tells_weak(self, mode: SearchMode) -> bool:
-        """Whether a search knows its weak matches, as its scores are probabilities, see [`Fusion`]."""
-        fusion = Fusion.of(self.index.model.config, self.index.lexical_weight)
-        return fusion.is_probability and mode in ("two-stage", "full")
+        """See [`Fusion.tells_weak`]."""
+        return Fusion.of(self.index.model.config, self.index.lexical_weight).tells_weak(mode)
 
     def moments(self, query: str, clip: Clip, within: float = DEFAULT_WITHIN) -> "list[Moment]":
         """See [`VideoIndex.moments`]; none for a query that cannot be searched for, or a clip that was just removed.

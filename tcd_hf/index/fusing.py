@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT, WEAK_BELOW
+from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT, FUSED_MODES, WEAK_BELOW, SearchMode
 from tcd_hf.modeling.configuration_tcd import CALIBRATED_PARTS, TCDConfig
 from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
 
@@ -52,9 +52,13 @@ class Fusion:
         """Whether the score is the probability of being right: of a calibrated model as it was fitted."""
         return self.is_calibrated and self.lexical_weight == DEFAULT_LEXICAL_WEIGHT
 
-    def is_weak(self, score: float) -> bool:
-        """Whether a hit of this score is a weak match: the score is a probability, and below `WEAK_BELOW`."""
-        return self.is_probability and score < WEAK_BELOW
+    def tells_weak(self, mode: SearchMode = "two-stage") -> bool:
+        """Whether a search in this mode knows its weak matches, as the scores of its hits are probabilities."""
+        return self.is_probability and mode in FUSED_MODES
+
+    def is_weak(self, score: float, mode: SearchMode = "two-stage") -> bool:
+        """Whether a hit of this score, in this mode, is a weak match: its score is a probability below `WEAK_BELOW`."""
+        return self.tells_weak(mode) and score < WEAK_BELOW
 
     def score(self, parts: Mapping[str, Any], lexical: np.ndarray) -> np.ndarray:
         """The search score of videos.

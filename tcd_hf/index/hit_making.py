@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from tcd_hf.choices import FUSED_MODES
 from tcd_hf.index.hits import EvidenceFinder, Hit
 from tcd_hf.index.meant import MeaningFinder
 from tcd_hf.index.recall import Recall, first_of_each
@@ -95,8 +96,7 @@ class HitMaker:
                 path = self.recall.path(int(row_ids[leader]))
                 scores = scored.scores.pick(texts[leader], leader)
                 score = float(ranked_by[leader])
-                is_weak = search.mode in ("two-stage", "full") and self.rows.fusion.is_weak(score)
-                hits.append(make_hit(path, score, scores, moments, is_weak))
+                hits.append(make_hit(path, score, scores, moments, self.rows.fusion.is_weak(score, search.mode)))
                 found_in.append(places)
         return self._add_meaning(search, hits, found_in, rows, texts)
 
@@ -105,7 +105,7 @@ class HitMaker:
     ) -> list[Hit]:
         """The hits, with evidence by meaning where there is none by spelling and they are not weak."""
         asked = [place for place, hit in enumerate(hits) if not hit.evidence and not hit.is_weak]
-        if not asked or self.find_meant.least is None or search.mode not in ("two-stage", "full"):
+        if not asked or self.find_meant.least is None or search.mode not in FUSED_MODES:
             return hits
         embeds = search.text_embeds.cpu().numpy()[[texts[found_in[place][0]] for place in asked]]
         captions = [[rows[CAPTIONS_COLUMN][int(row)].as_py() for row in found_in[place]] for place in asked]

@@ -116,6 +116,9 @@ def test_only_a_score_that_counts_it_needs_the_nearest_window():
 def test_which_scores_are_probabilities():
     assert Fusion(CALIBRATION).is_probability and Fusion(CALIBRATION).is_weak(0.09)
     assert not Fusion(CALIBRATION).is_weak(0.11)
+    assert Fusion(CALIBRATION).is_weak(0.09, "full")
+    for mode in ("coarse", "lexical"):  # rank by a part, which is no probability
+        assert not Fusion(CALIBRATION).tells_weak(mode) and not Fusion(CALIBRATION).is_weak(0.09, mode)
     for other in (Fusion(), Fusion(CALIBRATION, lexical_weight=0.6)):
         assert not other.is_probability and not other.is_weak(0.0)
 
