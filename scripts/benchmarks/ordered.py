@@ -27,7 +27,7 @@ import torch
 from transformers import BatchEncoding
 
 from scripts.benchmarks.machine import describe_machine, in_words, table
-from scripts.benchmarks.retrieval import open_index
+from scripts.benchmarks.retrieval.tables import open_index
 from scripts.benchmarks.synthetic_rows import (
     WINDOW_SECONDS,
     WINDOWS_PER_HOUR,

@@ -15,6 +15,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand
 
+from tcd_hf.cli.panics import without_panics
 from tcd_hf.cli.quick_start import quick_start
 from tcd_hf.cli.terminal import LineFormatter, echo, escape_json, shown, stderr, stdout
 from tcd_hf.cli.wording import in_own_words, options_of
@@ -159,6 +160,12 @@ def reports_errors(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _DEBUG["on"]:
+            return run(*args, **kwargs)
+        with without_panics():
+            return run(*args, **kwargs)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
         handler = logging.StreamHandler()  # on stderr
         handler.setFormatter(LineFormatter("%(levelname)s: %(message)s"))
         logging.basicConfig(handlers=[handler], level=logging.WARNING)

@@ -64,6 +64,8 @@ CHECKED_COLUMNS = (
     FEATURES_COLUMN,
 )
 
+FRAME_MASK = f"{FEATURE_PREFIX}frame_mask"
+
 VERIFIED_COLUMNS = ("id", "path", *CHECKED_COLUMNS, "checksum")
 
 
@@ -110,9 +112,18 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
     }
     columns = {name: pa.array(column, schema.field(name).type) for name, column in values.items()}
 
-    columns.update(_feature_columns(feature_tensors(features), len(records), IndexMetadata.from_schema(schema)))
+    metadata = IndexMetadata.from_schema(schema)
+    columns.update(_feature_columns(_with_frame_mask(features, metadata), len(records), metadata))
     columns["checksum"] = pa.array(checksums(columns), schema.field("checksum").type)
     return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)
+
+
+def _with_frame_mask(features: TCDVideoFeatures, metadata: IndexMetadata) -> dict[str, torch.Tensor]:
+    """The features' tensors with a mask of frames where the index has one: not one made before there were such."""
+    tensors = feature_tensors(features)
+    if FRAME_MASK not in metadata.shapes:
+        return {name: tensor for name, tensor in tensors.items() if name != FRAME_MASK}
+    return {FRAME_MASK: features.visible_frames(), **tensors}
 
 
 def _feature_columns(

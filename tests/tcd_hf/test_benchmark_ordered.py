@@ -7,12 +7,13 @@ import pytest
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    from scripts.benchmarks import ordered, retrieval, synthetic_rows
+    from scripts.benchmarks import ordered, synthetic_rows
+    from scripts.benchmarks.retrieval import tables
 
     monkeypatch.setattr(synthetic_rows, "VOCABULARY", 1000)
-    retrieval.generator.cache_clear()
+    tables.generator.cache_clear()
     yield ordered
-    retrieval.generator.cache_clear()
+    tables.generator.cache_clear()
 
 
 def test_each_pair_is_in_order_within_a_minute_in_one_video(benchmark):

@@ -9,15 +9,17 @@ import pytest
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    from scripts.benchmarks import retrieval, synthetic_rows
+    from scripts.benchmarks import synthetic_rows
+    from scripts.benchmarks.retrieval import __main__ as command
+    from scripts.benchmarks.retrieval import tables
 
-    monkeypatch.setattr(retrieval, "time_text_tower", lambda: {"p50": 1.0, "p95": 2.0, "work": 1.0})
+    monkeypatch.setattr(command, "time_text_tower", lambda: {"p50": 1.0, "p95": 2.0, "work": 1.0})
     monkeypatch.setattr(synthetic_rows, "VOCABULARY", 500)
     monkeypatch.setattr(synthetic_rows, "ROWS_PER_BATCH", 20)
-    monkeypatch.setattr(retrieval, "BATCHES_PER_COMMIT", 2)
-    retrieval.generator.cache_clear()
-    yield retrieval
-    retrieval.generator.cache_clear()
+    monkeypatch.setattr(tables, "BATCHES_PER_COMMIT", 2)
+    tables.generator.cache_clear()
+    yield command
+    tables.generator.cache_clear()
 
 
 def test_queries_are_near_their_videos_and_blocks_repeat(benchmark):

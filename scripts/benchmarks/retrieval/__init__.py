@@ -1,0 +1,1 @@
+"""Times search in an index of synthetic videos, and counts what recall loses."""
