@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN, encode_caption_vectors
 from tcd_hf.index.lexical import TEXT_SCHEMA, text_columns
 from tcd_hf.index.metadata import (
     CHECKSUM_BYTES,
@@ -114,6 +115,9 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
 
     metadata = IndexMetadata.from_schema(schema)
     columns.update(_feature_columns(_with_frame_mask(features, metadata), len(records), metadata))
+    if metadata.has_caption_vectors:
+        embeds, _, _ = features.ocr_parts()
+        columns[CAPTION_VECTORS_COLUMN] = pa.array(encode_caption_vectors([each.captions for each in records], embeds))
     columns["checksum"] = pa.array(checksums(columns), schema.field("checksum").type)
     return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)
 
@@ -220,13 +224,13 @@ def _read_off(captions: Sequence[Sequence[WindowCaption]]) -> dict[str, list]:
     }
 
 
-def are_whole(rows: pa.Table, thoroughly: bool = False) -> list[bool]:
+def are_whole(rows: pa.Table, metadata: IndexMetadata | None = None) -> list[bool]:
     """For each row whether it is what was written.
 
     Args:
         rows (`pa.Table`): rows of an index, with the columns `VERIFIED_COLUMNS`.
-        thoroughly (`bool`, *optional*, defaults to `False`): compare with its captions also the columns that were read
-            off from them, on which rows are filtered and recalled; of these the rows must have all.
+        metadata ([`IndexMetadata`], *optional*): of the index, to compare also the columns that were made from others,
+            on which rows are filtered and recalled; of these the rows must have all.
     """
     own_ids = map(row_id, rows["path"].to_pylist(), rows["segment"].to_pylist())
     whole = [
@@ -235,10 +239,14 @@ def are_whole(rows: pa.Table, thoroughly: bool = False) -> list[bool]:
             checksums(rows), own_ids, rows["checksum"].to_pylist(), rows["id"].to_pylist(), strict=True
         )
     ]
-    if not thoroughly:
+    if metadata is None:
         return whole
     places = [place for place, is_whole in enumerate(whole) if is_whole]  # of others captions may not even be read
-    expected = _read_off(captions_from(rows[CAPTIONS_COLUMN].take(places)))
+    captions = captions_from(rows[CAPTIONS_COLUMN].take(places))
+    expected = _read_off(captions)
+    if metadata.has_caption_vectors:
+        embeds, _, _ = features_from(rows.select([FEATURES_COLUMN]).take(places), metadata).ocr_parts()
+        expected[CAPTION_VECTORS_COLUMN] = encode_caption_vectors(captions, embeds)
     for name, values in expected.items():
         for place, value, stored in zip(places, values, rows[name].take(places).to_pylist(), strict=True):
             whole[place] = whole[place] and value == stored
