@@ -47,10 +47,11 @@ def likely_places(probabilities: np.ndarray) -> list[Place]:
     size = np.array(probabilities.shape[::-1])
     found = []
     for label, (x, y, width, height, _) in zip(range(1, count), stats[1:], strict=True):
-        inside = np.where(labels == label, probabilities, 0)
+        part = slice(y, y + height), slice(x, x + width)
+        inside = np.where(labels[part] == label, probabilities[part], 0)
         row, column = np.unravel_index(inside.argmax(), inside.shape)
         box = np.concatenate([(x, y) / size, (x + width, y + height) / size])
-        found.append((inside[row, column], Place(box, np.array([column + 0.5, row + 0.5]) / size)))
+        found.append((inside[row, column], Place(box, np.array([x + column + 0.5, y + row + 0.5]) / size)))
     return [place for _, place in sorted(found, key=lambda each: -each[0])]
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["start_module"]
+__all__ = ["ROOT", "start_module"]
 
 ROOT = Path(__file__).resolve().parents[2]
 

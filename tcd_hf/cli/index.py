@@ -324,8 +324,15 @@ def _print_repair(uri: str, report: "RepairReport", as_json: bool) -> None:
         _say(f"[yellow]without its own texts:[/] {escape(path)}: give them again (--texts, --subtitles).")
     for path in report.lost:
         _say(f"[yellow]lost:[/] {escape(path)}: its rows are damaged, and the file is not there or cannot be read.")
+    if report.nameless:
+        _say(
+            f"[yellow]lost:[/] {report.nameless} rows that do not tell of which video they were, as no list does: add "
+            "your videos again. Those that are there are not read anew."
+        )
     if report.lost:
         raise fail(f"{len(report.lost)} videos were lost: add them when their files are there.")
+    if report.nameless:
+        raise typer.Exit(1)
 
 
 def _say(line: str) -> None:

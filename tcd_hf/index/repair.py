@@ -34,6 +34,8 @@ class RepairReport:
         restored_version (`int`, *optional*): the former version that was brought back, if one was.
         read_again (`list[str]`): paths of the videos whose rows were lost and made anew from the files.
         lost (`list[str]`): those whose rows were lost and whose files are not there, or cannot be read.
+        nameless (`int`): rows that were lost and do not tell of which video they were, where `videos.jsonl` is older:
+            add the videos again, those that are there are not read anew.
         without_own_texts (`list[str]`): those of `read_again` that had been given texts, which have to be given again.
         remade (`list[str]`): what else was damaged and made anew: `"full-text index"`, `"statistics"`, ...
         set_aside (`str`, *optional*): the folder of files that were given up; delete it when nothing is missing.
@@ -43,6 +45,7 @@ class RepairReport:
     restored_version: int | None = None
     read_again: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    nameless: int = 0
     without_own_texts: list[str] = field(default_factory=list)
     remade: list[str] = field(default_factory=list)
     set_aside: str | None = None
@@ -55,11 +58,13 @@ class Rescued(NamedTuple):
         wanted (`dict[str, bool]`): the videos that it had, and whether they had been given texts of their own.
         removed (`list[str]`): videos that a former version brought back, and that had been removed since.
         restored_version (`int`, *optional*): that version.
+        nameless (`int`): damaged rows that nothing tells the video of.
     """
 
     wanted: dict[str, bool]
     removed: list[str]
     restored_version: int | None = None
+    nameless: int = 0
 
 
 def rescue(storage: IndexStorage) -> Rescued:
@@ -93,10 +98,12 @@ def rescue(storage: IndexStorage) -> Rescued:
         return Rescued(dict(told), [])
     latest = storage.videos.version
     damaged = find_damaged_rows(storage.videos)
-    in_latest = _whole_videos(storage.videos, damaged.row_ids)
+    readable = _rows_of_videos(storage.videos, damaged.row_ids)
+    in_latest = _whole(readable)
     # The list is written at the end of a run, the table all the while: what an older one leaves out is no less wanted.
     is_current = bool(told) and contents.version is not None and contents.version >= latest
-    wanted = dict(told) if is_current else {**dict.fromkeys([*in_latest, *damaged.paths], False), **told}
+    wanted = dict(told) if is_current else {**dict.fromkeys([*readable, *damaged.paths], False), **told}
+    nameless = 0 if is_current else len(damaged.nameless)
     if not damaged.row_ids and set(wanted).issubset(in_latest):
         return Rescued(wanted, [])
     for version in _former_versions(storage.videos):
@@ -106,7 +113,7 @@ def rescue(storage: IndexStorage) -> Rescued:
         if len(in_former.intersection(wanted)) >= len(set(in_latest).intersection(wanted)):
             storage.videos.restore()
             storage.update_version()
-            return Rescued(wanted, sorted(in_former.difference(wanted)) if is_current else [], version)
+            return Rescued(wanted, sorted(in_former.difference(wanted)) if is_current else [], version, nameless)
         break
     storage.videos.checkout(latest)
     if damaged.row_ids:
@@ -115,7 +122,7 @@ def rescue(storage: IndexStorage) -> Rescued:
         _copy(storage, [row for rows in in_latest.values() for row in rows])
     else:
         storage.update_version()
-    return Rescued(wanted, [])
+    return Rescued(wanted, [], nameless=nameless)
 
 
 def is_begun(folder: Path) -> bool:
@@ -181,14 +188,19 @@ def _schema_told_by(contents: Contents) -> pa.Schema | None:
         return None
 
 
-def _whole_videos(table: Any, damaged: set[int]) -> dict[str, list[int]]:
-    """The row ids of the videos all of whose rows are whole, in the order of the table."""
+def _rows_of_videos(table: Any, damaged: set[int]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each video that are whole, in the order of the table."""
     ids = [row for row in table.search().select(["_rowid"]).to_arrow()["_rowid"].to_pylist() if row not in damaged]
     videos: dict[str, list[dict[str, Any]]] = {}
     for start in range(0, len(ids), ROWS_PER_BLOCK):
         block = table.take_row_ids(ids[start : start + ROWS_PER_BLOCK])
         for row in block.select(["path", "segment", "start", "end", "duration"]).with_row_id().to_arrow().to_pylist():
             videos.setdefault(row["path"], []).append(row)
+    return videos
+
+
+def _whole(videos: dict[str, list[dict[str, Any]]]) -> dict[str, list[int]]:
+    """The row ids of the videos of which all rows are there."""
     return {path: [row["_rowid"] for row in rows] for path, rows in videos.items() if has_all_segments(rows)}
 
 
@@ -211,7 +223,7 @@ def _videos_if_whole(table: Any, version: int, damaged: set[int]) -> set[str] | 
         suspects = [row for row in ids if row in damaged]
         if (suspects and find_damaged_rows(table, suspects).row_ids) or find_damaged_rows(table).row_ids:
             return None
-        return set(_whole_videos(table, set()))
+        return set(_whole(_rows_of_videos(table, set())))
     except Exception as error:
         if not may_be_damage(error):
             raise

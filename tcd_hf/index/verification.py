@@ -33,6 +33,8 @@ __all__ = [
 Answer = TypeVar("Answer")
 ROWS_PER_BLOCK = 256  # whose features are in memory at once
 FRAGMENT_BITS = 32  # of a row id, for the place of the row in its fragment: the file that holds it
+FRAGMENT_MASK = (1 << FRAGMENT_BITS) - 1
+MAX_PLACES = 3  # that a sentence names
 OF_A_FILE = ("duration", "fps", "size", "modified")  # in no checksum, and the same in all rows of a file
 READ_OFF = ("has_text", "sources", "caption_text", *(field.name for field in TEXT_SCHEMA))
 COLUMNS = list(dict.fromkeys([*VERIFIED_COLUMNS, *READ_OFF, *OF_A_FILE]))  # and caption vectors, where there are such
@@ -45,10 +47,12 @@ class DamagedRows(NamedTuple):
     Attributes:
         row_ids (`set[int]`): theirs.
         paths (`tuple[str, ...]`): of their videos, as far as these can be read.
+        nameless (`tuple[int, ...]`): ids of those of which the path cannot be read.
     """
 
     row_ids: set[int]
     paths: tuple[str, ...]
+    nameless: tuple[int, ...]
 
 
 def find_damaged_rows(table: "Table", row_ids: Iterable[int] | None = None) -> DamagedRows:
@@ -67,7 +71,9 @@ def find_damaged_rows(table: "Table", row_ids: Iterable[int] | None = None) -> D
             damaged.update(_damaged(table, block))
     if row_ids is None and not damaged:
         damaged.update(_at_odds(table, asked))
-    return DamagedRows(damaged, tuple(sorted({path for row in damaged for path in _path_of(table, row)})))
+    path_of = {row: _path_of(table, row) for row in sorted(damaged)}
+    paths = {path for path in path_of.values() if path is not None}
+    return DamagedRows(damaged, tuple(sorted(paths)), tuple(row for row, path in path_of.items() if path is None))
 
 
 def find_damage(storage: "IndexStorage") -> list[Damage]:
@@ -81,6 +87,8 @@ def find_damage(storage: "IndexStorage") -> list[Damage]:
     found: list[Damage] = []
     if rows.row_ids:
         named = f", of {', '.join(rows.paths)}" if rows.paths else ""
+        if rows.nameless:
+            named += f"; of {len(rows.nameless)} the path of the video cannot be read ({_places(rows.nameless)})"
         found.append(Damage("rows", f"{len(rows.row_ids)} rows are not what was written{named}.", rows.paths))
     else:  # what is made from the rows can be told only by whole ones
         found += find_damage_of_indices(storage)
@@ -171,14 +179,21 @@ def has_all_segments(rows: list[dict[str, Any]]) -> bool:
     return is_last and sorted(row["segment"] for row in rows) == list(range(len(rows)))
 
 
-def _path_of(table: "Table", row: int) -> Iterable[str]:
+def _path_of(table: "Table", row: int) -> str | None:
     """The path of a row, if it can be read and its id says that it is right."""
 
-    def path() -> list[str]:
+    def path() -> str | None:
         values = table.take_row_ids([row]).select(["id", "path", "segment"]).to_arrow().to_pylist()[0]
-        return [values["path"]] if row_id(values["path"], values["segment"]) == values["id"] else []
+        return values["path"] if row_id(values["path"], values["segment"]) == values["id"] else None
 
-    return _unless_damaged(path) or []
+    return _unless_damaged(path)
+
+
+def _places(row_ids: Sequence[int]) -> str:
+    """Where in the table some rows stand, the first few of them."""
+    places = [f"row {row & FRAGMENT_MASK} of fragment {row >> FRAGMENT_BITS}" for row in row_ids[:MAX_PLACES]]
+    others = len(row_ids) - len(places)
+    return ", ".join(places) + (f" and {others} others" if others else "")
 
 
 def _finds_all_terms(table: "Table") -> bool:

@@ -246,6 +246,7 @@ class VideoIndex(GrowingIndex):
             index = cls(storage, model, processor, cache_dir, batch_size=batch_size, device=device)
             damages = [*find_damage_of_indices(storage), *find_damage_of_lists(storage.folder)]
             report = RepairReport(restored_version=rescued.restored_version, remade=[damage.part for damage in damages])
+            report.nameless = rescued.nameless
             index._remove(set(rescued.removed).intersection(index._videos()))
             present = set(index._videos())
             missing = [path for path in rescued.wanted if path not in present]

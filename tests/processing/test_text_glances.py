@@ -22,6 +22,32 @@ def test_places_are_those_of_likely_pixels_with_a_margin():
     assert places[1].area == pytest.approx(67 * 28 / 20000)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_peak_of_a_place_is_its_likeliest_pixel(seed):
+    """As found by looking at every pixel of the glance, also where places reach around one another."""
+    rng = np.random.default_rng(seed)
+    seen = np.where(rng.random((90, 160)) < 0.002, rng.random((90, 160)), 0).astype(np.float32)
+    seen[10, 10:150] = seen[10:80, 10] = 0.25  # a place whose box holds others
+    reach = np.array([MARGIN, MARGIN]) + 1e-6
+    peaks = []
+    for place in likely_places(seen):
+        column, row = (place.peak * (160, 90) - 0.5).round().astype(int)
+        peaks.append(seen[row, column])
+        corners = place.box.reshape(2, 2) * (160, 90)
+        assert (corners[0] - reach <= (column, row)).all() and ((column, row) <= corners[1] + reach).all()
+        neighbours = seen[max(0, row - MARGIN) : row + MARGIN + 1, max(0, column - MARGIN) : column + MARGIN + 1]
+        assert seen[row, column] == neighbours.max()  # what is so near belongs to the same place
+    assert peaks == sorted(peaks, reverse=True) and peaks[0] == seen.max() and min(peaks) >= 0.2
+
+
+def test_a_place_within_the_box_of_another_has_its_own_peak():
+    seen = np.zeros((100, 100), np.float32)
+    seen[5, 5:95] = seen[5:95, 5] = 0.3  # an angle
+    seen[60, 60] = 0.9
+    likelier, angle = likely_places(seen)
+    assert likelier.peak == pytest.approx([0.605, 0.605]) and angle.peak == pytest.approx([0.055, 0.055])
+
+
 def test_nothing_likely_has_no_place():
     assert likely_places(np.full((32, 32), 0.1, np.float32)) == []
 

@@ -297,6 +297,39 @@ def test_a_list_from_before_the_last_commits_costs_no_video(shelf, compacted):
     assert shelf.ask(shelf.open()) == shelf.answers and parts(shelf.open()) == []
 
 
+@pytest.mark.parametrize("compacted", [False, True], ids=["as added", "compacted"])
+def test_rows_that_tell_no_video_are_counted_where_no_list_tells_it_either(shelf, compacted):
+    shelf.fresh(compacted)
+    head, first, *_ = map(json.loads, (shelf.folder / "videos.jsonl").read_text().splitlines())
+    shelf.spoil("sea", path="/elsewhere.mp4")
+    if compacted:
+        open_storage(shelf.open()).compact()
+    (damage,) = shelf.open().check()
+    assert damage.paths == () and "1 rows are not what was written; of 1 the path of the video" in damage.detail
+    assert "(row " in damage.detail and " of fragment " in damage.detail
+    older = [{**head, "version": 1, "videos": 1}, first]
+    (shelf.folder / "videos.jsonl").write_text("".join(json.dumps(line) + "\n" for line in older))
+    report = shelf.repair()
+    assert report.nameless == 1 and report.lost == [] and parts(shelf.open()) == []
+    shelf.open().add(shelf.clips.values(), workers=0)
+    assert shelf.ask(shelf.open()) == shelf.answers and shelf.reader.images_read == 0
+
+
+def test_a_video_is_wanted_if_any_of_its_rows_tells_of_it(shelf, tmp_path):
+    shelf.fresh()
+    index = VideoIndex.create(tmp_path / "index", *shelf.makers, segment_seconds=2, **shelf.cache)
+    index.add([shelf.clips["airport"]], workers=0)
+    index.compact()
+    storage = open_storage(index)
+    rows = storage.read(storage.videos.schema.names, "segment = 1")
+    field = rows.schema.field("path")
+    storage.update(rows.set_column(rows.schema.get_field_index("path"), field, pa.array(["/x"], field.type)))
+    open_storage(VideoIndex.open(index.uri, *shelf.makers, **shelf.cache)).compact()
+    (tmp_path / "index" / "videos.jsonl").unlink()
+    report = VideoIndex.repair(index.uri, *shelf.makers, workers=0, **shelf.cache)
+    assert report.read_again == [str(shelf.clips["airport"])] and report.nameless == 1 and report.lost == []
+
+
 @pytest.mark.parametrize("spoil", [b"", b"x" * 5000, None], ids=["emptied", "overwritten", "removed"])
 def test_after_compacting_lost_rows_are_made_from_videos_and_cache(shelf, spoil):
     shelf.fresh(compacted=True)
