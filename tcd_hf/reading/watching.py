@@ -143,10 +143,10 @@ class FolderWatch:
                 continue
             has_changed = False
             news = self._look(kept())
+            due = time.monotonic() + (time.monotonic() - now) / LOOK_SHARE
             if news is not None and (news.complete or news.gone):
                 yield news
-                has_changed = True  # it may have taken hours
-            due = time.monotonic() + (time.monotonic() - now) / LOOK_SHARE
+                has_changed = True  # whoever took them may have had them for hours
 
     def _look(self, kept: Iterable[str]) -> News | None:
         """What has come since the last look; `None` where a folder is missing, or all that is in it."""

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tcd_hf.reading import watching
 from tcd_hf.reading.files import FileStamp, absolute_path
 from tcd_hf.reading.watching import FolderWatch, Settling
 
@@ -130,6 +131,18 @@ def test_a_folder_that_is_away_or_empty_takes_nothing_with_it(folder, caplog):
     assert len(told) == 2  # each once
     assert "No such file or folder" in told[0] and "Nothing is added or removed" in told[0]
     assert f"No video is left in {folder}: nothing is removed" in told[1]
+
+
+def test_one_who_takes_long_over_news_does_not_wait_long_for_the_next(folder, monkeypatch):
+    monkeypatch.setattr(watching, "LOOK_SHARE", 0.01)  # a look takes a few milliseconds
+    news = FolderWatch([folder], STILL).news()
+    (folder / "a.mp4").write_bytes(b"x")
+    next(news)
+    time.sleep(3 * STILL)
+    (folder / "b.mp4").write_bytes(b"x")
+    begin = time.monotonic()
+    assert next(news).complete == paths_of(folder / "b.mp4")
+    assert time.monotonic() - begin < 2 * STILL / watching.LOOK_SHARE
 
 
 def test_only_folders_are_watched(folder):
