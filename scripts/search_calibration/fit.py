@@ -14,16 +14,17 @@ from pathlib import Path
 import torch
 
 from scripts.search_calibration.forms import ALL, fit_logistic, meaning_line
-from scripts.search_calibration.material import collections, halves, make_material
+from scripts.search_calibration.material import FITTED, collections, halves, make_material
 from tcd_hf import TCDModel, TCDProcessor, load
 
 COLLECTIONS = 12
 DIGITS = 3
 
 
-def fit(model: TCDModel, processor: TCDProcessor, text_pairs: int = 600, clips: int = 320) -> dict[str, float]:
+def fit(model: TCDModel, processor: TCDProcessor, text_pairs: int = 400, clips: int = 200) -> dict[str, float]:
     """What [`TCDConfig`] takes as `search_calibration`, fitted on the first half of the material."""
-    drawn = list(collections(halves(make_material(model, processor, text_pairs, clips))[0], COLLECTIONS))
+    half, _ = halves(make_material(model, processor, text_pairs, clips))
+    drawn = list(collections(half, COLLECTIONS, FITTED))
     found, line = fit_logistic(drawn, ALL), meaning_line(drawn)
     if line is not None:
         found["means_from"] = line
@@ -35,8 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--model", type=Path, required=True, help="folder, whose config.json is written")
-    parser.add_argument("--text-pairs", type=int, default=600, help="generated pairs for spelling")
-    parser.add_argument("--clips", type=int, default=320, help="clips of the synthetic world")
+    parser.add_argument("--text-pairs", type=int, default=400, help="generated pairs for spelling")
+    parser.add_argument("--clips", type=int, default=200, help="clips of the synthetic world")
     parser.add_argument("--dry-run", action="store_true", help="print what was fitted, and write nothing")
     args = parser.parse_args(argv)
     path = args.model / "config.json"

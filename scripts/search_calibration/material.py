@@ -81,7 +81,7 @@ class Collection(NamedTuple):
 
 
 def make_material(
-    model: TCDModel, processor: TCDProcessor, text_pairs: int = 600, clips: int = 320, seed: int = 7
+    model: TCDModel, processor: TCDProcessor, text_pairs: int = 400, clips: int = 200, seed: int = 7
 ) -> Material:
     """Generates a pool, of held-out words and concepts, and scores all its queries with all its videos."""
     rng = np.random.default_rng(seed)
