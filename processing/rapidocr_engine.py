@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .frame_skipping import Stretch
+from .frame_skipping import Stretch, frame_by_frame
 from .ocr_languages import checked_lang, file_digest, recogniser_params
 from .ocr_models import cached_model, checked_num_threads, default_num_threads, import_engine, missing_weights
 from .ocr_runtimes import checked_runtime, chosen_runtime, runtime_params
@@ -122,7 +122,7 @@ class RapidOCREngine:
                 Boxes lower than this, relative to the height of the frame, are not read.
         """
         if type(self).__call__ is not RapidOCREngine.__call__:  # of a class of the user's, which reads in its own way
-            return lambda stretches: self([stretch.frame for stretch in stretches])
+            return frame_by_frame(self)
         return VideoTextReader(self, min_text_height)
 
     def models(self) -> "RapidOCRModels":
