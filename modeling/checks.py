@@ -42,6 +42,7 @@ def check_features(
     ocr_mask: torch.Tensor | None,
     patch_embeds: torch.Tensor | None,
     frame_norms: torch.Tensor | None,
+    frame_mask: torch.Tensor | None = None,
 ) -> None:
     """
     Refuses what [`~TCDModel.fuse`] cannot relate; what the configuration does not use may be anything.
@@ -52,6 +53,8 @@ def check_features(
     """
     expected = (len(frame_embeds), config.num_frames, config.projection_dim)
     check_shape("frame_embeds", frame_embeds, expected)
+    if frame_mask is not None:
+        check_shape("frame_mask", frame_mask, expected[:2])
     if config.reads_raw_frames:
         if frame_norms is None:
             raise ValueError(

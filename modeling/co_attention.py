@@ -112,13 +112,20 @@ class VideoOCRCoAttention(nn.Module):
         self.dropout = nn.Dropout(config.fusion_dropout)
 
     def forward(
-        self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, window_mask: torch.Tensor, **kwargs
+        self,
+        frame_embeds: torch.Tensor,
+        ocr_embeds: torch.Tensor,
+        window_mask: torch.Tensor,
+        frame_mask: torch.Tensor | None = None,
+        **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor, tuple]:
         """Lets frames and captions of each video look at each other.
 
         Args:
             frame_embeds, ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`)
             window_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`): windows that may be read.
+            frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*): frames that may be seen;
+                all by default.
 
         Returns:
             `y` and `x`, each `(batch_size, num_frames, dim)`, and the pair of attention weights (video reading OCR, OCR
@@ -127,7 +134,7 @@ class VideoOCRCoAttention(nn.Module):
         frame_keys = frame_embeds + self.position_embedding
         ocr_keys = ocr_embeds + self.position_embedding
         from_ocr, video_weights = self.video_attention(frame_keys, ocr_keys, ocr_embeds, window_mask, **kwargs)
-        from_video, ocr_weights = self.ocr_attention(ocr_keys, frame_keys, frame_embeds, **kwargs)
+        from_video, ocr_weights = self.ocr_attention(ocr_keys, frame_keys, frame_embeds, frame_mask, **kwargs)
         fused_frame_embeds = frame_embeds + self.dropout(from_ocr)
         fused_ocr_embeds = ocr_embeds + self.dropout(from_video)
         return fused_frame_embeds, fused_ocr_embeds, (video_weights, ocr_weights)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .co_attention import starts_as
-from .factorized_scoring import gated_cosine, tables_of, with_tables
+from .factorized_scoring import gated_cosine, hidden, tables_of, with_tables
 from .outputs import TCDVideoFeatures
 from .pair_scorer import PairScorer
 
@@ -132,10 +132,12 @@ class MixedScorer(PairScorer):
 
     def _frame_scores(self, text: torch.Tensor, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
         cosines, scores = videos.frame_embeds @ text.T, {}  # (num_videos, num_frames, num_texts)
+        mask = videos.visible_frames()[..., None]
         if "frame" in self.weights:
-            scores["frame"] = weak_scores(cosines, self.config.weak_temperature, self.frame_projection)
+            scores["frame"] = weak_scores(cosines, self.config.weak_temperature, self.frame_projection, mask)
         if "tib_frame" in self.weights:
-            gates, frames = (cosines / self.config.tib_frame_temperature).softmax(dim=1), videos.fused_frame_embeds
+            gates = (cosines / self.config.tib_frame_temperature + hidden(mask)).softmax(dim=1)
+            frames = videos.fused_frame_embeds
             if self.as_written:
                 scores["tib_frame"] = built_gated_scores(gates, text, frames)
             else:
@@ -145,17 +147,23 @@ class MixedScorer(PairScorer):
     def _patch_scores(self, text: torch.Tensor, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
         patches = videos.patches()  # (num_videos, num_frames * num_patches, dim)
         cosines, scores = patches @ text.T, {}
+        mask = videos.visible_patches()[..., None]
         if "patch" in self.weights:
-            scores["patch"] = weak_scores(cosines, self.config.weak_temperature)
+            scores["patch"] = weak_scores(cosines, self.config.weak_temperature, mask=mask)
         if "tib_patch" in self.weights:
-            gates = (cosines / self.config.tib_patch_temperature).softmax(dim=1)
+            gates = (cosines / self.config.tib_patch_temperature + hidden(mask)).softmax(dim=1)
             # A table of dot products between all patches of a video would be larger than their gated sums.
             gated_scores = built_gated_scores if self.as_written else summed_gated_scores
             scores["tib_patch"] = gated_scores(gates, text, patches)
         return scores
 
 
-def weak_scores(cosines: torch.Tensor, temperature: float, projection: nn.Linear | None = None) -> torch.Tensor:
+def weak_scores(
+    cosines: torch.Tensor,
+    temperature: float,
+    projection: nn.Linear | None = None,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
     """
     `sum_i a_i (softmax(a / temperature) W_f)_i`: cosines weighed by themselves, near their maximum.
 
@@ -164,11 +172,16 @@ def weak_scores(cosines: torch.Tensor, temperature: float, projection: nn.Linear
         temperature (`float`): above 0.
         projection (`nn.Linear`, *optional*): `W_f`, for videos of as many moments as it has inputs; the identity for
             others (ours).
+        mask (`torch.BoolTensor` of shape `(num_videos, num_moments, 1)`, *optional*): moments that count, at least one
+            a video; all by default.
 
     Returns:
         `torch.FloatTensor` of shape `(num_texts, num_videos)`.
     """
-    shares = (cosines / temperature).softmax(dim=1)
+    logits = cosines / temperature
+    if mask is not None:
+        logits, cosines = logits + hidden(mask), cosines * mask
+    shares = logits.softmax(dim=1)
     if projection is not None and projection.in_features == cosines.shape[1]:
         shares = projection.weight.float() @ shares
     return (cosines * shares).sum(dim=1).T
@@ -206,7 +219,11 @@ def identity_projection(dim: int) -> nn.Linear:
 
 
 def paired_gated_embeds(
-    text_embeds: torch.Tensor, gate_embeds: torch.Tensor, moment_embeds: torch.Tensor, temperature: float
+    text_embeds: torch.Tensor,
+    gate_embeds: torch.Tensor,
+    moment_embeds: torch.Tensor,
+    temperature: float,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """
     In training, each video has one gated vector, which every text is scored against: `n(sum_i softmax(a /
@@ -217,11 +234,14 @@ def paired_gated_embeds(
         gate_embeds (`torch.FloatTensor` of shape `(batch_size, num_moments, dim)`): what the gate reads.
         moment_embeds (`torch.FloatTensor` of shape `(batch_size, num_moments, dim)`): what it acts on.
         temperature (`float`): above 0.
+        mask (`torch.BoolTensor` of shape `(batch_size, num_moments)`, *optional*): moments that count, at least one a
+            video; all by default.
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, dim)`, L2-normalised, float32.
     """
     with torch.no_grad():
         cosines = torch.einsum("bd,bnd->bn", text_embeds.float(), gate_embeds.float())
-        gates = (cosines / temperature).softmax(dim=-1)
+        hiding = 0.0 if mask is None else hidden(mask)
+        gates = (cosines / temperature + hiding).softmax(dim=-1)
     return nn.functional.normalize(torch.einsum("bn,bnd->bd", gates, moment_embeds.float()), dim=-1)

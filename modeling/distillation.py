@@ -32,12 +32,20 @@ class ClueDistilling(nn.Module):
         self.ocr_attention = CrossAttention(config, neutral=PLAIN_MEAN)
         self.dropout = nn.Dropout(config.fusion_dropout)
 
-    def forward(self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, window_mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        frame_embeds: torch.Tensor,
+        ocr_embeds: torch.Tensor,
+        window_mask: torch.Tensor,
+        frame_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Distils the clues of captions and frames for each text.
 
         Args:
             frame_embeds, ocr_embeds (`torch.FloatTensor` of shape `(num_pairs, num_frames, dim)`): gated by the query.
             window_mask (`torch.BoolTensor` of shape `(num_pairs, num_frames)`): windows that may be read.
+            frame_mask (`torch.BoolTensor` of shape `(num_pairs, num_frames)`, *optional*): frames that may be seen; all
+                by default.
 
         Returns:
             The hybrid clue, `torch.FloatTensor` of shape `(num_pairs, dim)`.
@@ -47,7 +55,7 @@ class ClueDistilling(nn.Module):
         video_query = (self.video_clue + self.clue_type_embedding).expand(len(frames), 1, -1)
         ocr_query = (self.ocr_clue + self.clue_type_embedding).expand(len(windows), 1, -1)
         video_clue, _ = self.video_attention(video_query, windows, windows, window_mask)  # (num_pairs, 1, dim)
-        ocr_clue, _ = self.ocr_attention(ocr_query, frames, frames)
+        ocr_clue, _ = self.ocr_attention(ocr_query, frames, frames, frame_mask)
         return self.dropout((video_clue + ocr_clue) / 2).squeeze(1)
 
 
@@ -63,11 +71,17 @@ class CrossAttentionClue(nn.Module):
         self.ocr_attention = CrossAttention(config, neutral=PLAIN_MEAN)
         self.dropout = nn.Dropout(config.fusion_dropout)
 
-    def forward(self, frame_embeds: torch.Tensor, ocr_embeds: torch.Tensor, window_mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        frame_embeds: torch.Tensor,
+        ocr_embeds: torch.Tensor,
+        window_mask: torch.Tensor,
+        frame_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Arguments and result are those of [`ClueDistilling.forward`]."""
         from_windows, _ = self.video_attention(frame_embeds, ocr_embeds, ocr_embeds, window_mask)
-        from_frames, _ = self.ocr_attention(ocr_embeds, frame_embeds, frame_embeds)
-        video_clue = from_windows.mean(dim=1)
+        from_frames, _ = self.ocr_attention(ocr_embeds, frame_embeds, frame_embeds, frame_mask)
+        video_clue = from_windows.mean(dim=1) if frame_mask is None else masked_mean(from_windows, frame_mask)
         ocr_clue = masked_mean(from_frames, window_mask)
         return self.dropout((video_clue + ocr_clue) / 2)
 

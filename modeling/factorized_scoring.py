@@ -65,8 +65,9 @@ class FactorizedScorer(PairScorer):
     def __call__(self, texts: slice, videos: TCDVideoFeatures) -> dict[str, torch.Tensor]:
         """See [`PairScorer`]; `text_ocr` and `text_hybrid` are there where the model reads OCR."""
         tables = tables_of(videos, self.clues)
-        frame_gates = dots(videos.frame_embeds, self.gate_query[:, texts])[:, 0].softmax(dim=1)
-        frame_gates = frame_gates * frame_gates.shape[1]
+        frame_mask = videos.visible_frames()[..., None]  # (num_videos, N, 1)
+        frame_gates = dots(videos.frame_embeds, self.gate_query[:, texts])[:, 0] + hidden(frame_mask)
+        frame_gates = frame_gates.softmax(dim=1) * frame_mask.sum(dim=1, keepdim=True)
         if self.clues is None:
             frame_dots = dots(videos.fused_frame_embeds, self.text[None, texts])[:, 0]
             text_video = gated_cosine(frame_gates, frame_dots, tables.frame_gram)
@@ -82,9 +83,9 @@ class FactorizedScorer(PairScorer):
         text_video = gated_cosine(frame_gates, frame_dots[:, 0], tables.frame_gram)
         text_ocr = gated_cosine(window_gates, window_dots[:, 0], window_gram)
 
-        (from_windows, from_frames), all_visible = self.clues, torch.ones_like(mask)
-        on_windows = from_windows.attend(window_gates, frame_gates, window_logits, mask, all_visible)
-        on_frames = from_frames.attend(frame_gates, window_gates, frame_logits, all_visible, mask)
+        from_windows, from_frames = self.clues
+        on_windows = from_windows.attend(window_gates, frame_gates, window_logits, mask, frame_mask)
+        on_frames = from_frames.attend(frame_gates, window_gates, frame_logits, frame_mask, mask)
         gated_windows, gated_frames = on_windows * window_gates[:, None], on_frames * frame_gates[:, None]
         text_dots = inner(gated_windows, window_dots[:, 1:]).sum(1) + inner(gated_frames, frame_dots[:, 1:]).sum(1)
         gated, attention = (

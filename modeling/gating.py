@@ -11,7 +11,7 @@ def visible_windows(ocr_mask: torch.Tensor) -> torch.Tensor:
     the empty caption), so that its scores stay comparable with those of other videos (ours).
 
     Args:
-        ocr_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`): windows with text.
+        ocr_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`): windows with text; or frames that count.
 
     Returns:
         `torch.BoolTensor` of shape `(batch_size, num_frames)`, at least one `True` in each row.

@@ -69,7 +69,7 @@ def tcd_losses(
     )
     if config.reads_ocr and config.use_calibration:
         losses["calibration_loss"] = model.calibration(
-            videos.frame_embeds, videos.ocr_embeds, videos.ocr_mask, model.calibration_temperature
+            videos.frame_embeds, videos.ocr_embeds, videos.ocr_mask, model.calibration_temperature, videos.frame_mask
         )
         losses["loss"] = losses["loss"] + config.calibration_weight * losses["calibration_loss"]
     return losses
@@ -85,7 +85,9 @@ def tib_losses(model, texts: torch.Tensor, videos: TCDVideoFeatures, scale: torc
     check_embeddings(config, texts, videos)
     coarse_scores = pair_scores(MixedScorer(model, texts, training_weights(config)), videos).similarity
     coarse_loss = model.contrastive(coarse_scores * scale)  # first: it refuses texts and videos that are no pairs
-    gated = paired_gated_embeds(texts, videos.frame_embeds, videos.fused_frame_embeds, config.tib_frame_temperature)
+    gated = paired_gated_embeds(
+        texts, videos.frame_embeds, videos.fused_frame_embeds, config.tib_frame_temperature, videos.visible_frames()
+    )
     losses = {
         "contrastive_loss": model.contrastive(texts.float() @ gated.T * scale),
         "coarse_loss": coarse_loss,
@@ -94,7 +96,7 @@ def tib_losses(model, texts: torch.Tensor, videos: TCDVideoFeatures, scale: torc
     }
     if config.use_patch_features and config.pearson_tib_patch_weight:
         patches = videos.patches()
-        gated = paired_gated_embeds(texts, patches, patches, config.tib_patch_temperature)
+        gated = paired_gated_embeds(texts, patches, patches, config.tib_patch_temperature, videos.visible_patches())
         losses["pearson_loss"] = losses["pearson_loss"] + config.pearson_tib_patch_weight * model.pearson(texts, gated)
     losses["loss"] = (
         config.coarse_loss_weight * losses["coarse_loss"]

@@ -149,6 +149,7 @@ class TCDModel(TCDPreTrainedModel):
         ocr_mask: torch.Tensor | None = None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
+        frame_mask: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> TCDVideoFeatures:
         """Embeds videos, and lets their frames and captions explain each other.
@@ -165,6 +166,8 @@ class TCDModel(TCDPreTrainedModel):
                 Windows with text; all of them by default.
             pixel_attention_mask (`torch.LongTensor` of shape `(batch_size, num_frames, num_patches)`, *optional*),
             spatial_shapes (`torch.LongTensor` of shape `(batch_size, num_frames, 2)`, *optional*): for SigLIP 2.
+            frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
+                Frames that count, not those that only fill up a clip with fewer frames than windows; all by default.
 
         Returns:
             [`TCDVideoFeatures`], or a tuple of its fields with `return_dict=False`.
@@ -177,7 +180,13 @@ class TCDModel(TCDPreTrainedModel):
             pixel_values_videos, ocr_input_ids, ocr_attention_mask, pixel_attention_mask, spatial_shapes, **kwargs
         )
         fused = self.fuse(
-            features.frame_embeds, features.ocr_embeds, ocr_mask, features.patch_embeds, features.frame_norms, **kwargs
+            features.frame_embeds,
+            features.ocr_embeds,
+            ocr_mask,
+            features.patch_embeds,
+            features.frame_norms,
+            frame_mask,
+            **kwargs,
         )
         fused.vision_model_output, fused.ocr_model_output = features.vision_model_output, features.ocr_model_output
         return fused
@@ -229,6 +238,7 @@ class TCDModel(TCDPreTrainedModel):
         ocr_mask: torch.Tensor | None = None,
         patch_embeds: torch.Tensor | None = None,
         frame_norms: torch.Tensor | None = None,
+        frame_mask: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> TCDVideoFeatures:
         """
@@ -245,6 +255,8 @@ class TCDModel(TCDPreTrainedModel):
             frame_norms (`torch.FloatTensor` of shape `(batch_size, num_frames)`, *optional*):
                 What `frame_embeds` were divided by, as [`~TCDModel.encode_videos`] gives it. Needed where the
                 configuration's `reads_raw_frames` is true.
+            frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
+                Frames that count; all by default, and in a row that is all `False`.
 
         Returns:
             [`TCDVideoFeatures`], without the towers' outputs.
@@ -253,16 +265,19 @@ class TCDModel(TCDPreTrainedModel):
             ValueError: shapes that do not fit each other or the configuration, or something missing that the model
                 reads.
         """
-        check_features(self.config, frame_embeds, ocr_embeds, ocr_mask, patch_embeds, frame_norms)
+        check_features(self.config, frame_embeds, ocr_embeds, ocr_mask, patch_embeds, frame_norms, frame_mask)
+        frame_mask = None if frame_mask is None else visible_windows(frame_mask.bool())
         patch_embeds = patch_embeds if self.config.use_patch_features else None
         temporal_embeds = frame_embeds
         if self.temporal_encoder is not None:
-            temporal_embeds = self.temporal_encoder(frame_embeds, frame_norms)
-        coarse_embeds = nn.functional.normalize(temporal_embeds.mean(dim=1), dim=-1)
+            temporal_embeds = self.temporal_encoder(frame_embeds, frame_norms, frame_mask)
+        mean_frames = temporal_embeds.mean(dim=1) if frame_mask is None else masked_mean(temporal_embeds, frame_mask)
+        coarse_embeds = nn.functional.normalize(mean_frames, dim=-1)
         if not self.config.reads_ocr or ocr_embeds is None:
             return TCDVideoFeatures(
                 frame_embeds=frame_embeds,
                 frame_norms=frame_norms,
+                frame_mask=frame_mask,
                 fused_frame_embeds=temporal_embeds if self.config.interaction == "tib" else frame_embeds,
                 coarse_embeds=coarse_embeds,
                 patch_embeds=patch_embeds,
@@ -273,7 +288,9 @@ class TCDModel(TCDPreTrainedModel):
         mask = visible_windows(ocr_mask)
         fused_frame_embeds, fused_ocr_embeds, co_attentions = frame_embeds, ocr_embeds, None
         if self.co_attention is not None and self.config.text_condition == "after":
-            fused_frame_embeds, fused_ocr_embeds, weights = self.co_attention(frame_embeds, ocr_embeds, mask)
+            fused_frame_embeds, fused_ocr_embeds, weights = self.co_attention(
+                frame_embeds, ocr_embeds, mask, frame_mask
+            )
             if kwargs.get("output_attentions") and weights[0] is not None:
                 co_attentions = weights
         ocr_half = nn.functional.normalize(masked_mean(ocr_embeds, mask), dim=-1)
@@ -281,6 +298,7 @@ class TCDModel(TCDPreTrainedModel):
         return TCDVideoFeatures(
             frame_embeds=frame_embeds,
             frame_norms=frame_norms,
+            frame_mask=frame_mask,
             ocr_embeds=ocr_embeds,
             fused_frame_embeds=fused_frame_embeds,
             fused_ocr_embeds=fused_ocr_embeds,
@@ -374,6 +392,7 @@ class TCDModel(TCDPreTrainedModel):
         ocr_mask: torch.Tensor | None = None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
+        frame_mask: torch.Tensor | None = None,
         return_loss: bool | None = None,
         **kwargs: Any,
     ) -> tuple | TCDOutput:
@@ -382,8 +401,8 @@ class TCDModel(TCDPreTrainedModel):
 
         Args:
             input_ids, attention_mask: see [`~TCDModel.get_text_features`].
-            pixel_values_videos, ocr_input_ids, ocr_attention_mask, ocr_mask, pixel_attention_mask, spatial_shapes: see
-                [`~TCDModel.get_video_features`].
+            pixel_values_videos, ocr_input_ids, ocr_attention_mask, ocr_mask, pixel_attention_mask, spatial_shapes,
+                frame_mask: see [`~TCDModel.get_video_features`].
             return_loss (`bool`, *optional*, defaults to `False`): add the losses; text `i` then describes video `i`. In
                 a process group the candidates of all processes count, with gradient, and every process returns the loss
                 of the whole batch; average gradients over processes, as `DistributedDataParallel` does.
@@ -410,6 +429,7 @@ class TCDModel(TCDPreTrainedModel):
                 ocr_mask,
                 pixel_attention_mask,
                 spatial_shapes,
+                frame_mask,
                 return_dict=True,
                 **kwargs,
             )

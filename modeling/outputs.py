@@ -78,6 +78,9 @@ class TCDVideoFeatures(ModelOutput):
         frame_norms (`torch.FloatTensor` of shape `(batch_size, num_frames)`, *optional*):
             What they were divided by: `frame_embeds * frame_norms[..., None]` are the raw ones (`r` in EERCF). Only the
             temporal encoder reads them, no score does; `None` where they were not given.
+        frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
+            Frames that count: not those that repeat the one before, as a clip with fewer frames than windows has them.
+            No gate, attention, mean or loss sees the others. `None`: all count.
         ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, *optional*):
             L2-normalised embeddings of the windows' captions (`o`). `None` where the model does not read OCR.
         fused_frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`):
@@ -108,6 +111,7 @@ class TCDVideoFeatures(ModelOutput):
 
     frame_embeds: torch.Tensor = ALWAYS_GIVEN
     frame_norms: torch.Tensor | None = None
+    frame_mask: torch.Tensor | None = None
     ocr_embeds: torch.Tensor | None = None
     fused_frame_embeds: torch.Tensor = ALWAYS_GIVEN
     fused_ocr_embeds: torch.Tensor | None = None
@@ -143,6 +147,12 @@ class TCDVideoFeatures(ModelOutput):
             )
         return self.ocr_embeds, self.fused_ocr_embeds, self.ocr_mask
 
+    def visible_frames(self) -> torch.Tensor:
+        """Frames that count, `torch.BoolTensor` of shape `(batch_size, num_frames)`: all where no mask says other."""
+        if self.frame_mask is None:
+            return torch.ones(self.frame_embeds.shape[:2], dtype=torch.bool, device=self.frame_embeds.device)
+        return self.frame_mask
+
     def patches(self) -> torch.Tensor:
         """The patches of all frames of a video, one after the other.
 
@@ -158,6 +168,10 @@ class TCDVideoFeatures(ModelOutput):
                 "(`use_patch_features=False`)."
             )
         return self.patch_embeds.flatten(1, 2)
+
+    def visible_patches(self) -> torch.Tensor:
+        """Patches of frames that count, `torch.BoolTensor` of shape `(batch_size, num_frames * num_patches)`."""
+        return self.visible_frames().repeat_interleave(self.patches().shape[1] // self.frame_embeds.shape[1], dim=1)
 
     def split(self, size: int) -> list["TCDVideoFeatures"]:
         """Pieces of at most `size` videos, in order."""

@@ -33,13 +33,20 @@ class TemporalEncoder(nn.Module):
         self.position_embedding = nn.Parameter(torch.empty(config.num_frames, config.projection_dim))
         self.layers = nn.ModuleList(TemporalEncoderLayer(config) for _ in range(config.temporal_num_layers))
 
-    def forward(self, frame_embeds: torch.Tensor, frame_norms: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        frame_embeds: torch.Tensor,
+        frame_norms: torch.Tensor | None = None,
+        frame_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Lets frames know what comes before and after them.
 
         Args:
             frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`): L2-normalised.
             frame_norms (`torch.FloatTensor` of shape `(batch_size, num_frames)`): what the frames were divided by; not
                 read with `temporal_input="normalised"`.
+            frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*): frames that others may see;
+                all by default.
 
         Returns:
             Temporal frames, `torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, L2-normalised.
@@ -50,9 +57,9 @@ class TemporalEncoder(nn.Module):
         states = frames + self.position_embedding
         for layer in self.layers:
             if self.gradient_checkpointing and self.training:
-                states = self._gradient_checkpointing_func(layer.__call__, states)
+                states = self._gradient_checkpointing_func(layer.__call__, states, frame_mask)
             else:
-                states = layer(states)
+                states = layer(states, frame_mask)
         return nn.functional.normalize(states + frames, dim=-1)
 
 
@@ -70,9 +77,9 @@ class TemporalEncoderLayer(nn.Module):
         self.activation = ACT2FN[config.temporal_activation]
         self.mlp_out = starts_as("zeros", nn.Linear(4 * dim, dim))
 
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
+    def forward(self, states: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         normed = self.attention_norm(states)
-        states = states + self.attention(normed, normed, normed)[0]
+        states = states + self.attention(normed, normed, normed, mask)[0]
         return states + self.mlp_out(self.activation(self.mlp_in(self.mlp_norm(states))))
 
 

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from .ocr_models import OCREngineError
+from .ocr_models import OCREngineError, cache_folder, model_file
 
 __all__ = ["LANGUAGES", "checked_lang", "fetch_recogniser", "file_digest", "recogniser_params"]
 
@@ -88,7 +88,7 @@ def fetch_recogniser(lang: str, folder: str | os.PathLike | None = None) -> Path
         OCREngineError: it cannot be fetched or written; the message names the address and what to do.
     """
     entry = _entry(lang)
-    folder = _cache_folder() if folder is None else Path(folder)
+    folder = cache_folder("recognisers") if folder is None else Path(folder)
     path = folder / entry["model_dir"].rsplit("/", 1)[-1]
     if path.is_file():
         return path
@@ -115,14 +115,8 @@ def fetch_recogniser(lang: str, folder: str | os.PathLike | None = None) -> Path
 
 def file_digest(recogniser: Any) -> str:
     """SHA-256 of the file of a `rapidocr` text recogniser; empty if it has none that is known."""
-    settings = recogniser.cfg
-    path = settings.get("model_path")
-    if path is None:
-        base = importlib.import_module("rapidocr.inference_engine.base")
-        kind = (settings.ocr_version, settings.task_type, settings.lang_type, settings.model_type)
-        entry = base.InferSession.get_model_url(base.FileInfo(settings.engine_type, *kind))
-        path = Path(settings.model_root_dir) / entry["model_dir"].rsplit("/", 1)[-1]
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else ""
+    path = model_file(recogniser.cfg, recogniser.cfg.model_root_dir)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _entry(lang: str) -> Any:
@@ -137,12 +131,6 @@ def _entry(lang: str) -> Any:
             info = base.FileInfo(rapidocr.EngineType.ONNXRUNTIME, version, task, lang, mobile)
             return base.InferSession.get_model_url(info)
     raise OCREngineError(f"The installed rapidocr has no recogniser {lang!r}. It may be newer: pip install -U rapidocr")
-
-
-def _cache_folder() -> Path:
-    platformdirs = importlib.import_module("platformdirs")
-    root = os.environ.get("TCD_HF_CACHE") or platformdirs.user_cache_path("tcd-hf", appauthor=False)
-    return Path(root) / "recognisers"
 
 
 def _root(error: BaseException) -> BaseException:

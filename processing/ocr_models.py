@@ -7,18 +7,21 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .heartbeat import long_work
 
 __all__ = [
     "OCREngineError",
+    "cache_folder",
     "cached_model",
     "checked_num_threads",
     "default_num_threads",
     "import_engine",
     "is_pool_worker",
     "missing_weights",
+    "model_file",
 ]
 
 MAX_DEFAULT_THREADS = 8  # the text detector gains next to nothing from more
@@ -81,6 +84,22 @@ def import_engine(engine: str, module: str, install: str):
         raise ImportError(
             f"The OCR engine {engine!r} needs a package that cannot be imported ({error}). Install it with `{install}`."
         ) from error
+
+
+def cache_folder(name: str) -> Path:
+    """A folder for files of one kind: in the folder of `TCD_HF_CACHE`, else in the user's cache folder for tcd-hf."""
+    platformdirs = importlib.import_module("platformdirs")
+    return Path(os.environ.get("TCD_HF_CACHE") or platformdirs.user_cache_path("tcd-hf", appauthor=False)) / name
+
+
+def model_file(settings: Any, folder: str | os.PathLike) -> Path:
+    """The ONNX file of a `rapidocr` model of these settings, which lies in `folder` where it has no path of its own."""
+    if path := settings.get("model_path"):
+        return Path(path)
+    base = importlib.import_module("rapidocr.inference_engine.base")
+    kind = (settings.ocr_version, settings.task_type, settings.lang_type, settings.model_type)
+    entry = base.InferSession.get_model_url(base.FileInfo(settings.engine_type, *kind))
+    return Path(folder) / entry["model_dir"].rsplit("/", 1)[-1]
 
 
 @contextlib.contextmanager

@@ -1,41 +1,45 @@
-"""Runtimes that compute what the models of the built-in OCR engine say, and which of them a machine takes."""
+"""Runtimes that compute what the models of the built-in OCR engine say.
+
+onnxruntime in float32 is taken unless another one is asked for: the others are faster, and each finds other texts.
+"""
 
 import functools
 import importlib
 import importlib.util
 from typing import Any
 
-__all__ = ["RUNTIMES", "available_runtimes", "checked_runtime", "chosen_runtime", "runtime_params"]
+import torch
 
-RUNTIMES = ("onnxruntime", "openvino")
+__all__ = ["INT8", "RUNTIMES", "available_runtimes", "checked_runtime", "multiplies_int8", "runtime_params"]
+
+INT8 = "onnxruntime-int8"  # the detector alone: see `int8_detector`
+RUNTIMES = {"onnxruntime": "onnxruntime", INT8: "onnx", "openvino": "openvino"}  # and the package that each needs
 
 
 def available_runtimes() -> list[str]:
-    """The runtimes that are installed."""
-    return [name for name in RUNTIMES if importlib.util.find_spec(name) is not None]
+    """The runtimes that are installed, and that this processor has the instructions for."""
+    installed = [name for name, package in RUNTIMES.items() if importlib.util.find_spec(package) is not None]
+    return [name for name in installed if name != INT8 or multiplies_int8()]
 
 
-def checked_runtime(runtime: str | None) -> str | None:
-    """The option of that name; a ValueError where it is neither `None` nor a runtime's name."""
-    if runtime is not None and runtime not in RUNTIMES:
-        raise ValueError(f"runtime must be None, {' or '.join(map(repr, RUNTIMES))}, got {runtime!r}.")
+def checked_runtime(runtime: str | None) -> str:
+    """The option of that name, where it is not given `"onnxruntime"`.
+
+    Raises:
+        ValueError: it is no runtime's name.
+    """
+    if runtime is None:
+        return next(iter(RUNTIMES))
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime must be None or one of {', '.join(map(repr, RUNTIMES))}, got {runtime!r}.")
     return runtime
 
 
-def chosen_runtime(runtime: str | None) -> str:
-    """The runtime that is asked for, or else the one that suits this machine."""
-    if runtime is not None:
-        return runtime
-    return "openvino" if _openvino_pays() else "onnxruntime"
-
-
 @functools.lru_cache(maxsize=1)
-def _openvino_pays() -> bool:
-    """Whether OpenVINO is installed and computes in bfloat16 here; in float32 it is no faster than onnxruntime."""
-    if "openvino" not in available_runtimes():
-        return False
-    core = importlib.import_module("openvino").Core()
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def multiplies_int8() -> bool:
+    """Whether the processor has VNNI, without which products of int8 are neither exact nor fast. `False` if unknown."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_vnni") or capabilities.get("avx_vnni"))
 
 
 def runtime_params(runtime: str, num_threads: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -159,7 +160,7 @@ class TCDProcessor(ProcessorMixin):
     def model_input_names(self) -> list[str]:
         return [
             *("input_ids", "attention_mask", "pixel_values_videos"),
-            *("ocr_input_ids", "ocr_attention_mask", "ocr_mask"),
+            *("ocr_input_ids", "ocr_attention_mask", "ocr_mask", "frame_mask"),
         ]
 
     def __call__(
@@ -192,7 +193,8 @@ class TCDProcessor(ProcessorMixin):
         Returns:
             `BatchFeature` with, for `T` texts, `B` videos, `N = num_frames` and `L` tokens, `input_ids` and
             `attention_mask` `(T, L)`; `pixel_values_videos` `(B, N, 3, height, width)`; `ocr_input_ids` and
-            `ocr_attention_mask` `(B, N, L)`; `ocr_mask` `(B, N)`, `True` for windows with text. No masks of tokens for
+            `ocr_attention_mask` `(B, N, L)`; `ocr_mask` `(B, N)`, `True` for windows with text; `frame_mask` `(B, N)`,
+            `False` for frames that repeat the one before in a video of fewer than `N`. No masks of tokens for
             tokenizers that have none (SigLIP).
 
         Raises:
@@ -256,7 +258,7 @@ class TCDProcessor(ProcessorMixin):
 
     def process_frames(
         self,
-        frames: Sequence[np.ndarray | Image.Image],
+        frames: Sequence[np.ndarray | Image.Image | None],
         captions: Sequence[str | WindowCaption],
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
@@ -265,7 +267,8 @@ class TCDProcessor(ProcessorMixin):
 
         Args:
             frames (`list[np.ndarray]` or `list[PIL.Image.Image]`): `num_frames` RGB frames `(height, width, 3)`,
-                `uint8`, or pictures, one per window.
+                `uint8`, or pictures, one per window; `None` where a window has none but the one before, which then
+                stands in its place and does not count, see [`~WindowOCRCaptioner.own_frames`].
             captions (`list[str]` or `list[WindowCaption]`): as many, `""` where there is no text.
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, or `"np"` for arrays.
 
@@ -273,13 +276,13 @@ class TCDProcessor(ProcessorMixin):
             `BatchFeature`: that of `processor(videos=[video])`, a batch of one.
 
         Raises:
-            ValueError: another number of frames or of captions.
+            ValueError: another number of frames or of captions, or no first frame.
         """
         return self.process_frame_batch([frames], [captions], return_tensors)
 
     def process_frame_batch(
         self,
-        frames: Sequence[Sequence[np.ndarray | Image.Image]],
+        frames: Sequence[Sequence[np.ndarray | Image.Image | None]],
         captions: Sequence[Sequence[str | WindowCaption]],
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
@@ -295,13 +298,15 @@ class TCDProcessor(ProcessorMixin):
             `BatchFeature`: that of `processor(videos=videos)`.
 
         Raises:
-            ValueError: another number of frames or of captions.
+            ValueError: another number of frames or of captions, or no first frame.
         """
         for of_video in frames:
             if len(of_video) != self.num_frames:
                 raise ValueError(
                     f"Got {len(of_video)} frames for {self.num_frames} windows (`num_frames`): give one per window."
                 )
+            if of_video[0] is None:
+                raise ValueError("The first frame of a video is None: there is none before it to stand in its place.")
         if len(captions) != len(frames):
             raise ValueError(f"Got captions of {len(captions)} videos, but frames of {len(frames)}.")
         inputs = {**self._pixel_values(frames), **self._process_captions(captions)}
@@ -401,20 +406,24 @@ class TCDProcessor(ProcessorMixin):
             )
         frames, captions = [], []
         for index, video in enumerate(videos):
-            video_frames, read = self.read_video(video, fps=fps, with_captions=ocr_captions is None)
-            frames.append(video_frames)
+            with self._opened(video, fps) as opened:
+                video_frames, read = self.captioner.read(opened, with_captions=ocr_captions is None)
+                frames.append(self.captioner.own_frames(video_frames, opened))
             captions.append(read if ocr_captions is None else ocr_captions[index])
         return frames, captions
 
     def _pixel_values(
-        self, frames: Sequence[Sequence[np.ndarray | Image.Image]], options: Mapping[str, Any] | None = None
+        self, frames: Sequence[Sequence[np.ndarray | Image.Image | None]], options: Mapping[str, Any] | None = None
     ) -> dict:
         use_one_thread_in_workers()
-        images = [as_image(frame) for video in frames for frame in video]
+        images: list[Image.Image] = []
+        for frame in chain(*frames):
+            images.append(images[-1] if frame is None else as_image(frame))
         features = self.image_processor(images=images, **{**(options or {}), "return_tensors": "np"})
         shape = (len(frames), self.num_frames)
         features = {name: np.reshape(value, shape + np.shape(value)[1:]) for name, value in features.items()}
-        return {"pixel_values_videos": features.pop("pixel_values"), **features}
+        mask = np.array([[frame is not None for frame in video] for video in frames])
+        return {"pixel_values_videos": features.pop("pixel_values"), **features, "frame_mask": mask}
 
     def _process_captions(self, captions: Sequence[Sequence[str | WindowCaption]]) -> dict:
         for index, windows in enumerate(captions):

@@ -220,6 +220,10 @@ class Video:
         """[`iter_frames_at`] as a list: one RGB uint8 array `(height, width, 3)` per time."""
         return list(self.iter_frames_at(times, max_side))
 
+    def numbers_at(self, times: Iterable[float]) -> list[int]:
+        """Numbers, from 0, of the frames that [`~Video.iter_frames_at`] gives for these times, seconds."""
+        return [self._decoder.timeline.index_at(time) for time in times]
+
     def close(self) -> None:
         """Gives the file back. A closed video cannot be read any more."""
         self._closed = True

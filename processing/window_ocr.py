@@ -200,8 +200,7 @@ class WindowOCRCaptioner:
             OCREngineError: the engine's weights cannot be had.
         """
         duration = video.duration - start if duration is None else duration
-        width = _checked_duration(duration) / self.num_windows
-        centres = [(index + 0.5) * width for index in range(self.num_windows)]
+        centres = self._centres(duration)
         if not with_captions or self.engine is None:
             captions = self.caption_texts([""] * self.num_windows, duration) if with_captions else None
             frames = video.frames_at([start + time for time in centres], max_side=self.max_side)
@@ -220,6 +219,25 @@ class WindowOCRCaptioner:
 
             captions = self.caption_frames(frames_for_ocr(), duration)
         return frames, captions and [caption.shifted(start) for caption in captions]
+
+    def own_frames(
+        self, frames: Sequence[np.ndarray], video: Video, start: float = 0.0, duration: float | None = None
+    ) -> list[np.ndarray | None]:
+        """Frames of [`~WindowOCRCaptioner.read`] with `None` for those that repeat the one before, where the video, or
+        the part of it, has fewer frames than there are windows: they are to count once. A picture that is held in a
+        video of more frames counts as often as it is seen.
+
+        Args:
+            frames (`list[np.ndarray]`): one per window.
+            video (`Video`), start, duration: what they were read from, as there.
+        """
+        duration = video.duration - start if duration is None else duration
+        first, last = video.numbers_at([start, np.nextafter(start + duration, start)])
+        if last - first + 1 >= self.num_windows:
+            return list(frames)
+        numbers = video.numbers_at([start + centre for centre in self._centres(duration)])
+        before = [None, *numbers[:-1]]
+        return [None if own == other else frame for frame, own, other in zip(frames, numbers, before, strict=True)]
 
     def sample_times(self, duration: float, num_frames: int | None = None) -> list[float]:
         """Times in seconds, ascending, at which frames are wanted: middles of equal pieces of each window's ξ part.
@@ -329,6 +347,10 @@ class WindowOCRCaptioner:
         assert self.engine is not None  # who calls this has refused it
         of_preset = ocr_preset(self.preset).engine_options if self.engine == RapidOCREngine.name else {}
         return get_engine(self.engine, **{**of_preset, **self.engine_options})
+
+    def _centres(self, duration: float) -> list[float]:
+        width = _checked_duration(duration) / self.num_windows
+        return [(index + 0.5) * width for index in range(self.num_windows)]
 
     def _windows(self, duration: float) -> list[tuple[float, float]]:
         width = _checked_duration(duration) / self.num_windows

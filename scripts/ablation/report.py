@@ -14,10 +14,10 @@ __all__ = ["summarise", "to_markdown"]
 
 KINDS = [*GROUPS, ALL_QUERIES]
 CUTOFFS = ("R@1", "R@10")
-WITHOUT_TRAINING = {  # other ways to rank with all of TCD
-    "two-stage": "all of TCD, two stages, top 50",
-    "coarse": "all of TCD, coarse vector alone",
-    "untrained": "all of TCD before training",
+WITHOUT_TRAINING = {  # other ways to rank with a model
+    "two-stage": ", two stages, top 50",
+    "coarse": ", coarse vector alone",
+    "untrained": " before training",
 }
 LOSSES = ("contrastive_loss", "coarse_loss", "calibration_loss", "pearson_loss")
 
@@ -45,8 +45,10 @@ def summarise(runs: list[dict]) -> dict:
         if not own:
             continue
         rows[name] = {"title": row.title, **recalls(own, "full"), **training(own)}
-        if name == FULL:
-            rows |= {way: {"title": title, **recalls(own, way)} for way, title in WITHOUT_TRAINING.items()}
+        for way, how in WITHOUT_TRAINING.items():
+            if way in own[0]["results"]:
+                key = way if name == FULL else f"{name}, {way}"
+                rows[key] = {"title": row.title + how, **recalls(own, way)}
     return {"rows": rows, "required": requirements(rows)}
 
 

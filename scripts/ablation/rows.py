@@ -15,12 +15,16 @@ class Row:
         overrides: fields of `TCDConfig` beside those of `BASE`.
         reading: of the captions.
         isolated: single readings as tokens in place of captions (`IsolatedTokenModel`).
+        coarse: rank by the coarse vector alone, too.
+        drift: windows by which the texts of a clip come late or early, at most: another number of each clip.
     """
 
     title: str
     overrides: dict = field(default_factory=dict)
     reading: Reading = USUAL
     isolated: bool = False
+    coarse: bool = False
+    drift: int = 0
 
 
 # Without dropout training scores by the factorised scorer. Temporal layers touch nothing but TCD's coarse vector.
@@ -32,9 +36,12 @@ GATE_ALONE = {
     "use_cross_attention": False,
     "use_calibration": False,
 }
+SOFT_HSC = {"calibration_temperature": 0.1}  # far above the spread of the cosines within a video
+BEFORE_VERSION_2 = {"temporal_input": "normalised", "temporal_activation": "gelu", "temporal_layer_norm_eps": 1e-5}
 ROWS = {
-    FULL: Row("all of TCD"),
+    FULL: Row("all of TCD", coarse=True),
     "no-hsc": Row("without L_hsc", {"use_calibration": False}),
+    "soft-hsc": Row("L_hsc with τ_c = 0.1", SOFT_HSC),
     "no-co-attention": Row("without co-attention", {"use_co_attention": False}),
     "cross-attention": Row("cross-attention in CTCD's place", {"use_distillation": False}),
     **{
@@ -48,6 +55,14 @@ ROWS = {
     "scale-1": Row("window scale ξ = 1 (and 0.8), 8 looks a second", reading=Reading(1.0, 8.0)),
     "no-ocr": Row("no OCR", {"use_ocr": False}),
     "isolated": Row("OCR as isolated tokens, one video token", GATE_ALONE, isolated=True),
+    "temporal": Row("4 temporal layers, raw frames", {"temporal_num_layers": 4}, coarse=True),
+    "temporal-unit": Row(
+        "4 temporal layers, frames of length 1", {"temporal_num_layers": 4, **BEFORE_VERSION_2}, coarse=True
+    ),
+    "drift": Row("all of TCD, texts up to 1 s late or early", drift=2),
+    "drift-no-hsc": Row("the same without L_hsc", {"use_calibration": False}, drift=2),
+    "drift-soft-hsc": Row("the same, L_hsc with τ_c = 0.1", SOFT_HSC, drift=2),
+    "drift-before": Row("the same, text condition before the co-attention", {"text_condition": "before"}, drift=2),
     "eercf": Row("EERCF (text-gated frames, no OCR)", {"interaction": "tib", "temporal_num_layers": 4}),
 }
 

@@ -9,14 +9,14 @@ import torch
 from scripts.ablation.isolated import IsolatedTokenModel
 from scripts.ablation.rows import BASE, FULL, ROWS, Row
 from scripts.frozen_towers.batches import Recipe, batches, report
-from scripts.frozen_towers.features import BLOCK, Features
+from scripts.frozen_towers.features import BLOCK, WORLD, Features
 from scripts.frozen_towers.towers import embed as embed_pooled
 from tcd_hf import TCDModel, load
 from tcd_hf.evaluation.metrics import retrieval_ranks
 from tcd_hf.evaluation.two_stage import pair_scorer, two_stage_ranks
 from tcd_hf.training.optimisation import make_optimizer, make_scheduler
 
-__all__ = ["build_model", "embed", "evaluate", "train", "train_and_evaluate"]
+__all__ = ["build_model", "drifted", "embed", "evaluate", "train", "train_and_evaluate"]
 
 TOP_K = 50  # candidates of the second stage
 
@@ -35,8 +35,27 @@ def build_model(row: Row, folder: Path, seed: int) -> TCDModel:
 def embed(model: TCDModel, row: Row, features: Features, clips: torch.Tensor):
     """Embeddings of the clips' queries, and [`TCDVideoFeatures`] of the clips."""
     rows = features.tokens[clips] if row.isolated else features.captions[row.reading][clips]
+    if row.drift:
+        rows = drifted(rows, clips, row.drift)
     # row 0 is the empty text
     return embed_pooled(model, features.queries[clips], features.frames[clips], features.texts[rows], rows > 0)
+
+
+def drifted(rows: torch.Tensor, clips: torch.Tensor, most: int) -> torch.Tensor:
+    """Captions that come late or early by a number of windows, the same for a clip whenever it is drawn.
+
+    Args:
+        rows (`torch.LongTensor` of shape `(num_clips, num_windows)`): what is read in each window, 0 where nothing is.
+        clips (`torch.LongTensor` of shape `(num_clips,)`): numbers of the clips in their split.
+        most: windows that a text comes late or early, at most.
+
+    Returns:
+        Rows of the same shape; 0 where nothing is left to be read.
+    """
+    late = torch.from_numpy(np.random.default_rng(WORLD).integers(-most, most + 1, int(clips.max()) + 1))[clips]
+    windows = torch.arange(rows.shape[1]) - late[:, None]
+    is_there = (windows >= 0) & (windows < rows.shape[1])
+    return rows.gather(1, windows.clamp(0, rows.shape[1] - 1)) * is_there
 
 
 def train(model: TCDModel, row: Row, features: Features, recipe: Recipe, seed: int) -> dict[str, float]:
@@ -70,18 +89,19 @@ def evaluate(model: TCDModel, row: Row, features: Features) -> dict[str, dict]:
     Returns:
         `dict`: metrics by kind as `summarise_by_query_type` gives them, and `binding`: the share of temporal queries
         that score higher with their clip than with the one where object and text show at other times. Under `"full"`,
-        and for TCD itself under `"coarse"` and `"two-stage"`.
+        where the row asks for it under `"coarse"`, and for TCD itself under `"two-stage"`.
     """
     num_clips = len(features.queries)
     own = np.arange(num_clips)
     texts, videos = embed(model, row, features, torch.from_numpy(own))
     similarity = model.score(texts, videos).similarity.numpy()
     results = {"full": report(retrieval_ranks(similarity, own), similarity)}
-    if row is ROWS[FULL]:
+    if row.coarse:
         coarse = (model.get_coarse_queries(texts) @ videos.coarse_embeds.T).numpy()
         results["coarse"] = report(retrieval_ranks(coarse, own), coarse)
-        scorer = pair_scorer(model, texts, model.precompute(videos))
-        results["two-stage"] = report(two_stage_ranks(coarse, own, scorer, TOP_K), similarity)
+        if row is ROWS[FULL]:
+            scorer = pair_scorer(model, texts, model.precompute(videos))
+            results["two-stage"] = report(two_stage_ranks(coarse, own, scorer, TOP_K), similarity)
     return results
 
 

@@ -1,6 +1,7 @@
 """Counts operations: those of the matrix products that ran, as torch counts them from their shapes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,13 +20,16 @@ def multiply_adds(model: PreTrainedModel, call: Callable[[], object], with_atten
         with_attention: whether attention layers count, with their projections: counters that know modules by their
             class do not see them in OpenAI's CLIP.
     """
-    usual = model.config._attn_implementation
+    # Each tower's own, parents before children: not every tower can be asked for what another has.
+    configs: list[Any] = [each.config for each in model.modules() if isinstance(each, PreTrainedModel)]
+    usual = [config._attn_implementation for config in configs]
     model.set_attn_implementation("eager")
     try:
         with FlopCounterMode(display=False) as counter:
             call()
     finally:
-        model.set_attn_implementation(usual)
+        for config, implementation in zip(configs, usual, strict=True):
+            config._attn_implementation = implementation
     total = counter.get_total_flops()
     if not with_attention:
         modules = counter.get_flop_counts().items()

@@ -1,4 +1,4 @@
-"""Measures forms of the search score on generated collections: fitted on one half of the words, judged on the other.
+"""Measures forms of the search score on generated collections: fitted on one half of them, judged on the other.
 
     python -m scripts.benchmarks.fusion                        # the package's checkpoint
     python -m scripts.benchmarks.fusion --model build/mini --plot build/reliability.png
@@ -17,10 +17,11 @@ import torch
 from transformers.utils import logging
 
 from scripts.benchmarks.machine import describe_machine, in_words, table
-from scripts.search_calibration.forms import FORMS, judge, shown_scores
-from scripts.search_calibration.material import KINDS, collections, make_material
+from scripts.search_calibration.forms import FORMS, folded_shares, judge, shown_scores
+from scripts.search_calibration.material import KINDS, collections, halves, make_material
 from scripts.search_calibration.reliability import Bin, calibration_error, plot_reliability, reliability
 from tcd_hf import load
+from tcd_hf.choices import WEAK_BELOW
 from tcd_hf.index.fusing import Fusion
 
 OWN = "the checkpoint's own calibration"
@@ -32,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--model", default="tcd-mini", help="model folder or Hub id")
     parser.add_argument("--collections", type=int, default=12, help="of each half")
-    parser.add_argument("--text-pairs", type=int, default=300, help="generated pairs for spelling, of each half")
-    parser.add_argument("--clips", type=int, default=160, help="clips of the synthetic world, of each half")
+    parser.add_argument("--text-pairs", type=int, default=600, help="generated pairs for spelling")
+    parser.add_argument("--clips", type=int, default=320, help="clips of the synthetic world")
     parser.add_argument("--plot", type=Path, help="also draw the reliability into this file")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
@@ -51,20 +52,20 @@ def measure(name: str, count: int, text_pairs: int, clips: int) -> dict:
     """Recall of each form by kind of query, and the reliability of the last one."""
     model, processor = load(name, dtype=torch.float32)
     model.eval()
-    fitted_on, judged_on = (
-        list(collections(make_material(model, processor, held_out, text_pairs, clips), count))
-        for held_out in (False, True)
-    )
+    material = halves(make_material(model, processor, text_pairs, clips))
+    fitted_on, judged_on = (list(collections(half, count)) for half in material)
     scorers = {form: fit(fitted_on) for form, fit in FORMS.items()}
     if model.config.search_calibration is not None:
         own = Fusion.of(model.config)
         scorers[OWN] = lambda parts: own.score(parts, parts["lexical"])
-    bins = reliability(*shown_scores(judged_on, list(scorers.values())[-1]))
+    last = list(scorers.values())[-1]
+    bins = reliability(*shown_scores(judged_on, last))
     return {
         "machine": describe_machine(),
         "recall": {form: judge(judged_on, scorer) for form, scorer in scorers.items()},
         "reliability": [each._asdict() for each in bins],
         "calibration_error": calibration_error(bins),
+        "folded": folded_shares(judged_on, last),
     }
 
 
@@ -84,6 +85,8 @@ def to_markdown(report: dict) -> str:
             table(rows),
             f"Hits shown, by score (mean difference {report['calibration_error']:.3f}):",
             table(bins),
+            f"Of the right videos that are shown first, those below {WEAK_BELOW}, which are folded as weak matches:",
+            table([[*report["folded"]], [f"{share:.3f}" for share in report["folded"].values()]]),
         ]
     )
 

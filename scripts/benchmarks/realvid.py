@@ -44,10 +44,6 @@ TITLES = {
     "meaning_queries": "Queries that say what a text means",
     "visual_queries": "Visual queries",
 }
-REQUIRED = {  # of text queries
-    "search: model and lexical score fused": "R@1 0.94, R@10 0.97",
-    "model: text-OCR part": "R@1 0.80",
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -202,10 +198,9 @@ def to_markdown(report: dict) -> str:
         if name not in report:
             continue
         part = report[name]
-        rows = [["ranked by", *(f"R@{k}" for k in CUTOFFS), "MdR", "required"]]
+        rows = [["ranked by", *(f"R@{k}" for k in CUTOFFS), "MdR"]]
         for ranker, scores in part["recall"].items():
-            required = REQUIRED.get(ranker, "") if name == "text_queries" else ""
-            rows.append([ranker, *(f"{scores[f'R@{k}']:.3f}" for k in CUTOFFS), f"{scores['MdR']:g}", required])
+            rows.append([ranker, *(f"{scores[f'R@{k}']:.3f}" for k in CUTOFFS), f"{scores['MdR']:g}"])
         weights = part["recall_at_1_by_weight"]
         blocks += [
             f"{title} ({part['count']}; {part['milliseconds_per_query']} ms each):",

@@ -3,8 +3,8 @@
     python -m scripts.search_calibration.fit --model build/mini
 
 Only `search_calibration` in `config.json` changes. Videos, queries and how they are drawn: `material.py`; the form, a
-logistic map of five parts, was chosen by `python -m scripts.benchmarks.fusion`, which also checks what was fitted on
-held-out words. No real clip is looked at. Needs the extras `[train-mini]` and `[synthetic]`.
+logistic map of five parts, was chosen by `python -m scripts.benchmarks.fusion`, which also checks what was fitted, on
+the other half of the material. No real clip is looked at. Needs the extras `[train-mini]` and `[synthetic]`.
 """
 
 import argparse
@@ -14,16 +14,16 @@ from pathlib import Path
 import torch
 
 from scripts.search_calibration.forms import ALL, fit_logistic, meaning_line
-from scripts.search_calibration.material import collections, make_material
+from scripts.search_calibration.material import collections, halves, make_material
 from tcd_hf import TCDModel, TCDProcessor, load
 
 COLLECTIONS = 12
 DIGITS = 3
 
 
-def fit(model: TCDModel, processor: TCDProcessor, text_pairs: int = 300, clips: int = 160) -> dict[str, float]:
-    """What [`TCDConfig`] takes as `search_calibration`, fitted on words and concepts that are not held out."""
-    drawn = list(collections(make_material(model, processor, False, text_pairs, clips), COLLECTIONS))
+def fit(model: TCDModel, processor: TCDProcessor, text_pairs: int = 600, clips: int = 320) -> dict[str, float]:
+    """What [`TCDConfig`] takes as `search_calibration`, fitted on the first half of the material."""
+    drawn = list(collections(halves(make_material(model, processor, text_pairs, clips))[0], COLLECTIONS))
     found, line = fit_logistic(drawn, ALL), meaning_line(drawn)
     if line is not None:
         found["means_from"] = line
@@ -35,8 +35,8 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--model", type=Path, required=True, help="folder, whose config.json is written")
-    parser.add_argument("--text-pairs", type=int, default=300, help="generated pairs for spelling")
-    parser.add_argument("--clips", type=int, default=160, help="clips of the synthetic world")
+    parser.add_argument("--text-pairs", type=int, default=600, help="generated pairs for spelling")
+    parser.add_argument("--clips", type=int, default=320, help="clips of the synthetic world")
     parser.add_argument("--dry-run", action="store_true", help="print what was fitted, and write nothing")
     args = parser.parse_args(argv)
     path = args.model / "config.json"

@@ -6,9 +6,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 from scripts.search_calibration.material import FITTED, KINDS, Collection
+from tcd_hf.choices import WEAK_BELOW
 from tcd_hf.index.fusing import Fusion
 
-__all__ = ["ALL", "FORMS", "fit_logistic", "judge", "meaning_line", "shown_scores"]
+__all__ = ["ALL", "FORMS", "fit_logistic", "folded_shares", "judge", "meaning_line", "shown_scores"]
 
 PAPER = ("text_video", "text_ocr", "text_hybrid", "lexical")
 ALL = ("text_video", "text_ocr", "text_hybrid", "text_window", "lexical")
@@ -126,6 +127,19 @@ def shown_scores(collections: Sequence[Collection], score: Scorer) -> tuple[np.n
         scores.append(np.take_along_axis(of_all, shown, axis=1).ravel())
         right.append(np.take_along_axis(each.right, shown, axis=1).ravel())
     return np.concatenate(scores), np.concatenate(right)
+
+
+def folded_shares(collections: Sequence[Collection], score: Scorer) -> dict[str, float]:
+    """By kind of query: of the right videos that are shown first, the share that is folded as a weak match."""
+    folded: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
+    for each in collections:
+        scores = score(each.parts)
+        best = scores.argmax(axis=1)
+        rows = np.arange(len(best))
+        right = each.right[rows, best]
+        for kind in KINDS:
+            folded[kind].append(scores[rows, best][right & (each.kinds == kind)] < WEAK_BELOW)
+    return {kind: float(np.concatenate(own).mean()) if sum(map(len, own)) else np.nan for kind, own in folded.items()}
 
 
 def _mean_of_paper(collections: Sequence[Collection]) -> Scorer:

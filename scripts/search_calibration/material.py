@@ -1,8 +1,10 @@
 """Generated videos and queries that the search score is fitted and checked on, and the parts of their scores.
 
-A split holds three sorts of videos in one pool: text pairs and meaning pairs, whose caption stands in a run of windows
-beside stray ones, over frames that no image tower has learnt (noise; real photographs where words are held out), and
-clips of the synthetic world, which show what the package's image tower knows. Collections are drawn from the pool.
+Three sorts of videos are in one pool: text pairs and meaning pairs, whose caption stands in a run of windows beside
+stray ones, over frames that no image tower has learnt (real photographs), and clips of the synthetic world, which show
+what the package's image tower knows. Words and concepts are those that no tower was trained on: on others it is surer
+than it will be of what users read. One half of the pool is to fit on, the other to check with; collections are drawn
+from either.
 
 Visual queries are only ever judged, not fitted on: in this world pictures tell nearly all, in real clips they tell this
 checkpoint nothing, and no share of the two in between would be right anywhere.
@@ -20,18 +22,20 @@ from scripts.frozen_towers.batches import kinds_of
 from scripts.frozen_towers.features import USUAL, WORLD
 from scripts.search_calibration.misspelling import misspell
 from scripts.train_mini.fusion import MAX_STRAYS, draw_windows
-from scripts.train_mini.unknown_frames import noise_picture, photograph, wandering_video
+from scripts.train_mini.unknown_frames import photograph, wandering_video
 from tcd_hf import TCDModel, TCDProcessor
 from tcd_hf.data.meaning_pairs import MeaningPairGenerator
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.index.fusing import model_parts
 
-__all__ = ["FITTED", "KINDS", "Collection", "Material", "Pool", "collections", "make_material"]
+__all__ = ["FITTED", "KINDS", "Collection", "Material", "Pool", "collections", "halves", "make_material"]
 
 FITTED = ("spelling", "misspelt", "meaning")  # kinds of queries
 KINDS = (*FITTED, "visual")
 SIZES = (30, 100, 300)  # of collections, videos
+SIBLINGS = 2  # text pairs that differ in little
+SENTENCES = 2  # that ask for a concept, each with a caption of its own
 FRAME_SIZE = 96  # pixels, before the image processor
 UNKNOWN_VIDEOS = 60
 VIDEOS_PER_BATCH = 16
@@ -77,14 +81,14 @@ class Collection(NamedTuple):
 
 
 def make_material(
-    model: TCDModel, processor: TCDProcessor, held_out: bool, text_pairs: int = 300, clips: int = 160, seed: int = 7
+    model: TCDModel, processor: TCDProcessor, text_pairs: int = 600, clips: int = 320, seed: int = 7
 ) -> Material:
-    """Generates a split and scores all its queries with all its videos. Held-out words and concepts are in no other."""
-    rng = np.random.default_rng([seed, held_out])
-    spelled = TextPairGenerator(seed + 1, held_out=held_out, siblings=2, no_text_share=0.0)
+    """Generates a pool, of held-out words and concepts, and scores all its queries with all its videos."""
+    rng = np.random.default_rng(seed)
+    spelled = TextPairGenerator(seed + 1, held_out=True, siblings=SIBLINGS, no_text_share=0.0)
     pairs = spelled.take(text_pairs)
-    meant = MeaningPairGenerator(seed + 2, held_out=held_out)
-    meanings = meant.take(len(meant.concepts))
+    meant = MeaningPairGenerator(seed + 2, held_out=True)
+    meanings = meant.take(SENTENCES * len(meant.concepts))
     strays = spelled.take_strays(text_pairs)
     num_windows = model.config.num_frames
     shown = [*pairs, *meanings]
@@ -92,10 +96,9 @@ def make_material(
         [["", pair.caption, *rng.choice(strays, MAX_STRAYS).tolist()][place] for place in row]
         for pair, row in zip(shown, draw_windows(rng, len(shown), num_windows), strict=True)
     ]
-    split = "validation" if held_out else "train"
-    world = [make_clip(WORLD, split, number) for number in range(clips)]
+    world = [make_clip(WORLD, "validation", number) for number in range(clips)]
     windows += [clip.captions(num_windows, *USUAL) for clip in world]
-    slips = random.Random(seed + held_out)
+    slips = random.Random(seed)
     asked = [(pair.query, "spelling", place) for place, pair in enumerate(pairs)]
     asked += [(misspell(query, slips), "misspelt", place) for query, _, place in asked]
     asked += [(pair.query, "meaning", len(pairs) + place) for place, pair in enumerate(meanings)]
@@ -108,8 +111,7 @@ def make_material(
     groups = [*range(len(pairs)), *(-1 - pair.group for pair in meanings)]
     groups += range(len(pairs), len(pairs) + clips)
     pool = Pool(list(queries), np.array(kinds), np.array(targets), windows, np.array(groups))
-    picture = photograph if held_out else noise_picture
-    unknown = [np.stack(wandering_video(rng, picture, num_windows, FRAME_SIZE)) for _ in range(UNKNOWN_VIDEOS)]
+    unknown = [np.stack(wandering_video(rng, photograph, num_windows, FRAME_SIZE)) for _ in range(UNKNOWN_VIDEOS)]
     frames = (
         unknown[place % UNKNOWN_VIDEOS]
         if place < len(shown)
@@ -136,6 +138,25 @@ def _score(model: TCDModel, processor: TCDProcessor, pool: Pool, frames: Iterato
         inputs = processor(videos=[next(frames) for _ in windows], ocr_captions=windows, return_tensors="pt")
         columns.append(model_parts(model, texts, model.get_video_features(**inputs)))
     return {name: np.concatenate([column[name] for column in columns], axis=1) for name in columns[0]}
+
+
+def halves(material: Material) -> tuple[Material, Material]:
+    """Two materials, each with half of the videos and what is asked of these. No concept is in both, and siblings,
+    which stand beside each other, are in the same."""
+    pool = material.pool
+    made = []
+    for half in range(2):
+        is_own = pool.groups // SIBLINGS % 2 == half
+        videos, queries = np.flatnonzero(is_own), np.flatnonzero(is_own[pool.targets])
+        own = Pool(
+            [pool.queries[query] for query in queries],
+            pool.kinds[queries],
+            np.searchsorted(videos, pool.targets[queries]),
+            [pool.windows[video] for video in videos],
+            pool.groups[videos],
+        )
+        made.append(Material(own, {name: part[np.ix_(queries, videos)] for name, part in material.parts.items()}))
+    return made[0], made[1]
 
 
 def collections(

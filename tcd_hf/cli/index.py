@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,9 +46,11 @@ from tcd_hf.cli.reading import (
     with_lang,
 )
 from tcd_hf.cli.terminal import shown
+from tcd_hf.cli.watching import follow
 from tcd_hf.clock import clock
 from tcd_hf.reading.files import scan_videos
 from tcd_hf.reading.left_out import LeftOut
+from tcd_hf.reading.watching import FolderWatch
 
 if TYPE_CHECKING:
     from tcd_hf import TCDProcessor, VideoIndex
@@ -73,6 +76,13 @@ def index(
     ] = False,
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove VIDEOS from the index; a folder stands for all below it.")
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help=r"Go on, and take in what comes into the folders, until Ctrl-C (pip install 'tcd-hf\[watch]').",
+        ),
     ] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Only tell what the index holds.")] = False,
     check: Annotated[
@@ -133,6 +143,8 @@ def index(
 
     Stop it at any time and run it again: it goes on where it was. Videos that did not change are not read again; those
     that cannot be read are named and skipped, and kept in DIR/errors.jsonl. Other files of folders are counted.
+
+    With --watch it goes on by itself: a video that comes into a folder is taken in when nobody writes it any more.
     """
     videos = videos or []
     actions = {"--sync": sync, "--remove": remove, "--stats": stats, "--check": check, "--repair": repair}
@@ -144,7 +156,7 @@ def index(
     of_reading |= {"--min-confidence": min_confidence, "--no-ocr": no_ocr, "--model": model, "--revision": revision}
     of_reading |= {"--device": device, "--batch-size": batch_size, "--workers": workers, "--cache-dir": cache_dir}
     of_reading |= {"--stall-seconds": stall_seconds, "--max-pixels": max_pixels}
-    _check_usage(videos, actions, engine, of_adding, of_reading)
+    _check_usage(videos, actions, engine, of_adding, of_reading, watch)
     from tcd_hf import VideoIndex
 
     if stats:
@@ -164,14 +176,25 @@ def index(
         else:
             stdout.print(f"{removed} removed; {shown(index_uri)} holds {len(opened)} videos.", soft_wrap=True)
     else:
-        paths, left_out = scan_videos(videos)
+        watched = FolderWatch(videos) if watch else None  # tells what is wrong with them before a model is loaded
+        paths, left_out = ([], []) if watched else scan_videos(videos)
         options = {"create": True, "device": device, "segment_seconds": segment_seconds, "batch_size": batch_size}
         own_texts = collect_texts(paths, texts, subtitles, workers, reading.limits)
         opened = open_index(index_uri, named_model(model, revision), reading, cache_dir, **options)
+        how = workers, reading, engine
+        tell = partial(_print_report, opened, index_uri, as_json)
+        if watched is not None:
+
+            def take(paths: Sequence[str], progress: "Progress") -> "AddReport":
+                own_texts = collect_texts(paths, texts, subtitles, workers, reading.limits)
+                return _bring_in(opened, paths, False, *how, progress, own_texts)
+
+            follow(watched, opened, sync, take, tell)
+            return
         start = time.perf_counter()
         with reading_bar("Indexing", paths, lambda: f"{len(opened)} videos in {index_uri}") as progress:
-            report = _bring_in(opened, paths, sync, workers, reading, engine, progress, own_texts)
-        _print_report(opened, index_uri, report, left_out, progress, time.perf_counter() - start, as_json)
+            report = _bring_in(opened, paths, sync, *how, progress, own_texts)
+        tell(left_out, report, progress, time.perf_counter() - start)
         if len(report.skipped) == len(paths):
             raise fail(f"None of the {len(paths)} videos could be read.")
 
@@ -182,9 +205,12 @@ def _check_usage(
     engine: Engine,
     of_adding: dict[str, Any],
     of_reading: dict[str, Any],
+    watch: bool,
 ) -> None:
     """Refuses what would be ignored: options by name, `None` or `False` where they are not given."""
     chosen = [name for name, given in actions.items() if given]
+    if watch and (others := [name for name in chosen if name != "--sync"]):
+        raise typer.BadParameter(f"{others[0]} is done once: leave one of them out.", param_hint="--watch")
     if len(chosen) > 1:
         raise typer.BadParameter(f"{' and '.join(chosen)} exclude each other: give one.", param_hint=chosen[1])
     alone = bool(chosen) and chosen[0] in ("--stats", "--check", "--repair")
@@ -232,11 +258,11 @@ def _bring_in(
 def _print_report(
     index: "VideoIndex",
     uri: str,
-    report: "AddReport",
+    as_json: bool,
     left_out: Sequence[LeftOut],
+    report: "AddReport",
     progress: "Progress",
     seconds: float,
-    as_json: bool,
 ) -> None:
     print_skipped(report.skipped)
     if as_json:

@@ -65,6 +65,9 @@ def prepare(
     num_frames: Annotated[
         int | None, typer.Option(min=1, help="Frames and windows of a video; else as --model.")
     ] = None,
+    frame_sets: Annotated[
+        int, typer.Option(min=0, help="Sets of frames of train at random times, in random crops, to draw from.")
+    ] = 0,
     no_ocr: NoOcrOption = False,
     ocr_preset: OcrPresetOption = None,
     num_proc: Annotated[
@@ -111,20 +114,21 @@ def prepare(
         missing: dict[str, list[str]] = {}
         if dataset and annotations and videos:
             rewrites = QuestionRewriter(rewriter, annotations / "sentences.jsonl") if rewriter else None
-            options = dataset, annotations, videos, ocr, rewrites, splits, validation_size
+            of_files = dataset, annotations, videos, ocr, rewrites, splits, validation_size
             try:
-                found = load_retrieval_dataset(*options)
+                found = load_retrieval_dataset(*of_files)
             except MissingFilesError as error:
                 if not skip_missing:
                     raise
-                found = load_retrieval_dataset(*options, skip_missing=True)
+                found = load_retrieval_dataset(*of_files, skip_missing=True)
                 missing = {str(split): error.videos_of(str(split)) for split in found}
                 done_without = error.missing_besides_videos
         else:
             assert videofolder  # else refused above
             found = load_video_folder(videofolder, splits)
-        shares = {"shard": shard, "num_shards": num_shards, "missing": missing, **reading.limits}
-        reports = prepare_splits(found, processor, out, num_proc, cache_dir, shipped_ocr=ocr is not None, **shares)
+        options: dict[str, Any] = {"shipped_ocr": ocr is not None, "frame_sets": frame_sets, **reading.limits}
+        share = {"shard": shard, "num_shards": num_shards}
+        reports = prepare_splits(found, processor, out, num_proc, cache_dir, missing=missing, **share, **options)
     for what, names in done_without.items():
         echo(f"done without: {len(names)} {what}")
     _print_reports(reports, out, time.monotonic() - started, max_left_out)

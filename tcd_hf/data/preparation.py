@@ -28,15 +28,18 @@ from tcd_hf.reading.worker_pool import careful_reader, give_up, warn_of_reading_
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS, Failure, start_workers
 
 from .prepared_data import (
+    FRAME_SET,
     JPEG,
     PER_WINDOW,
     PREPARED_FEATURES,
     check_image_processor,
     complete_split,
     describe_preparation,
+    image_size,
     prepare_video,
     save_split,
 )
+from .random_frames import random_frame_sets
 from .shipped_ocr import ocr_in_seconds
 
 __all__ = ["PreparationReport", "join_shards", "prepare_dataset", "prepare_splits", "prepare_videos", "shard_folder"]
@@ -83,6 +86,7 @@ def prepare_videos(
     processor: TCDProcessor,
     caption_cache: str | os.PathLike | None = None,
     shipped_ocr: bool = False,
+    frame_sets: int = 0,
 ) -> dict[str, list]:
     """Reads videos; a function for `datasets.map`. [`prepare_dataset`] does the same, and all that belongs to it.
 
@@ -96,13 +100,16 @@ def prepare_videos(
             that no text is read twice. [`default_cache_dir`] when not given.
         shipped_ocr (`bool`, *optional*, defaults to `False`): take the captions from the column `ocr` where it is not
             `None`, in place of reading. Readings less confident than the processor's `min_confidence` are dropped.
+        frame_sets (`int`, *optional*, defaults to 0): columns `frames_1`, ... of frames at random times and in random
+            crops, see [`random_frame_sets`].
 
     Raises:
         CacheError: the cache folder cannot be written.
         OCREngineError, ImportError: the OCR engine or the decoder is not there, whatever the video.
         OSError: memory, disk or file handles ran out, or a disk failed, which may pass and makes no video a bad one.
     """
-    return _with_rows(batch, map(_RowMaker(processor, caption_cache), _videos_of(batch, shipped_ocr)))
+    make_row = _RowMaker(processor, caption_cache, frame_sets)
+    return _with_rows(batch, map(make_row, _videos_of(batch, shipped_ocr)), frame_sets)
 
 
 class _Video(NamedTuple):
@@ -123,23 +130,29 @@ def _videos_of(batch: Mapping[str, list], shipped_ocr: bool) -> list[_Video]:
     return [_Video(place, *video) for place, video in enumerate(zip(batch["video"], ocr, strict=True))]
 
 
-def _with_rows(batch: Mapping[str, list], rows: Iterable[dict]) -> dict[str, list]:
+def _with_rows(batch: Mapping[str, list], rows: Iterable[dict], frame_sets: int) -> dict[str, list]:
     columns, rows = {name: batch[name] for name in batch if name not in ("video", "ocr")}, list(rows)
-    return columns | {name: [row.get(name) for row in rows] for name in (*PER_WINDOW, "duration", "error")}
+    return columns | {
+        name: [row.get(name) for row in rows] for name in (*PER_WINDOW, *_set_columns(frame_sets), "duration", "error")
+    }
+
+
+def _set_columns(frame_sets: int) -> list[str]:
+    return [f"{FRAME_SET}{number}" for number in range(1, frame_sets + 1)]
 
 
 class _RowMaker:
     """Makes the row of a video, in whatever process."""
 
-    def __init__(self, processor: TCDProcessor, caption_cache: str | os.PathLike | None):
-        self.processor = processor
+    def __init__(self, processor: TCDProcessor, caption_cache: str | os.PathLike | None, frame_sets: int):
+        self.processor, self.frame_sets = processor, frame_sets
         self.reader = VideoReader.of(processor, CaptionCache(caption_cache))
 
     def __call__(self, video: _Video) -> dict:
         path = video.path
         try:
             reader = careful_reader(self.reader) if video.careful else self.reader
-            return _read_video(path, video.ocr, self.processor, reader)
+            return _read_video(path, video.ocr, self.processor, reader, self.frame_sets)
         except (CacheError, OCREngineError, ImportError):
             raise
         except Exception as error:  # decoders raise what they like at broken files
@@ -158,9 +171,10 @@ def _batch_reader(
     caption_cache: str | os.PathLike | None,
     shipped_ocr: bool,
     stall_seconds: float,
+    frame_sets: int,
 ) -> Iterator[Callable[[Mapping[str, list]], dict[str, list]]]:
     """What does as [`prepare_videos`], in processes if there are to be any."""
-    make_row, workers = _RowMaker(processor, caption_cache), None
+    make_row, workers = _RowMaker(processor, caption_cache, frame_sets), None
     num_workers = DEFAULT_NUM_PROC if num_proc is None else num_proc
     if num_proc == 0:
         warn_of_reading_here()
@@ -171,12 +185,12 @@ def _batch_reader(
     def read(batch: Mapping[str, list]) -> dict[str, list]:
         videos = _videos_of(batch, shipped_ocr)
         if workers is None:
-            return _with_rows(batch, map(make_row, videos))
+            return _with_rows(batch, map(make_row, videos), frame_sets)
         rows: dict[int, dict] = {}
         tasks = iter(videos)
         for video, row in workers.run(lambda: tasks):
             rows[video.place] = {"error": give_up(video.path, row).cause} if isinstance(row, Failure) else row
-        return _with_rows(batch, (rows[place] for place in range(len(videos))))
+        return _with_rows(batch, (rows[place] for place in range(len(videos))), frame_sets)
 
     with workers or nullcontext():
         yield read
@@ -192,7 +206,9 @@ def _may_pass(error: BaseException | None) -> bool:
     return False
 
 
-def _read_video(path: str, ocr: list[dict] | None, processor: TCDProcessor, reader: VideoReader) -> dict:
+def _read_video(
+    path: str, ocr: list[dict] | None, processor: TCDProcessor, reader: VideoReader, frame_sets: int
+) -> dict:
     captioner, captions = processor.captioner, None
     reads_text = ocr is None and captioner.engine is not None
     with reader.open(VideoFile.of(path, with_hash=reads_text)) as video:
@@ -200,7 +216,10 @@ def _read_video(path: str, ocr: list[dict] | None, processor: TCDProcessor, read
             sure = [one for one in ocr if one["confidence"] is None or one["confidence"] >= processor.min_confidence]
             captions = captioner.caption_texts(ocr_in_seconds(sure, video.fps), video.duration)
         frames, captions = video.read(video.whole, captions)
-    return prepare_video(processor, frames, captions)
+        sets = []
+        if frame_sets:
+            sets = random_frame_sets(video, frames, frame_sets, image_size(processor), Path(path).name)
+    return prepare_video(processor, frames, captions, sets)
 
 
 # a data set -----------------------------------------------------------------------------------------------------------
@@ -216,6 +235,7 @@ def prepare_splits(
     shard: int = 0,
     num_shards: int = 1,
     missing: Mapping[str, Sequence[str]] | None = None,
+    frame_sets: int = 0,
 ) -> dict[str, PreparationReport]:
     """Prepares all splits of a data set by [`prepare_dataset`], or one machine's share of them.
 
@@ -226,6 +246,7 @@ def prepare_splits(
             `folder/shards`, and [`join_shards`] makes one data set of them.
         missing (`dict[str, list[str]]`, *optional*): of splits, ids of videos that were left out as they are not there,
             see `MissingFilesError`; the reports tell them, that of the first share if there are several.
+        frame_sets (`int`, *optional*, defaults to 0): of the split `train`, see [`prepare_dataset`]. Others have none.
 
     Returns:
         `dict[str, PreparationReport]`: of each split.
@@ -241,7 +262,8 @@ def prepare_splits(
         share = dataset.shard(num_shards, shard, contiguous=True)
         options = num_proc, caption_cache, shipped_ocr, stall_seconds
         absent = list((missing or {}).get(str(split), ())) if shard == 0 else []
-        reports[split] = prepare_dataset(share, processor, out, str(split), *options, missing=absent)
+        sets = frame_sets if split == "train" else 0
+        reports[split] = prepare_dataset(share, processor, out, str(split), *options, missing=absent, frame_sets=sets)
     return reports
 
 
@@ -256,6 +278,7 @@ def prepare_dataset(
     stall_seconds: float = DEFAULT_STALL_SECONDS,
     *,
     missing: Sequence[str] = (),
+    frame_sets: int = 0,
 ) -> PreparationReport:
     """Reads all videos of a split and saves the rows as `folder/split`.
 
@@ -274,6 +297,8 @@ def prepare_dataset(
         stall_seconds (`float`, *optional*, defaults to 120): a video that gives neither a frame nor a text for so long
             is left out.
         missing (`list[str]`, *optional*): ids of videos that were left out before, for the report.
+        frame_sets (`int`, *optional*, defaults to 0): further sets of frames, at random times and in random crops, see
+            [`random_frame_sets`]. Training draws one of all sets whenever it shows a video; nothing else reads them.
 
     Returns:
         [`PreparationReport`]: with those videos that cannot be read; they are left out.
@@ -293,6 +318,7 @@ def prepare_dataset(
         "captions": caption_fingerprint(processor.captioner),
         "shipped_ocr": shipped_ocr,
         "jpeg": JPEG,
+        **({"frame_sets": frame_sets} if frame_sets else {}),
     }
     names = [fingerprint({"rows": _what_rows_are_made_from(piece), **settings}) for piece in pieces]
     whole = fingerprint({"pieces": names})
@@ -305,9 +331,10 @@ def prepare_dataset(
         return replace(done, missing=list(missing), reused=True)
 
     kept = {name: kind for name, kind in dataset.features.items() if name not in ("video", "ocr")}
-    features = Features({**PREPARED_FEATURES, **kept, "error": Value("string")})
+    sets = dict.fromkeys(_set_columns(frame_sets), PREPARED_FEATURES["frames"])
+    features = Features({**PREPARED_FEATURES, **sets, **kept, "error": Value("string")})
     working.mkdir(parents=True, exist_ok=True)
-    with _batch_reader(processor, num_proc, caption_cache, shipped_ocr, stall_seconds) as read:
+    with _batch_reader(processor, num_proc, caption_cache, shipped_ocr, stall_seconds, frame_sets) as read:
         rows = concatenate_datasets(
             [
                 piece.map(

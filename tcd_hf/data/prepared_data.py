@@ -9,11 +9,14 @@ video = processor.process_frames(row["frames"], row["ocr_captions"])
 | column | what |
 | --- | --- |
 | `video_id`, `captions`, `query_types` | as in [`load_retrieval_dataset`] |
-| `frames` | `num_frames` images, as the image processor makes them before it rescales and normalises |
+| `frames` | `num_frames` images, as the image processor makes them before it rescales and normalises; see below |
+| `frames_1`, ... | where asked for: as many at random times and in random crops, see [`random_frame_sets`] |
 | `ocr_captions`, `ocr_mask` | caption of each window, `""` where no text is seen; whether there is one |
 | `window_starts`, `window_ends`, `duration` | seconds |
 | `group` | where known: name of a group of videos that are hard negatives of one another |
 | `moments` | where known: for each caption when the video shows it, a list of `[start, end]` in seconds |
+
+Of a clip with fewer frames than windows, a frame that would be there again is `None`: it is to count once.
 
 Frames are kept as JPEG. Measured at 224 x 224 on 10 clips of films, a video of 12 frames takes 299 kB and 0.7 ms a
 frame to decode, and levels (0-255) are off by 1.2 on average, by 20 at most. As PNG it would take 860 kB, as lossless
@@ -24,7 +27,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ from tcd_hf.processing.processing_tcd import TCDProcessor, use_one_thread_in_wor
 from tcd_hf.processing.window_ocr import WindowCaption
 
 __all__ = [
+    "FRAME_SET",
     "JPEG",
     "PER_WINDOW",
     "PREPARED_FEATURES",
@@ -44,6 +48,7 @@ __all__ = [
     "check_prepared",
     "complete_split",
     "describe_preparation",
+    "frame_columns",
     "image_size",
     "prepare_video",
     "remove_leftovers",
@@ -66,6 +71,7 @@ PREPARED_FEATURES = Features(
         "duration": Value("float32"),
     }
 )
+FRAME_SET = "frames_"  # and a number, from 1
 PER_WINDOW = ("frames", "ocr_captions", "ocr_mask", "window_starts", "window_ends")
 
 GEOMETRY = (  # options of image processors that decide what is seen where in a frame
@@ -74,23 +80,41 @@ GEOMETRY = (  # options of image processors that decide what is seen where in a 
 )
 
 
-def prepare_video(processor: TCDProcessor, frames: Sequence[np.ndarray], captions: Sequence[WindowCaption]) -> dict:
+def frame_columns(names: Sequence[str]) -> list[str]:
+    """Of the names of columns those that hold sets of frames, `frames` first."""
+    sets = [name for name in names if name.startswith(FRAME_SET)]
+    return ["frames", *sorted(sets, key=lambda name: int(name.removeprefix(FRAME_SET)))]
+
+
+def prepare_video(
+    processor: TCDProcessor,
+    frames: Sequence[np.ndarray | None],
+    captions: Sequence[WindowCaption],
+    frame_sets: Sequence[Sequence[np.ndarray | None]] = (),
+) -> dict:
     """What a prepared row says of the video itself.
 
     Args:
         processor (`TCDProcessor`): its image processor resizes and crops.
-        frames (`list[np.ndarray]`): one of each window, RGB uint8 `(height, width, 3)`.
+        frames (`list[np.ndarray | None]`): one of each window, RGB uint8 `(height, width, 3)`; `None` where it is the
+            one before.
         captions (`list[WindowCaption]`): of the windows, in order.
+        frame_sets (*optional*): further such frames, at the model's size, see [`random_frame_sets`].
     """
-    images = _resize(processor, frames)
+    images = iter(_resize(processor, [frame for frame in frames if frame is not None]))
     return {
-        "frames": [{"bytes": _jpeg(image), "path": None} for image in images],
+        "frames": _stored(None if frame is None else next(images) for frame in frames),
+        **{f"{FRAME_SET}{number}": _stored(each) for number, each in enumerate(frame_sets, start=1)},
         "ocr_captions": [caption.text for caption in captions],
         "ocr_mask": [bool(caption.text) for caption in captions],
         "window_starts": [caption.start for caption in captions],
         "window_ends": [caption.end for caption in captions],
         "duration": captions[-1].end,
     }
+
+
+def _stored(images: Iterable[np.ndarray | None]) -> list[dict | None]:
+    return [None if image is None else {"bytes": _jpeg(image), "path": None} for image in images]
 
 
 def _resize(processor: TCDProcessor, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -142,7 +166,8 @@ def check_prepared(dataset: Dataset, processor: TCDProcessor) -> None:
             "with `tcd-hf prepare`."
         )
     lengths = [
-        pc.call_function("list_value_length", [dataset.data.column(name)]).unique().to_pylist() for name in PER_WINDOW
+        pc.call_function("list_value_length", [dataset.data.column(name)]).unique().to_pylist()
+        for name in (*PER_WINDOW, *frame_columns(dataset.column_names)[1:])
     ]
     counts = {length for of_column in lengths for length in of_column}
     if counts != {processor.num_frames}:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN
 from tcd_hf.index.lexical import TEXT_SCHEMA
 from tcd_hf.index.stored_captions import CAPTIONS_COLUMN
 from tcd_hf.modeling.outputs import TCDVideoFeatures
@@ -33,6 +34,7 @@ __all__ = [
 SCHEMA_VERSION = 3
 METADATA_KEY, METADATA_CHECKSUM_KEY = b"tcd_hf", b"tcd_hf_checksum"
 FEATURE_PREFIX, TABLE_PREFIX = "feature_", "table_"
+OCR_EMBEDS = FEATURE_PREFIX + "ocr_embeds"
 COARSE_COLUMN = "coarse"  # coarse_embeds; float32, since all of them are held in memory as they are
 FEATURES_COLUMN = "features"  # all others, one after another: one column is read in a third of the time of eight
 
@@ -90,6 +92,8 @@ class IndexMetadata:
         shapes (`dict[str, tuple[int, ...]]`): shape of one segment's tensor, by name; see [`feature_tensors`].
         masks (`list[str]`): names of those that are masks.
         reading (`dict[str, Any]`): how text was read, as options of [`TCDProcessor`]; empty for the user's own engine.
+        has_caption_vectors (`bool`, defaults to `False`): whether rows have a column of vectors of their captions to be
+            recalled by; those of indexes that were made before do not.
         schema_version (`int`, defaults to `SCHEMA_VERSION`): of the columns.
     """
 
@@ -104,6 +108,7 @@ class IndexMetadata:
     shapes: dict[str, tuple[int, ...]]
     masks: list[str]
     reading: dict[str, Any] = field(default_factory=dict)
+    has_caption_vectors: bool = False
     schema_version: int = SCHEMA_VERSION
 
     @classmethod
@@ -112,7 +117,7 @@ class IndexMetadata:
         tensors = feature_tensors(features)
         shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
         masks = [name for name, tensor in tensors.items() if tensor.dtype == torch.bool]
-        return cls(**made_by, shapes=shapes, masks=masks)
+        return cls(**made_by, shapes=shapes, masks=masks, has_caption_vectors=OCR_EMBEDS in shapes)
 
     @property
     def stored_together(self) -> dict[str, tuple[int, ...]]:
@@ -242,6 +247,7 @@ def table_schema(metadata: IndexMetadata) -> pa.Schema:
 
 def _columns(metadata: IndexMetadata) -> list[pa.Field]:
     num_features = sum(map(math.prod, metadata.stored_together.values()))
+    optional = [pa.field(CAPTION_VECTORS_COLUMN, pa.binary(), nullable=False)] if metadata.has_caption_vectors else []
     return [
         pa.field("id", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
@@ -261,6 +267,7 @@ def _columns(metadata: IndexMetadata) -> list[pa.Field]:
         *TEXT_SCHEMA,
         pa.field(COARSE_COLUMN, pa.list_(pa.float32(), metadata.dim), nullable=False),
         pa.field(FEATURES_COLUMN, pa.list_(pa.float16(), num_features), nullable=False),
+        *optional,
         pa.field("checksum", pa.binary(CHECKSUM_BYTES), nullable=False),
     ]
 

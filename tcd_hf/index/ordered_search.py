@@ -40,7 +40,7 @@ class OrderedSearch:
     - In mode `"full"` all segments are scored, and videos are looked at, best first by the mean of the best scores of
       each part, until no further one can be among the hits. Of a video moments are looked for in those segments alone
       whose lexical score is at least half of the best one's, as in other searches: nothing else is missed.
-    - In mode `"two-stage"` either recall names `20 * recall_k` segments for each part. Of these, and of those that lie
+    - In mode `"two-stage"` each recall names `20 * recall_k` segments for each part. Of these, and of those that lie
       so near that they may hold what goes before or follows, up to `10 * recall_k` are scored and looked at in the same
       way; those first in whose reach all parts are named best. What lies outside of them is missed.
 
@@ -138,12 +138,17 @@ class OrderedSearch:
         return row_ids[np.sort(np.argsort(costs, kind="stable")[:count])]
 
     def candidates_of(self, search: Search) -> list[np.ndarray]:
-        """Ids of rows that either recall names for a part, best first: a list for each kind and alternative."""
+        """Ids of rows that each recall names for a part, best first: a list for each kind and alternative."""
         count = min(NAMED_SHARE * self._recall_k, self.recall.num_rows)
         num_videos = min(search.top_k, len(self.recall.paths))
         coarse_queries = self.retriever.rows.coarse_queries(search.text_embeds)
         spelled = [self.recall.full_text(text, count, search.where, num_videos) for text in search.texts]
-        return [*self.recall.nearest(coarse_queries, count, search.where, num_videos), *spelled]
+        text_embeds = search.text_embeds.cpu().numpy()
+        return [
+            *self.recall.nearest(coarse_queries, count, search.where, num_videos),
+            *self.recall.nearest_captions(text_embeds, count, search.where, num_videos),
+            *spelled,
+        ]
 
     @property
     def _recall_k(self) -> int:

@@ -11,30 +11,20 @@ import pyarrow as pa
 import pyarrow.compute
 import torch
 
+from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN, CaptionVectors
 from tcd_hf.index.damage import may_be_damage
 from tcd_hf.index.lexical import query_spelling
+from tcd_hf.index.row_indices import TEXT_COLUMN, bytes_in_memory
 from tcd_hf.index.schema import COARSE_COLUMN
 
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-__all__ = [
-    "COARSE_COLUMN",
-    "DEFAULT_MEMORY_BUDGET",
-    "TEXT_COLUMN",
-    "Recall",
-    "bytes_in_memory",
-    "create_coarse_index",
-    "create_text_index",
-    "first_of_each",
-    "is_searchable",
-    "largest",
-]
+__all__ = ["COARSE_COLUMN", "DEFAULT_MEMORY_BUDGET", "Recall", "first_of_each", "largest"]
 
 logger = logging.getLogger(__name__)
 pc: Any = pyarrow.compute  # makes its functions when it is imported
 
-TEXT_COLUMN = "term_text"
 DEFAULT_MEMORY_BUDGET = 4 << 30
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
 DEEPER = 4  # times as many rows are looked at where those looked at are of too few videos
@@ -44,56 +34,17 @@ ROUNDING, HALF_ROUNDING = 1e-5, 4e-3  # relative to the query's length
 REFINE_FACTOR = 2  # the index compresses vectors: so many times the vectors asked for are compared as they are
 
 
-def create_text_index(table: "Table") -> None:
-    """Makes the full-text index anew. Rows added later are found without it, one by one, until it is made again."""
-    from lancedb.index import FTS
-
-    # The column holds terms, cut and normalised: the index takes them as they are.
-    plain: dict[str, Any] = dict.fromkeys(("stem", "remove_stop_words", "lower_case", "ascii_folding"), False)
-    config = FTS(base_tokenizer="whitespace", max_token_length=None, **plain)
-    table.create_index(TEXT_COLUMN, config=config, replace=True)
-
-
-def is_searchable(table: "Table") -> bool:
-    """Whether the full-text index finds a row by a term of it; there is nothing to find in an empty table."""
-    from lancedb.query import MatchQuery
-
-    rows = table.search().select(["term_text"]).where("has_text").limit(1).to_arrow()["term_text"].to_pylist()
-    match_query: Any = MatchQuery
-    for term in rows and rows[0].split()[:1]:
-        try:
-            found = table.search(match_query(term, TEXT_COLUMN), query_type="fts").select(["_rowid", "_score"]).limit(1)
-            return len(found.to_arrow()) == 1
-        except Exception as error:
-            if not may_be_damage(error):
-                raise
-            return False
-    return True
-
-
-def create_coarse_index(table: "Table") -> None:
-    """Makes the approximate index of the coarse vectors anew, which is read where they do not fit the memory budget."""
-    from lancedb.index import HnswSq
-
-    table.create_index(COARSE_COLUMN, config=HnswSq(distance_type="cosine"), replace=True)
-
-
-def bytes_in_memory(num_rows: int, dim: int) -> int:
-    """What the coarse vectors of so many rows take: [`Recall`] holds them in float32 and in float16."""
-    return num_rows * dim * (4 + 2)
-
-
 class Recall:
     """Candidates among the rows of a table, which are named by LanceDB's row ids.
 
     Coarse vectors are held in memory and searched exactly, by one matrix product, while they fit the budget; beyond it
     LanceDB searches them on disk: by [`create_coarse_index`]'s index, or exactly and slowly without one. A single
     query's product is one of halves, as it takes as long as reading the vectors does; what may be among the best is
-    then computed exactly.
+    then computed exactly. So are the vectors of captions, where the table has them and they fit beside the others.
 
     Args:
         table (`lancedb.table.Table`): of segments of videos. It is read when first needed and must stay at its version.
-        memory_budget (`int`): bytes that coarse vectors may take.
+        memory_budget (`int`): bytes that vectors may take.
 
     Attributes:
         num_rows (`int`): of the table; segments of videos.
@@ -105,6 +56,7 @@ class Recall:
     _sorted: np.ndarray
     _vectors: np.ndarray
     _halves: torch.Tensor
+    _captions: CaptionVectors | None
     _videos: np.ndarray
     _paths: pa.Array
 
@@ -112,7 +64,8 @@ class Recall:
         self.table = table
         self.num_rows = table.count_rows()
         self.dim = table.schema.field(COARSE_COLUMN).type.list_size
-        self.in_memory = bytes_in_memory(self.num_rows, self.dim) <= memory_budget
+        self._memory_left = memory_budget - bytes_in_memory(self.num_rows, self.dim)
+        self.in_memory = self._memory_left >= 0
         self._loaded = self._without_text_index = False
 
     def positions(self, row_ids: np.ndarray) -> np.ndarray:
@@ -186,9 +139,33 @@ class Recall:
             products, rounding = self._products(torch.from_numpy(block))
             for query, scores in zip(block, products, strict=True):
                 slack = rounding * float(np.linalg.norm(query))
-                best = partial(self._best, query, scores, slack=slack, allowed=allowed)
+                best = partial(self._best, scores, partial(self._exact, query), slack=slack, allowed=allowed)
                 nearest.append(self._deepened(best, count, num_videos))
         return nearest
+
+    def nearest_captions(
+        self, text_embeds: np.ndarray, count: int, where: str | None = None, num_videos: int = 1
+    ) -> list[np.ndarray]:
+        """Ids of the rows with the caption that is nearest in meaning to a text, for each text; none where the vectors
+        of captions are not in memory.
+
+        Args:
+            text_embeds (`np.ndarray` of shape `(num_texts, dim)`, float32): L2-normalised.
+            count (`int`), where (`str`, *optional*), num_videos (`int`, *optional*, defaults to 1): as of
+                [`~Recall.nearest`].
+        """
+        self._load()
+        if (captions := self._captions) is None:
+            return [np.zeros(0, np.uint64) for _ in text_embeds]
+        with_text = captions.with_text
+        if where is not None:
+            with_text = np.intersect1d(with_text, self._positions_of(where), assume_unique=True)
+        found = []
+        for text in text_embeds:
+            exact = partial(captions.exact, text)
+            best = partial(self._best, captions.products(text), exact, slack=HALF_ROUNDING, allowed=with_text)
+            found.append(self._deepened(best, count, num_videos))
+        return found
 
     def _products(self, queries: torch.Tensor) -> tuple[np.ndarray, float]:
         """Products of all vectors and some queries, `(num_queries, num_rows)` float32, and their error (`ROUNDING`)."""
@@ -248,13 +225,22 @@ class Recall:
         return rows["_rowid"].to_numpy()[best[scores[best] > 0]]
 
     def union(
-        self, queries: np.ndarray, texts: Sequence[str], count: int, where: str | None = None, num_videos: int = 1
+        self,
+        queries: np.ndarray,
+        text_embeds: np.ndarray,
+        texts: Sequence[str],
+        count: int,
+        where: str | None = None,
+        num_videos: int = 1,
     ) -> list[np.ndarray]:
-        """Row ids, in ascending order, of what [`~Recall.nearest`] or [`~Recall.full_text`] name for each query."""
+        """Row ids, in ascending order, of what [`~Recall.nearest`], [`~Recall.nearest_captions`] or
+        [`~Recall.full_text`] name for each query."""
         self._load()  # once, not in both threads
+        how = count, where, num_videos
         with ThreadPoolExecutor(1) as pool:  # the full-text index is searched while vectors are multiplied
-            spelled = pool.map(lambda text: self.full_text(text, count, where, num_videos), texts)
-            return list(map(np.union1d, self.nearest(queries, count, where, num_videos), spelled))
+            spelled = pool.map(lambda text: self.full_text(text, *how), texts)
+            near = zip(self.nearest(queries, *how), self.nearest_captions(text_embeds, *how), spelled, strict=True)
+            return [np.unique(np.concatenate(named)) for named in near]
 
     def _deepened(self, best: Callable[[int], np.ndarray], count: int, num_videos: int) -> np.ndarray:
         """The `count` best rows, or so many more that they are of `num_videos` videos, if there are as many."""
@@ -271,7 +257,12 @@ class Recall:
             depth *= DEEPER
 
     def _best(
-        self, query: np.ndarray, scores: np.ndarray, count: int, slack: float, allowed: np.ndarray | None
+        self,
+        scores: np.ndarray,
+        exact: Callable[[np.ndarray], np.ndarray],
+        count: int,
+        slack: float,
+        allowed: np.ndarray | None,
     ) -> np.ndarray:
         """Ids of the rows with the largest dot products. Those that may be among them, as the scores err by less than
         half of `slack`, are computed once more, row by row: equal videos must tie, which a product of matrices may
@@ -280,8 +271,10 @@ class Recall:
         least = np.partition(scores, -count)[-count] if count < len(scores) else -np.inf
         places = np.flatnonzero(scores >= least - slack)
         places = places if allowed is None else allowed[places]
-        exact = (self._vectors[places] * query).sum(axis=1)
-        return self._row_ids[places[largest(exact, count)]]
+        return self._row_ids[places[largest(exact(places), count)]]
+
+    def _exact(self, query: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return (self._vectors[places] * query).sum(axis=1)
 
     def _nearest_by_index(self, query: np.ndarray, count: int, where: str | None) -> np.ndarray:
         # By angle, as the index is made: vectors of videos have length 1, so the order is that of the dot products.
@@ -319,18 +312,26 @@ class Recall:
         if self.in_memory:
             columns.append(COARSE_COLUMN)
             vectors = np.empty((self.num_rows, self.dim), np.float32)
-        start = 0
+        has_captions = self.in_memory and CAPTION_VECTORS_COLUMN in self.table.schema.names
+        captions: list[bytes] | None = [] if has_captions else None
+        columns += [CAPTION_VECTORS_COLUMN] * has_captions
+        start, memory_left = 0, self._memory_left
         for batch in self.table.search().select(columns).to_batches():
             rows = slice(start, start := start + len(batch))
             row_ids[rows] = batch["_rowid"].to_numpy()
             paths.append(batch["path"])
             if vectors is not None:
                 vectors[rows] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
+            if captions is not None:
+                captions += batch[CAPTION_VECTORS_COLUMN].to_pylist()
+                memory_left -= batch[CAPTION_VECTORS_COLUMN].nbytes
+                captions = captions if memory_left >= 0 else None
         encoded = pa.chunked_array(paths, pa.string()).combine_chunks().dictionary_encode()
         self._paths, self._videos = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
         self._sorted = np.argsort(row_ids, kind="stable")
         if vectors is not None:
             self._vectors, self._halves = vectors, torch.from_numpy(vectors).half()
+        self._captions = None if captions is None else CaptionVectors(captions, self.dim)
         self._row_ids = row_ids
         self._loaded = True  # last: another thread that sees it goes on to the others
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tcd_hf.index.contents import CONTENTS_FILE, Contents, read_errors, write_errors
 from tcd_hf.index.damage import may_be_damage
-from tcd_hf.index.recall import COARSE_COLUMN, create_coarse_index, create_text_index
+from tcd_hf.index.row_indices import COARSE_COLUMN, create_coarse_index, create_text_index
 from tcd_hf.index.schema import METADATA_KEY, IndexDamagedError, IndexMetadata, table_schema
 from tcd_hf.index.storage import STATISTICS, VIDEOS, IndexStorage
 from tcd_hf.index.verification import ROWS_PER_BLOCK, find_damaged_rows, has_all_segments

@@ -103,8 +103,8 @@ class Retriever:
         `text_ocr`, `text_hybrid`, `lexical`) are computed exactly. The mode says which segments are looked at, and what
         `Hit.score` is:
 
-        - `"two-stage"`: those that the coarse vectors or the full-text index recall are scored exactly, and only they
-          are returned; `score` is the search score.
+        - `"two-stage"`: those that the coarse vectors, the vectors of their captions or the full-text index recall are
+          scored exactly, and only they are returned; `score` is the search score.
         - `"full"`: all are scored exactly, block by block; `score` is the search score.
         - `"coarse"`: `score` is the dot product of the coarse vectors, and the ranking is theirs.
         - `"lexical"`: `score` is the lexical score of what the full-text index recalls; videos that share nothing with
@@ -114,7 +114,7 @@ class Retriever:
             queries (`str` or `list[str]`): what to look for, in at most 1000 characters: a longer one is cut, with a
                 warning.
             top_k (`int`, defaults to 10): hits per query; fewer if fewer videos are in question.
-            recall_k (`int`, defaults to 50): segments that either recall may name, at least `top_k`; more where these
+            recall_k (`int`, defaults to 50): segments that each recall may name, at least `top_k`; more where these
                 are of fewer than `top_k` videos.
             mode (`str`, defaults to `"two-stage"`): one of the above.
             where (`str`, *optional*): only segments that pass, an SQL expression on the columns of the table, such as
@@ -295,7 +295,8 @@ class Retriever:
         coarse_queries = self.rows.coarse_queries(search.text_embeds)
         if search.mode == "coarse":
             return self.recall.nearest(coarse_queries, depth, search.where, num_videos)
-        return self.recall.union(coarse_queries, search.texts, depth, search.where, num_videos)
+        text_embeds = search.text_embeds.cpu().numpy()
+        return self.recall.union(coarse_queries, text_embeds, search.texts, depth, search.where, num_videos)
 
     def _find_best(self, searches: Sequence[Search]) -> list[np.ndarray]:
         """Row ids of the best rows of each search's `top_k` best videos. No more are kept from block to block."""

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN, encode_caption_vectors
 from tcd_hf.index.lexical import TEXT_SCHEMA, text_columns
 from tcd_hf.index.metadata import (
     CHECKSUM_BYTES,
@@ -64,6 +65,8 @@ CHECKED_COLUMNS = (
     FEATURES_COLUMN,
 )
 
+FRAME_MASK = f"{FEATURE_PREFIX}frame_mask"
+
 VERIFIED_COLUMNS = ("id", "path", *CHECKED_COLUMNS, "checksum")
 
 
@@ -110,9 +113,21 @@ def rows_from(records: Sequence[VideoRecord], features: TCDVideoFeatures, schema
     }
     columns = {name: pa.array(column, schema.field(name).type) for name, column in values.items()}
 
-    columns.update(_feature_columns(feature_tensors(features), len(records), IndexMetadata.from_schema(schema)))
+    metadata = IndexMetadata.from_schema(schema)
+    columns.update(_feature_columns(_with_frame_mask(features, metadata), len(records), metadata))
+    if metadata.has_caption_vectors:
+        embeds, _, _ = features.ocr_parts()
+        columns[CAPTION_VECTORS_COLUMN] = pa.array(encode_caption_vectors([each.captions for each in records], embeds))
     columns["checksum"] = pa.array(checksums(columns), schema.field("checksum").type)
     return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)
+
+
+def _with_frame_mask(features: TCDVideoFeatures, metadata: IndexMetadata) -> dict[str, torch.Tensor]:
+    """The features' tensors with a mask of frames where the index has one: not one made before there were such."""
+    tensors = feature_tensors(features)
+    if FRAME_MASK not in metadata.shapes:
+        return {name: tensor for name, tensor in tensors.items() if name != FRAME_MASK}
+    return {FRAME_MASK: features.visible_frames(), **tensors}
 
 
 def _feature_columns(
@@ -209,13 +224,13 @@ def _read_off(captions: Sequence[Sequence[WindowCaption]]) -> dict[str, list]:
     }
 
 
-def are_whole(rows: pa.Table, thoroughly: bool = False) -> list[bool]:
+def are_whole(rows: pa.Table, metadata: IndexMetadata | None = None) -> list[bool]:
     """For each row whether it is what was written.
 
     Args:
         rows (`pa.Table`): rows of an index, with the columns `VERIFIED_COLUMNS`.
-        thoroughly (`bool`, *optional*, defaults to `False`): compare with its captions also the columns that were read
-            off from them, on which rows are filtered and recalled; of these the rows must have all.
+        metadata ([`IndexMetadata`], *optional*): of the index, to compare also the columns that were made from others,
+            on which rows are filtered and recalled; of these the rows must have all.
     """
     own_ids = map(row_id, rows["path"].to_pylist(), rows["segment"].to_pylist())
     whole = [
@@ -224,10 +239,14 @@ def are_whole(rows: pa.Table, thoroughly: bool = False) -> list[bool]:
             checksums(rows), own_ids, rows["checksum"].to_pylist(), rows["id"].to_pylist(), strict=True
         )
     ]
-    if not thoroughly:
+    if metadata is None:
         return whole
     places = [place for place, is_whole in enumerate(whole) if is_whole]  # of others captions may not even be read
-    expected = _read_off(captions_from(rows[CAPTIONS_COLUMN].take(places)))
+    captions = captions_from(rows[CAPTIONS_COLUMN].take(places))
+    expected = _read_off(captions)
+    if metadata.has_caption_vectors:
+        embeds, _, _ = features_from(rows.select([FEATURES_COLUMN]).take(places), metadata).ocr_parts()
+        expected[CAPTION_VECTORS_COLUMN] = encode_caption_vectors(captions, embeds)
     for name, values in expected.items():
         for place, value, stored in zip(places, values, rows[name].take(places).to_pylist(), strict=True):
             whole[place] = whole[place] and value == stored

@@ -16,15 +16,14 @@ import pyarrow as pa
 from tcd_hf.index.contents import CONTENTS_FILE, ERRORS_FILE, Contents, read_errors, write_errors
 from tcd_hf.index.damage import explained, in_our_words, may_be_damage, reporting
 from tcd_hf.index.lexical import LexicalStatistics
-from tcd_hf.index.recall import (
-    COARSE_COLUMN,
+from tcd_hf.index.row_indices import (
     TEXT_COLUMN,
     bytes_in_memory,
     create_coarse_index,
     create_text_index,
     is_searchable,
 )
-from tcd_hf.index.schema import METADATA_KEY
+from tcd_hf.index.schema import COARSE_COLUMN, METADATA_KEY
 from tcd_hf.index.tables import VIDEOS, IndexTables, sql_list, sql_string
 from tcd_hf.index.writers import OnWait, one_at_a_time
 

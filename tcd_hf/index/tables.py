@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tcd_hf.index.contents import CONTENTS_FILE, Contents
 from tcd_hf.index.damage import advice, gone_error, in_our_words
-from tcd_hf.index.recall import create_text_index
+from tcd_hf.index.row_indices import create_text_index
 from tcd_hf.index.schema import METADATA_KEY, IndexDamagedError, IndexMetadata, IndexMismatchError
 from tcd_hf.reading.files import local_folder
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN
 from tcd_hf.index.contents import CONTENTS_FILE, ERRORS_FILE, Contents, read_lines
 from tcd_hf.index.damage import Damage, may_be_damage
 from tcd_hf.index.lexical import TEXT_SCHEMA
-from tcd_hf.index.recall import is_searchable
-from tcd_hf.index.schema import VERIFIED_COLUMNS, are_whole, row_id
+from tcd_hf.index.row_indices import is_searchable
+from tcd_hf.index.schema import VERIFIED_COLUMNS, IndexMetadata, are_whole, row_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,7 @@ FRAGMENT_MASK = (1 << FRAGMENT_BITS) - 1
 MAX_PLACES = 3  # that a sentence names
 OF_A_FILE = ("duration", "fps", "size", "modified")  # in no checksum, and the same in all rows of a file
 READ_OFF = ("has_text", "sources", "caption_text", *(field.name for field in TEXT_SCHEMA))
-COLUMNS = list(dict.fromkeys([*VERIFIED_COLUMNS, *READ_OFF, *OF_A_FILE]))
+COLUMNS = list(dict.fromkeys([*VERIFIED_COLUMNS, *READ_OFF, *OF_A_FILE]))  # and caption vectors, where there are such
 MAX_TERMS = 200  # by which the full-text index is tried
 
 
@@ -147,9 +148,12 @@ def _damaged(table: "Table", row_ids: Sequence[int]) -> list[int]:
 def _judge(table: "Table", row_ids: Sequence[int]) -> list[int] | None:
     """Those of some rows that are not whole; `None` if they cannot be read together."""
 
+    metadata = IndexMetadata.from_schema(table.schema)
+    columns = [*COLUMNS, CAPTION_VECTORS_COLUMN] if metadata.has_caption_vectors else COLUMNS
+
     def damaged() -> list[int]:
-        rows: pa.Table = table.take_row_ids(list(row_ids)).select(COLUMNS).with_row_id().to_arrow()
-        pairs = zip(rows["_rowid"].to_pylist(), are_whole(rows, True), strict=True)
+        rows: pa.Table = table.take_row_ids(list(row_ids)).select(columns).with_row_id().to_arrow()
+        pairs = zip(rows["_rowid"].to_pylist(), are_whole(rows, metadata), strict=True)
         whole = {row for row, is_whole in pairs if is_whole}
         return [row for row in row_ids if row not in whole]
 

@@ -166,8 +166,8 @@ def find_videos(paths: Iterable[str | os.PathLike]) -> list[str]:
     return scan_videos(paths).videos
 
 
-def scan_videos(paths: Iterable[str | os.PathLike]) -> FoundVideos:
-    """What [`find_videos`] finds, and what it leaves out. Raises what that does.
+def scan_videos(paths: Iterable[str | os.PathLike], may_be_none: bool = False) -> FoundVideos:
+    """What [`find_videos`] finds, and what it leaves out. Raises what that does; not for no video if `may_be_none`.
 
     Example:
 
@@ -184,7 +184,7 @@ def scan_videos(paths: Iterable[str | os.PathLike]) -> FoundVideos:
     left_out: list[LeftOut] = []
     for file in _files(paths, left_out):
         found.setdefault(os.path.realpath(file), file)
-    if not found:
+    if not found and not may_be_none:
         others = f" {describe_left_out(left_out)}." if left_out else ""
         raise ValueError(
             f"No video found in {', '.join(paths)}: looked, in all subfolders too, for files ending in "

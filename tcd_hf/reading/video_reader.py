@@ -38,8 +38,9 @@ __all__ = [
     "describe_error",
 ]
 
+Frames = list[np.ndarray | None]  # of the windows; None where it is the one before, see `own_frames` of the captioner
 # Of a processor: makes the model's inputs of the frames and captions of a segment.
-ProcessFrames = Callable[[Sequence[np.ndarray], Sequence[WindowCaption], str], Mapping[str, np.ndarray]]
+ProcessFrames = Callable[[Frames, Sequence[WindowCaption], str], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class VideoReader:
         """
         return OpenedVideo(self, file)
 
-    def read(self, video: Any, fps: float | None = None) -> tuple[list[np.ndarray], list[WindowCaption]]:
+    def read(self, video: Any, fps: float | None = None) -> tuple[Frames, list[WindowCaption]]:
         """Frames and captions of a whole video, as one segment.
 
         Captions of files and of bytes come from the cache and go there; of anything else, they are read.
@@ -241,11 +242,13 @@ class VideoReader:
         cached = self.cached_captions(content_hash) if content_hash else None
         with opened_video(video, fps=own_fps or fps, **self.opening_options()) as opened:
             if cached is not None:
-                return self.captioner.read(opened, with_captions=False)[0], cached
+                frames, _ = self.captioner.read(opened, with_captions=False)
+                return self.captioner.own_frames(frames, opened), cached
             frames, captions = self.captioner.read(opened)
+            own = self.captioner.own_frames(frames, opened)
         if content_hash:
             self._save(content_hash, captions)
-        return frames, captions
+        return own, captions
 
     def cached_captions(self, content_hash: str, segment: Segment | None = None) -> list[WindowCaption] | None:
         """What the cache has of a segment, or of a whole video, read with the same settings; nothing is decoded.
@@ -295,7 +298,7 @@ class OpenedVideo:
 
     def read(
         self, segment: Segment, captions: Sequence[WindowCaption] | None = None
-    ) -> tuple[list[np.ndarray], list[WindowCaption]]:
+    ) -> tuple[Frames, list[WindowCaption]]:
         """Frames and captions of a segment. Segments are best read in order.
 
         Args:
@@ -315,12 +318,19 @@ class OpenedVideo:
             frames, captions = reader.captioner.read(self._video, segment.start, segment.duration)
         else:
             frames, _ = reader.captioner.read(self._video, segment.start, segment.duration, with_captions=False)
+        own = reader.captioner.own_frames(frames, self._video, segment.start, segment.duration)
         self._check_unchanged()
         if is_read and keeps:
             reader._save(digest, captions, segment)
-        return frames, add_texts(captions, self._own_texts)
+        return own, add_texts(captions, self._own_texts)
 
-    def _read_text(self, segment: Segment) -> tuple[list[np.ndarray], list[WindowCaption]] | None:
+    def frames_at(self, times: Sequence[float]) -> Iterator[np.ndarray]:
+        """Frames on screen at some times, seconds, best in order: RGB uint8 `(height, width, 3)`, of the size that is
+        read. Raises as [`~OpenedVideo.read`] does."""
+        yield from self._video.iter_frames_at(times, self.reader.captioner.max_side)
+        self._check_unchanged()
+
+    def _read_text(self, segment: Segment) -> tuple[Frames, list[WindowCaption]] | None:
         """No frames, and the captions of the cache, if that is all that is wanted and there is."""
         if self.reader.process_frames is not None or not self.file.content_hash:
             return None

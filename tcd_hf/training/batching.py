@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
+from tcd_hf.data.prepared_data import frame_columns
 from tcd_hf.training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["BatchPlan", "PairCollator", "Pairs", "chunk_loader"]
 
 Key = tuple[int, int]  # row of a video, and which of its captions
-ORDER, CAPTIONS = range(2)  # what an epoch draws
+Shown = tuple[int, int, int]  # the same, and which of its sets of frames
+ORDER, CAPTIONS, FRAMES = range(3)  # what an epoch draws, and a step
 
 
 class BatchPlan:
@@ -132,18 +134,28 @@ def _take(waiting: deque, size: int) -> list[int]:
 
 
 class Pairs(torch.utils.data.Dataset):
-    """Rows of a prepared data set, by row and caption: each with its `caption`, frames decoded."""
+    """Rows of a prepared data set, by row, caption and set of frames: each with its `caption`, frames decoded.
+
+    Attributes:
+        frame_sets (`dict[str, datasets.Dataset]`): by the column of the frames, the rows with them alone; first those
+            at the centres of the windows, then those of [`random_frame_sets`].
+    """
 
     def __init__(self, dataset: Dataset):
-        self.dataset = dataset.select_columns(["captions", "frames", "ocr_captions"])
+        # Apart, as a row is decoded with all of its columns.
+        self.frame_sets = {
+            name: dataset.select_columns(["captions", name, "ocr_captions"])
+            for name in frame_columns(dataset.column_names)
+        }
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.frame_sets["frames"])
 
-    def __getitem__(self, key: Key) -> dict:
-        row, caption = key
-        pair = self.dataset[row]
-        return {**pair, "caption": pair["captions"][caption]}
+    def __getitem__(self, key: Shown) -> dict:
+        row, caption, frame_set = key
+        name = list(self.frame_sets)[frame_set]
+        pair = self.frame_sets[name][row]
+        return {**pair, "frames": pair[name], "caption": pair["captions"][caption]}
 
 
 class PairCollator:
@@ -174,12 +186,14 @@ class PairCollator:
 class _ChunkKeys:
     """Keys of the chunks of one process, step after step: what a loader is to load together."""
 
-    def __init__(self, plan: BatchPlan, first: int, last: int, share: slice, chunk_size: int):
-        self.plan, self.first, self.last, self.share, self.chunk_size = (plan, first, last, share, chunk_size)
+    def __init__(self, plan: BatchPlan, num_sets: int, first: int, last: int, share: slice, chunk_size: int):
+        self.plan, self.num_sets, self.first, self.last = plan, num_sets, first, last
+        self.share, self.chunk_size = share, chunk_size
 
-    def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self.plan.steps(self.first, self.last):
-            own = batch[self.share]
+    def __iter__(self) -> Iterator[list[Shown]]:
+        for step, batch in enumerate(self.plan.steps(self.first, self.last), start=self.first):
+            drawn = np.random.default_rng([self.plan.seed, step, FRAMES]).integers(self.num_sets, size=len(batch))
+            own = [(*key, frame_set) for key, frame_set in zip(batch, drawn.tolist(), strict=True)][self.share]
             for start in range(0, len(own), self.chunk_size):
                 yield own[start : start + self.chunk_size]
 
@@ -193,7 +207,8 @@ def chunk_loader(
     share: slice,
 ) -> Iterator[list[dict]]:
     """
-    What one process trains on: for each step, the chunks of its share of the batch, as inputs of the model.
+    What one process trains on: for each step, the chunks of its share of the batch, as inputs of the model. Where
+    videos were prepared with several sets of frames, one is drawn for each pair, by seed and step alone.
 
     Args:
         dataset (`datasets.Dataset`): prepared.
@@ -205,10 +220,11 @@ def chunk_loader(
     """
     size = share.stop - share.start
     chunk_size = min(recipe.chunk_size or size, size)
-    keys = _ChunkKeys(plan, *steps, share, chunk_size)
+    pairs = Pairs(dataset)
+    keys = _ChunkKeys(plan, len(pairs.frame_sets), *steps, share, chunk_size)
     loader = iter(
         DataLoader(
-            Pairs(dataset),
+            pairs,
             batch_sampler=keys,
             collate_fn=PairCollator(processor),
             num_workers=recipe.num_workers,

@@ -52,9 +52,8 @@ def embed_pairs(model: "TCDModel", chunk: dict, accelerator: Accelerator) -> Emb
         videos = model.encode_videos(**_named(chunk, OF_TOWERS))
     embeds = {"text_embeds": text_embeds, **_named(videos, OF_FUSION)}
     embeds = {name: value.float() for name, value in embeds.items()}
-    if "ocr_embeds" in embeds and "ocr_mask" in chunk:
-        embeds["ocr_mask"] = chunk["ocr_mask"]
-    return embeds
+    masks = ("frame_mask", "ocr_mask") if "ocr_embeds" in embeds else ("frame_mask",)
+    return {**embeds, **_named(chunk, masks)}
 
 
 def backward_of_batch(

@@ -1,11 +1,12 @@
 """A clip as a model sees it: the frame of each window, the text read in it, and what the model makes of both."""
 
+import itertools
 import os
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -73,7 +74,8 @@ def read_clip(model: "TCDModel", processor: "TCDProcessor", video: "VideoInput")
         features = model.eval().get_video_features(**inputs.to(model.device))
     model.train(was_training)
     name = Path(video).name if isinstance(video, str | os.PathLike) else "the clip"
-    return DrawnClip(name, frames, captions, features)
+    shown: Any = itertools.accumulate(frames, lambda before, frame: before if frame is None else frame)
+    return DrawnClip(name, list(shown), captions, features)
 
 
 @contextmanager

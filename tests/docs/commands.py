@@ -37,6 +37,7 @@ NOT_RUN = {
     r"pip install": "installs; the extras are looked up in setup.cfg",
     r"pytest": "runs this very test",
     r"tcd-hf .*--engine ray": "starts a cluster: tests/tcd_hf/test_ray.py",
+    r"tcd-hf index .*--watch": "goes on for ever: tests/tcd_hf/test_cli_watching.py",
     r"tcd-hf .*(s3|gs|az)://": "needs an object store",
     r"tcd-hf prepare .*--dataset": "needs the data set: tests/tcd_hf/test_cli_prepare.py",
     r"accelerate launch .*tcd_textvr": "needs the data set: tests/tcd_hf/test_training_main.py",

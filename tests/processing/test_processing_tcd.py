@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import Siglip2Tokenizer, SiglipImageProcessor
 
 from tcd_hf import TCDConfig, TCDModel, TCDProcessor
-from tcd_hf.processing import TextReading, VideoReadError, WindowCaption, open_video
+from tcd_hf.processing import TextReading, VideoReadError, WindowCaption, WindowOCRCaptioner, open_video
 from tests.clips import coded_frames, text_clip, write_clip
 from tests.tokenizers import letter_processor
 
@@ -146,6 +146,45 @@ def test_frames_and_captions_at_hand_are_processed_as_their_videos_are(processor
         processor.process_frame_batch([videos[0], videos[1][:3]], captions)
     with pytest.raises(ValueError, match="captions of 1 videos, but frames of 2"):
         processor.process_frame_batch(videos, captions[:1])
+
+
+def test_of_a_video_with_fewer_frames_than_windows_each_frame_counts_once():
+    processor = letter_processor(ocr_engine=None)
+    frames = coded_frames(8, size=(32, 32))
+    inputs = processor(videos=[frames[:3], frames[:1], frames[:4], frames])
+    assert inputs["frame_mask"].tolist() == [
+        [True, True, False, True],  # on screen at the centres: 0, 1, 1, 2
+        [True, False, False, False],
+        [True] * 4,
+        [True] * 4,
+    ]
+    pixels = inputs["pixel_values_videos"]
+    assert torch.equal(pixels[0, 1], pixels[0, 2])  # what does not count is there all the same
+    for video, own in ((0, [frames[0], frames[1], None, frames[2]]), (2, frames[:4])):
+        again = processor.process_frames(own, [""] * 4)
+        torch.testing.assert_close(again["pixel_values_videos"][0], pixels[video])
+        assert torch.equal(again["frame_mask"][0], inputs["frame_mask"][video])
+    with pytest.raises(ValueError, match="first frame of a video is None"):
+        processor.process_frames([None, *frames[:3]], [""] * 4)
+
+
+def test_a_picture_that_is_held_counts_as_often_as_it_is_seen():
+    """Of a part of a video only the frames on screen in it are asked for; a video of enough frames has no repeats."""
+    captioner = WindowOCRCaptioner(engine=None, num_windows=4)
+    frames = coded_frames(8, size=(32, 32))
+    with open_video(frames, fps=2.0) as video:  # 4 s
+        for start, duration, expected in ((0.0, 4.0, [1, 3, 5, 7]), (1.0, 1.0, [2, None, 3, None]), (3.5, 0.5, [7])):
+            read, _ = captioner.read(video, start, duration, with_captions=False)
+            own = captioner.own_frames(read, video, start, duration)
+            expected = [*expected, *[None] * (4 - len(expected))]
+            assert len(own) == 4
+            for frame, code in zip(own, expected, strict=True):
+                assert (frame is None) == (code is None)
+                assert frame is None or np.array_equal(frame, frames[code])
+    held = [frames[0]] * 7 + [frames[1]]
+    with open_video(held, fps=2.0) as video:
+        read, _ = captioner.read(video, with_captions=False)
+        assert all(frame is not None for frame in captioner.own_frames(read, video))
 
 
 def test_query_over_the_limit_is_cut_with_one_warning(caplog):

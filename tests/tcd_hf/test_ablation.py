@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ class TestRows:
             clue = ClueDistilling if config.use_distillation else CrossAttentionClue
             has_clue = reads_ocr and (config.use_distillation or config.use_cross_attention)
             assert type(model.distillation) is (clue if has_clue else type(None)), name
-            assert (model.temporal_encoder is not None) == (config.interaction == "tib"), name
+            assert (model.temporal_encoder is not None) == (name in ("temporal", "temporal-unit", "eercf")), name
 
     def test_no_two_rows_are_the_same(self):
         from scripts.ablation.rows import ROWS
@@ -95,7 +96,7 @@ class TestRows:
         rows = list(ROWS.values())
         for one, other in itertools.combinations(rows, 2):
             assert one.title != other.title
-            assert (one.overrides, one.reading, one.isolated) != (other.overrides, other.reading, other.isolated)
+            assert replace(one, title=other.title, coarse=other.coarse) != other
 
     def test_every_reading_is_read_once_the_usual_one_first(self):
         from scripts.ablation.rows import ROWS, readings_of
@@ -104,6 +105,22 @@ class TestRows:
         readings = readings_of(ROWS)
         assert readings[0] == USUAL and len(set(readings)) == len(readings)
         assert set(readings) == {row.reading for row in ROWS.values()}
+
+    def test_texts_that_drift_come_whole_windows_late_or_early(self):
+        from scripts.ablation.training import drifted
+
+        rows = torch.arange(1, 7).expand(200, 6)
+        clips = torch.arange(200)
+        lags = {tuple(row.tolist()) for row in drifted(rows, clips, 2)}
+        assert lags == {
+            (1, 2, 3, 4, 5, 6),
+            (2, 3, 4, 5, 6, 0),
+            (3, 4, 5, 6, 0, 0),
+            (0, 1, 2, 3, 4, 5),
+            (0, 0, 1, 2, 3, 4),
+        }
+        # a clip's drift is its own, whatever is drawn with it
+        assert torch.equal(drifted(rows[:2], torch.tensor([150, 3]), 2), drifted(rows, clips, 2)[[150, 3]])
 
     def test_window_scales_that_read_alike(self):
         clips = [make_clip(0, "test", number) for number in range(40)]

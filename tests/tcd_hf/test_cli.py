@@ -477,6 +477,8 @@ def test_wrong_usage_ends_with_status_2(run, tmp_path):
         (["index", tmp_path, "--stats", *index], "--stats"),
         (["index", tmp_path, "--sync", "--remove", *index], "--remove"),
         (["index", tmp_path, "--sync", "--engine", "ray", *index], "--engine"),
+        (["index", tmp_path, "--watch", "--remove", *index], "--watch"),
+        (["index", "--watch", "--stats", *index], "--watch"),
         (["index", tmp_path, "--engine", "spark", *index], "--engine"),
         (["index", tmp_path, "--workers", -1, *index], "--workers"),
     ):

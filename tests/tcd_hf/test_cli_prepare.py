@@ -57,8 +57,9 @@ class TestPrepare:
         assert rows["captions"][0] == ["about airport.mp4"] and len(rows[0]["frames"]) == NUM_FRAMES
         output = invoke("prepare", *arguments).stdout
         assert "train: 3 videos found prepared, 1 left out" in output and "train-toys  Cannot" in output
-        assert invoke("prepare", *arguments, "--num-frames", "2").exit_code == 0
-        assert len(load_from_disk(tmp_path / "out")["train"][0]["frames"]) == 2
+        assert invoke("prepare", *arguments, "--num-frames", "2", "--frame-sets", "1").exit_code == 0
+        (row, *_) = load_from_disk(tmp_path / "out")["train"]
+        assert len(row["frames"]) == len(row["frames_1"]) == 2 and "frames_2" not in row
 
     def test_shards(self, folder, model, tmp_path):
         arguments = ["--videofolder", str(folder), "--model", model, "--out"]

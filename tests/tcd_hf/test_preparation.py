@@ -25,10 +25,12 @@ from tcd_hf.data.prepared_data import (
 )
 from tcd_hf.data.retrieval_datasets import FEATURES, MOMENTS, MissingFilesError
 from tcd_hf.data.video_folder import FOLDER_FEATURES, load_video_folder
+from tcd_hf.evaluation.embedding import embed_dataset
 from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.reading import video_reader
+from tcd_hf.training.batching import PairCollator, Pairs
 from tests.clips import coded_frame, text_clip, write_audio, write_clip
-from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, make_tiny_processor
+from tests.tcd_hf.conftest import NUM_FRAMES, CodeReader, make_tiny_model, make_tiny_processor
 from tests.tcd_hf.deadly import DeadlyReader
 
 
@@ -177,6 +179,89 @@ class TestRows:
             )
             assert len(reads) == 4  # the fingerprint is that of the first run, and its rows are taken
         assert rows["error"][:] == [None] * 4 and rows[0]["frames"][0].size == (16, 16)
+
+
+class TestShortClips:
+    def test_frames_that_would_be_there_again_are_left_out(self, processor, tmp_path):
+        path = tmp_path / "three.mp4"
+        write_clip(path, [coded_frame(code, (64, 48)) for code in (1, 2, 3)], fps=1)
+        prepare_dataset(table([path]), processor, tmp_path / "out", "train")
+        rows = load_from_disk(tmp_path / "out")["train"]
+        check_prepared(rows, processor)
+        assert [frame is None for frame in rows[0]["frames"]] == [False, False, True, False]  # 0, 1, 1, 2
+        expected = processor(videos=[path])
+        made = processor.process_frames(rows[0]["frames"], rows[0]["ocr_captions"])
+        assert made["frame_mask"].tolist() == expected["frame_mask"].tolist() == [[True, True, False, True]]
+        pair = Pairs(rows)[0, 0, 0]
+        assert PairCollator(processor)([pair])["frame_mask"].equal(expected["frame_mask"])
+        model = make_tiny_model()
+        _, _, features = embed_dataset(model, processor, rows, progress=False)
+        assert features.frame_mask.equal(expected["frame_mask"])
+
+
+class TestRandomFrames:
+    @pytest.fixture
+    def prepare(self, processor, tmp_path):
+        def prepare(paths, name="out", **options):
+            prepare_dataset(table(paths), processor, tmp_path / name, "train", frame_sets=2, **options)
+            return load_from_disk(tmp_path / name)["train"]
+
+        return prepare
+
+    def test_each_is_from_its_window_and_cut_alike(self, prepare, processor, tmp_path):
+        """Every frame has a grey of its own, brighter to the right: it tells its time, and where it was cut."""
+        ramp = np.linspace(0, 40, 64)[None, :, None]
+        frames = [np.broadcast_to(index * 5 + ramp, (48, 64, 3)).astype(np.uint8) for index in range(40)]
+        path = tmp_path / "ramp.mp4"
+        write_clip(path, frames, fps=10)
+        (row,) = prepare([path])
+        shown = {}
+        for name in ("frames_1", "frames_2"):
+            pixels = np.stack([np.asarray(frame) for frame in row[name]]).astype(float)
+            assert pixels.shape == (NUM_FRAMES, 16, 16, 3)
+            across = pixels.mean(axis=(1, 3))
+            steps = across[:, -1] - across[:, 0]
+            assert steps.min() > 10 and np.ptp(steps) < 3  # all of the set cut alike, and none mirrored
+            indices = (pixels.mean(axis=(1, 2, 3)) - 20) / 5
+            assert all(10 * window - 4 <= index < 10 * window + 14 for window, index in enumerate(indices))
+            shown[name] = indices
+        assert np.abs(shown["frames_1"] - shown["frames_2"]).max() > 0.5
+
+    def test_the_same_again_in_any_order(self, clips, prepare):
+        paths = [clips["shop.mp4"], clips["airport.mp4"]]
+        one, two = prepare(paths), prepare(paths[::-1], "again")
+        for name in ("frames_1", "frames_2"):
+            assert one.with_format("arrow")[:][name].to_pylist() == two.with_format("arrow")[:][name].to_pylist()[::-1]
+        assert one[0]["frames_1"] != one[0]["frames_2"]
+
+    def test_of_short_clips_only_the_crop_is_random(self, prepare, tmp_path):
+        path = tmp_path / "three.mp4"
+        write_clip(path, [coded_frame(code, (64, 48)) for code in (1, 2, 3)], fps=1)
+        (row,) = prepare([path])
+        for name in ("frames", "frames_1", "frames_2"):
+            assert [frame is None for frame in row[name]] == [False, False, True, False]
+
+    def test_settings_and_splits(self, clips, processor, reads, prepare, tmp_path):
+        paths = list(clips.values())
+        prepare(paths)
+        read = len(reads)
+        prepare(paths)
+        assert len(reads) == read
+        prepare_dataset(table(paths), processor, tmp_path / "out", "train")  # without: another preparation
+        assert len(reads) > read
+        rows = load_from_disk(tmp_path / "out")["train"]
+        assert rows.features == PREPARED_FEATURES
+        of_both = DatasetDict({"train": table(paths[:1]), "test": table(paths[1:2])})
+        preparation.prepare_splits(of_both, processor, tmp_path / "both", 0, frame_sets=1)
+        both = load_from_disk(tmp_path / "both")
+        assert "frames_1" in both["train"].features and "frames_1" not in both["test"].features
+
+    def test_other_numbers_of_frames_are_refused(self, clips, prepare, processor):
+        rows = prepare(list(clips.values()))
+        check_prepared(rows, processor)
+        fewer = rows.map(lambda row: {"frames_2": row["frames_2"][:3]})
+        with pytest.raises(ValueError, match=r"prepared with (3 or 4|4 or 3) frames"):
+            check_prepared(fewer, processor)
 
 
 class TestFrames:

@@ -16,8 +16,9 @@ from tcd_hf.index import retrieval, stored_rows
 from tcd_hf.index.fusing import Fusion, model_parts
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
-from tcd_hf.index.recall import Recall, create_coarse_index, create_text_index, largest
+from tcd_hf.index.recall import Recall, largest
 from tcd_hf.index.retrieval import Retriever
+from tcd_hf.index.row_indices import bytes_in_memory, create_coarse_index, create_text_index
 from tcd_hf.index.schema import IndexMetadata, row_id, rows_from, table_schema
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -54,6 +55,22 @@ def make_caption(rng, window):
 
 def round_to_storage(tensor):
     return tensor.half().float() if tensor.is_floating_point() else tensor
+
+
+def nearest_the_slow_way(texts, features, captions):
+    """`(num_texts, num_videos)`: of each video the largest cosine with one of its captions, where equal ones are those
+    of the first window."""
+    nearest = np.full((len(texts), len(captions)), -np.inf)
+    if features.ocr_embeds is None:
+        return nearest
+    for video, windows in enumerate(captions):
+        different = {}
+        for caption, embed in zip(windows, features.ocr_embeds[video].half().float().numpy(), strict=True):
+            different.setdefault(caption.text, embed)
+        different.pop("", None)
+        for row, text in enumerate(texts):
+            nearest[row, video] = max((float(text @ embed) for embed in different.values()), default=-np.inf)
+    return nearest
 
 
 @pytest.fixture
@@ -113,6 +130,7 @@ def make_world(tmp_path):
             text_embeds = model.get_text_features(**inputs).pooler_output
             expected = model.score(text_embeds, features, method=None if rounded else "reference")
             coarse = (model.get_coarse_queries(text_embeds) @ features.coarse_embeds.T).numpy()
+            nearest_captions = nearest_the_slow_way(text_embeds.numpy(), features, captions)
         lexical = LexicalScorer(captions).score(QUERIES)
         return SimpleNamespace(
             retriever=retriever,
@@ -123,6 +141,7 @@ def make_world(tmp_path):
             parts={name: part.numpy() for name, part in expected.items()},
             lexical=lexical,
             coarse=coarse,
+            nearest_captions=nearest_captions,
             score=Fusion.of(model.config).score(model_parts(model, text_embeds, features), lexical),
         )
 
@@ -245,6 +264,7 @@ def test_two_stages_rank_by_the_exact_score_what_either_recall_names(make_world)
     world = make_world()
     for row, hits in enumerate(world.retriever().search(QUERIES, top_k=3, recall_k=4)):
         nearest = set(np.argsort(-world.coarse[row], kind="stable")[:4])
+        nearest |= set(np.argsort(-world.nearest_captions[row], kind="stable")[:4])
         found = {world.paths.index(hit.path) for hit in hits}
         assert len(hits) == 3
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
@@ -252,6 +272,37 @@ def test_two_stages_rank_by_the_exact_score_what_either_recall_names(make_world)
             assert world.lexical[row, video] > 0
         best_of_nearest = max(nearest, key=lambda video: world.score[row, video])
         assert hits[0].score >= world.score[row, best_of_nearest] - 1e-5
+
+
+@pytest.mark.parametrize("where", [None, "duration >= 20"])
+def test_rows_are_recalled_by_their_caption_nearest_in_meaning(make_world, where):
+    world = make_world()
+    retriever = world.retriever()
+    texts = retriever._embed(QUERIES).numpy()
+    recall = retriever.recall
+    for row, found in enumerate(recall.nearest_captions(texts, 7, where)):
+        expected = np.argsort(-world.nearest_captions[row], kind="stable")
+        expected = (
+            expected if where is None else expected[expected >= 20]
+        )  # a video lasts as many seconds as its number
+        assert recall.positions(found).tolist() == expected[:7].tolist()
+    assert all(len(found) == 0 for found in world.retriever(memory_budget=0).recall.nearest_captions(texts, 7))
+
+
+def test_of_captions_that_do_not_fit_beside_the_other_vectors_none_is_recalled(make_world):
+    world = make_world()
+    recall = world.retriever(memory_budget=bytes_in_memory(NUM_VIDEOS, DIM) + 8).recall
+    assert recall.in_memory
+    assert [len(found) for found in recall.nearest_captions(np.ones((1, DIM), np.float32), 7)] == [0]
+
+
+def test_an_index_without_vectors_of_captions_is_searched_as_before(make_world):
+    world = make_world()
+    found = world.retriever().search(QUERIES, recall_k=NUM_VIDEOS)
+    world.table.drop_columns(["caption_vectors"])
+    retriever = world.retriever()
+    assert [len(rows) for rows in retriever.recall.nearest_captions(np.ones((2, DIM), np.float32), 7)] == [0, 0]
+    assert_same_hits(retriever.search(QUERIES, recall_k=NUM_VIDEOS), found)
 
 
 def test_coarse_search_ranks_by_the_coarse_vectors(make_world):

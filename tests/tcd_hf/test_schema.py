@@ -18,6 +18,7 @@ from tcd_hf.index.schema import (
     video_id,
 )
 from tcd_hf.index.stored_captions import captions_from, decode_captions, windows_from
+from tcd_hf.modeling.outputs import TCDVideoFeatures
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord
@@ -115,6 +116,22 @@ def test_a_checksum_changes_with_what_a_search_reads(records, features, schema):
         changed = table.set_column(table.column_names.index(name), name, pa.array(values, table[name].type))
         same = [a == b for a, b in zip(checksums(changed), table["checksum"].to_pylist(), strict=True)]
         assert same == [False, True, True], name
+
+
+@pytest.mark.parametrize("index_has_mask", [True, False])
+@pytest.mark.parametrize("video_has_mask", [True, False])
+def test_masks_of_frames_beside_indexes_without_them(records, features, index_has_mask, video_has_mask):
+    """An index made before frames could be left out goes on without; where nothing says other, all frames count."""
+    mask = torch.tensor([[True, False, True, True], [True] * 4, [True, False, False, False]])
+    masked = TCDVideoFeatures(**{**features, "frame_mask": mask})
+    metadata = describe(masked if index_has_mask else features)
+    given = masked if video_has_mask else features
+    restored = features_from(rows_from(records, given, table_schema(metadata)), metadata)
+    if index_has_mask:
+        assert torch.equal(restored.frame_mask, mask if video_has_mask else torch.ones_like(mask))
+    else:
+        assert restored.frame_mask is None
+    assert torch.equal(restored.visible_frames(), mask if index_has_mask and video_has_mask else torch.ones_like(mask))
 
 
 def test_features_and_tables_come_back_in_float16_precision(records, features, schema, metadata):

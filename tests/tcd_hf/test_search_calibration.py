@@ -10,8 +10,8 @@ pytest.importorskip("faker")
 pytest.importorskip("english_words")
 pytest.importorskip("scipy")
 
-from scripts.search_calibration.forms import FORMS, fit_logistic, judge, meaning_line, shown_scores
-from scripts.search_calibration.material import Collection, Material, Pool, collections
+from scripts.search_calibration.forms import FORMS, fit_logistic, folded_shares, judge, meaning_line, shown_scores
+from scripts.search_calibration.material import Collection, Material, Pool, collections, halves
 from scripts.search_calibration.misspelling import misspell
 from scripts.search_calibration.reliability import Bin, calibration_error, plot_reliability, reliability
 
@@ -101,6 +101,15 @@ def test_ranks_by_hand():
     assert np.isnan(recall["meaning"][0])  # no such query has an answer
 
 
+def test_right_answers_that_are_folded_by_hand():
+    right = np.array([[True, False], [True, False], [True, False], [False, True]])
+    scores = np.array([[0.5, 0.1], [0.05, 0.01], [0.2, 0.9], [0.02, 0.04]])
+    kinds = np.array(["spelling", "spelling", "spelling", "meaning"])
+    shares = folded_shares([Collection({"x": scores}, right, kinds)], lambda parts: parts["x"])
+    assert shares["spelling"] == 0.5  # the third is not shown first
+    assert shares["meaning"] == 1.0 and np.isnan(shares["visual"])
+
+
 def test_reliability_by_hand():
     bins = reliability(np.array([0.01, 0.01, 0.55, 0.6, 1.0]), np.array([False, True, True, False, True]))
     assert bins == [Bin(0, 0.02, 2, 0.01, 0.5), Bin(0.5, 0.65, 2, 0.575, 0.5), Bin(0.9, 1, 1, 1.0, 1.0)]
@@ -133,6 +142,13 @@ def test_collections_hold_queries_with_and_without_an_answer(material):
         assert each.parts["lexical"].shape == each.parts["text_ocr"].shape == (4, 2)
         # spelling is scored in the collection, the model's parts are picked out of all
         assert set(np.diff(each.parts["text_ocr"][0]).tolist()) <= {1.0, 2.0, 3.0}
+
+
+def test_halves_share_nothing_and_keep_siblings_together(material):
+    first, second = halves(material)
+    assert [first.pool.windows, second.pool.windows] == [material.pool.windows[:2], material.pool.windows[2:]]
+    assert first.pool.queries == ["the way out", "a supermarket"] and second.pool.targets.tolist() == [0, 1]
+    np.testing.assert_allclose(second.parts["text_ocr"], [[10, 11], [14, 15]])
 
 
 def test_every_form_scores(drawn):

@@ -1,9 +1,12 @@
 """Which pairs meet in which step, and what becomes of them."""
 
 from collections import Counter
+from itertools import chain
 
 import pytest
 import torch
+from datasets import Features
+from PIL import Image
 
 from tcd_hf.training.batching import BatchPlan, PairCollator, Pairs, chunk_loader
 from tcd_hf.training.recipe import TrainingRecipe
@@ -102,7 +105,7 @@ def test_what_cannot_be_cut_into_batches_is_refused(dataset):
 def test_collated_pairs_are_the_inputs_of_the_model(dataset):
     processor = make_tiny_processor()
     pairs = Pairs(dataset)
-    inputs = PairCollator(processor)([pairs[4, 1], pairs[0, 0]])
+    inputs = PairCollator(processor)([pairs[4, 1, 0], pairs[0, 0, 0]])
     expected = processor(
         text=[dataset[4]["captions"][1], dataset[0]["captions"][0]],
         videos=[dataset[4]["frames"], dataset[0]["frames"]],
@@ -127,3 +130,37 @@ def test_the_shares_of_two_processes_make_up_the_batches(dataset, num_workers):
         assert [len(chunk["input_ids"]) for chunk in shares[0][step]] == [2, 1]
         together = [chunk["pixel_values_videos"] for share in shares for chunk in share[step]]
         assert_computed_alike(torch.cat(together), whole[step][0]["pixel_values_videos"])
+
+
+class TestSetsOfFrames:
+    """Where a data set has several, each pair is shown with one of them."""
+
+    @pytest.fixture
+    def several(self, dataset):
+        """Pictures that tell which set they are of: 10, 20, 30."""
+
+        def add(row):
+            plain = [[Image.new("RGB", (16, 16), (10 * number,) * 3)] * 4 for number in (1, 2, 3)]
+            return dict(zip(("frames", "frames_1", "frames_2"), plain, strict=True))
+
+        frames = dataset.features["frames"]
+        return dataset.map(add, features=Features({**dataset.features, "frames_1": frames, "frames_2": frames}))
+
+    def drawn(self, several, seed=0, steps=(0, 9), share=slice(0, 4)):
+        processor, plan = make_tiny_processor(), BatchPlan(several, 4, seed)
+        processor.image_processor.do_normalize = False
+        chunks = chunk_loader(several, processor, plan, TrainingRecipe("m", "d", "o"), steps, share)
+        pixels = [chunk["pixel_values_videos"] for of_step in chunks for chunk in of_step]
+        return [[round(video.mean().item() * 255 / 10) for video in step] for step in pixels]
+
+    def test_one_is_drawn_by_seed_and_step_alone(self, several):
+        whole = self.drawn(several)
+        assert Counter(chain(*whole)).keys() == {1, 2, 3}
+        assert self.drawn(several) == whole != self.drawn(several, seed=1)
+        assert self.drawn(several, steps=(5, 9)) == whole[5:]  # a run that goes on
+        shares = [self.drawn(several, share=slice(start, start + 2)) for start in (0, 2)]
+        assert [a + b for a, b in zip(*shares, strict=True)] == whole
+
+    def test_they_are_drawn_evenly(self, several):
+        counts = Counter(chain(*self.drawn(several, steps=(0, 90))))
+        assert all(count == pytest.approx(120, abs=30) for count in counts.values())

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
 from tcd_hf.training.gradient_caching import backward_of_batch, embed_pairs, seed_step
-from tests.conftest import clip_inputs, enable_checkpointing
+from tests.conftest import NUM_FRAMES, clip_inputs, enable_checkpointing
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_PAIRS = 6
@@ -108,7 +108,9 @@ def models(make_model):
 
 @pytest.fixture(scope="module")
 def inputs():
-    return clip_inputs(NUM_PAIRS, NUM_PAIRS)
+    mask = torch.ones(NUM_PAIRS, NUM_FRAMES, dtype=torch.bool)
+    mask[::2, 1] = False  # in half of the videos a frame does not count
+    return {**clip_inputs(NUM_PAIRS, NUM_PAIRS), "frame_mask": mask}
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +216,8 @@ def test_embeddings_are_float32_under_mixed_precision(models, inputs):
 
     plain = embed_pairs(models["all of TCD"], inputs, Accelerator(cpu=True))
     mixed = embed_pairs(models["all of TCD"], inputs, Bf16())
-    assert mixed.keys() == plain.keys() == {"text_embeds", "frame_embeds", "frame_norms", "ocr_embeds", "ocr_mask"}
+    masks = {"ocr_mask", "frame_mask"}
+    assert mixed.keys() == plain.keys() == {"text_embeds", "frame_embeds", "frame_norms", "ocr_embeds", *masks}
     for name in ("text_embeds", "frame_embeds", "ocr_embeds"):
         assert mixed[name].dtype == torch.float32
         assert 1e-4 < (mixed[name] - plain[name]).abs().max() < 0.05  # the towers did run in bfloat16

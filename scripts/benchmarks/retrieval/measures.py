@@ -108,7 +108,7 @@ def measure_recall(videos: SyntheticVideos, args: argparse.Namespace) -> dict:
     latency = {
         "recall by coarse vector": time_each(lambda query: recall.nearest(query[1][None], 50), queries),
         "recall by text": time_each(lambda query: recall.full_text(query[0], 50), queries),
-        "recall by both": time_each(lambda query: recall.union(query[1][None], query[:1], 50), queries),
+        "recall by both": time_each(lambda query: recall.union(query[1][None], query[1][None], query[:1], 50), queries),
     }
     return {"build": build, "latency": latency, "recall": {}, "peak_rss_gib": peak_rss_gib()}
 

@@ -17,7 +17,7 @@ import lancedb
 import pyarrow as pa
 
 from scripts.benchmarks.synthetic_rows import NUM_FRAMES, SEGMENT_SECONDS, SyntheticRows, SyntheticVideos, video_path
-from tcd_hf.index.recall import create_text_index
+from tcd_hf.index.row_indices import create_text_index
 from tcd_hf.index.schema import IndexMetadata, table_schema
 
 BATCHES_PER_COMMIT = 20

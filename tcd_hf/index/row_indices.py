@@ -1,0 +1,59 @@
+"""What LanceDB finds rows of an index by: a full-text index of their terms, an approximate one of their vectors."""
+
+from typing import TYPE_CHECKING, Any
+
+from tcd_hf.index.damage import may_be_damage
+from tcd_hf.index.metadata import COARSE_COLUMN
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
+__all__ = [
+    "COARSE_COLUMN",
+    "TEXT_COLUMN",
+    "bytes_in_memory",
+    "create_coarse_index",
+    "create_text_index",
+    "is_searchable",
+]
+
+TEXT_COLUMN = "term_text"
+
+
+def create_text_index(table: "Table") -> None:
+    """Makes the full-text index anew. Rows added later are found without it, one by one, until it is made again."""
+    from lancedb.index import FTS
+
+    # The column holds terms, cut and normalised: the index takes them as they are.
+    plain: dict[str, Any] = dict.fromkeys(("stem", "remove_stop_words", "lower_case", "ascii_folding"), False)
+    config = FTS(base_tokenizer="whitespace", max_token_length=None, **plain)
+    table.create_index(TEXT_COLUMN, config=config, replace=True)
+
+
+def is_searchable(table: "Table") -> bool:
+    """Whether the full-text index finds a row by a term of it; there is nothing to find in an empty table."""
+    from lancedb.query import MatchQuery
+
+    rows = table.search().select([TEXT_COLUMN]).where("has_text").limit(1).to_arrow()[TEXT_COLUMN].to_pylist()
+    match_query: Any = MatchQuery
+    for term in rows and rows[0].split()[:1]:
+        try:
+            found = table.search(match_query(term, TEXT_COLUMN), query_type="fts").select(["_rowid", "_score"]).limit(1)
+            return len(found.to_arrow()) == 1
+        except Exception as error:
+            if not may_be_damage(error):
+                raise
+            return False
+    return True
+
+
+def create_coarse_index(table: "Table") -> None:
+    """Makes the approximate index of the coarse vectors anew, which is read where they do not fit the memory budget."""
+    from lancedb.index import HnswSq
+
+    table.create_index(COARSE_COLUMN, config=HnswSq(distance_type="cosine"), replace=True)
+
+
+def bytes_in_memory(num_rows: int, dim: int) -> int:
+    """What the coarse vectors of so many rows take: `Recall` holds them in float32 and in float16."""
+    return num_rows * dim * (4 + 2)
