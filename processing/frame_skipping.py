@@ -12,13 +12,14 @@ Within a stretch the sharpest frame is chosen: blur makes text unreadable, and t
 A still picture is one stretch, however long.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["Stretch", "split_into_stretches"]
+__all__ = ["Stretch", "frame_by_frame", "split_into_stretches"]
 
 THUMBNAIL_SIDE = 192  # pixels; a text of 4 % of the height is 4 pixels high here, enough to be noticed
 CELL = 8  # pixels; change is looked for in patches of this size because text that appears is small
@@ -45,6 +46,11 @@ class Stretch:
     times: list[float] = field(default_factory=list)
     after_cut: bool = False
     sharpness: float = 0.0
+
+
+def frame_by_frame(engine: Callable[[list[np.ndarray]], Any]) -> Callable[[Sequence[Stretch]], Any]:
+    """How an engine that has no reader of videos of its own reads one: each frame by itself, whatever came before."""
+    return lambda stretches: engine([stretch.frame for stretch in stretches])
 
 
 def split_into_stretches(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .doctr_engine import DoctrEngine
-from .frame_skipping import Stretch
+from .frame_skipping import Stretch, frame_by_frame
 from .ocr_models import OCREngineError, default_num_threads, is_pool_worker
 from .rapidocr_engine import RapidOCREngine
 from .text_readings import TextReading, normalize_text
@@ -59,7 +59,7 @@ class CallableEngine:
     def video_reader(self, min_text_height: float = 0.0) -> Callable[[Sequence[Stretch]], list[list[TextReading]]]:
         """The callable's own reader of a video where it has one; else each frame is read by itself."""
         if not hasattr(self.function, "video_reader"):
-            return lambda stretches: self([stretch.frame for stretch in stretches])
+            return frame_by_frame(self)
         read = self.function.video_reader(min_text_height)
         return lambda stretches: _checked_outputs(read(stretches), len(stretches))
 

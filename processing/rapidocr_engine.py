@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .frame_skipping import Stretch
+from .frame_skipping import Stretch, frame_by_frame
 from .int8_detector import int8_detector
 from .ocr_languages import checked_lang, file_digest, recogniser_params
 from .ocr_models import (
@@ -134,7 +134,7 @@ class RapidOCREngine:
                 Boxes lower than this, relative to the height of the frame, are not read.
         """
         if type(self).__call__ is not RapidOCREngine.__call__:  # of a class of the user's, which reads in its own way
-            return lambda stretches: self([stretch.frame for stretch in stretches])
+            return frame_by_frame(self)
         return VideoTextReader(self, min_text_height)
 
     def models(self) -> "RapidOCRModels":

@@ -20,7 +20,7 @@ import numpy as np
 
 from .caption_drawing import draw_captions
 from .caption_fitting import fit_caption
-from .frame_skipping import Stretch, split_into_stretches
+from .frame_skipping import Stretch, frame_by_frame, split_into_stretches
 from .heartbeat import beat
 from .ocr_engines import OCREngine, RapidOCREngine, TextReading, default_num_threads, get_engine, normalize_text
 from .ocr_presets import ocr_preset
@@ -372,7 +372,7 @@ class WindowOCRCaptioner:
         assert self.engine is not None  # who calls this has refused it
         engine = self._engine()
         start = getattr(engine, "video_reader", None)
-        return start(self.min_text_height) if start else lambda stretches: engine([each.frame for each in stretches])
+        return start(self.min_text_height) if start else frame_by_frame(engine)
 
     def _read(self, stretches: list[Stretch], reader: Reader) -> list[Sighting]:
         """Reads the chosen frames; keeps the readings that pass the filters, normalised."""

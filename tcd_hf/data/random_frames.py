@@ -5,7 +5,7 @@ Nothing is mirrored: text would be.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -63,9 +63,9 @@ def _crop(pixels: np.ndarray, size: tuple[int, int], seed: int) -> np.ndarray:
     image = Image.fromarray(pixels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        top, left, height, width = RandomResizedCrop.get_params(image, list(AREA), list(ASPECT))
+        top, left, height, width = RandomResizedCrop.get_params(cast(Any, image), list(AREA), list(ASPECT))
     box = (left, top, left + width, top + height)
-    return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC, box=box))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))
 
 
 def _seed_of(name: str) -> int:

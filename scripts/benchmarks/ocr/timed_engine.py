@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tcd_hf.processing.frame_skipping import frame_by_frame
 from tcd_hf.processing.ocr_engines import TextReading
 
 __all__ = ["TimedEngine"]
@@ -42,11 +43,7 @@ class TimedEngine:
     def video_reader(self, min_text_height: float = 0.0) -> Callable[[Sequence], list]:
         """A reader of one segment. What it reads in a frame hangs on the frames before: so does what is kept of it."""
         start = getattr(self.engine, "video_reader", None)
-        return (
-            _TimedReader(self, start(min_text_height))
-            if start
-            else lambda stretches: self([each.frame for each in stretches])
-        )
+        return _TimedReader(self, start(min_text_height)) if start else frame_by_frame(self)
 
     def recall(self, key: str, read: Callable[[], list]) -> list:
         """The readings kept under a key, or those that `read` gives."""
