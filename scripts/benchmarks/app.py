@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -179,7 +179,9 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(uri: str, cache: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+def serving(
+    uri: str, cache: str, environment: Mapping[str, str] | None = None, options: Sequence[str] = ()
+) -> Iterator[Server]:
     """`tcd-hf serve` in a process of its own.
 
     Args:
@@ -187,13 +189,14 @@ def serving(uri: str, cache: str, environment: Mapping[str, str] | None = None) 
         cache: folder.
         environment: all variables, in place of those of this process. It then starts in the root of the file system,
             where no module lies that Python would take before those that PYTHONPATH names.
+        options: further ones of `tcd-hf serve`.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-c", "from tcd_hf.cli.main import app; app()", "serve", "--index", uri]
     begin = time.monotonic()
-    command += ["--port", str(port), "--cache-dir", cache]
+    command += ["--port", str(port), "--cache-dir", cache, *options]
     place = None if environment is None else os.path.sep
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=place)
     url = f"http://127.0.0.1:{port}"

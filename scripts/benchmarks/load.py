@@ -3,7 +3,10 @@
     python -m scripts.benchmarks.load --seconds 60
 
 1. Processes that search an index, while others add videos to it and remove them again.
-2. Visitors of `tcd-hf serve`: each asks, and has the picture, the player and the evidence of the best hit drawn.
+2. Visitors of `tcd-hf serve`: each asks, and has the picture, the player and the evidence of the best hit drawn. With
+   several numbers of them, and of processes of the server that search, each with each:
+
+    python -m scripts.benchmarks.load --searchers 0 --writers 0 --visitors 1 4 16 --workers 1 2 --seconds 15
 
 Each does one thing after the other, without a pause, so that all that is measured shares the machine's cores. What is
 required: nothing fails; every search finds something; the table holds afterwards what it held before, each row once;
@@ -23,13 +26,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import numpy as np
 import psutil  # comes with accelerate
 
-from scripts.benchmarks.app import serving
+from scripts.benchmarks.app import Server, serving
 from scripts.benchmarks.machine import describe_machine, in_words, table, verdict
 from scripts.benchmarks.processes import start_module
 from scripts.benchmarks.videos.cards import Card, CardReader, write_cards
@@ -54,8 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         results = {}
         if args.searchers + args.writers:
             results["index"] = load_index(folder, args)
-        if args.visitors:
-            results["page"] = load_page(folder, args)
+        for workers in args.workers if any(args.visitors) else ():
+            results |= load_page(folder, args, workers)
     report = {"machine": machine, "seconds": args.seconds, **results}
     print(to_markdown(report))
     if args.json:
@@ -191,18 +195,29 @@ def is_flat(memory: Mapping[str, Sequence[int]]) -> bool:
 
 
 # visitors -------------------------------------------------------------------------------------------------------------
-def load_page(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Visitors of the page, for so many seconds."""
-    with serving(str(folder / "index"), str(folder / "page cache")) as server:
-        process = psutil.Process(server.pid)
-        with ThreadPoolExecutor(args.visitors) as threads:
-            watches = [lambda: memory_of(process)] + [None] * (args.visitors - 1)
-            jobs = [
-                threads.submit(repeat, visit(server.url, queries(args, 5 * number)), args.seconds, watch)
-                for number, watch in enumerate(watches)
-            ]
-        errors = [repr(job.exception()) for job in jobs if job.exception()]
-        done = [job.result() for job in jobs if not job.exception()]
+def load_page(folder: Path, args: argparse.Namespace, workers: int) -> dict[str, Any]:
+    """Visitors of the page of one server, for so many seconds: each number of them in turn."""
+    options = ["--workers", str(workers)]
+    with serving(str(folder / "index"), str(folder / f"page cache {workers}"), options=options) as server:
+        wait_until_ready(server.url)
+        return {
+            f"page, {workers} searching, {visitors} visiting": load_server(server, args, visitors)
+            for visitors in args.visitors
+            if visitors
+        }
+
+
+def load_server(server: Server, args: argparse.Namespace, visitors: int) -> dict[str, Any]:
+    """Visitors of a server, for so many seconds."""
+    process = psutil.Process(server.pid)
+    with ThreadPoolExecutor(visitors) as threads:
+        watches = [lambda: memory_of(process)] + [None] * (visitors - 1)
+        jobs = [
+            threads.submit(repeat, visit(server.url, queries(args, 5 * number)), args.seconds, watch)
+            for number, watch in enumerate(watches)
+        ]
+    errors = [repr(job.exception()) for job in jobs if job.exception()]
+    done = [job.result() for job in jobs if not job.exception()]
     times: Times = defaultdict(list)
     for seconds, _ in done:
         for what, each in seconds.items():
@@ -210,6 +225,16 @@ def load_page(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     memory = {"server": next((sizes for _, sizes in done if sizes), [])}
     holds = {"no error": not errors, "memory is flat": bool(memory["server"]) and is_flat(memory)}
     return {"times": times, "memory": memory, "holds": holds, "errors": errors}
+
+
+def wait_until_ready(url: str) -> None:
+    """Returns when the first search is done, and with it what is loaded for it."""
+    while True:
+        try:
+            urlopen(f"{url}/healthz").close()
+            return
+        except HTTPError:
+            time.sleep(0.1)
 
 
 def visit(url: str, asked) -> dict[str, Callable]:
@@ -228,10 +253,10 @@ def visit(url: str, asked) -> dict[str, Callable]:
         expect(fetch(f"{url}/{what}/{seen['clip']}?{options}"))
 
     return {
-        "page: search": search,
-        "page: picture": lambda: show("thumbnail", "t"),
-        "page: player": lambda: show("clip", "query"),
-        "page: evidence": lambda: show("evidence", "query", "start"),
+        "search": search,
+        "picture": lambda: show("thumbnail", "t"),
+        "player": lambda: show("clip", "query"),
+        "evidence": lambda: show("evidence", "query", "start"),
     }
 
 
@@ -251,13 +276,14 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     """The report as Markdown."""
     rows = [["milliseconds", "n", "p50", "p95", "max"]]
     memory, verdicts = [], []
-    for part in ("index", "page"):
-        result = report.get(part, {"times": {}, "memory": {}, "holds": {}})
+    for part, result in report.items():
+        if not isinstance(result, Mapping) or "times" not in result:  # of the run as a whole
+            continue
         for what, seconds in result["times"].items():
             values = np.percentile(seconds, [50, 95, 100]) * 1000
-            rows.append([what, len(seconds), *(f"{value:.0f}" for value in values)])
+            rows.append([f"{part}: {what}", len(seconds), *(f"{value:.0f}" for value in values)])
         memory += [
-            f"{name} {sizes[0] / 1e6:.0f} and {sizes[-1] / 1e6:.0f}"
+            f"{part}: {name} {sizes[0] / 1e6:.0f} and {sizes[-1] / 1e6:.0f}"
             for name, sizes in result["memory"].items()
             if sizes
         ]
@@ -278,15 +304,18 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="how long each part goes on (default: 60)")
     parser.add_argument("--searchers", type=int, default=4, help="processes that search (default: 4)")
     parser.add_argument("--writers", type=int, default=2, help="processes that add and remove (default: 2)")
-    parser.add_argument("--visitors", type=int, default=8, help="of the page (default: 8)")
+    parser.add_argument("--visitors", type=int, nargs="+", default=[8], help="of the page, at once (default: 8)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1], help="of its server, that search (default: 1)")
     parser.add_argument("--videos", type=int, default=60, help="in the index (default: 60)")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     for option, kind in (("--child", Path), ("--role", str), ("--number", int)):
         parser.add_argument(option, type=kind, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    for option, least in (("seconds", 0.1), ("searchers", 0), ("writers", 0), ("visitors", 0), ("videos", 1)):
-        if getattr(args, option) < least:
-            parser.error(f"--{option} must be at least {least}, got {getattr(args, option)}")
+    least_of = {"seconds": 0.1, "searchers": 0, "writers": 0, "visitors": 0, "workers": 1, "videos": 1}
+    for option, least in least_of.items():
+        for value in np.atleast_1d(getattr(args, option)):
+            if value < least:
+                parser.error(f"--{option} must be at least {least}, got {value}")
     return args
 
 

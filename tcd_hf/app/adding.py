@@ -18,6 +18,7 @@ from tcd_hf.index.progress import VideoProgress
 from tcd_hf.reading.left_out import LeftOut, describe_left_out
 
 if TYPE_CHECKING:
+    from tcd_hf.app.metrics import Metrics
     from tcd_hf.index.ingest import AddReport
     from tcd_hf.index.video_index import VideoIndex
 
@@ -50,6 +51,7 @@ class Adder:
         uploads ([`UploadFolder`], *optional*): where uploaded videos are kept; without it nothing can be uploaded.
         roots (`Sequence[Path]`, *optional*): folders below which videos may be added by their paths.
         stall_seconds (`float`, *optional*, defaults to 30): a file that gives nothing for so long is left out.
+        metrics ([`Metrics`], *optional*): where what becomes of files is counted.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class Adder:
         uploads: UploadFolder | None = None,
         roots: Sequence[Path] = (),
         stall_seconds: float = DEFAULT_UPLOAD_STALL_SECONDS,
+        metrics: "Metrics | None" = None,
     ):
         self.index = index
         self.uploads = uploads
         self.roots = list(roots)
         self.stall_seconds = stall_seconds
+        self._metrics = metrics
         self._free = deque([index])  # handles that no batch has
         self._batches: list[_Batch] = []
         self._turns = threading.Semaphore(MAX_ADDING)
@@ -139,6 +143,8 @@ class Adder:
             batch.news.put(len(index))
         except Exception as error:  # told on the page; the server goes on
             batch.news.put(error)
+            if self._metrics is not None:
+                self._metrics.errors.labels("add").inc()
         finally:
             self._batches.remove(batch)
             if index is not None:
@@ -181,6 +187,8 @@ class Adder:
 
         report = index.add(paths, on_video=told, on_progress=told, on_wait=on_wait, **options)
         batch.reports.append(report)
+        if self._metrics is not None:
+            self._metrics.count_files(report)
         if report.skipped and batch.discards_bad:
             bad = [video.path for video in report.skipped]
             index.remove(bad, stop=batch.cancelled)

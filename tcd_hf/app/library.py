@@ -1,5 +1,6 @@
 """What the page may show of an index: its clips, found by sentences or by their ids, and nothing else on the disk."""
 
+import logging
 import math
 import os
 import re
@@ -8,15 +9,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from tcd_hf.app.metrics import Metrics
+from tcd_hf.app.search_processes import OwnSearches
 from tcd_hf.app.transcripts import Transcript, Transcripts
 from tcd_hf.choices import DEFAULT_WITHIN, SearchMode
 from tcd_hf.index.fusing import Fusion
-from tcd_hf.index.schema import IndexDamagedError
+from tcd_hf.index.schema import IndexDamagedError, IndexMismatchError
 from tcd_hf.index.storage import sql_list, sql_string
 from tcd_hf.index.stored_index import FIRST_SEGMENTS
 from tcd_hf.processing.text_tracks import SOURCES
@@ -24,11 +28,14 @@ from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import file_stamp, hash_file
 
 if TYPE_CHECKING:
+    from tcd_hf.app.search_processes import SearchProcesses
     from tcd_hf.index.hits import Hit
     from tcd_hf.index.moments import Moment
     from tcd_hf.index.video_index import VideoIndex
 
 __all__ = ["Clip", "ClipError", "Library", "is_example", "sql_filter"]
+
+logger = logging.getLogger(__name__)
 
 CLIP_COLUMNS = ["id", "path", "content_hash", "size", "modified", "duration"]
 TOUCHING = 0.01  # seconds between a time and a segment that it belongs to, for rounding
@@ -76,15 +83,25 @@ class Clip:
 class Library:
     """An index as several people use it at once. All methods may be called from any thread.
 
-    Searches take turns: each uses all cores. Whatever else is read waits for none of them.
+    Searches wait for each other, see [`OwnSearches`] and [`SearchProcesses`]. Whatever else is read waits for none.
 
     Args:
         index ([`VideoIndex`]): opened with its model and processor.
+        searches ([`SearchProcesses`], *optional*): who searches; this process by default.
+
+    Attributes:
+        metrics ([`Metrics`]): its counters.
+        ready (`threading.Event`): set once what a search needs has been loaded.
     """
 
-    def __init__(self, index: "VideoIndex"):
+    def __init__(self, index: "VideoIndex", searches: "SearchProcesses | None" = None):
         self.index = index
-        self._searching = threading.Lock()
+        self.searches = searches or OwnSearches(index)
+        self.metrics = Metrics(index)
+        self.ready = threading.Event()
+        self._counting = threading.Lock()
+        self._under_way = 0  # searches
+        self._has_failed = False  # the last search, by no fault of its query
         self._last_search = -math.inf
         self._same: dict[tuple[str, str], tuple[int, ...]] = {}
         self._transcripts = Transcripts(index.captions_of)
@@ -93,13 +110,11 @@ class Library:
         self, query: str, mode: SearchMode, top_k: int, where: str | None, within: float = DEFAULT_WITHIN
     ) -> "list[Hit]":
         """See [`VideoIndex.search`]; reads quotes, exclusions, `OR` and `>>`. An empty index has no hits."""
-        with self._searching:
-            try:
-                if not len(self.index):
-                    return []
-                return self.index.search(query, top_k=top_k, mode=mode, where=where, syntax="query", within=within)
-            finally:
-                self._last_search = time.monotonic()
+        with self._searching("search"):
+            if not len(self.index):
+                return []
+            options = {"top_k": top_k, "mode": mode, "where": where, "within": within}
+            return self.searches.call("search", query, syntax="query", **options)
 
     def tells_weak(self, mode: SearchMode) -> bool:
         """See [`Fusion.tells_weak`]."""
@@ -111,19 +126,49 @@ class Library:
         Raises:
             ClipError: the index is damaged.
         """
-        with self._searching:
-            try:
-                return self.index.moments(query, clip.path, syntax="query", within=within)
-            except IndexDamagedError as error:  # a ValueError too
-                raise ClipError(str(error)) from error
-            except ValueError:  # told where one searches
-                return []
-            finally:
-                self._last_search = time.monotonic()
+        try:
+            with self._searching("moments"):
+                return self.searches.call("moments", query, clip.path, syntax="query", within=within)
+        except IndexDamagedError as error:  # a ValueError too
+            raise ClipError(str(error)) from error
+        except ValueError:  # told where one searches
+            return []
+
+    def can_search(self) -> bool:
+        """Whether it can, as far as is known: what a search needs is loaded, the index is there, and the last search
+        was answered or refused; if it was not, one more tells. Why it cannot is in the log."""
+        if not self.ready.is_set():
+            return False
+        try:
+            if len(self.index) and self._has_failed:
+                self.search("a", "lexical", 1, None)
+        except Exception as error:  # whatever a library raises
+            logger.warning("The index cannot be searched: %s", error)
+            return False
+        return True
+
+    @contextmanager
+    def _searching(self, kind: str) -> Iterator[None]:
+        """Takes note of a search, and of how it ends."""
+        with self._counting:
+            self._under_way += 1
+        try:
+            with self.metrics.timed(kind):
+                yield
+            self._has_failed = False
+        except Exception as error:
+            if _is_fault(error):
+                self._has_failed = True
+                self.metrics.errors.labels(kind).inc()
+            raise
+        finally:
+            with self._counting:
+                self._under_way -= 1
+            self._last_search = time.monotonic()
 
     def wait_for_calm(self, stop: threading.Event) -> None:
         """Returns when nobody has searched for a moment, or when told to stop."""
-        while time.monotonic() - self._last_search < CALM_SECONDS or self._searching.locked():
+        while time.monotonic() - self._last_search < CALM_SECONDS or self._under_way:
             if stop.wait(CALM_SECONDS / 4):
                 return
 
@@ -267,6 +312,11 @@ def sql_filter(
             raise ValueError(f"text_from must be one of {', '.join(SOURCES)}, got {text_from!r}.")
         conditions.append(f"contains(sources, {sql_string(text_from)})")
     return " AND ".join(conditions) or None
+
+
+def _is_fault(error: Exception) -> bool:
+    """Whether a search failed by no fault of what was asked for."""
+    return not isinstance(error, ValueError) or isinstance(error, IndexDamagedError | IndexMismatchError)
 
 
 def _in_parts(paths: Iterable[str]) -> Iterator[list[str]]:

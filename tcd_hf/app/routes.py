@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from tcd_hf.app.clip_view import render_clip, render_moments, render_transcript
 from tcd_hf.app.library import ClipError, Library
+from tcd_hf.app.metrics import CONTENT_TYPE_LATEST
 from tcd_hf.app.pictures import Thumbnails, draw_evidence
 from tcd_hf.app.uploads import UploadError
 from tcd_hf.choices import DEFAULT_WITHIN
@@ -18,7 +19,7 @@ from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
 if TYPE_CHECKING:
     from tcd_hf.app.uploads import UploadFolder
 
-__all__ = ["clip_routes", "upload_routes"]
+__all__ = ["clip_routes", "upload_routes", "watching_routes"]
 
 # Of what players in browsers know; anything else is sent as bytes, never as something that a browser would run.
 MEDIA_TYPES = {
@@ -95,6 +96,31 @@ def clip_routes(library: Library, thumbnails: Thumbnails) -> APIRouter:
         clip = library.clip(clip_id)
         cues = library.transcript(clip).filter(containing)
         return HTMLResponse(render_transcript(clip, cues, query, around), headers=ASK_AGAIN)
+
+    return router
+
+
+def watching_routes(library: Library, with_metrics: bool) -> APIRouter:
+    """What machines ask that watch the server; nothing in it tells what is searched for, or where the index is.
+
+    * `/healthz`: JSON; status 503 while it cannot search.
+    * `/metrics`: counters in Prometheus' text form, only `with_metrics`.
+    """
+    router = APIRouter()
+
+    @router.get("/healthz")
+    def health() -> Response:
+        if library.can_search():
+            state = {"status": "ok", "search_processes": library.searches.num_processes}
+            return JSONResponse(state, headers=ASK_AGAIN)
+        status = "cannot search" if library.ready.is_set() else "starting"
+        return JSONResponse({"status": status}, 503, headers=ASK_AGAIN)
+
+    if with_metrics:
+
+        @router.get("/metrics")
+        def metrics() -> Response:
+            return Response(library.metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST, **ASK_AGAIN})
 
     return router
 

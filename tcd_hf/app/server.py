@@ -1,9 +1,11 @@
 """The server: own routes for media, Gradio's page, and a guard before both."""
 
+import logging
 import os
 import socket
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from tcd_hf.index.video_index import VideoIndex
 
 __all__ = ["build_app", "listen", "own_names", "serve_app"]
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_UPLOAD_MB = 500
 DEFAULT_MAX_UPLOADS = 200
@@ -32,6 +36,8 @@ def build_app(
     max_upload_mb: int = DEFAULT_UPLOAD_MB,
     max_uploads: int = DEFAULT_MAX_UPLOADS,
     stall_seconds: float = DEFAULT_UPLOAD_STALL_SECONDS,
+    search_processes: int = 1,
+    with_metrics: bool = False,
 ) -> "FastAPI":
     """The search page of an index as an ASGI application.
 
@@ -46,15 +52,22 @@ def build_app(
         max_uploads (`int`, *optional*, defaults to 200): files that the folder of uploads may hold.
         stall_seconds (`float`, *optional*, defaults to 30): a video that is added and gives nothing for so long is left
             out. Frames may have as many pixels as the processor of the index allows (`max_pixels`).
+        search_processes (`int`, *optional*, defaults to 1): that search, each with the model and the vectors of the
+            index in its memory; of one alone, that is this process. From 2 on they are started here, and end with the
+            application.
+        with_metrics (`bool`, *optional*, defaults to `False`): serve counters for Prometheus at `/metrics`, to all who
+            may ask.
 
     Raises:
-        ImportError: Gradio is not installed.
+        ImportError: Gradio or prometheus_client is not installed.
+        WorkerError: there can be no processes that search.
         ValueError: an index whose model was not given and cannot be loaded, or a folder that is none.
     """
     try:
         import gradio as gr
+        import prometheus_client  # noqa: F401
     except ImportError as error:
-        raise ImportError("The search page needs Gradio: pip install 'tcd-hf[app]'.") from error
+        raise ImportError(f"The search page needs {error.name}: pip install 'tcd-hf[app]'.") from error
     from fastapi import FastAPI
     from fastapi.responses import PlainTextResponse
 
@@ -63,16 +76,19 @@ def build_app(
     from tcd_hf.app.library import ClipError, Library
     from tcd_hf.app.page import CSS, THEME, make_page
     from tcd_hf.app.pictures import Thumbnails
-    from tcd_hf.app.routes import clip_routes, upload_routes
+    from tcd_hf.app.routes import clip_routes, upload_routes, watching_routes
+    from tcd_hf.app.search_processes import SearchProcesses
     from tcd_hf.app.uploads import UploadFolder
 
     roots = [Path(folder).expanduser().absolute() for folder in allow_add]
     if missing := [folder for folder in roots if not folder.is_dir()]:
         raise ValueError(f"There is no folder {missing[0]}: videos can be added only from a folder that is there.")
     folder = None if uploads is None else UploadFolder(Path(uploads), max_upload_mb, max_uploads)
-    library = Library(index)
+    if search_processes < 1:
+        raise ValueError(f"search_processes must be at least 1, got {search_processes}.")
+    library = Library(index, SearchProcesses(index, search_processes) if search_processes > 1 else None)
     thumbnails = Thumbnails(library, index.cache.folder / "thumbnails")
-    adder = Adder(index.new_handle(), folder, roots, stall_seconds)
+    adder = Adder(index.new_handle(), folder, roots, stall_seconds, library.metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
@@ -81,12 +97,14 @@ def build_app(
         warm_up.start()
         yield
         stop.set()
+        library.searches.close()
         warm_up.join()  # Python must not end while native code of another thread runs: that brings it down
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts)
     app.add_exception_handler(ClipError, lambda request, error: PlainTextResponse(str(error), 404))
     app.include_router(clip_routes(library, thumbnails))
+    app.include_router(watching_routes(library, with_metrics))
     if folder is not None:
         app.include_router(upload_routes(folder))
     page = make_page(library, adder)
@@ -144,6 +162,18 @@ def own_names(host: str) -> list[str]:
 
 
 def _warm_up(library: "Library", thumbnails: "Thumbnails", stop: threading.Event) -> None:
-    if len(library):
-        library.search("a first search loads what later ones need", "two-stage", 1, None)
+    try:
+        if len(library):
+            query = "a first search loads what later ones need"
+            with ThreadPoolExecutor(library.searches.num_processes) as visitors:  # one for each process
+                found = [
+                    visitors.submit(library.search, query, "two-stage", 1, None)
+                    for _ in range(library.searches.num_processes)
+                ]
+            for each in found:
+                each.result()
+    except Exception as error:  # told at /healthz, too
+        if not stop.is_set():
+            logger.warning("The first search failed: %s", error)
+    library.ready.set()
     thumbnails.draw_ahead(stop)

@@ -50,6 +50,13 @@ def serve(
         int,
         typer.Option(min=0, help="Connections that one address may have at once; 0 for any number, as behind a proxy."),
     ] = DEFAULT_MAX_CONNECTIONS,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Processes that search, each with the model in its memory; 1 is the server's own."),
+    ] = 1,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Serve counters for Prometheus at /metrics, to all who reach the address.")
+    ] = False,
     model: ModelOption = None,
     revision: RevisionOption = None,
     device: DeviceOption = None,
@@ -75,6 +82,8 @@ def serve(
                 hosts=[*own_names(host), *(allow_host or [])],
                 max_upload_mb=max_upload_mb,
                 max_uploads=max_uploads,
+                search_processes=workers,
+                with_metrics=metrics,
                 **reading.limits,
             )
             from tcd_hf.app.limits import Limits  # only now: without Gradio, the line before says what to install

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-__all__ = ["serve"]
+__all__ = ["portable", "serve"]
 
 BEAT_SECONDS = 0.5  # between two signs of life
 
@@ -36,7 +36,7 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
     try:
         work = _begin(tasks, outlet)
     except BaseException as error:
-        outlet.put("failed", _portable(error))
+        outlet.put("failed", portable(error))
         os._exit(1)
     outlet.put("ready", None)
     while True:
@@ -47,7 +47,7 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
         try:
             outlet.put("done", work(task))
         except Exception as error:
-            outlet.put("failed", _portable(error))
+            outlet.put("failed", portable(error))
 
 
 class _Outlet:
@@ -102,7 +102,7 @@ def _beat(outlet: _Outlet, count_beats: Callable[[], int]) -> None:
         outlet.put("beat", count_beats())
 
 
-def _portable(error: BaseException) -> BaseException:
+def portable(error: BaseException) -> BaseException:
     """The error itself, or what is left of one that cannot be brought to another process."""
     return error if _can_be_sent(error) else RuntimeError(f"{type(error).__name__}: {error}")
 

@@ -341,9 +341,13 @@ class _Process:
                 self._tasks.flush()
 
     def _listen(self, news: "queue.Queue[tuple[_Process, tuple[str, Any] | None]]") -> None:
+        beat = None
         try:
             while True:
-                news.put((self, pickle.load(self._answers)))  # nosec B301 # from a worker of ours
+                message = pickle.load(self._answers)  # nosec B301 # from a worker of ours
+                if message != beat:  # one that beats in idleness is no news: nobody may look for hours
+                    news.put((self, message))
+                beat = message if message[0] == "beat" else beat
         except (EOFError, OSError, pickle.UnpicklingError):  # the end, or half a message before it
             pass
         except Exception as error:  # an answer that this process can make nothing of

@@ -41,8 +41,8 @@ FILES = {
 }
 SERVED_AT = "http://127.0.0.1:7860"  # by `tcd-hf serve`, as pages write it
 NEEDS = {
-    "README.md": ["gradio"],
-    "serve.md": ["gradio"],
+    "README.md": ["gradio", "prometheus_client"],
+    "serve.md": ["gradio", "prometheus_client"],
     "measured.md": ["font_lato", "faker"],
     "search_at_scale.md": ["sentence_transformers"],
     "train_and_reproduce.md": ["font_lato", "faker", "mteb", "matplotlib"],

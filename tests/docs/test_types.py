@@ -52,7 +52,8 @@ SEEN = {
     13: 'cannot be assigned to parameter "video_features" of type "TCDVideoFeatures"',
 }
 # Whose types are missing where they are not installed; mteb needs Python 3.11.
-NEEDED = ("doctr", "font_lato", "gradio", "matplotlib", "mteb", "ray", "sentence_transformers")
+NEEDED = ("doctr", "font_lato", "gradio", "matplotlib", "mteb", "prometheus_client", "ray", "sentence_transformers")
+NEEDED += ("watchfiles",)
 
 
 def write_module(page: Path, folder: Path) -> Path:

@@ -157,6 +157,7 @@ class Doors:
 
     def page(self):
         pytest.importorskip("gradio", reason="needs the extra tcd-hf[app]")
+        pytest.importorskip("prometheus_client", reason="needs the extra tcd-hf[app]")
         from tcd_hf.app.library import Library
         from tcd_hf.app.server import build_app
 

@@ -15,7 +15,7 @@ from tcd_hf.index.video_index import VideoIndex
 from tests.clips import coded_frame, write_clip
 from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor
 
-collect_ignore_glob = [] if find_spec("gradio") else ["test_*.py"]
+collect_ignore_glob = [] if find_spec("gradio") and find_spec("prometheus_client") else ["test_*.py"]
 
 FPS = 5
 HOSTILE_NAME = "<img src=x onerror=hacked=1> & 'quote'.mp4"

@@ -68,6 +68,7 @@ PATHS = [
     ("Gradio's description of itself, `/openapi.json`", "/openapi.json", 404),
     ("Gradio's description of its API", "/gradio_api/openapi.json", 404),
     ("Gradio's documentation", "/docs", 404),
+    ("the server's counters, unless they are asked for (`--metrics`)", "/metrics", 404),
     ("`..` in Gradio's static files", "/static/../../../../../../etc/passwd", 403),
     ("`..` in Gradio's assets, percent-encoded", "/assets/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd", 403),
     ("the folder of uploads, by name", "/upload/secret.txt", 404),

@@ -59,12 +59,15 @@ def serve(tmp_path, monkeypatch):
 def test_every_option_of_uploads_hosts_and_the_device(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(server, "build_app", lambda index, **options: options)
     options = ["--max-upload-mb", 7, "--max-uploads", 3, "--allow-host", "a.example", "--allow-host", "b.example"]
-    result, told = serve("--uploads", tmp_path / "up", *options, "--device", "cpu", "--max-connections", 5)
+    result, told = serve(
+        "--uploads", tmp_path / "up", *options, "--device", "cpu", "--max-connections", 5, "--workers", 3, "--metrics"
+    )
     assert result.exit_code == 0, result.output
     assert told.limits == Limits(connections=5)
     assert (told.app["max_upload_mb"], told.app["max_uploads"]) == (7, 3)
     assert told.app["hosts"] == [*own_names("127.0.0.1"), "a.example", "b.example"]
     assert told.named == {"device": "cpu"}
+    assert (told.app["search_processes"], told.app["with_metrics"]) == (3, True)
 
 
 def test_it_opens_the_index_and_hashes_the_weights_once(tmp_path, monkeypatch):
@@ -110,7 +113,7 @@ def test_errors_of_use(serve, tmp_path):
     assert result.exit_code == 1
     assert "Uploads need a folder" in result.stderr
     assert serve("--port", 0)[0].exit_code == 2
-    assert serve("--max-upload-mb", 0)[0].exit_code == 2
+    assert serve("--max-upload-mb", 0)[0].exit_code == serve("--workers", 0)[0].exit_code == 2
 
 
 def test_a_busy_port_and_a_wrong_address_are_told_before_a_model_is_loaded(serve):
@@ -163,9 +166,12 @@ def test_control_c_ends_calmly_while_the_server_warms_up(tmp_path):
 
 
 def test_without_gradio_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(ImportError, match=r"pip install 'tcd-hf\[app\]'"):
-        build_app(make_index(tmp_path, {}))
+    index = make_index(tmp_path, {})
+    for name in ("prometheus_client", "gradio"):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, name, None)
+            with pytest.raises(ImportError, match=rf"needs {name}: pip install 'tcd-hf\[app\]'"):
+                build_app(index)
 
 
 @pytest.mark.parametrize("options", [["--queries", "0"], ["--chromium", "/no/such/browser"], []])
