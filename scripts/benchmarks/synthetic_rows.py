@@ -74,7 +74,7 @@ class SyntheticRows:
         backbone = CLIPConfig(text_config=tower, vision_config=tower, projection_dim=dim)
         self.model = TCDModel(TCDConfig(backbone_config=backbone, temporal_num_layers=0)).eval()
         # Untrained, the co-attention gives back what it is given: it need not be run.
-        self.model.co_attention.forward = lambda frames, windows, mask: (frames, windows, (None, None))
+        self.model.co_attention.forward = lambda frames, windows, *masks: (frames, windows, (None, None))
         frequency = np.arange(1, VOCABULARY + 1) ** -0.9
         self.word_shares = np.cumsum(frequency / frequency.sum())
 
