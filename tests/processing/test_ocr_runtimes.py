@@ -35,6 +35,7 @@ def test_openvino_reads_the_same():
 
 
 @needs_onnx
+@pytest.mark.slow  # 15 s of one core
 def test_int8_is_made_once_and_reads_the_same(monkeypatch, tmp_path):
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path))
     other = _reading(INT8)

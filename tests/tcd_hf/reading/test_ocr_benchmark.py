@@ -13,6 +13,14 @@ from tests.clips import text_clip, write_clip
 QUICK = {"limit_side_len": 320, "look_side_len": 160, "num_threads": 1}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache_dir(tmp_path_factory):
+    """Where the detector in int8 is made, where that is a runtime of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TCD_HF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     frames = text_clip([("OPEN CAFE", 1.0, 3.0)], duration=3.0, size=(320, 180))
