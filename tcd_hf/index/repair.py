@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tcd_hf.index.contents import CONTENTS_FILE, Contents, read_errors, write_errors
 from tcd_hf.index.damage import may_be_damage
+from tcd_hf.index.lance_files import impossible_files
 from tcd_hf.index.row_indices import COARSE_COLUMN, create_coarse_index, create_text_index
 from tcd_hf.index.schema import METADATA_KEY, IndexDamagedError, IndexMetadata, table_schema
 from tcd_hf.index.storage import STATISTICS, VIDEOS, IndexStorage
@@ -83,6 +84,8 @@ def rescue(storage: IndexStorage) -> Rescued:
     """
     folder = _folder_of(storage)
     _finish_swap(folder)
+    for file in list(impossible_files(folder)):
+        _set_aside(file, folder)  # of one that is gone there is an error; one that is there ends this process
     contents = Contents.read(folder)
     told = contents.videos or {}
     if not _open_newest(storage):

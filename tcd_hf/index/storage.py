@@ -258,7 +258,7 @@ class IndexStorage(IndexTables):
         if not self._has_table(STATISTICS):
             return None
         version = str(videos.version).encode()
-        table = self._connect().open_table(STATISTICS)
+        table = self.open_table(STATISTICS)
         if (table.schema.metadata or {}).get(VERSION_KEY) != version:
             return None
         stored = table.to_arrow()

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tcd_hf.index.contents import CONTENTS_FILE, Contents
 from tcd_hf.index.damage import advice, gone_error, in_our_words
+from tcd_hf.index.lance_files import impossible_files
 from tcd_hf.index.row_indices import create_text_index
 from tcd_hf.index.schema import METADATA_KEY, IndexDamagedError, IndexMetadata, IndexMismatchError
 from tcd_hf.reading.files import local_folder
@@ -95,7 +96,15 @@ class IndexTables:
 
     @in_our_words("table of videos (a file in `_versions`)")
     def open_table(self, name: str = VIDEOS) -> Any:
-        """Another handle of a table, at its latest version for as long as it lives."""
+        """Another handle of a table, at its latest version for as long as it lives.
+
+        Raises:
+            IndexDamagedError: it cannot be read.
+        """
+        if self.folder is not None:
+            for file in impossible_files(self.folder / f"{name}.lance"):
+                told = f"The index {self.uri} is damaged: {file.relative_to(self.folder)} tells of more than it holds."
+                raise IndexDamagedError(f"{told} {advice(self.uri)}")
         return self._connect().open_table(name)
 
     def create_rows(self, name: str, rows: pa.RecordBatchReader) -> None:

@@ -347,6 +347,23 @@ def test_after_compacting_lost_rows_are_made_from_videos_and_cache(shelf, spoil)
     assert shelf.ask(index) == shelf.answers
 
 
+@pytest.mark.parametrize("compacted", [False, True], ids=["as added", "compacted"])
+@pytest.mark.parametrize("pattern", ["videos.lance/data/*", "videos.lance/_indices/*/*", "statistics.lance/data/*"])
+def test_an_end_that_tells_of_more_than_the_file_holds_does_not_end_the_process(shelf, pattern, compacted):
+    shelf.fresh(compacted)
+    for file in sorted(shelf.folder.glob(pattern)):
+        content = bytearray(file.read_bytes())
+        content[-16:-8] = b"\xff" * 8  # how many entries its tables have
+        file.write_bytes(content)
+    try:
+        assert shelf.ask(shelf.open()) == shelf.answers
+    except IndexDamagedError as error:
+        assert is_in_our_words(error) and ".lance tells of more than it holds" in str(error)
+    report = shelf.repair()
+    assert (report.lost == [] and report.set_aside is not None) or "statistics" in pattern
+    assert parts(shelf.open()) == [] and shelf.ask(shelf.open()) == shelf.answers
+
+
 def test_whole_rows_are_kept_although_their_videos_are_gone(shelf):
     shelf.fresh(compacted=True)
     shelf.spoil("airport", texts="another text")
