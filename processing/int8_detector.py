@@ -71,7 +71,7 @@ def calibration_frames(count: int = NUM_FRAMES, seed: int = 0) -> Iterator[np.nd
         for _ in range(rng.integers(0, 25)):
             text = " ".join(rng.choice(words, rng.integers(1, 6)))
             font = ImageFont.load_default(int(np.exp(rng.uniform(np.log(10), np.log(160)))))
-            place = int(rng.integers(0, image.width)), int(rng.integers(0, image.height))
+            place: tuple[float, float] = int(rng.integers(0, image.width)), int(rng.integers(0, image.height))
             draw.text(place, text, fill=tuple(rng.integers(0, 256, 3).tolist()), font=font, anchor="mm")
         yield np.asarray(image)
 

@@ -9,8 +9,6 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tcd_hf.processing.ocr_engines import OCREngineError
 from tcd_hf.processing.video_files import VideoReadError, has_pyav
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -18,6 +16,7 @@ from tcd_hf.reading.cache import CacheError
 from tcd_hf.reading.own_texts import has_subtitles
 from tcd_hf.reading.segments import Segment
 from tcd_hf.reading.video_reader import (
+    Frames,
     OpenedVideo,
     ReadSegment,
     SkippedVideo,
@@ -176,9 +175,7 @@ def _without_inputs(reader: VideoReader) -> VideoReader:
     return reader
 
 
-def _leave_frames(
-    frames: Sequence[np.ndarray], captions: Sequence[WindowCaption], return_tensors: str
-) -> Mapping[str, Any]:
+def _leave_frames(frames: Frames, captions: Sequence[WindowCaption], return_tensors: str) -> Mapping[str, Any]:
     return {"frames": frames}
 
 
