@@ -27,9 +27,10 @@ def make_card(folder: Path) -> str:
             wrote of the synthetic world's test split.
     """
     text, image, fusion = (read_log(folder, step) for step in ("text", "image", "fusion"))
-    runs = {"with distillation": text[1:]}
+    runs, note = {"with distillation": text[1:]}, ""
     if (folder / "training_log_text_alone.jsonl").exists():
-        runs["without"] = read_log(folder, "text_alone")[1:]
+        runs["without"] = alone = read_log(folder, "text_alone")[1:]
+        note = f"\n\nThe run without it (`--distillation 0`) had {alone[-1]['step']} steps in all."
     start, best = text[1], max(text[1:], key=lambda entry: entry["sum"])
     world = []
     if (folder / "world.json").exists():
@@ -49,7 +50,7 @@ def make_card(folder: Path) -> str:
         meaning="\n".join(
             _row(name, [start[f"meaning: {name}"], best[f"meaning: {name}"]]) for name in ("signs", "dictionary")
         ),
-        curve=_curve(runs),
+        curve=_curve(runs) + note,
         patch_color=_percent(image[-1]["patch_color"]),
         patch_shape=_percent(image[-1]["patch_shape"]),
         image_steps=image[-1]["step"],
