@@ -268,7 +268,7 @@ class TCDProcessor(ProcessorMixin):
         Args:
             frames (`list[np.ndarray]` or `list[PIL.Image.Image]`): `num_frames` RGB frames `(height, width, 3)`,
                 `uint8`, or pictures, one per window; `None` where a window has none but the one before, which then
-                stands in its place and does not count, see [`~WindowOCRCaptioner.own_frames`].
+                stands in its place and does not count, see `own_frames` of the captioner.
             captions (`list[str]` or `list[WindowCaption]`): as many, `""` where there is no text.
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, or `"np"` for arrays.
 

@@ -19,7 +19,7 @@ ASPECT = (3 / 4, 4 / 3)
 
 
 class FrameReader(Protocol):
-    """An [`OpenedVideo`]."""
+    """An open video, as `VideoReader` opens one."""
 
     duration: float
 
@@ -34,7 +34,7 @@ def random_frame_sets(
     the same random part of the picture. Source: ours; the crop is the usual one of image classification.
 
     Args:
-        video ([`OpenedVideo`]): open.
+        video (`FrameReader`): an open video, such as one of `VideoReader`.
         frames (`list[np.ndarray | None]`): those at the centres of the windows. Where some are `None`, as of clips with
             fewer frames than windows, sets have the same frames, in other crops.
         num_sets (`int`): how many.
