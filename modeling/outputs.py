@@ -78,9 +78,6 @@ class TCDVideoFeatures(ModelOutput):
         frame_norms (`torch.FloatTensor` of shape `(batch_size, num_frames)`, *optional*):
             What they were divided by: `frame_embeds * frame_norms[..., None]` are the raw ones (`r` in EERCF). Only the
             temporal encoder reads them, no score does; `None` where they were not given.
-        frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
-            Frames that count: not those that repeat the one before, as a clip with fewer frames than windows has them.
-            No gate, attention, mean or loss sees the others. `None`: all count.
         ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, *optional*):
             L2-normalised embeddings of the windows' captions (`o`). `None` where the model does not read OCR.
         fused_frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`):
@@ -107,11 +104,13 @@ class TCDVideoFeatures(ModelOutput):
             video, when `output_attentions=True` and the attention implementation gives them (`"eager"`).
         scoring_tables ([`TCDScoringTables`], *optional*):
             What [`~TCDModel.precompute`] adds, so that scoring need not compute it for every call.
+        frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
+            Frames that count: not those that repeat the one before, as a clip with fewer frames than windows has them.
+            No gate, attention, mean or loss sees the others. `None`: all count.
     """
 
     frame_embeds: torch.Tensor = ALWAYS_GIVEN
     frame_norms: torch.Tensor | None = None
-    frame_mask: torch.Tensor | None = None
     ocr_embeds: torch.Tensor | None = None
     fused_frame_embeds: torch.Tensor = ALWAYS_GIVEN
     fused_ocr_embeds: torch.Tensor | None = None
@@ -122,6 +121,7 @@ class TCDVideoFeatures(ModelOutput):
     ocr_model_output: BaseModelOutputWithPooling | None = None
     co_attentions: tuple[torch.Tensor, ...] | None = None
     scoring_tables: TCDScoringTables | None = None
+    frame_mask: torch.Tensor | None = None
 
     def map_videos(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "TCDVideoFeatures":
         """The same features with `function` applied to every tensor whose rows are videos."""

@@ -250,8 +250,8 @@ class TCDProcessor(ProcessorMixin):
             with_captions (`bool`, *optional*, defaults to `True`): also read text.
 
         Returns:
-            `num_frames` RGB frames `(height, width, 3)`, `uint8`, those at the centres of the windows; and as many
-            captions, or `None`.
+            `num_frames` RGB frames `(height, width, 3)`, `uint8`, those at the centres of the windows, of a video of
+            fewer frames some of them again; and as many captions, or `None`.
         """
         with self._opened(video, fps) as opened:
             return self.captioner.read(opened, with_captions=with_captions)
@@ -273,7 +273,8 @@ class TCDProcessor(ProcessorMixin):
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"`, or `"np"` for arrays.
 
         Returns:
-            `BatchFeature`: that of `processor(videos=[video])`, a batch of one.
+            `BatchFeature`: that of `processor(videos=[video])`, a batch of one; for a video of fewer frames than
+            windows, if those that are there again are `None`.
 
         Raises:
             ValueError: another number of frames or of captions, or no first frame.

@@ -26,6 +26,7 @@ from .ocr_engines import OCREngine, RapidOCREngine, TextReading, default_num_thr
 from .ocr_presets import ocr_preset
 from .text_following import Sighting, follow_texts, spelling
 from .text_tracks import WHOLE_FRAME, TextTrack, merge_sightings, sightings_within, split_columns
+from .timelines import TIME_TOLERANCE
 from .video_inputs import VideoInput
 from .video_reading import Video, opened_video
 
@@ -232,7 +233,8 @@ class WindowOCRCaptioner:
             video (`Video`), start, duration: what they were read from, as there.
         """
         duration = video.duration - start if duration is None else duration
-        first, last = video.numbers_at([start, np.nextafter(start + duration, start)])
+        # A frame is looked for a little later than its time: the last one is not the first of what follows.
+        first, last = video.numbers_at([start, max(start, start + duration - 2 * TIME_TOLERANCE)])
         if last - first + 1 >= self.num_windows:
             return list(frames)
         numbers = video.numbers_at([start + centre for centre in self._centres(duration)])

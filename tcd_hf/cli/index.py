@@ -186,7 +186,7 @@ def index(
         if watched is not None:
 
             def take(paths: Sequence[str], progress: "Progress") -> "AddReport":
-                own_texts = collect_texts(paths, texts, subtitles, workers, reading.limits)
+                own_texts = collect_texts(paths, texts, subtitles, workers, reading.limits, opened.paths)
                 return _bring_in(opened, paths, False, *how, progress, own_texts)
 
             follow(watched, opened, sync, take, tell)

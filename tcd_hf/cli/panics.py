@@ -65,7 +65,14 @@ def without_panics() -> Iterator[None]:
         return
     reading, writing = os.pipe()
     sys.stderr.flush()
-    if not os.fork():
+    try:
+        child = os.fork()
+    except OSError:  # there may be no further process
+        os.close(reading)
+        os.close(writing)
+        yield
+        return
+    if not child:
         _filter(reading)
     os.close(reading)
     terminal, replaced = os.dup(2), sys.stderr

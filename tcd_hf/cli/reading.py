@@ -134,6 +134,7 @@ def collect_texts(
     with_subtitles: bool,
     workers: int | None = None,
     limits: Mapping[str, float] | None = None,
+    others: Sequence[str] = (),
 ) -> "dict[str, OwnTexts] | None":
     """What videos come with, by absolute path; `None` if nothing was asked for.
 
@@ -145,6 +146,7 @@ def collect_texts(
         with_subtitles (`bool`): take subtitles too, beside videos and inside them.
         workers (`int`, *optional*), limits (`dict`, *optional*): of the processes that look inside, see
             `find_subtitles`.
+        others (`Sequence[str]`, *optional*): absolute paths of further videos, whose texts are not those of these.
     """
     if folder is None and not with_subtitles:
         return None
@@ -154,7 +156,7 @@ def collect_texts(
 
     paths = list(map(absolute_path, videos))
     with_inside = find_subtitles(paths, workers, **(limits or {})) if with_subtitles else ()
-    files = {} if folder is None else dict(find_texts(folder, paths))
+    files = {} if folder is None else dict(find_texts(folder, list(dict.fromkeys([*paths, *others]))))
     texts = {}
     for path in paths:
         try:

@@ -101,7 +101,7 @@ def search(
     within: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Of 'first >> then', the longest time between the two.")
     ] = DEFAULT_WITHIN,
-    recall_k: Annotated[int, typer.Option(min=1, help="Candidates of either kind of recall in mode two-stage.")] = 50,
+    recall_k: Annotated[int, typer.Option(min=1, help="Candidates of each kind of recall in mode two-stage.")] = 50,
     where: Annotated[
         str | None,
         typer.Option(

@@ -44,7 +44,7 @@ from .shipped_ocr import ocr_in_seconds
 
 __all__ = ["PreparationReport", "join_shards", "prepare_dataset", "prepare_splits", "prepare_videos", "shard_folder"]
 
-VERSION = 1  # raise it when rows change: what is prepared already is then prepared again
+VERSION = 2  # raise it when rows change: what is prepared already is then prepared again
 PASSING = {getattr(errno, name) for name in ("EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "ESTALE")}
 DEFAULT_NUM_PROC = 1
 PIECE = 128  # videos; a run that is killed reads at most so many again, and the text in them not again

@@ -26,6 +26,7 @@ WebP 608 kB, both with more than twice the time. (Source: ours.)
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ GEOMETRY = (  # options of image processors that decide what is seen where in a 
 
 def frame_columns(names: Sequence[str]) -> list[str]:
     """Of the names of columns those that hold sets of frames, `frames` first."""
-    sets = [name for name in names if name.startswith(FRAME_SET)]
+    sets = [name for name in names if re.fullmatch(FRAME_SET + "[1-9][0-9]*", name)]
     return ["frames", *sorted(sets, key=lambda name: int(name.removeprefix(FRAME_SET)))]
 
 

@@ -3,9 +3,11 @@
 One vector for a whole segment, as [`TCDVideoFeatures`] has, blurs what its windows say apart. (Ours.)
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -34,20 +36,22 @@ class CaptionVectors:
     """The vectors of many rows, in memory.
 
     Args:
-        rows (`Sequence[bytes]`): the column `caption_vectors` of a table, in its order.
+        rows (`pa.LargeBinaryArray`): the column `caption_vectors` of a table, in its order.
         dim (`int`): width of a vector.
 
     Attributes:
         with_text (`np.ndarray`): places of the rows with text.
     """
 
-    def __init__(self, rows: Sequence[bytes], dim: int):
-        counts = np.array([len(row) // (2 * dim) for row in rows], np.int64)
-        self._ends = np.cumsum(counts)
-        self._starts = self._ends - counts
-        self.with_text = np.flatnonzero(counts)
-        numbers = np.frombuffer(bytearray(b"".join(rows)), np.float16)
-        self._vectors = torch.from_numpy(numbers.reshape(-1, dim))
+    def __init__(self, rows: pa.LargeBinaryArray, dim: int):
+        _, offsets, values = rows.buffers()
+        ends = np.frombuffer(offsets, np.int64)[: len(rows) + 1] // (2 * dim) if len(rows) else np.zeros(1, np.int64)
+        self._starts, self._ends = ends[:-1], ends[1:]
+        self.with_text = np.flatnonzero(self._ends > self._starts)
+        numbers = np.frombuffer(values, np.float16) if ends[-1] else np.zeros(0, np.float16)
+        with warnings.catch_warnings():  # Arrow's are read-only, and so are these: nobody writes to them
+            warnings.simplefilter("ignore", UserWarning)
+            self._vectors = torch.from_numpy(numbers[: ends[-1] * dim].reshape(-1, dim))
 
     def products(self, query: np.ndarray) -> np.ndarray:
         """`(num_rows,)` float32: of each row the largest dot product with a query `(dim,)`, `-inf` without text.
@@ -63,5 +67,8 @@ class CaptionVectors:
 
     def exact(self, query: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The same of some rows with text, row by row in float32: equal rows tie."""
-        of_rows = (self._vectors[self._starts[place] : self._ends[place]].float().numpy() for place in places.tolist())
-        return np.array([(vectors * query).sum(axis=1).max() for vectors in of_rows], np.float32)
+        counts = self._ends[places] - self._starts[places]
+        firsts = np.cumsum(counts) - counts
+        own = np.arange(counts.sum()) + np.repeat(self._starts[places] - firsts, counts)
+        products = (self._vectors.numpy()[own].astype(np.float32) * query).sum(axis=1)
+        return np.maximum.reduceat(products, firsts) if len(places) else np.zeros(0, np.float32)

@@ -313,7 +313,7 @@ class Recall:
             columns.append(COARSE_COLUMN)
             vectors = np.empty((self.num_rows, self.dim), np.float32)
         has_captions = self.in_memory and CAPTION_VECTORS_COLUMN in self.table.schema.names
-        captions: list[bytes] | None = [] if has_captions else None
+        captions: list[pa.LargeBinaryArray] | None = [] if has_captions else None
         columns += [CAPTION_VECTORS_COLUMN] * has_captions
         start, memory_left = 0, self._memory_left
         for batch in self.table.search().select(columns).to_batches():
@@ -323,15 +323,18 @@ class Recall:
             if vectors is not None:
                 vectors[rows] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
             if captions is not None:
-                captions += batch[CAPTION_VECTORS_COLUMN].to_pylist()
-                memory_left -= batch[CAPTION_VECTORS_COLUMN].nbytes
-                captions = captions if memory_left >= 0 else None
+                captions.append(batch[CAPTION_VECTORS_COLUMN].cast(pa.large_binary()))
+                memory_left -= captions[-1].nbytes
+                if memory_left < 0:
+                    captions = None
+                    logger.info("The vectors of captions do not fit the memory budget: rows are recalled without them.")
         encoded = pa.chunked_array(paths, pa.string()).combine_chunks().dictionary_encode()
         self._paths, self._videos = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
         self._sorted = np.argsort(row_ids, kind="stable")
         if vectors is not None:
             self._vectors, self._halves = vectors, torch.from_numpy(vectors).half()
-        self._captions = None if captions is None else CaptionVectors(captions, self.dim)
+        # None of no row, as of an index that is empty.
+        self._captions = CaptionVectors(pa.concat_arrays(captions), self.dim) if captions else None
         self._row_ids = row_ids
         self._loaded = True  # last: another thread that sees it goes on to the others
 

@@ -84,8 +84,9 @@ def rescue(storage: IndexStorage) -> Rescued:
     """
     folder = _folder_of(storage)
     _finish_swap(folder)
-    for file in list(impossible_files(folder)):
-        _set_aside(file, folder)  # of one that is gone there is an error; one that is there ends this process
+    for table in folder.glob("*.lance"):
+        for file in list(impossible_files(table)):
+            _set_aside(file, folder)  # of one that is gone there is an error; one that is there ends this process
     contents = Contents.read(folder)
     told = contents.videos or {}
     if not _open_newest(storage):

@@ -126,11 +126,11 @@ class SearchableIndex(StoredIndex):
             queries (`str` or `list[str]`): what to look for, in at most 1000 characters: a longer one is cut, with a
                 warning.
             top_k (`int`, *optional*, defaults to 10): hits per query, best first; fewer if there are fewer videos.
-            recall_k (`int`, *optional*, defaults to 50): segments that either kind of recall names to be scored
+            recall_k (`int`, *optional*, defaults to 50): segments that each kind of recall names to be scored
                 exactly; more where these are of fewer than `top_k` videos.
-            mode (`str`, *optional*, defaults to `"two-stage"`): `"two-stage"` recalls by vectors and by spelling and
-                scores the candidates exactly; `"full"` scores all segments; `"coarse"` and `"lexical"` rank by one
-                alone.
+            mode (`str`, *optional*, defaults to `"two-stage"`): `"two-stage"` recalls by vectors, by those of captions
+                and by spelling, and scores the candidates exactly; `"full"` scores all segments; `"coarse"` and
+                `"lexical"` rank by one alone.
             where (`str`, *optional*): a condition in a small part of SQL, see
                 [`~tcd_hf.index.conditions.check_condition`], on the columns `path`, `duration` and `fps` of the file,
                 `segment`, `start`, `end`, `has_text`, `caption_text` (what is read, as it is written) and `sources` of

@@ -102,8 +102,9 @@ def caption_fingerprint(captioner: WindowOCRCaptioner) -> str:
     """The fingerprint of a captioner: its settings and version, and its OCR engine by name, release and options.
 
     An engine of your own counts by its state. A file that an option names counts by its content, so that new weights
-    under an old name are noticed. Threads and the runtime do not count: what they change is rounding. Nor does what a
-    later release has added, while it is at its default: what was read before is not read again.
+    under an old name are noticed. Threads do not count: what they change is rounding. Nor does the default runtime, as
+    others read other texts. Nor does what a later release has added, while it is at its default: what was read
+    before is not read again.
     """
     added = vars(captioner).keys() - FIRST_SETTINGS
     defaults = vars(type(captioner)()) if added else {}
@@ -160,7 +161,9 @@ def _engine_state(engine: Any) -> Any:
         release = metadata.version(ENGINE_PACKAGES[engine.name])
     except metadata.PackageNotFoundError:  # at the first frame the engine itself says what to install
         release = None
-    options = {name: _state(value) for name, value in vars(engine).items() if name not in ("num_threads", "runtime")}
+    options = {name: _state(value) for name, value in vars(engine).items() if name != "num_threads"}
+    if options.get("runtime") in (None, "onnxruntime"):
+        options.pop("runtime", None)
     return {"name": engine.name, "release": release, "options": options}
 
 

@@ -156,10 +156,13 @@ class FolderWatch:
             return self._tell(f"{error}. Nothing is added or removed until it is there again.")
         stamps: dict[str, Stamp] = {path: _stamp(path) for path in map(absolute_path, found.videos)}
         kept = [path for path in kept if path not in stamps]
-        if kept and not stamps:
-            folders = ", ".join(map(str, self.folders))
-            return self._tell(f"No video is left in {folders}: nothing is removed until there is one again.")
-        self._problem = ""
+        emptied = [folder for folder in self.folders if _any_below(folder, kept) and not _any_below(folder, stamps)]
+        if emptied:
+            folders = ", ".join(map(str, emptied))
+            self._tell(f"No video is left in {folders}: nothing of it is removed until there is one again.")
+            kept = [path for path in kept if not any(_any_below(folder, [path]) for folder in emptied)]
+        else:
+            self._problem = ""
         stamps |= dict.fromkeys(kept)
         settled = self._settling.settled(stamps, time.monotonic(), time.time())
         complete = [path for path in settled if stamps[path] is not None]
@@ -169,6 +172,11 @@ class FolderWatch:
         if problem != self._problem:
             logger.warning("%s", problem)
         self._problem = problem
+
+
+def _any_below(folder: Path, paths: Iterable[str]) -> bool:
+    prefix = f"{absolute_path(folder).rstrip('/')}/"
+    return any(path.startswith(prefix) for path in paths)
 
 
 def _stamp(path: str) -> FileStamp:

@@ -172,8 +172,15 @@ def test_a_picture_that_is_held_counts_as_often_as_it_is_seen():
     """Of a part of a video only the frames on screen in it are asked for; a video of enough frames has no repeats."""
     captioner = WindowOCRCaptioner(engine=None, num_windows=4)
     frames = coded_frames(8, size=(32, 32))
+    parts = [(0.0, 4.0, [1, 3, 5, 7]), (1.0, 1.0, [2, None, 3, None]), (3.5, 0.5, [7])]
+    parts += [(1.0, 1.5, [2, 3, None, 4])]  # the next frame begins where the part ends
     with open_video(frames, fps=2.0) as video:  # 4 s
-        for start, duration, expected in ((0.0, 4.0, [1, 3, 5, 7]), (1.0, 1.0, [2, None, 3, None]), (3.5, 0.5, [7])):
+        for start, duration, expected in (
+            (0.0, 4.0, [1, 3, 5, 7]),
+            (1.0, 1.0, [2, None, 3, None]),
+            (3.5, 0.5, [7]),
+            one_too_few,
+        ):
             read, _ = captioner.read(video, start, duration, with_captions=False)
             own = captioner.own_frames(read, video, start, duration)
             expected = [*expected, *[None] * (4 - len(expected))]

@@ -1,6 +1,7 @@
 """The vectors of the different captions of rows, and products with them."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -12,6 +13,10 @@ UNIT = torch.eye(4)
 
 def windows(*texts):
     return [WindowCaption(float(place), place + 1.0, text) for place, text in enumerate(texts)]
+
+
+def stored(rows):
+    return pa.array(rows, pa.large_binary())
 
 
 @pytest.fixture
@@ -27,13 +32,14 @@ def test_each_different_caption_is_kept_once_in_order_of_time(rows):
 
 
 def test_a_row_counts_by_its_nearest_caption(rows):
-    vectors = CaptionVectors(rows, 4)
+    vectors = CaptionVectors(stored(rows), 4)
     query = np.array([0.1, 0.7, 0.2, 0.6], np.float32)
     assert vectors.with_text.tolist() == [0, 2]
     np.testing.assert_allclose(vectors.products(query), [0.6, -np.inf, 0.7], rtol=1e-3)
     np.testing.assert_allclose(vectors.exact(query, np.array([2, 0])), [0.7, 0.6], rtol=1e-6)
+    assert vectors.exact(query, np.zeros(0, np.int64)).shape == (0,)
 
 
 def test_there_may_be_no_row_and_no_text(rows):
-    assert CaptionVectors([], 4).products(np.ones(4, np.float32)).shape == (0,)
-    assert np.isneginf(CaptionVectors(rows[1:2], 4).products(np.ones(4, np.float32))).all()
+    assert CaptionVectors(stored([]), 4).products(np.ones(4, np.float32)).shape == (0,)
+    assert np.isneginf(CaptionVectors(stored(rows[1:2]), 4).products(np.ones(4, np.float32))).all()

@@ -130,7 +130,23 @@ def test_a_folder_that_is_away_or_empty_takes_nothing_with_it(folder, caplog):
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2  # each once
     assert "No such file or folder" in told[0] and "Nothing is added or removed" in told[0]
-    assert f"No video is left in {folder}: nothing is removed" in told[1]
+    assert f"No video is left in {folder}: nothing of it is removed" in told[1]
+
+
+def test_one_folder_of_several_that_is_empty_takes_nothing_with_it(folder):
+    other = folder.with_name("other")
+    other.mkdir()
+    files = [folder / "stays.mp4", other / "kept.mp4"]
+    for file in files:
+        file.write_bytes(b"x")
+    news = FolderWatch([folder, other], STILL, look_seconds=STILL).news(lambda: paths_of(*files))
+    assert sorted(next(news).complete) == sorted(paths_of(*files))
+    files[1].unlink()
+    (folder / "new.mp4").write_bytes(b"x")
+    found = next(news)
+    assert (found.complete, found.gone) == (paths_of(folder / "new.mp4"), [])
+    (other / "back.mp4").write_bytes(b"x")
+    assert next(news).gone == paths_of(files[1])
 
 
 def test_one_who_takes_long_over_news_does_not_wait_long_for_the_next(folder, monkeypatch):
