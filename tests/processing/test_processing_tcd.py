@@ -175,12 +175,7 @@ def test_a_picture_that_is_held_counts_as_often_as_it_is_seen():
     parts = [(0.0, 4.0, [1, 3, 5, 7]), (1.0, 1.0, [2, None, 3, None]), (3.5, 0.5, [7])]
     parts += [(1.0, 1.5, [2, 3, None, 4])]  # the next frame begins where the part ends
     with open_video(frames, fps=2.0) as video:  # 4 s
-        for start, duration, expected in (
-            (0.0, 4.0, [1, 3, 5, 7]),
-            (1.0, 1.0, [2, None, 3, None]),
-            (3.5, 0.5, [7]),
-            one_too_few,
-        ):
+        for start, duration, expected in parts:
             read, _ = captioner.read(video, start, duration, with_captions=False)
             own = captioner.own_frames(read, video, start, duration)
             expected = [*expected, *[None] * (4 - len(expected))]
