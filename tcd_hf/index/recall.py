@@ -28,6 +28,9 @@ pc: Any = pyarrow.compute  # makes its functions when it is imported
 DEFAULT_MEMORY_BUDGET = 4 << 30
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
 DEEPER = 4  # times as many rows are looked at where those looked at are of too few videos
+# Of vectors of captions that rows are recalled by. A query takes as long as reading them does: 8 ms on two cores.
+MAX_CAPTION_BYTES = 256 << 20
+SAMPLED_ROWS = 256  # by which it is told how many there are
 ROWS_PER_VIDEO = 8  # of what is recalled by one kind: the best of a video; the others are likely to be alike
 # More than the error of a product with unit vectors in float32, and of one with vectors and query in float16.
 ROUNDING, HALF_ROUNDING = 1e-5, 4e-3  # relative to the query's length
@@ -40,7 +43,8 @@ class Recall:
     Coarse vectors are held in memory and searched exactly, by one matrix product, while they fit the budget; beyond it
     LanceDB searches them on disk: by [`create_coarse_index`]'s index, or exactly and slowly without one. A single
     query's product is one of halves, as it takes as long as reading the vectors does; what may be among the best is
-    then computed exactly. So are the vectors of captions, where the table has them and they fit beside the others.
+    then computed exactly. So are the vectors of captions, where the table has them, while they take no more than
+    `MAX_CAPTION_BYTES` and fit beside the others.
 
     Args:
         table (`lancedb.table.Table`): of segments of videos. It is read when first needed and must stay at its version.
@@ -67,6 +71,7 @@ class Recall:
         self._memory_left = memory_budget - bytes_in_memory(self.num_rows, self.dim)
         self.in_memory = self._memory_left >= 0
         self._loaded = self._without_text_index = False
+        self._filtered: tuple[str | None, np.ndarray] = (None, np.zeros(0, np.int64))
 
     def positions(self, row_ids: np.ndarray) -> np.ndarray:
         """Where rows stand in the table: the order in which they were added."""
@@ -293,9 +298,13 @@ class Recall:
             return search.bypass_vector_index().limit(count).to_arrow()["_rowid"].to_numpy()
 
     def _positions_of(self, where: str) -> np.ndarray:
-        """The positions of the rows that a filter lets through, in order."""
-        found = self.table.search().select(["_rowid"]).where(where).to_arrow()
-        return np.sort(self.positions(found["_rowid"].to_numpy()))
+        """The positions of the rows that a filter lets through, in order. Those of the last filter are remembered, as
+        each kind of recall asks for them."""
+        if self._filtered[0] != where:
+            found = self.table.search().select(["_rowid"]).where(where).to_arrow()
+            self._filtered = where, np.sort(self.positions(found["_rowid"].to_numpy()))
+        last, positions = self._filtered
+        return positions if last == where else self._positions_of(where)  # another thread asks for others
 
     @cached_property
     def _times(self) -> np.ndarray:
@@ -305,6 +314,13 @@ class Recall:
         times[self.positions(rows["_rowid"].to_numpy())] = np.stack([rows["start"], rows["end"]], axis=1)
         return times
 
+    def _captions_may_fit(self) -> bool:
+        """Whether there are vectors of captions, and, as far as the first rows tell, not far too many to be read."""
+        if not self.in_memory or CAPTION_VECTORS_COLUMN not in self.table.schema.names:
+            return False
+        first = self.table.search().select([CAPTION_VECTORS_COLUMN]).limit(SAMPLED_ROWS).to_arrow()
+        return first.nbytes / max(1, len(first)) * self.num_rows <= 2 * min(self._memory_left, MAX_CAPTION_BYTES)
+
     def _load(self) -> None:
         if self._loaded:
             return
@@ -312,10 +328,10 @@ class Recall:
         if self.in_memory:
             columns.append(COARSE_COLUMN)
             vectors = np.empty((self.num_rows, self.dim), np.float32)
-        has_captions = self.in_memory and CAPTION_VECTORS_COLUMN in self.table.schema.names
+        has_captions = self._captions_may_fit()
         captions: list[pa.LargeBinaryArray] | None = [] if has_captions else None
         columns += [CAPTION_VECTORS_COLUMN] * has_captions
-        start, memory_left = 0, self._memory_left
+        start, memory_left = 0, min(self._memory_left, MAX_CAPTION_BYTES)
         for batch in self.table.search().select(columns).to_batches():
             rows = slice(start, start := start + len(batch))
             row_ids[rows] = batch["_rowid"].to_numpy()
@@ -327,7 +343,7 @@ class Recall:
                 memory_left -= captions[-1].nbytes
                 if memory_left < 0:
                     captions = None
-                    logger.info("The vectors of captions do not fit the memory budget: rows are recalled without them.")
+                    logger.info("There are too many vectors of captions: rows are recalled without them.")
         encoded = pa.chunked_array(paths, pa.string()).combine_chunks().dictionary_encode()
         self._paths, self._videos = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
         self._sorted = np.argsort(row_ids, kind="stable")

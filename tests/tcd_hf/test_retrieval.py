@@ -289,11 +289,14 @@ def test_rows_are_recalled_by_their_caption_nearest_in_meaning(make_world, where
     assert all(len(found) == 0 for found in world.retriever(memory_budget=0).recall.nearest_captions(texts, 7))
 
 
-def test_of_captions_that_do_not_fit_beside_the_other_vectors_none_is_recalled(make_world):
+def test_of_captions_that_do_not_fit_beside_the_other_vectors_none_is_recalled(make_world, monkeypatch):
     world = make_world()
+    asked = np.ones((1, DIM), np.float32)
     recall = world.retriever(memory_budget=bytes_in_memory(NUM_VIDEOS, DIM) + 8).recall
-    assert recall.in_memory
-    assert [len(found) for found in recall.nearest_captions(np.ones((1, DIM), np.float32), 7)] == [0]
+    assert recall.in_memory and len(recall.nearest_captions(asked, 7)[0]) == 0
+    assert len(world.retriever().recall.nearest_captions(asked, 7)[0]) == 7
+    monkeypatch.setattr("tcd_hf.index.recall.MAX_CAPTION_BYTES", 8)
+    assert len(world.retriever().recall.nearest_captions(asked, 7)[0]) == 0
 
 
 def test_an_index_without_vectors_of_captions_is_searched_as_before(make_world):
