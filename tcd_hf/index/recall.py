@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute
 import torch
 
-from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN, CaptionVectors
+from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN, CaptionVectors, bytes_of_vectors
 from tcd_hf.index.damage import may_be_damage
 from tcd_hf.index.lexical import query_spelling
 from tcd_hf.index.row_indices import TEXT_COLUMN, bytes_in_memory
@@ -28,7 +28,7 @@ pc: Any = pyarrow.compute  # makes its functions when it is imported
 DEFAULT_MEMORY_BUDGET = 4 << 30
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
 DEEPER = 4  # times as many rows are looked at where those looked at are of too few videos
-# Of vectors of captions that rows are recalled by. A query takes as long as reading them does: 8 ms on two cores.
+# Of vectors of captions, in float16, that rows are recalled by. A query takes as long as reading them does, some 8 ms.
 MAX_CAPTION_BYTES = 256 << 20
 SAMPLED_ROWS = 256  # by which it is told how many there are
 ROWS_PER_VIDEO = 8  # of what is recalled by one kind: the best of a video; the others are likely to be alike
@@ -319,7 +319,8 @@ class Recall:
         if not self.in_memory or CAPTION_VECTORS_COLUMN not in self.table.schema.names:
             return False
         first = self.table.search().select([CAPTION_VECTORS_COLUMN]).limit(SAMPLED_ROWS).to_arrow()
-        return first.nbytes / max(1, len(first)) * self.num_rows <= 2 * min(self._memory_left, MAX_CAPTION_BYTES)
+        of_all = bytes_of_vectors(first.nbytes) / max(1, len(first)) * self.num_rows
+        return of_all <= 2 * min(self._memory_left, MAX_CAPTION_BYTES)
 
     def _load(self) -> None:
         if self._loaded:
@@ -340,7 +341,7 @@ class Recall:
                 vectors[rows] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
             if captions is not None:
                 captions.append(batch[CAPTION_VECTORS_COLUMN].cast(pa.large_binary()))
-                memory_left -= captions[-1].nbytes
+                memory_left -= bytes_of_vectors(captions[-1].nbytes)
                 if memory_left < 0:
                     captions = None
                     logger.info("There are too many vectors of captions: rows are recalled without them.")

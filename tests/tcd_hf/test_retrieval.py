@@ -66,7 +66,8 @@ def nearest_the_slow_way(texts, features, captions):
     for video, windows in enumerate(captions):
         different = {}
         for caption, embed in zip(windows, features.ocr_embeds[video].half().float().numpy(), strict=True):
-            different.setdefault(caption.text, embed)
+            largest = np.float32(np.float16(np.abs(embed).max()))
+            different.setdefault(caption.text, np.round(127 * embed / largest) * largest / 127)
         different.pop("", None)
         for row, text in enumerate(texts):
             nearest[row, video] = max((float(text @ embed) for embed in different.values()), default=-np.inf)
