@@ -8,8 +8,6 @@ import importlib
 import importlib.util
 from typing import Any
 
-import torch
-
 __all__ = ["INT8", "RUNTIMES", "available_runtimes", "checked_runtime", "multiplies_int8", "runtime_params"]
 
 INT8 = "onnxruntime-int8"  # the detector alone: see `int8_detector`
@@ -38,7 +36,7 @@ def checked_runtime(runtime: str | None) -> str:
 @functools.lru_cache(maxsize=1)
 def multiplies_int8() -> bool:
     """Whether the processor has VNNI, without which products of int8 are neither exact nor fast. `False` if unknown."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities = getattr(importlib.import_module("torch").cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_vnni") or capabilities.get("avx_vnni"))
 
 

@@ -82,7 +82,7 @@ GEOMETRY = (  # options of image processors that decide what is seen where in a 
 
 
 def frame_columns(names: Sequence[str]) -> list[str]:
-    """Of the names of columns those that hold sets of frames, `frames` first."""
+    """The names of the columns that hold sets of frames, `frames` first."""
     sets = [name for name in names if re.fullmatch(FRAME_SET + "[1-9][0-9]*", name)]
     return ["frames", *sorted(sets, key=lambda name: int(name.removeprefix(FRAME_SET)))]
 

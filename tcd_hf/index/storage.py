@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tcd_hf.index.contents import CONTENTS_FILE, ERRORS_FILE, Contents, read_errors, write_errors
 from tcd_hf.index.damage import explained, in_our_words, may_be_damage, reporting
+from tcd_hf.index.lance_files import impossible_files
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.row_indices import (
     TEXT_COLUMN,
@@ -258,11 +259,14 @@ class IndexStorage(IndexTables):
         if not self._has_table(STATISTICS):
             return None
         version = str(videos.version).encode()
-        table = self.open_table(STATISTICS)
+        if self.folder is not None and any(impossible_files(self.folder / f"{STATISTICS}.lance")):
+            raise ValueError("A file of theirs tells of more than it holds.")
+        table = self._connect().open_table(STATISTICS)
         if (table.schema.metadata or {}).get(VERSION_KEY) != version:
             return None
         stored = table.to_arrow()
-        if stored.schema.metadata.get(CHECKSUM_KEY, b"") not in (b"", _digest(stored, version)):
+        metadata = stored.schema.metadata or {}
+        if b"num_rows" not in metadata or metadata.get(CHECKSUM_KEY, b"") not in (b"", _digest(stored, version)):
             raise ValueError("Their checksum is another.")
         return LexicalStatistics.from_table(stored)
 
@@ -283,7 +287,8 @@ class IndexStorage(IndexTables):
 
 
 def _digest(statistics: pa.Table, version: bytes) -> bytes:
-    digest = hashlib.blake2b(statistics.schema.metadata[b"num_rows"] + b" " + version, digest_size=8)
+    num_rows = (statistics.schema.metadata or {}).get(b"num_rows", b"")
+    digest = hashlib.blake2b(num_rows + b" " + version, digest_size=8)
     for column in statistics.columns:
         digest.update(column.to_numpy().tobytes())
     return digest.hexdigest().encode()

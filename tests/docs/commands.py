@@ -48,7 +48,6 @@ NOT_RUN = {
     r"python -m scripts\.benchmarks\.": "takes minutes: tests/tcd_hf/test_benchmark*.py",
     r"python -m scripts\.search_calibration": "takes minutes: tests/tcd_hf/test_search_calibration.py",
     r"python -m scripts\.train_mini": "takes minutes: tests/tcd_hf/test_train_mini*.py",
-    r"python -m scripts\.plug_and_play": "needs a sentence encoder: tests/tcd_hf/test_plug_and_play.py",
     r"python -m scripts\.ablation": "takes hours: tests/tcd_hf/test_ablation.py",
     r"python -m scripts\.pictures\.clips": "tests/tcd_hf/visualization/test_pictures_of_clips.py",
 }

@@ -197,12 +197,12 @@ def test_a_table_has_its_numbers_where_it_is_told():
     assert table([["a", "b"]], align="lr") == "| a | b |\n|---|---:|"
 
 
-def test_the_report_names_what_is_required_and_what_the_numbers_are():
+def test_the_report_names_what_the_numbers_are():
     from scripts.benchmarks import realvid as benchmark_realvid
     from scripts.benchmarks.machine import describe_machine
 
     scores = {"R@1": 0.9, "R@5": 0.95, "R@10": 1.0, "MdR": 1.0}
-    recall = dict.fromkeys(("model: total", *benchmark_realvid.REQUIRED), scores)
+    recall = {"model: total": scores}
     part = {"count": 2, "milliseconds_per_query": 1.0, "recall": recall, "recall_at_1_by_weight": {"0.5": 0.9}}
     report = {
         "machine": describe_machine(),
@@ -212,8 +212,7 @@ def test_the_report_names_what_is_required_and_what_the_numbers_are():
         "visual_queries": part,
     }
     text = benchmark_realvid.to_markdown(report)
-    assert text.count("| R@1 0.94, R@10 0.97 |") == 1  # of text queries, not of visual ones
-    assert "| model: total | 0.900 | 0.950 | 1.000 | 1 |  |" in text
+    assert text.count("| model: total | 0.900 | 0.950 | 1.000 | 1 |") == 2
     assert "same queries" in text
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)

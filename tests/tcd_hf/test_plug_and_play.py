@@ -6,7 +6,7 @@ import torch
 from datasets import DatasetDict
 from torch.nn.functional import normalize
 
-from scripts.plug_and_play import caption_scores, frame_scores, main, measure
+from scripts.benchmarks.plug_and_play import caption_scores, frame_scores, main, measure
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 from tests.tcd_hf.training_data import make_split, save_start
 

@@ -1,7 +1,7 @@
 """The captioner's captions added to models that do not read (TCD table A3), and what they bring on the synthetic world.
 
     tcd-hf synthesize --prepared --out world --splits test --clips 1000
-    python -m scripts.plug_and_play --data world --sentence-transformer all-MiniLM-L6-v2
+    python -m scripts.benchmarks.plug_and_play --data world --sentence-transformer all-MiniLM-L6-v2
 
 A model that embeds frames and texts, as CLIP4Clip's mean pooling does, scores captions with its own text tower; any
 `SentenceTransformer` scores them with its own, beside whatever model looks at the frames. Nothing is trained, and no
@@ -115,7 +115,9 @@ def measure(rows: Any, encoder: Any, processor: Any, sentence_encoder: Any = Non
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.plug_and_play", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.benchmarks.plug_and_play", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--data", required=True, metavar="FOLDER", help="a prepared data set")
     parser.add_argument("--split", default="test")
     parser.add_argument("--model", default="tcd-mini", help="a TCD model whose two towers stand for a model like CLIP")
