@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from tcd_hf.index.contents import CONTENTS_FILE, ERRORS_FILE, Contents, read_errors, write_errors
 from tcd_hf.index.damage import explained, in_our_words, may_be_damage, reporting
-from tcd_hf.index.lance_files import impossible_files
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.row_indices import (
     TEXT_COLUMN,
@@ -259,8 +258,7 @@ class IndexStorage(IndexTables):
         if not self._has_table(STATISTICS):
             return None
         version = str(videos.version).encode()
-        if self.folder is not None and any(impossible_files(self.folder / f"{STATISTICS}.lance")):
-            raise ValueError("A file of theirs tells of more than it holds.")
+        self._check_files(STATISTICS)
         table = self._connect().open_table(STATISTICS)
         if (table.schema.metadata or {}).get(VERSION_KEY) != version:
             return None
@@ -287,8 +285,7 @@ class IndexStorage(IndexTables):
 
 
 def _digest(statistics: pa.Table, version: bytes) -> bytes:
-    num_rows = (statistics.schema.metadata or {}).get(b"num_rows", b"")
-    digest = hashlib.blake2b(num_rows + b" " + version, digest_size=8)
+    digest = hashlib.blake2b(statistics.schema.metadata[b"num_rows"] + b" " + version, digest_size=8)
     for column in statistics.columns:
         digest.update(column.to_numpy().tobytes())
     return digest.hexdigest().encode()

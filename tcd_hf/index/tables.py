@@ -101,11 +101,15 @@ class IndexTables:
         Raises:
             IndexDamagedError: it cannot be read.
         """
+        self._check_files(name)
+        return self._connect().open_table(name)
+
+    def _check_files(self, name: str) -> None:
+        """Refuses a table with a file that LanceDB could not even fail to read, see [`impossible_files`]."""
         if self.folder is not None:
             for file in impossible_files(self.folder / f"{name}.lance"):
                 told = f"The index {self.uri} is damaged: {file.relative_to(self.folder)} tells of more than it holds."
                 raise IndexDamagedError(f"{told} {advice(self.uri)}")
-        return self._connect().open_table(name)
 
     def create_rows(self, name: str, rows: pa.RecordBatchReader) -> None:
         """Makes another table of rows."""

@@ -147,7 +147,6 @@ def _damaged(table: "Table", row_ids: Sequence[int]) -> list[int]:
 
 def _judge(table: "Table", row_ids: Sequence[int]) -> list[int] | None:
     """Those of some rows that are not whole; `None` if they cannot be read together."""
-
     metadata = IndexMetadata.from_schema(table.schema)
     columns = [*COLUMNS, CAPTION_VECTORS_COLUMN] if metadata.has_caption_vectors else COLUMNS
 
