@@ -68,8 +68,9 @@ def tcd_losses(
         + config.pearson_weight * losses["pearson_loss"]
     )
     if config.reads_ocr and config.use_calibration:
+        ocr_embeds, _, ocr_mask = videos.ocr_parts()
         losses["calibration_loss"] = model.calibration(
-            videos.frame_embeds, videos.ocr_embeds, videos.ocr_mask, model.calibration_temperature, videos.frame_mask
+            videos.frame_embeds, ocr_embeds, ocr_mask, model.calibration_temperature, videos.visible_frames()
         )
         losses["loss"] = losses["loss"] + config.calibration_weight * losses["calibration_loss"]
     return losses

@@ -277,7 +277,7 @@ class TCDModel(TCDPreTrainedModel):
             return TCDVideoFeatures(
                 frame_embeds=frame_embeds,
                 frame_norms=frame_norms,
-                frame_mask=frame_mask,
+                frame_mask=None if frame_mask is None else frame_mask.long(),
                 fused_frame_embeds=temporal_embeds if self.config.interaction == "tib" else frame_embeds,
                 coarse_embeds=coarse_embeds,
                 patch_embeds=patch_embeds,
@@ -298,11 +298,11 @@ class TCDModel(TCDPreTrainedModel):
         return TCDVideoFeatures(
             frame_embeds=frame_embeds,
             frame_norms=frame_norms,
-            frame_mask=frame_mask,
+            frame_mask=None if frame_mask is None else frame_mask.long(),
             ocr_embeds=ocr_embeds,
             fused_frame_embeds=fused_frame_embeds,
             fused_ocr_embeds=fused_ocr_embeds,
-            ocr_mask=ocr_mask,
+            ocr_mask=ocr_mask.long(),
             coarse_embeds=nn.functional.normalize(coarse_embeds, dim=-1),
             patch_embeds=patch_embeds,
             co_attentions=co_attentions,

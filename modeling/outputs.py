@@ -86,8 +86,9 @@ class TCDVideoFeatures(ModelOutput):
             frames after the temporal encoder, L2-normalised.
         fused_ocr_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, dim)`, *optional*):
             Windows after the co-attention (`x`), not normalised.
-        ocr_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
-            Windows with text. A row without any is scored over all its windows.
+        ocr_mask (`torch.LongTensor` of shape `(batch_size, num_frames)`, *optional*):
+            1 for windows with text, else 0, as masks of transformers are. A row without any is scored over all its
+            windows.
         coarse_embeds (`torch.FloatTensor` of shape `(batch_size, dim)`):
             One L2-normalised vector per video, for recall, see [`~TCDModel.get_coarse_queries`]: `n(n(mean v) + n(mean
             o))`, `v` after the temporal encoder, the second term only where the video has text (ours); `n(mean v)`
@@ -104,9 +105,9 @@ class TCDVideoFeatures(ModelOutput):
             video, when `output_attentions=True` and the attention implementation gives them (`"eager"`).
         scoring_tables ([`TCDScoringTables`], *optional*):
             What [`~TCDModel.precompute`] adds, so that scoring need not compute it for every call.
-        frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`, *optional*):
-            Frames that count: not those that repeat the one before, as a clip with fewer frames than windows has them.
-            No gate, attention, mean or loss sees the others. `None`: all count.
+        frame_mask (`torch.LongTensor` of shape `(batch_size, num_frames)`, *optional*):
+            1 for frames that count: not those that repeat the one before, as a clip with fewer frames than windows has
+            them. No gate, attention, mean or loss sees the others. `None`: all count.
     """
 
     frame_embeds: torch.Tensor = ALWAYS_GIVEN
@@ -135,7 +136,7 @@ class TCDVideoFeatures(ModelOutput):
         """The parts that only a model that reads OCR makes.
 
         Returns:
-            `ocr_embeds`, `fused_ocr_embeds` and `ocr_mask`.
+            `ocr_embeds`, `fused_ocr_embeds` and `ocr_mask`, the mask as `torch.BoolTensor`.
 
         Raises:
             ValueError: there are none.
@@ -145,13 +146,13 @@ class TCDVideoFeatures(ModelOutput):
                 "The video features hold no OCR captions: they were made by a model that does not read them "
                 '(`use_ocr=False`, or `interaction="tib"`).'
             )
-        return self.ocr_embeds, self.fused_ocr_embeds, self.ocr_mask
+        return self.ocr_embeds, self.fused_ocr_embeds, self.ocr_mask.bool()
 
     def visible_frames(self) -> torch.Tensor:
         """Frames that count, `torch.BoolTensor` of shape `(batch_size, num_frames)`: all where no mask says other."""
         if self.frame_mask is None:
             return torch.ones(self.frame_embeds.shape[:2], dtype=torch.bool, device=self.frame_embeds.device)
-        return self.frame_mask
+        return self.frame_mask.bool()
 
     def patches(self) -> torch.Tensor:
         """The patches of all frames of a video, one after the other.

@@ -85,8 +85,7 @@ def show_clip(model: TCDModel, processor: TCDProcessor, out: Path) -> None:
 def frames_home(model: TCDModel, processor: TCDProcessor, video: Path) -> int:
     """How many frames of a clip return to themselves."""
     features = read_clip(model, processor, video).features
-    embeds = features.frame_embeds[0], features.ocr_embeds[0], features.ocr_mask[0]
-    return calibration_cycle(*embeds, model.calibration_temperature.item()).num_home
+    return calibration_cycle(features, model.calibration_temperature.item()).num_home
 
 
 def cut_below(path: Path) -> None:

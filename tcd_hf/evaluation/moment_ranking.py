@@ -118,7 +118,7 @@ def _score(text_embed: torch.Tensor, video: TCDVideoFeatures, lexical: np.ndarra
         cosines_with(video.fused_frame_embeds),
         None if video.fused_ocr_embeds is None else cosines_with(video.fused_ocr_embeds),
         None if video.ocr_embeds is None else cosines_with(video.ocr_embeds),
-        None if video.ocr_mask is None else video.ocr_mask.cpu().numpy(),
+        None if video.ocr_mask is None else video.ocr_mask.bool().cpu().numpy(),
         lexical,
     )
 

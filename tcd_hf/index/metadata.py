@@ -116,7 +116,7 @@ class IndexMetadata:
         """The metadata of an index of such features; `made_by` are the other attributes."""
         tensors = feature_tensors(features)
         shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
-        masks = [name for name, tensor in tensors.items() if tensor.dtype == torch.bool]
+        masks = [name for name, tensor in tensors.items() if not tensor.is_floating_point()]
         return cls(**made_by, shapes=shapes, masks=masks, has_caption_vectors=OCR_EMBEDS in shapes)
 
     @property

@@ -127,7 +127,7 @@ def _with_frame_mask(features: TCDVideoFeatures, metadata: IndexMetadata) -> dic
     tensors = feature_tensors(features)
     if FRAME_MASK not in metadata.shapes:
         return {name: tensor for name, tensor in tensors.items() if name != FRAME_MASK}
-    return {FRAME_MASK: features.visible_frames(), **tensors}
+    return {FRAME_MASK: features.visible_frames().long(), **tensors}
 
 
 def _feature_columns(
@@ -152,7 +152,7 @@ def _feature_columns(
 
 
 def features_from(table: pa.Table, metadata: IndexMetadata, device: torch.device | str = "cpu") -> TCDVideoFeatures:
-    """The features of rows, in their order: float32 on a device, masks as bool, with their scoring tables.
+    """The features of rows, in their order: float32 on a device, masks as int64, with their scoring tables.
 
     Args:
         table (`pa.Table`): rows of an index; without the column `coarse`, or `features`, what it holds is `None`.
@@ -167,7 +167,7 @@ def features_from(table: pa.Table, metadata: IndexMetadata, device: torch.device
         together = _tensor(table.column(FEATURES_COLUMN)).to(device)
         pieces = together.split([math.prod(shape) for shape in shapes.values()], dim=1)
         for (name, shape), piece in zip(shapes.items(), pieces, strict=True):
-            tensor = (piece.bool() if name in metadata.masks else piece.float()).unflatten(1, shape)
+            tensor = (piece.long() if name in metadata.masks else piece.float()).unflatten(1, shape)
             if name.startswith(TABLE_PREFIX):
                 tables[name.removeprefix(TABLE_PREFIX)] = tensor
             else:

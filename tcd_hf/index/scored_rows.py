@@ -223,7 +223,7 @@ def window_scores(
         cosines_with(features.fused_frame_embeds),
         None if fused is None else cosines_with(fused),
         None if read is None or not fusion.needs_nearest_window else cosines_with(read),
-        None if has_text is None else has_text.cpu().numpy()[places],
+        None if has_text is None else has_text.bool().cpu().numpy()[places],
         np.where(possible, lexical.clip(0), 0),
     )
     in_question = np.where(possible & ~out_of_range, scores, -np.inf)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from tcd_hf.modeling.modeling_tcd import TCDModel
+    from tcd_hf.modeling.modeling_tcd import TCDModel, TCDVideoFeatures
     from tcd_hf.processing.processing_tcd import TCDProcessor
     from tcd_hf.processing.video_inputs import VideoInput
 
@@ -32,14 +32,23 @@ class Cycle(NamedTuple):
     Attributes:
         there (`torch.FloatTensor` of shape `(num_frames, num_frames)`): of each frame, how near each window is in
             meaning; rows add up to 1, windows without text get 0.
-        back (`torch.FloatTensor` of shape `(num_frames, num_frames)`): of what a frame found, how near each frame is.
+        back (`torch.FloatTensor` of shape `(num_frames, num_frames)`): of what a frame found, how near each frame is;
+            those that do not count get 0.
         landings (`torch.FloatTensor` of shape `(num_frames,)`): where each frame lands softly, the mean place over
             `back`, in frames from 0. This is what the loss compares with the frame's own place.
+        counts (`torch.BoolTensor` of shape `(num_frames,)`): frames that count, see [`TCDVideoFeatures`]; the others
+            walk no cycle.
     """
 
     there: "torch.Tensor"
     back: "torch.Tensor"
     landings: "torch.Tensor"
+    counts: "torch.Tensor"
+
+    @property
+    def places(self) -> list[int]:
+        """The frames that count."""
+        return self.counts.nonzero().flatten().tolist()
 
     @property
     def nearest(self) -> list[int]:
@@ -49,27 +58,26 @@ class Cycle(NamedTuple):
     @property
     def num_home(self) -> int:
         """How many frames return to themselves."""
-        return sum(nearest == place for place, nearest in enumerate(self.nearest))
+        return sum(self.nearest[place] == place for place in self.places)
 
 
-def calibration_cycle(
-    frame_embeds: "torch.Tensor", ocr_embeds: "torch.Tensor", ocr_mask: "torch.Tensor", temperature: float
-) -> Cycle:
+def calibration_cycle(features: "TCDVideoFeatures", temperature: float) -> Cycle:
     """The soft nearest neighbours of one video, there and back (TCD section 3).
 
     Args:
-        frame_embeds, ocr_embeds (`torch.FloatTensor` of shape `(num_frames, dim)`): of frames and windows.
-        ocr_mask (`torch.BoolTensor` of shape `(num_frames,)`): windows with text, at least one.
+        features ([`TCDVideoFeatures`]): of one video, with text in one window or more.
         temperature (`float`): of the nearest neighbours, `calibration_temperature` of the model.
     """
     import torch
     from torch.nn.functional import normalize
 
-    frames, windows = normalize(frame_embeds.float(), dim=-1), normalize(ocr_embeds.float(), dim=-1)
-    there = (frames @ windows.T / temperature).masked_fill(~ocr_mask, -torch.inf).softmax(dim=-1)
+    (ocr_embeds,), _, (has_text,) = features.ocr_parts()
+    (counts,) = features.visible_frames()
+    frames, windows = normalize(features.frame_embeds[0].float(), dim=-1), normalize(ocr_embeds.float(), dim=-1)
+    there = (frames @ windows.T / temperature).masked_fill(~has_text, -torch.inf).softmax(dim=-1)
     found = normalize(there @ windows, dim=-1)
-    back = (found @ frames.T / temperature).softmax(dim=-1)
-    return Cycle(there, back, back @ torch.arange(len(frames), dtype=back.dtype, device=back.device))
+    back = (found @ frames.T / temperature).masked_fill(~counts, -torch.inf).softmax(dim=-1)
+    return Cycle(there, back, back @ torch.arange(len(frames), dtype=back.dtype, device=back.device), counts)
 
 
 def plot_calibration_cycle(
@@ -79,7 +87,8 @@ def plot_calibration_cycle(
     frame to its nearest window in meaning, and one from there to the frame that what it found is nearest to. Above each
     frame's node stands which frame that is, and over it the soft landing: the mean place of all frames, counted from 1,
     weighted by how near they are. The loss is made of soft landings; where many frames are about as near, they lie
-    between them, even of a frame that returns to itself.
+    between them, even of a frame that returns to itself. Frames that repeat the one before, as in a clip of fewer
+    frames than windows, have no node.
 
     Args:
         model ([`TCDModel`]): one that reads OCR; evaluated as it is. The embeddings are those of the towers, before
@@ -95,17 +104,20 @@ def plot_calibration_cycle(
     Raises:
         ImportError: Matplotlib is not installed.
         VideoReadError: the video cannot be read.
-        ValueError: the model does not read OCR, or fewer than two windows show text: such a clip has no cycle.
+        ValueError: the model does not read OCR, or fewer than two windows show text, or there is but one frame: such a
+            clip has no cycle.
     """
     clip = read_clip(model, processor, video)
-    (ocr_embeds,), _, (mask,) = clip.features.ocr_parts()
+    _, _, (mask,) = clip.features.ocr_parts()
     if mask.sum() < 2:
         raise ValueError(
             f"A cycle needs two windows with text or more, {clip.name} has {int(mask.sum())}: choose a clip that shows "
             "more text."
         )
-    cycle = calibration_cycle(clip.features.frame_embeds[0], ocr_embeds, mask, model.calibration_temperature.item())
+    cycle = calibration_cycle(clip.features, model.calibration_temperature.item())
     cycle = Cycle(*(part.cpu() for part in cycle))
+    if len(cycle.places) < 2:
+        raise ValueError(f"A cycle needs two frames that differ or more, {clip.name} has one: choose a longer clip.")
     with film_strip(clip, _title(clip, cycle), 2.3, path) as (figure, axes):
         _draw_cycle(axes, cycle, mask.tolist())
         _draw_legend(axes)
@@ -113,17 +125,18 @@ def plot_calibration_cycle(
 
 
 def _draw_cycle(axes: "Axes", cycle: Cycle, has_text: list[bool]) -> None:
-    windows = cycle.there.argmax(dim=-1).tolist()
-    for frame, window in enumerate(windows):
-        _draw_arrow(axes, (frame, FRAME_ROW), (window, WINDOW_ROW), *THERE)
-    for window, frame in sorted(set(zip(windows, cycle.nearest, strict=True))):
+    windows, nearest = cycle.there.argmax(dim=-1).tolist(), cycle.nearest
+    for frame in cycle.places:
+        _draw_arrow(axes, (frame, FRAME_ROW), (windows[frame], WINDOW_ROW), *THERE)
+    for window, frame in sorted({(windows[frame], nearest[frame]) for frame in cycle.places}):
         _draw_arrow(axes, (window, WINDOW_ROW), (frame, FRAME_ROW), *BACK)
-    for frame, (nearest, shows) in enumerate(zip(cycle.nearest, has_text, strict=True)):
-        _draw_node(axes, (frame, FRAME_ROW), _frame_name(frame), "o", HOME if nearest == frame else ELSEWHERE)
-        if shows:
-            _draw_node(axes, (frame, WINDOW_ROW), f"$o_{{{frame + 1}}}$", "s", ELSEWHERE)
+    for frame in cycle.places:
+        look = HOME if nearest[frame] == frame else ELSEWHERE
+        _draw_node(axes, (frame, FRAME_ROW), _frame_name(frame), "o", look)
         axes.text(frame, SOFT_ROW, f"{cycle.landings[frame].item() + 1:.1f}", **NOTE)
-        axes.text(frame, NEAREST_ROW, _frame_name(nearest), parse_math=True, **NOTE)
+        axes.text(frame, NEAREST_ROW, _frame_name(nearest[frame]), parse_math=True, **NOTE)
+    for window in (place for place, shows in enumerate(has_text) if shows):
+        _draw_node(axes, (window, WINDOW_ROW), f"$o_{{{window + 1}}}$", "s", ELSEWHERE)
     rows = {"soft landing": SOFT_ROW, "returns to": NEAREST_ROW, "frames": FRAME_ROW, "windows": WINDOW_ROW}
     for name, row in rows.items():
         axes.text(-0.55, row, name, **{**NOTE, "ha": "right"})
@@ -162,8 +175,8 @@ def _draw_legend(axes: "Axes") -> None:
 
 
 def _title(clip: DrawnClip, cycle: Cycle) -> str:
-    count = len(clip.frames)
-    distance = sum((landing - place) ** 2 for place, landing in enumerate(cycle.landings.tolist())) / count
+    count = len(cycle.places)
+    distance = sum((cycle.landings[place].item() - place) ** 2 for place in cycle.places) / count
     return (
         f"{clip.name}: {cycle.num_home} of {count} frames return to themselves, "
         f"mean squared distance of soft landings {distance:.1f}"

@@ -28,7 +28,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(make_model, options):
         return
     features = output.video_features
     temperature = math.exp(-model.logit_scale.item())
-    calibration = CalibrationLoss()(features.frame_embeds, features.ocr_embeds, features.ocr_mask, temperature)
+    calibration = CalibrationLoss()(features.frame_embeds, features.ocr_embeds, features.ocr_mask.bool(), temperature)
     torch.testing.assert_close(output.calibration_loss, calibration)
     weight = options.get("calibration_weight", 0.1)
     torch.testing.assert_close(output.loss, output.contrastive_loss + weight * calibration + recall)

@@ -64,7 +64,7 @@ class TestOutputs:
         assert output.text_embeds.shape == (2, 16)
         for name in ("frame_embeds", "ocr_embeds", "fused_frame_embeds", "fused_ocr_embeds"):
             assert output.video_features[name].shape == (3, NUM_FRAMES, 16)
-        assert output.video_features.ocr_mask.dtype == torch.bool
+        assert output.video_features.ocr_mask.dtype == torch.long  # as masks of transformers
         fields = list(modeling_tcd.TCDOutput.__dataclass_fields__)
         assert list(output) == [name for name in fields if getattr(output, name) is not None]
 

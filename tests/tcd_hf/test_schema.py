@@ -123,12 +123,12 @@ def test_a_checksum_changes_with_what_a_search_reads(records, features, schema):
 def test_masks_of_frames_beside_indexes_without_them(records, features, index_has_mask, video_has_mask):
     """An index made before frames could be left out goes on without; where nothing says other, all frames count."""
     mask = torch.tensor([[True, False, True, True], [True] * 4, [True, False, False, False]])
-    masked = TCDVideoFeatures(**{**features, "frame_mask": mask})
+    masked = TCDVideoFeatures(**{**features, "frame_mask": mask.long()})
     metadata = describe(masked if index_has_mask else features)
     given = masked if video_has_mask else features
     restored = features_from(rows_from(records, given, table_schema(metadata)), metadata)
     if index_has_mask:
-        assert torch.equal(restored.frame_mask, mask if video_has_mask else torch.ones_like(mask))
+        assert torch.equal(restored.frame_mask, (mask if video_has_mask else torch.ones_like(mask)).long())
     else:
         assert restored.frame_mask is None
     assert torch.equal(restored.visible_frames(), mask if index_has_mask and video_has_mask else torch.ones_like(mask))
@@ -140,7 +140,7 @@ def test_features_and_tables_come_back_in_float16_precision(records, features, s
     assert set(before) == set(after) and "table_frame_gram" in after and "coarse" in after
     for name, tensor in before.items():
         assert after[name].shape == tensor.shape
-        assert after[name].dtype == (torch.bool if name == "feature_ocr_mask" else torch.float32)
+        assert after[name].dtype == (torch.long if name == "feature_ocr_mask" else torch.float32)
         expected = tensor if name in ("coarse", "feature_ocr_mask") else tensor.half().float()
         assert torch.equal(after[name], expected), name
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from tcd_hf.modeling.calibration import CalibrationLoss
+from tcd_hf.modeling.outputs import TCDVideoFeatures
 from tcd_hf.processing.video_reading import VideoReadError
 from tcd_hf.visualization import plot_calibration_cycle
 from tcd_hf.visualization.calibration import Cycle, calibration_cycle
@@ -17,26 +18,33 @@ def random_clip(seed=0, frames=6, dim=8):
     return *(torch.randn(frames, dim, generator=generator) for _ in range(2)), mask
 
 
+def cycle_of(frames, windows, mask, temperature, frame_mask=None):
+    given = {"frame_embeds": frames, "ocr_embeds": windows, "fused_ocr_embeds": windows, "ocr_mask": mask.long()}
+    if frame_mask is not None:
+        given["frame_mask"] = frame_mask.long()
+    return calibration_cycle(TCDVideoFeatures(**{name: part[None] for name, part in given.items()}), temperature)
+
+
 class TestCycle:
     def test_by_hand(self):
         axes = torch.eye(3)
         windows = axes[[1, 0, 2]]  # the text of frame 0 is in window 1, and so on; window 2 shows none
         mask = torch.tensor([True, True, False])
-        cycle = calibration_cycle(axes, windows, mask, temperature=0.01)
+        cycle = cycle_of(axes, windows, mask, temperature=0.01)
         torch.testing.assert_close(cycle.there[:2], torch.tensor([[0.0, 1, 0], [1, 0, 0]]))
         torch.testing.assert_close(cycle.there[2], torch.tensor([0.5, 0.5, 0]))  # nothing resembles it
         torch.testing.assert_close(cycle.landings, torch.tensor([0, 1, 0.5]))  # between the two it is sent to
 
     def test_soft_landings_are_not_where_a_frame_returns_to(self):
         back = torch.tensor([[0.4, 0.3, 0.3], [0.2, 0.5, 0.3], [0.6, 0.2, 0.2]])
-        cycle = Cycle(torch.eye(3), back, back @ torch.arange(3.0))
+        cycle = Cycle(torch.eye(3), back, back @ torch.arange(3.0), torch.ones(3, dtype=torch.bool))
         assert cycle.nearest == [0, 1, 0] and cycle.num_home == 2
         torch.testing.assert_close(cycle.landings, torch.tensor([0.9, 1.1, 0.6]))
 
     @pytest.mark.parametrize("temperature", [0.05, 0.5])
     def test_is_what_the_loss_walks(self, temperature):
         frames, windows, mask = random_clip()
-        cycle = calibration_cycle(frames, windows, mask, temperature)
+        cycle = cycle_of(frames, windows, mask, temperature)
         normal = torch.nn.functional.normalize
         units = normal(frames, dim=-1)[None], normal(windows, dim=-1)[None]
         from_frames = CalibrationLoss().cycle_error(*units, torch.ones(1, 6, dtype=bool), mask[None], temperature)
@@ -44,10 +52,22 @@ class TestCycle:
         assert mine > 0.1  # frames do move
         torch.testing.assert_close(from_frames, mine[None])
 
+    def test_repeated_frames_walk_no_cycle(self):
+        frames, windows, mask = random_clip(seed=2)
+        counts = torch.tensor([True, True, False, True, False, True])
+        cycle = cycle_of(frames, windows, mask, 0.3, counts)
+        assert cycle.places == [0, 1, 3, 5] and (cycle.back[:, [2, 4]] == 0).all()
+        normal = torch.nn.functional.normalize
+        units = normal(frames, dim=-1)[None], normal(windows, dim=-1)[None]
+        expected = CalibrationLoss().cycle_error(*units, counts[None], mask[None], 0.3)
+        mine = (cycle.landings - torch.arange(6)).square()[counts].mean()
+        torch.testing.assert_close(mine[None], expected)
+        assert cycle.num_home == sum(cycle.nearest[place] == place for place in (0, 1, 3, 5))
+
     def test_against_a_slow_walk(self):
         frames, windows, mask = random_clip(seed=1)
         frames, windows = frames.numpy(), windows.numpy()
-        cycle = calibration_cycle(torch.tensor(frames), torch.tensor(windows), mask, temperature=0.2)
+        cycle = cycle_of(torch.tensor(frames), torch.tensor(windows), mask, temperature=0.2)
         for start in range(6):
             there = [np.exp(cosine(frames[start], windows[w]) / 0.2) if mask[w] else 0.0 for w in range(6)]
             there = np.array(there) / sum(there)
@@ -88,7 +108,7 @@ class TestPlot:
 
     def test_tells_where_each_frame_returns_to_and_lands(self, clips, code_reader, monkeypatch):
         back = torch.tensor([[0.4, 0.1, 0.1, 0.4], [0.1, 0.1, 0.7, 0.1], [0, 0.1, 0.9, 0], [0.2, 0.2, 0.2, 0.4]])
-        cycle = Cycle(torch.eye(4)[[2, 2, 3, 3]], back, back @ torch.arange(4.0))
+        cycle = Cycle(torch.eye(4)[[2, 2, 3, 3]], back, back @ torch.arange(4.0), torch.ones(4, dtype=torch.bool))
         monkeypatch.setattr("tcd_hf.visualization.calibration.calibration_cycle", lambda *args: cycle)
         figure = plot_calibration_cycle(make_tiny_model(), make_tiny_processor(code_reader), clips["shop.mp4"])
         axes = figure.axes[1]
