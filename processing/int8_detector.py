@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from .ocr_models import cache_folder, import_engine
+from .ocr_models import OCREngineError, cache_folder, import_engine
 from .text_detection import fill_planes
 
 __all__ = ["calibration_frames", "int8_detector"]
@@ -44,6 +44,7 @@ def int8_detector(detector: str | os.PathLike, folder: str | os.PathLike | None 
 
     Raises:
         ImportError: the package `onnx` is not installed.
+        OCREngineError: it cannot be kept there.
     """
     detector = Path(detector)
     folder = cache_folder("detectors") if folder is None else Path(folder)
@@ -51,14 +52,24 @@ def int8_detector(detector: str | os.PathLike, folder: str | os.PathLike | None 
     path = folder / f"{detector.stem}-int8-{digest}-{RECIPE}.onnx"
     if not path.is_file():
         logger.warning("Making the text detector in int8 once: %s", path)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
         try:
-            _quantise(detector, partial)
-            partial.replace(path)  # whole or not at all: several processes may make it at once
-        finally:
-            partial.unlink(missing_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            _make(detector, path)
+        except OSError as error:
+            raise OCREngineError(
+                f"The text detector in int8 cannot be kept in {folder}: {error}. Free some space there, name another "
+                'folder by TCD_HF_CACHE, or choose runtime="onnxruntime".'
+            ) from error
     return path
+
+
+def _make(detector: Path, path: Path) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        _quantise(detector, partial)
+        partial.replace(path)  # whole or not at all: several processes may make it at once
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def calibration_frames(count: int = NUM_FRAMES, seed: int = 0) -> Iterator[np.ndarray]:

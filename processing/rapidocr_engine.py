@@ -154,13 +154,15 @@ class RapidOCREngine:
             **recogniser_params(self.lang),
             **self.params,
         }
-        with missing_weights(self.name, "the ONNX files that `params` and `lang` ask for"):
+        asked = "the ONNX files that `params` and `lang` ask for"
+        with missing_weights(self.name, asked):
             model = rapidocr.RapidOCR(params=params)
-            if runtime == INT8:
-                if not multiplies_int8():
-                    logger.warning("runtime=%r without VNNI, as far as is known: it may be slower and less exact", INT8)
-                detector = model.cfg.Det
-                detector.model_path = str(int8_detector(model_file(detector, model.cfg.Global.model_root_dir)))
+            shipped = model_file(model.cfg.Det, model.cfg.Global.model_root_dir) if runtime == INT8 else None
+        if shipped is not None:
+            if not multiplies_int8():
+                logger.warning("runtime=%r without VNNI, as far as is known: it may be slower and less exact", INT8)
+            model.cfg.Det.model_path = str(int8_detector(shipped))
+        with missing_weights(self.name, asked):
             # models load at their first use: one blank image per model makes a missing file show here
             model(np.zeros((64, 64, 3), np.uint8), use_det=True, use_cls=False, use_rec=False)
             model.recognize_txt([np.zeros((48, 96, 3), np.uint8)])

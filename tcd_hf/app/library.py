@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +116,13 @@ class Library:
             options = {"top_k": top_k, "mode": mode, "where": where, "within": within}
             return self.searches.call("search", query, syntax="query", **options)
 
+    def try_search(self, query: str, mode: SearchMode = "two-stage") -> None:
+        """A search that nobody asked for, and that is in no counter: to load what others need, or to see whether it
+        can be done."""
+        with self._searching():
+            if len(self.index):
+                self.searches.call("search", query, top_k=1, mode=mode)
+
     def tells_weak(self, mode: SearchMode) -> bool:
         """See [`Fusion.tells_weak`]."""
         return Fusion.of(self.index.model.config, self.index.lexical_weight).tells_weak(mode)
@@ -141,25 +148,26 @@ class Library:
             return False
         try:
             if len(self.index) and self._has_failed:
-                self.search("a", "lexical", 1, None)
+                self.try_search("a", "lexical")
         except Exception as error:  # whatever a library raises
             logger.warning("The index cannot be searched: %s", error)
             return False
         return True
 
     @contextmanager
-    def _searching(self, kind: str) -> Iterator[None]:
-        """Takes note of a search, and of how it ends."""
+    def _searching(self, kind: str | None = None) -> Iterator[None]:
+        """Takes note of a search, and of how it ends; counts those of a kind."""
         with self._counting:
             self._under_way += 1
         try:
-            with self.metrics.timed(kind):
+            with nullcontext() if kind is None else self.metrics.timed(kind):
                 yield
             self._has_failed = False
         except Exception as error:
             if _is_fault(error):
                 self._has_failed = True
-                self.metrics.errors.labels(kind).inc()
+                if kind is not None:
+                    self.metrics.errors.labels(kind).inc()
             raise
         finally:
             with self._counting:

@@ -1,7 +1,6 @@
 """Who searches for the page: its own process, or several beside it that read the same index."""
 
 import copy
-import os
 import pickle  # nosec B403 # between this package's own processes
 import queue
 import tempfile
@@ -12,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from tcd_hf.reading.worker import portable
-from tcd_hf.reading.workers import Failure, Workers, usable_cores
+from tcd_hf.reading.workers import Failure, Workers
 
 if TYPE_CHECKING:
     from tcd_hf.index.video_index import VideoIndex
@@ -49,7 +50,8 @@ class SearchProcesses:
     """Searches in processes of their own, as many at once as there are, each on its share of the cores.
 
     They only read the index, and see what is committed to it as any other process does. Each holds the model and the
-    index's vectors in its own memory. One that dies is made anew, and its search done again.
+    index's vectors in its own memory, and has its share of the threads that torch has here. One that dies is made
+    anew, and its search done again.
 
     Args:
         index ([`VideoIndex`]): opened with its model and processor.
@@ -68,8 +70,7 @@ class SearchProcesses:
         try:
             file = Path(self._folder.name) / "index"  # where this process need not hold a copy for each of them
             file.write_bytes(pickle.dumps(_describe(index)))
-            threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, usable_cores() // num_processes))
-            opening = _Opening(file, threads)
+            opening = _Opening(file, max(1, torch.get_num_threads() // num_processes))
             with ThreadPoolExecutor(num_processes) as starting:  # each takes seconds to import what it needs
                 begun = [starting.submit(self._start, opening) for _ in range(num_processes)]
             for start in begun:
@@ -134,8 +135,6 @@ class _Opening:
 
 
 def _open(file: Path, threads: int) -> Callable[[Any], Any]:
-    import torch
-
     from tcd_hf.index.video_index import VideoIndex
 
     torch.set_num_threads(threads)

@@ -163,15 +163,9 @@ def own_names(host: str) -> list[str]:
 
 def _warm_up(library: "Library", thumbnails: "Thumbnails", stop: threading.Event) -> None:
     try:
-        if len(library):
-            query = "a first search loads what later ones need"
-            with ThreadPoolExecutor(library.searches.num_processes) as visitors:  # one for each process
-                found = [
-                    visitors.submit(library.search, query, "two-stage", 1, None)
-                    for _ in range(library.searches.num_processes)
-                ]
-            for each in found:
-                each.result()
+        query, count = "a first search loads what later ones need", library.searches.num_processes
+        with ThreadPoolExecutor(count) as visitors:  # one for each process
+            list(visitors.map(library.try_search, [query] * count))
     except Exception as error:  # told at /healthz, too
         if not stop.is_set():
             logger.warning("The first search failed: %s", error)

@@ -8,6 +8,7 @@ import pytest
 
 from tcd_hf.processing.int8_detector import calibration_frames, int8_detector
 from tcd_hf.processing.ocr_engines import get_engine
+from tcd_hf.processing.ocr_models import OCREngineError
 from tcd_hf.processing.ocr_runtimes import INT8, RUNTIMES, available_runtimes, multiplies_int8
 from tests.clips import text_frame
 
@@ -56,6 +57,14 @@ def test_a_detector_that_is_none_leaves_nothing_behind(tmp_path):
     with pytest.raises(Exception, match=r"."):
         int8_detector(broken, tmp_path / "made")
     assert not list((tmp_path / "made").iterdir())
+
+
+@needs_onnx
+def test_int8_that_cannot_be_kept_says_so(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OCREngineError, match=r"int8 cannot be kept in .*file.* TCD_HF_CACHE"):
+        get_engine("rapidocr", runtime=INT8, box_threshold=0.32).models()
 
 
 def test_frames_to_calibrate_on_are_the_same_each_time():

@@ -138,7 +138,7 @@ def test_the_server_ends_only_after_its_warm_up(tmp_path, monkeypatch):
         time.sleep(0.5)
         done.append("search")
 
-    monkeypatch.setattr(Library, "search", slow_search)
+    monkeypatch.setattr(Library, "try_search", slow_search)
     monkeypatch.setattr(Thumbnails, "draw", lambda *args: done.append("draw"))
     with serving(build_app(make_index(tmp_path, {"shop.mp4": [1]}))):
         assert begun.wait(10)
