@@ -21,8 +21,7 @@ from tcd_hf.app.transcripts import Transcript, Transcripts
 from tcd_hf.choices import DEFAULT_WITHIN, SearchMode
 from tcd_hf.index.fusing import Fusion
 from tcd_hf.index.schema import IndexDamagedError, IndexMismatchError
-from tcd_hf.index.storage import sql_list, sql_string
-from tcd_hf.index.stored_index import FIRST_SEGMENTS
+from tcd_hf.index.storage import FIRST_SEGMENTS, sql_list, sql_string
 from tcd_hf.processing.text_tracks import SOURCES
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import file_stamp, hash_file
