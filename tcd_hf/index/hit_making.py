@@ -34,12 +34,13 @@ class HitMaker:
     def __init__(self, recall: Recall, rows: StoredRows, find_meant: MeaningFinder):
         self.recall, self.rows, self.find_meant = recall, rows, find_meant
 
-    def hits(self, search: Search, row_ids: np.ndarray) -> list[Hit]:
+    def hits(self, search: Search, row_ids: np.ndarray, above: float = -np.inf) -> list[Hit]:
         """The hits of one search among its candidates, best first; ties in the order added.
 
         Args:
             search ([`Search`]): what is looked for.
             row_ids (`np.ndarray` of shape `(num_rows,)`): of the candidates.
+            above (`float`, *optional*): a score that hits must exceed; by default any will do.
 
         Raises:
             RowsDamagedError: rows that are to be shown are not what was written.
@@ -50,7 +51,7 @@ class HitMaker:
         scored = self.rows.score(search.texts, search.text_embeds, rows, search)
         texts, ranked_by = best_of_each(self._ranked_by(search, scored))
         order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
-        order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
+        order = order[ranked_by[order] > max(above, 0 if search.mode == "lexical" else -np.inf)]
         videos = self.recall.videos(row_ids[order])
         leaders = first_of_each(videos, 1)
         hits: list[Hit] = []

@@ -92,7 +92,8 @@ class JointIndex(SearchableIndex):
         for path in known if (on_video := options.get("on_video")) else ():
             on_video(path)
         report = part.add(rest, **options) if rest or not known else AddReport()
-        report.unchanged = sorted([*report.unchanged, *known], key=found.videos.index)
+        unchanged = {*report.unchanged, *known}
+        report.unchanged = [path for path in found.videos if path in unchanged]
         report.left_out = found.left_out
         return report
 
@@ -108,9 +109,9 @@ class JointIndex(SearchableIndex):
 
     def _part_at(self, place: str | os.PathLike) -> "VideoIndex":
         """The index at a place."""
-        wanted = place_of(place)
+        wanted = place_of(IndexStorage(place))
         for part in self.parts:
-            if place_of(part.uri) == wanted:
+            if place_of(part._storage) == wanted:
                 return part
         raise ValueError(f"into={os.fspath(place)!r} is none of the indexes that were opened: {self.uri}.")
 
@@ -119,7 +120,7 @@ class JointIndex(SearchableIndex):
         was at work meanwhile, and with its name where its files are damaged."""
         own = [part._with_retriever(lambda retriever: retriever.rows.statistics) for part in self.parts]
         known, merged = self._merged  # one look: other threads may replace it meanwhile
-        if len(known) != len(own) or any(one is not other for one, other in zip(known, own, strict=True)):
+        if list(map(id, known)) != list(map(id, own)):
             merged = LexicalStatistics.merged(own)
             self._merged = own, merged
         return ask(cast("Retriever", JointRetriever(self.parts, merged)))

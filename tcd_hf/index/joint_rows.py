@@ -9,7 +9,6 @@ import pyarrow.compute
 
 from tcd_hf.index.metadata import IndexMetadata, IndexMismatchError
 from tcd_hf.index.storage import FIRST_SEGMENTS, IndexStorage
-from tcd_hf.reading.files import local_folder
 
 __all__ = ["JointRows", "open_alike", "place_of"]
 
@@ -32,10 +31,12 @@ def open_alike(places: Iterable[str | os.PathLike]) -> list[IndexStorage]:
         IndexMismatchError: one was made otherwise than the first; names both, and says what to do. And all else as of
             [`~IndexStorage.open`].
     """
-    storages = [IndexStorage(place) for place in {place_of(place): place for place in reversed(list(places))}.values()]
-    storages.reverse()
-    if not storages:
+    different: dict[str, IndexStorage] = {}
+    for storage in map(IndexStorage, places):
+        different.setdefault(place_of(storage), storage)
+    if not different:
         raise ValueError("No index is named: give at least one place.")
+    storages = list(different.values())
     for storage in storages:
         storage.open()
     first, *others = storages
@@ -55,10 +56,9 @@ def _check_alike(first: IndexStorage, other: IndexStorage) -> None:
             )
 
 
-def place_of(uri: str | os.PathLike) -> str:
+def place_of(storage: IndexStorage) -> str:
     """What is the same for all ways to write the place of an index."""
-    folder = local_folder(os.fspath(uri))
-    return os.fspath(uri).rstrip("/") if folder is None else os.path.realpath(folder)
+    return storage.uri.rstrip("/") if storage.folder is None else os.path.realpath(storage.folder)
 
 
 class JointRows:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -51,11 +50,16 @@ class JointRetriever:
         if isinstance(queries, str):
             return self.search([queries], top_k, *args)[0]
         asked = self._asker.prepare(queries, top_k, *args)
-        found = []
+        best: list[list[Hit]] = [[] for _ in queries]
         for part in self._parts:
-            answers = self._ask(part, lambda retriever: retriever.answer(asked))
-            found.append([[replace(hit, index=part.uri) for hit in hits] for hits in answers])
-        return [_best_hits(list(chain(*of_query)), top_k) for of_query in zip(*found, strict=True)]
+            # What is no better than all that was found before is not even looked at closely.
+            above = [hits[-1].score if len(hits) == top_k else -np.inf for hits in best]
+            found = self._ask(part, lambda retriever, above=above: retriever.answer(asked, above))
+            best = [
+                _best_hits([*hits, *(replace(hit, index=part.uri) for hit in more)], top_k)
+                for hits, more in zip(best, found, strict=True)
+            ]
+        return best
 
     def moments(self, query: str, path: str, *args: Any) -> list[Moment]:
         """All moments of one video, see [`Retriever.moments`]; of the index that has the best one, if several have it.

@@ -148,8 +148,14 @@ class Retriever:
         self._check_not_empty()
         return self.answer(self.asker.prepare(queries, top_k, recall_k, mode, where, moments, between, syntax, within))
 
-    def answer(self, asked: Asked) -> list[list[Hit]]:
-        """The best videos of each query, best first; none of an empty table. See [`~Retriever.search`]."""
+    def answer(self, asked: Asked, above: Sequence[float] | None = None) -> list[list[Hit]]:
+        """The best videos of each query, best first; none of an empty table. See [`~Retriever.search`].
+
+        Args:
+            asked ([`Asked`]): the queries.
+            above (`Sequence[float]`, *optional*): for each query a score: what does not exceed it need not be found.
+        """
+        above = [-np.inf] * len(asked.searches) if above is None else above
         if not self.recall.num_rows:
             return [[] for _ in asked.searches]
         single = [parts[0] for parts in asked.searches if len(parts) == 1]
@@ -157,10 +163,10 @@ class Retriever:
             full = bool(single) and single[0].mode == "full"
             candidates = iter(self._find_best(single) if full else map(self._recall, single))
             return [
-                self.maker.hits(parts[0], next(candidates))
+                self.maker.hits(parts[0], next(candidates), least)
                 if len(parts) == 1
-                else OrderedSearch(self, parts, asked.within, asked.where).hits()
-                for parts in asked.searches
+                else OrderedSearch(self, parts, asked.within, asked.where).hits(least)
+                for parts, least in zip(asked.searches, above, strict=True)
             ]
 
     def moments(
