@@ -51,9 +51,10 @@ class HitMaker:
         scored = self.rows.score(search.texts, search.text_embeds, rows, search)
         texts, ranked_by = best_of_each(self._ranked_by(search, scored))
         order = np.lexsort((self.recall.positions(row_ids), -ranked_by))
-        order = order[ranked_by[order] > max(above, 0 if search.mode == "lexical" else -np.inf)]
+        order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
         videos = self.recall.videos(row_ids[order])
         leaders = first_of_each(videos, 1)
+        leaders = leaders[ranked_by[order[leaders]] > above]
         hits: list[Hit] = []
         while len(hits) < search.top_k and len(leaders):
             count = search.top_k - len(hits)
