@@ -89,7 +89,8 @@ class JointIndex(SearchableIndex):
             raise ValueError(
                 f"texts are given for {min(lost)}, which another of the indexes has: add them to that one."
             )
-        for path in known if (on_video := options.get("on_video")) else ():
+        on_video = options.get("on_video") or (lambda path: None)
+        for path in known:
             on_video(path)
         report = part.add(rest, **options) if rest or not known else AddReport()
         unchanged = {*report.unchanged, *known}
