@@ -20,6 +20,7 @@ from tcd_hf.reading.left_out import LeftOut, describe_left_out
 if TYPE_CHECKING:
     from tcd_hf.app.metrics import Metrics
     from tcd_hf.index.ingest import AddReport
+    from tcd_hf.index.joint_index import JointIndex
     from tcd_hf.index.video_index import VideoIndex
 
 __all__ = ["Adder"]
@@ -47,7 +48,8 @@ class Adder:
     a commit waits for another, so that a file that takes long, or gives nothing, is in nobody's way.
 
     Args:
-        index ([`VideoIndex`]): a handle of its own, with a processor of its own: a tokenizer serves one thread.
+        index ([`VideoIndex`] or [`JointIndex`]): a handle of its own, with a processor of its own: a tokenizer serves
+            one thread. Of several, videos go to the first.
         uploads ([`UploadFolder`], *optional*): where uploaded videos are kept; without it nothing can be uploaded.
         roots (`Sequence[Path]`, *optional*): folders below which videos may be added by their paths.
         stall_seconds (`float`, *optional*, defaults to 30): a file that gives nothing for so long is left out.
@@ -56,7 +58,7 @@ class Adder:
 
     def __init__(
         self,
-        index: "VideoIndex",
+        index: "VideoIndex | JointIndex",
         uploads: UploadFolder | None = None,
         roots: Sequence[Path] = (),
         stall_seconds: float = DEFAULT_UPLOAD_STALL_SECONDS,
@@ -164,19 +166,19 @@ class Adder:
                 return True
         return False
 
-    def _take_handle(self) -> "VideoIndex":
+    def _take_handle(self) -> "VideoIndex | JointIndex":
         try:
             return self._free.popleft()
         except IndexError:
             return self.index.new_handle()
 
-    def _discard_left(self, index: "VideoIndex", batch: "_Batch") -> None:
+    def _discard_left(self, index: "VideoIndex | JointIndex", batch: "_Batch") -> None:
         """Removes uploads that were not added. An error may have come when the rows of one were written already."""
         if batch.discards_bad and self.uploads is not None and batch.left:
             for path in set(batch.left).difference(index.paths):
                 self.uploads.discard(Path(path).name)
 
-    def _add_files(self, index: "VideoIndex", paths: Sequence[str], batch: "_Batch") -> None:
+    def _add_files(self, index: "VideoIndex | JointIndex", paths: Sequence[str], batch: "_Batch") -> None:
         told = batch.news.put
         options = {"workers": WORKERS, "stall_seconds": self.stall_seconds, "stop": batch.cancelled, "alongside": True}
 
@@ -191,7 +193,7 @@ class Adder:
             self._metrics.count_files(report)
         if report.skipped and batch.discards_bad:
             bad = [video.path for video in report.skipped]
-            index.remove(bad, stop=batch.cancelled)
+            index.parts[0].remove(bad, stop=batch.cancelled)
             if self.uploads is not None:
                 for path in bad:
                     self.uploads.discard(Path(path).name)

@@ -21,8 +21,7 @@ from tcd_hf.app.transcripts import Transcript, Transcripts
 from tcd_hf.choices import DEFAULT_WITHIN, SearchMode
 from tcd_hf.index.fusing import Fusion
 from tcd_hf.index.schema import IndexDamagedError, IndexMismatchError
-from tcd_hf.index.storage import sql_list, sql_string
-from tcd_hf.index.stored_index import FIRST_SEGMENTS
+from tcd_hf.index.storage import FIRST_SEGMENTS, sql_list, sql_string
 from tcd_hf.processing.text_tracks import SOURCES
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import file_stamp, hash_file
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from tcd_hf.app.search_processes import SearchProcesses
     from tcd_hf.index.hits import Hit
     from tcd_hf.index.moments import Moment
-    from tcd_hf.index.video_index import VideoIndex
+    from tcd_hf.index.searching import SearchableIndex
 
 __all__ = ["Clip", "ClipError", "Library", "is_example", "sql_filter"]
 
@@ -86,7 +85,7 @@ class Library:
     Searches wait for each other, see [`OwnSearches`] and [`SearchProcesses`]. Whatever else is read waits for none.
 
     Args:
-        index ([`VideoIndex`]): opened with its model and processor.
+        index ([`VideoIndex`] or [`JointIndex`]): opened with its model and processor.
         searches ([`SearchProcesses`], *optional*): who searches; this process by default.
 
     Attributes:
@@ -94,7 +93,7 @@ class Library:
         ready (`threading.Event`): set once what a search needs has been loaded.
     """
 
-    def __init__(self, index: "VideoIndex", searches: "SearchProcesses | None" = None):
+    def __init__(self, index: "SearchableIndex", searches: "SearchProcesses | None" = None):
         self.index = index
         self.searches = searches or OwnSearches(index)
         self.metrics = Metrics(index)

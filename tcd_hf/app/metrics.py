@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from tcd_hf.index.ingest import AddReport
-    from tcd_hf.index.video_index import VideoIndex
+    from tcd_hf.index.stored_index import StoredIndex
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
@@ -24,7 +24,7 @@ class Metrics:
     """Counters of one server. What is asked for, and by whom, is in none of them.
 
     Args:
-        index ([`VideoIndex`]): whose videos are counted when the counters are asked for.
+        index ([`VideoIndex`] or [`JointIndex`]): whose videos are counted when the counters are asked for.
 
     Attributes:
         query_seconds (`Histogram`): seconds of each query, those in which it waited for its turn included, by `kind`.
@@ -32,7 +32,7 @@ class Metrics:
         files (`Counter`): what became of files that were to be added through the page, by `outcome`.
     """
 
-    def __init__(self, index: "VideoIndex"):
+    def __init__(self, index: "StoredIndex"):
         self._registry = CollectorRegistry()
         options: Any = {"namespace": "tcd_hf", "registry": self._registry}
         self.query_seconds = Histogram(
@@ -70,7 +70,7 @@ class Metrics:
 class _IndexCounts(Collector):
     """What the index holds, counted anew when it has changed."""
 
-    def __init__(self, index: "VideoIndex"):
+    def __init__(self, index: "StoredIndex"):
         self._index = index
         self._counted: tuple[int, int, float] | None = None  # version, videos, seconds
 

@@ -17,6 +17,8 @@ from tcd_hf.reading.worker import portable
 from tcd_hf.reading.workers import Failure, Workers
 
 if TYPE_CHECKING:
+    from tcd_hf.index.joint_index import JointIndex
+    from tcd_hf.index.searching import SearchableIndex
     from tcd_hf.index.video_index import VideoIndex
 
 __all__ = ["OwnSearches", "SearchProcesses"]
@@ -28,12 +30,12 @@ class OwnSearches:
     """Searches in this process. They take turns, as each uses all cores.
 
     Args:
-        index ([`VideoIndex`]): opened with its model and processor.
+        index ([`VideoIndex`] or [`JointIndex`]): opened with its model and processor.
     """
 
     num_processes = 1
 
-    def __init__(self, index: "VideoIndex"):
+    def __init__(self, index: "SearchableIndex"):
         self._index = index
         self._turn = threading.Lock()
 
@@ -54,14 +56,14 @@ class SearchProcesses:
     anew, and its search done again.
 
     Args:
-        index ([`VideoIndex`]): opened with its model and processor.
+        index ([`VideoIndex`] or [`JointIndex`]): opened with its model and processor.
         num_processes (`int`): how many, at least 1.
 
     Raises:
         WorkerError: the model cannot be brought to another process, or such a process does not begin.
     """
 
-    def __init__(self, index: "VideoIndex", num_processes: int):
+    def __init__(self, index: "VideoIndex | JointIndex", num_processes: int):
         self.num_processes = num_processes
         self._stop = threading.Event()
         self._free: queue.LifoQueue[Workers] = queue.LifoQueue()  # the last one has all at hand
@@ -114,11 +116,12 @@ class SearchProcesses:
         self._folder.cleanup()
 
 
-def _describe(index: "VideoIndex") -> tuple[Any, ...]:
+def _describe(index: "VideoIndex | JointIndex") -> tuple[Any, ...]:
     """What another process opens the index by. It reads no videos, so that the OCR engine stays here."""
     processor = copy.copy(index.processor)
     processor.ocr_engine = processor.ocr_options = None
-    return index.uri, index.model, processor, index.lexical_weight, index.memory_budget
+    uris = [part.uri for part in index.parts]
+    return uris[0] if len(uris) == 1 else uris, index.model, processor, index.lexical_weight, index.memory_budget
 
 
 class _Opening:
@@ -143,7 +146,7 @@ def _open(file: Path, threads: int) -> Callable[[Any], Any]:
     return partial(_search_in, VideoIndex.open(uri, model, processor, **options))
 
 
-def _search_in(index: "VideoIndex", task: tuple[str, tuple, dict]) -> tuple[Any, BaseException | None]:
+def _search_in(index: "SearchableIndex", task: tuple[str, tuple, dict]) -> tuple[Any, BaseException | None]:
     """What a method gives, or the error that it raises: an answer too, as the process goes on."""
     method, arguments, options = task
     try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tcd_hf.app.library import Library
     from tcd_hf.app.limits import Limits
     from tcd_hf.app.pictures import Thumbnails
+    from tcd_hf.index.joint_index import JointIndex
     from tcd_hf.index.video_index import VideoIndex
 
 __all__ = ["build_app", "listen", "own_names", "serve_app"]
@@ -29,7 +30,7 @@ DEFAULT_MAX_CONNECTIONS = 100
 
 
 def build_app(
-    index: "VideoIndex",
+    index: "VideoIndex | JointIndex",
     uploads: str | os.PathLike | None = None,
     allow_add: Sequence[str | os.PathLike] = (),
     hosts: Iterable[str] = (),
@@ -44,7 +45,8 @@ def build_app(
     It serves the page, the API endpoint `/search` (for `gradio_client`) and media of clips of the index, no other file.
 
     Args:
-        index ([`VideoIndex`]): opened with its model and processor, or one that can load them.
+        index ([`VideoIndex`] or [`JointIndex`]): opened with its model and processor, or one that can load them. What
+            is added goes to the first of several.
         uploads (`str | os.PathLike`, *optional*): folder in which uploaded videos are kept; without it there are none.
         allow_add (`Sequence[str | os.PathLike]`, *optional*): folders below which videos may be added by their paths.
         hosts (`Iterable[str]`, *optional*): names that it answers to, besides localhost and numeric addresses.

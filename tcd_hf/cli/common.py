@@ -26,6 +26,7 @@ from tcd_hf.reading.left_out import LeftOut, describe_left_out
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
     from tcd_hf.cli.reading import Reading
+    from tcd_hf.index.joint_index import JointIndex
     from tcd_hf.index.progress import Progress
     from tcd_hf.reading.video_reader import SkippedVideo
 
@@ -33,7 +34,7 @@ __all__ = [
     "INTERRUPTED",
     "CacheDirOption",
     "DeviceOption",
-    "IndexOption",
+    "IndexesOption",
     "JsonOption",
     "LoadedModelOption",
     "ModelOption",
@@ -44,7 +45,9 @@ __all__ = [
     "fail",
     "load",
     "named_model",
+    "one_or_several",
     "open_index",
+    "open_indexes",
     "print_json",
     "print_left_out",
     "print_skipped",
@@ -74,7 +77,10 @@ OcrEngineOption = Annotated[
     typer.Option(help=r"OCR engine: rapidocr (offline) or doctr (pip install 'tcd-hf\[doctr]')."),
 ]
 
-IndexOption = Annotated[str, typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made.")]
+IndexesOption = Annotated[
+    list[str],
+    typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made; several count as one."),
+]
 DeviceOption = Annotated[
     str | None, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, mps; the GPU where there is one.")
 ]
@@ -355,4 +361,24 @@ def open_index(
     index = VideoIndex.open(uri, model, device=device or "auto", **options)
     index.metadata.check_segment_seconds(index.uri, segment_seconds)
     reading.apply(index.processor)
+    return index
+
+
+def one_or_several(uris: Sequence[str]) -> str | Sequence[str]:
+    """What [`VideoIndex.open`] takes for the places that were named, and JSON tells of them."""
+    return uris[0] if len(uris) == 1 else uris
+
+
+@quick_start()
+def open_indexes(
+    uris: Sequence[str], model: str | None, reading: "Reading", cache_dir: Path | None, device: str | None = None
+) -> "VideoIndex | JointIndex":
+    """One index with its model, or several as one, for searching; arguments and errors are those of [`open_index`]."""
+    if len(uris) == 1:
+        return open_index(uris[0], model, reading, cache_dir, device=device)
+    from tcd_hf import VideoIndex
+
+    index = VideoIndex.open(uris, model, device=device or "auto", cache_dir=cache_dir)
+    for part in index.parts:
+        reading.apply(part.processor)
     return index

@@ -11,9 +11,10 @@ from rich.table import Table
 
 from tcd_hf.choices import TextFormat
 from tcd_hf.cli.common import (
-    IndexOption,
+    IndexesOption,
     JsonOption,
     check_output_folder,
+    one_or_several,
     print_json,
     reports_errors,
     split_paths,
@@ -26,6 +27,7 @@ from tcd_hf.reading.files import absolute_path, write_whole
 
 if TYPE_CHECKING:
     from tcd_hf import VideoIndex
+    from tcd_hf.index.joint_index import JointIndex
     from tcd_hf.reading.text_files import Cue
 
 __all__ = ["export", "list_videos", "print_cues", "show"]
@@ -33,7 +35,7 @@ __all__ = ["export", "list_videos", "print_cues", "show"]
 
 @reports_errors
 def export(
-    index_uri: IndexOption,
+    index_uris: IndexesOption,
     videos: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[VIDEO...]", help="Videos of the index, or folders of such; all by default."),
@@ -52,7 +54,7 @@ def export(
     from tcd_hf import VideoIndex
 
     check_output_folder(folder, "--to")
-    index = VideoIndex.open(index_uri)
+    index = VideoIndex.open(one_or_several(index_uris))
     paths = _chosen(index, videos or [])
     if folder is None:
         if len(paths) > 1:
@@ -70,13 +72,13 @@ def export(
 @reports_errors
 def show(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video of the index.")],
-    index_uri: IndexOption,
+    index_uris: IndexesOption,
     as_json: JsonOption = False,
 ) -> None:
     """Print what was read in a video of an index, with its times."""
     from tcd_hf import VideoIndex
 
-    cues = VideoIndex.open(index_uri).transcript(video)
+    cues = VideoIndex.open(one_or_several(index_uris)).transcript(video)
     if as_json:
         print_json({"video": absolute_path(video), "texts": [vars(cue) for cue in cues]})
     elif cues:
@@ -86,16 +88,16 @@ def show(
 
 
 @reports_errors
-def list_videos(index_uri: IndexOption, as_json: JsonOption = False) -> None:
+def list_videos(index_uris: IndexesOption, as_json: JsonOption = False) -> None:
     """List the videos of an index."""
     from tcd_hf import VideoIndex
 
-    entries = _entries(VideoIndex.open(index_uri))
+    entries = _entries(VideoIndex.open(one_or_several(index_uris)))
     if as_json:
-        print_json({"index": index_uri, "videos": entries})
+        print_json({"index": one_or_several(index_uris), "videos": entries})
         return
     if not entries:
-        stderr.print(f"{index_uri} is empty: add videos with `tcd-hf index`.", markup=False, soft_wrap=True)
+        stderr.print(f"{', '.join(index_uris)} is empty: add videos with `tcd-hf index`.", markup=False, soft_wrap=True)
         return
     folder, names = split_paths([entry["path"] for entry in entries])
     if folder:
@@ -118,7 +120,7 @@ def print_cues(cues: "Sequence[Cue]") -> None:
     stdout.print(table)
 
 
-def _chosen(index: "VideoIndex", videos: Sequence[Path]) -> list[str]:
+def _chosen(index: "VideoIndex | JointIndex", videos: Sequence[Path]) -> list[str]:
     """Paths of an index that are meant by files and folders; all, where there are none."""
     paths = index.paths
     if not paths:
@@ -133,7 +135,7 @@ def _chosen(index: "VideoIndex", videos: Sequence[Path]) -> list[str]:
     return list(chosen) or paths
 
 
-def _entries(index: "VideoIndex") -> list[dict[str, Any]]:
+def _entries(index: "VideoIndex | JointIndex") -> list[dict[str, Any]]:
     """What there is to say of each video."""
     videos: dict[str, dict[str, Any]] = {}
     for row in index.read(["path", "duration", "fps", "has_text"]).to_pylist():

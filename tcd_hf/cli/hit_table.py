@@ -92,10 +92,13 @@ def _parts(hit: "Hit") -> list[str]:
 
 
 def _moment_cells(moment: "Hit | Moment", name: str) -> tuple[str, str, str]:
-    """Its time, the video, and what matches; what was not read in the picture says where it comes from."""
+    """Its time, the video, with its index where there are several, and what matches; what was not read in the picture
+    says where it comes from."""
     boxes = {box["text"]: box for box in moment.boxes}
     texts = [text + _origin(boxes.get(text, {})) for text in moment.evidence]
-    return f"{clock(moment.start)}-{clock(moment.end)}", escape(_in_lines(one_line(name))), shown(" | ".join(texts))
+    index = getattr(moment, "index", "")
+    places = [_in_lines(one_line(place)) for place in (name, f"in {index}" if index else "") if place]
+    return f"{clock(moment.start)}-{clock(moment.end)}", escape("\n".join(places)), shown(" | ".join(texts))
 
 
 def _origin(box: Mapping[str, Any]) -> str:

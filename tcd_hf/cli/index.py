@@ -64,8 +64,9 @@ __all__ = ["index"]
 
 @reports_errors
 def index(
-    index_uri: Annotated[
-        str, typer.Option("--index", metavar="DIR", help="Folder of the index, made if need be, or a URI: s3://...")
+    index_uris: Annotated[
+        list[str],
+        typer.Option("--index", metavar="DIR", help="Folder of the index, made if need be, or a URI: s3://..."),
     ],
     videos: Annotated[
         list[Path] | None,
@@ -146,6 +147,13 @@ def index(
 
     With --watch it goes on by itself: a video that comes into a folder is taken in when nobody writes it any more.
     """
+    index_uri, *others = index_uris
+    if others:
+        raise typer.BadParameter(
+            f"Videos are read into one index: give it once, not {len(index_uris)} times. `tcd-hf search`, show, list, "
+            "export and serve take several as one.",
+            param_hint="--index",
+        )
     videos = videos or []
     actions = {"--sync": sync, "--remove": remove, "--stats": stats, "--check": check, "--repair": repair}
     options = with_lang(ocr_options, ocr_lang)

@@ -22,7 +22,7 @@ from tcd_hf.cli.common import (
     fail,
     load,
     named_model,
-    open_index,
+    open_indexes,
     print_json,
     print_left_out,
     print_skipped,
@@ -49,6 +49,7 @@ from tcd_hf.reading.left_out import LeftOut
 if TYPE_CHECKING:
     from tcd_hf import VideoIndex
     from tcd_hf.index.hits import Hit
+    from tcd_hf.index.joint_index import JointIndex
 
     Answers = Sequence[tuple[str, Sequence[Hit]]]  # queries and what they find
 
@@ -78,8 +79,9 @@ def search(
         list[Path] | None,
         typer.Option("--videos", metavar="FOLDER|FILES", help="Folders, searched recursively, or video files."),
     ] = None,
-    index_uri: Annotated[
-        str | None, typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made.")
+    index_uris: Annotated[
+        list[str] | None,
+        typer.Option("--index", metavar="DIR", help="An index that `tcd-hf index` made; several are searched as one."),
     ] = None,
     queries_file: Annotated[
         Path | None, typer.Option("--queries", metavar="FILE", help="Text file with further queries, one a line.")
@@ -151,7 +153,7 @@ def search(
     all_queries = _collect_queries(queries or [], queries_file)
     options = with_lang(ocr_options, ocr_lang)
     reading = Reading(ocr_engine, options, ocr_fps, min_confidence, False, ocr_preset, max_pixels, stall_seconds)
-    _check_place(videos, index_uri, reading)
+    _check_place(videos, index_uris, reading)
     _check_outputs(cut, html)
     time_range = None if between is None else _read_range(between)
     parsed = _parse(all_queries)
@@ -168,8 +170,8 @@ def search(
         if mode is None and index.stats().segments <= MAX_SCORED_SEGMENTS:
             mode = "full"
     else:
-        assert index_uri  # refused above
-        index = open_index(index_uri, model, reading, cache_dir, device=device)
+        assert index_uris  # refused above
+        index = open_indexes(index_uris, model, reading, cache_dir, device=device)
     results = [
         [replace(hit, path=names.get(hit.path, hit.path)) for hit in hits]
         for hits in index.search(
@@ -198,13 +200,13 @@ def search(
         write_html_report(html, answers)
 
 
-def _check_place(videos: Sequence[Path] | None, index_uri: str | None, reading: Reading) -> None:
+def _check_place(videos: Sequence[Path] | None, index_uris: Sequence[str] | None, reading: Reading) -> None:
     """Refuses what does not say where to search, or says it twice."""
-    if not videos and not index_uri:
+    if not videos and not index_uris:
         raise typer.BadParameter("Say where to search: --videos my_clips/ or --index DIR", param_hint="--videos")
-    if videos and index_uri:
+    if videos and index_uris:
         raise typer.BadParameter("Give --videos or --index, not both.", param_hint="--index")
-    if index_uri and reading != Reading():
+    if index_uris and reading != Reading():
         raise typer.BadParameter(
             "An index keeps how its videos are read: --ocr-engine, --ocr-option, --ocr-preset, --ocr-lang, --ocr-fps, "
             "--min-confidence, --stall-seconds and --max-pixels go with --videos, or with `tcd-hf index`.",
@@ -239,7 +241,7 @@ def _print_tables(
         print_hits(query, hits, with_scores=with_scores, nothing=nothing or out_of_order)
 
 
-def _why_nothing(index: "VideoIndex", where: str | None, between: tuple[float, float] | None) -> str:
+def _why_nothing(index: "VideoIndex | JointIndex", where: str | None, between: tuple[float, float] | None) -> str:
     """What to say where nothing was found; `""` if there was no filter."""
     if where is None and between is None:
         return ""

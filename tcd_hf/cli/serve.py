@@ -9,12 +9,12 @@ from tcd_hf.app.server import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_UPLOADS, DEFA
 from tcd_hf.cli.common import (
     CacheDirOption,
     DeviceOption,
-    IndexOption,
+    IndexesOption,
     ModelOption,
     OcrEngineOption,
     RevisionOption,
     named_model,
-    open_index,
+    open_indexes,
     reports_errors,
     stdout,
 )
@@ -27,7 +27,7 @@ __all__ = ["serve"]
 
 @reports_errors
 def serve(
-    index_uri: IndexOption,
+    index_uris: IndexesOption,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
     uploads: Annotated[
@@ -67,13 +67,15 @@ def serve(
 ) -> None:
     """Search an index on a page in the browser: player, the matching text boxed, what was read when.
 
+    With --index more than once, all of them are searched as one, and what is added goes to the first.
+
     Everybody who can reach the address can search and see the clips of the index; there is no login.
     """
     from tcd_hf.app.server import build_app, listen, own_names, serve_app
 
     with listen(host, port) as listener:  # first: what is wrong with an address is told before a model is loaded
         reading = Reading(ocr_engine, max_pixels=max_pixels, stall_seconds=stall_seconds)
-        index = open_index(index_uri, named_model(model, revision), reading, cache_dir, device=device)
+        index = open_indexes(index_uris, named_model(model, revision), reading, cache_dir, device=device)
         with quick_start():
             app = build_app(
                 index,
@@ -88,8 +90,9 @@ def serve(
             )
             from tcd_hf.app.limits import Limits  # only now: without Gradio, the line before says what to install
         address = f"[{host}]" if ":" in host else host
+        named = shown(", ".join(index_uris))
         stdout.print(
-            f"{shown(index_uri)}, {len(index)} videos: [bold]http://{shown(address)}:{port}[/]  (Ctrl-C ends)",
+            f"{named}, {len(index)} videos: [bold]http://{shown(address)}:{port}[/]  (Ctrl-C ends)",
             soft_wrap=True,
             highlight=False,
         )

@@ -1,4 +1,4 @@
-"""The part of an index that takes videos in, one run of those who add at a time."""
+"""The part of an index that is written: it takes videos in, one run of those who add at a time, and lets them go."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tcd_hf.index.ingest import AddReport, Ingest, IngestEngine
 from tcd_hf.index.progress import VideoProgress, progress_bar
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
 from tcd_hf.index.searching import SearchableIndex
-from tcd_hf.index.storage import IndexStorage
+from tcd_hf.index.storage import FIRST_SEGMENTS, IndexStorage
 from tcd_hf.index.writers import OnWait, StoppedWaiting
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
@@ -31,7 +31,7 @@ __all__ = ["GrowingIndex"]
 
 
 class GrowingIndex(SearchableIndex):
-    """The part of a [`VideoIndex`] that takes videos in.
+    """The part of a [`VideoIndex`] that is written.
 
     Args:
         storage ([`IndexStorage`]): the index, opened.
@@ -189,6 +189,50 @@ class GrowingIndex(SearchableIndex):
                 self._storage.update_errors({}, resolved=set(self.errors).difference(paths))
         return report
 
+    def remove(
+        self, paths: Iterable[str | os.PathLike] | str | os.PathLike, stop: threading.Event | None = None
+    ) -> int:
+        """Removes videos by their paths; a folder stands for all below it.
+
+        Args:
+            paths (`Iterable[str | os.PathLike]` or one): of videos and folders.
+            stop (`threading.Event`, *optional*): once it is set, by another thread, it no longer waits for others that
+                write to the index, and removes nothing.
+
+        Returns:
+            `int`: how many videos there were. Paths that the index does not have are ignored.
+
+        Raises:
+            IndexMismatchError: the folder of the index is gone.
+            IndexDamagedError: its files cannot be read.
+            PermissionError: it may not be written.
+            OSError: its disk is full or out of reach, or has no locks.
+        """
+        paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+        prefixes = tuple(absolute_path(path).rstrip("/") + "/" for path in paths)
+        try:
+            with self._storage.writing(stop=stop):
+                groups = self._videos(), self.errors
+                gone, resolved = ({path for path in group if (path + "/").startswith(prefixes)} for group in groups)
+                self._remove(gone)
+                self._storage.update_errors({}, resolved=resolved)
+        except StoppedWaiting:
+            return 0
+        return len(gone)
+
+    def compact(self) -> None:
+        """Merges the pieces that many small additions leave, and frees the space of removed and replaced rows.
+
+        In a folder, so are the rest of killed runs and all old versions. On an object store, old versions stay for a
+        week.
+
+        Raises:
+            IndexMismatchError, IndexDamagedError, PermissionError, OSError: as of [`~VideoIndex.remove`].
+        """
+        with self._storage.writing():
+            self._storage.compact()
+            self._storage.save_statistics()
+
     def _ingest(
         self,
         paths: Collection[str],
@@ -235,3 +279,23 @@ class GrowingIndex(SearchableIndex):
         lost = tuple(f"{path}/" for path in missing)
         if missing and (len(missing) == len(paths) or any(path.startswith(lost) for path in self.paths)):
             raise FileNotFoundError(f"No such file or folder: {missing[0]}. {advice}")
+
+    def _latest_videos(self) -> list[str]:
+        """Paths of the videos."""
+        self._latest()
+        return self._videos()
+
+    def _videos(self) -> list[str]:
+        """Paths of the videos at the version at hand."""
+        return self._storage.read(["path"], FIRST_SEGMENTS)["path"].to_pylist()
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        """Removes the rows of videos. The caller holds the writer's lock."""
+        gone, statistics = sorted(paths), None
+        if gone:
+            statistics = self._storage.load_statistics()
+            for rows in self._storage.read_of(gone, ["term_text"]):
+                statistics.subtract(rows)
+            self._storage.delete(gone)
+        if gone or not self._storage.has_statistics():  # a run may have been killed between the two
+            self._storage.save_statistics(statistics if self._storage.folder is not None else None)

@@ -34,12 +34,13 @@ class HitMaker:
     def __init__(self, recall: Recall, rows: StoredRows, find_meant: MeaningFinder):
         self.recall, self.rows, self.find_meant = recall, rows, find_meant
 
-    def hits(self, search: Search, row_ids: np.ndarray) -> list[Hit]:
+    def hits(self, search: Search, row_ids: np.ndarray, above: float = -np.inf) -> list[Hit]:
         """The hits of one search among its candidates, best first; ties in the order added.
 
         Args:
             search ([`Search`]): what is looked for.
             row_ids (`np.ndarray` of shape `(num_rows,)`): of the candidates.
+            above (`float`, *optional*): a score that hits must exceed; by default any will do.
 
         Raises:
             RowsDamagedError: rows that are to be shown are not what was written.
@@ -53,6 +54,7 @@ class HitMaker:
         order = order[ranked_by[order] > (0 if search.mode == "lexical" else -np.inf)]
         videos = self.recall.videos(row_ids[order])
         leaders = first_of_each(videos, 1)
+        leaders = leaders[ranked_by[order[leaders]] > above]
         hits: list[Hit] = []
         while len(hits) < search.top_k and len(leaders):
             count = search.top_k - len(hits)

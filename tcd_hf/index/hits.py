@@ -66,6 +66,7 @@ class Hit:
             for a model whose search score does not count it.
         is_weak (`bool`): of a calibrated model, whether the score lies below 0.1: fewer than one in ten such hits is
             what was asked for. Page, table and report fold these under "weak matches".
+        index (`str`): of a search in several indexes, where the one lies that it is of; else empty.
 
     What answers `first >> then` goes from the begin of the first moment to the end of the second, its scores are the
     means of theirs, and `evidence` and `boxes` are those of the first, then those of the second; so it is with each of
@@ -86,14 +87,16 @@ class Hit:
     moments: "list[Moment]" = field(default_factory=list)
     text_window: float | None = None
     is_weak: bool = False
+    index: str = ""
 
     def __fspath__(self) -> str:
         """A hit stands for its file wherever a path does: `open(hit)`, `processor(videos=hits)`."""
         return self.path
 
     def to_dict(self) -> dict[str, Any]:
-        """The hit as plain JSON types."""
-        return asdict(self)
+        """The hit as plain JSON types; `index` only where there are several."""
+        values = asdict(self)
+        return values if self.index else {name: value for name, value in values.items() if name != "index"}
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

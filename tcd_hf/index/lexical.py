@@ -99,6 +99,15 @@ class LexicalStatistics:
         """The inverse of [`~LexicalStatistics.add`], for rows that are no longer there."""
         self._count(rows, -1)
 
+    @classmethod
+    def merged(cls, parts: "Sequence[LexicalStatistics]") -> "LexicalStatistics":
+        """Those of the rows of several galleries together."""
+        merged = cls()
+        for part in parts:
+            merged.num_rows += part.num_rows
+            merged.document_frequency += part.document_frequency
+        return merged
+
     def idf(self, tokens: Sequence[str]) -> np.ndarray:
         """Weights of terms, BM25's `ln(1 + (num_rows - df + 0.5) / (df + 0.5))` but at least `MIN_IDF`.
 

@@ -65,8 +65,9 @@ class OrderedSearch:
         self._finders = [EvidenceFinder(search.query.text, search.query.phrases) for search in searches]
         self._columns = [*retriever.rows.columns, "start", "end"]
 
-    def hits(self) -> list[Hit]:
-        """The best videos, best first; ties in the order added."""
+    def hits(self, above: float = -np.inf) -> list[Hit]:
+        """The best videos, best first; ties in the order added. Those that do not exceed a score need not be looked
+        for."""
         row_ids, scores = self._score_rows()
         top_k = self.searches[0].top_k
         videos, of_row = np.unique(self.recall.videos(row_ids), return_inverse=True)
@@ -78,7 +79,7 @@ class OrderedSearch:
         rows_of = np.split(row_ids[np.argsort(of_row, kind="stable")], np.cumsum(np.bincount(of_row))[:-1])
         hits: list[Hit] = []
         for group in _groups(order, [len(rows) for rows in rows_of]):
-            if len(hits) >= top_k and hits[top_k - 1].score >= bounds[group[0]]:
+            if max(above, hits[top_k - 1].score if len(hits) >= top_k else -np.inf) >= bounds[group[0]]:
                 break
             hits += self._hits_of([rows_of[video] for video in group])
             hits.sort(key=lambda hit: -hit.score)

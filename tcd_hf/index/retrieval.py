@@ -1,26 +1,26 @@
 """Search in an index: recall by cheap scores, then the exact score of what was recalled."""
 
-import math
+import copy
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, get_args, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT, DEFAULT_MOMENTS, DEFAULT_WITHIN, QuerySyntax, SearchMode
-from tcd_hf.index.conditions import check_condition
+from tcd_hf.index.asking import Asked, Asker, check_queries
 from tcd_hf.index.damage import reading_rows
 from tcd_hf.index.fusing import Fusion
 from tcd_hf.index.hit_making import HitMaker
 from tcd_hf.index.hits import EvidenceFinder, Hit
 from tcd_hf.index.lexical import LexicalStatistics, SegmentTexts
 from tcd_hf.index.meant import MeaningFinder
-from tcd_hf.index.moments import Moment, clip_moments
+from tcd_hf.index.moments import Moment
 from tcd_hf.index.ordered import check_within
-from tcd_hf.index.ordered_search import ORDERED_MODES, OrderedSearch
-from tcd_hf.index.query_syntax import Query, allowed_windows, cut_query, parse_query, sql_filter_for
+from tcd_hf.index.ordered_search import OrderedSearch
+from tcd_hf.index.query_syntax import allowed_windows, cut_query, parse_query
 from tcd_hf.index.recall import DEEPER, DEFAULT_MEMORY_BUDGET, ROWS_PER_VIDEO, Recall, first_of_each, largest
 from tcd_hf.index.schema import (
     CAPTIONS_COLUMN,
@@ -42,9 +42,7 @@ from tcd_hf.processing.processing_tcd import TCDProcessor
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-__all__ = ["IndexScores", "Retriever"]
-
-QUERIES_PER_BATCH = 64
+__all__ = ["IndexScores", "Retriever", "best_of_videos"]
 
 
 class Retriever:
@@ -72,12 +70,23 @@ class Retriever:
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
     ):
         self.model = model.eval()
-        self.processor = processor
+        self.asker = Asker(self.model, processor)
         self.metadata = metadata
         self.recall = Recall(table, memory_budget)
         self.rows = StoredRows(self.model, table, metadata, statistics, Fusion.of(model.config, lexical_weight))
         self.find_meant = MeaningFinder(self.model, processor)
         self.maker = HitMaker(self.recall, self.rows, self.find_meant)
+        self._other: Retriever | None = None
+
+    def counting(self, statistics: LexicalStatistics) -> "Retriever":
+        """This retriever with other statistics, such as those of several indexes; it is remembered."""
+        other = self._other  # one look: other threads may replace it meanwhile
+        if other is None or other.rows.statistics is not statistics:
+            other = copy.copy(self)
+            other.rows = self.rows.counting(statistics)
+            other.maker = HitMaker(self.recall, other.rows, self.find_meant)
+            self._other = other
+        return other
 
     @overload
     def search(self, queries: str, *args: Any, **kwargs: Any) -> list[Hit]: ...
@@ -136,31 +145,28 @@ class Retriever:
         """
         if isinstance(queries, str):
             return self.search([queries], top_k, recall_k, mode, where, moments, between, syntax, within)[0]
-        for name, value, least in (("top_k", top_k, 1), ("recall_k", recall_k, 1), ("moments", moments, 0)):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}.")
-        if mode not in get_args(SearchMode):
-            raise ValueError(f"mode must be one of {', '.join(map(repr, get_args(SearchMode)))}, got {mode!r}.")
-        if where is not None:
-            where = check_condition(where)
-        if between is not None:
-            clip_moments([], between)  # refuses what is no range
-        check_within(within)
-        parsed = self._parse(queries, syntax)
-        if mode not in ORDERED_MODES and any(query.then for query in parsed):
-            modes = " or ".join(map(repr, ORDERED_MODES))
-            raise ValueError(f"'>>' compares moments, which mode {mode!r} does not score: use {modes}.")
-        base = _all_of(where, _overlap_filter(between))
-        made = iter(self._make_searches(parsed, base, top_k, recall_k, moments, mode, between))
-        searches = [[next(made) for _ in query.parts] for query in parsed]
-        single = [parts[0] for parts in searches if len(parts) == 1]
+        self._check_not_empty()
+        return self.answer(self.asker.prepare(queries, top_k, recall_k, mode, where, moments, between, syntax, within))
+
+    def answer(self, asked: Asked, above: Sequence[float] | None = None) -> list[list[Hit]]:
+        """The best videos of each query, best first; none of an empty table. See [`~Retriever.search`].
+
+        Args:
+            asked ([`Asked`]): the queries.
+            above (`Sequence[float]`, *optional*): for each query a score: what does not exceed it need not be found.
+        """
+        above = [-np.inf] * len(asked.searches) if above is None else above
+        if not self.recall.num_rows:
+            return [[] for _ in asked.searches]
+        single = [parts[0] for parts in asked.searches if len(parts) == 1]
         with reading_rows():
-            candidates = iter(self._find_best(single) if mode == "full" else map(self._recall, single))
+            full = bool(single) and single[0].mode == "full"
+            candidates = iter(self._find_best(single) if full else map(self._recall, single))
             return [
-                self.maker.hits(parts[0], next(candidates))
+                self.maker.hits(parts[0], next(candidates), least)
                 if len(parts) == 1
-                else OrderedSearch(self, parts, within, base).hits()
-                for parts in searches
+                else OrderedSearch(self, parts, asked.within, asked.where).hits(least)
+                for parts, least in zip(asked.searches, above, strict=True)
             ]
 
     def moments(
@@ -175,17 +181,18 @@ class Retriever:
             path (`str`): of the video, as in the table.
 
         Raises:
-            ValueError: an empty query, or no such video.
+            ValueError: an empty index or query, or no such video.
         """
         check_within(within)
-        (parsed,) = self._parse([query], syntax)
+        self._check_not_empty()
+        parsed = parse_query(query, syntax)
         where = f"path IN {sql_list([path])}"
         columns = [*self.rows.columns, CAPTIONS_COLUMN, "start", "end", "_rowid"]
         with reading_rows():
             rows = self.rows.table.search().select(columns).where(where).to_arrow()
         if not len(rows):
             raise ValueError(f"The index has no video {path!r}: see its `paths`.")
-        searches = self._make_searches([parsed], None, 1, 1, len(rows) * self.metadata.num_frames, "full", None)
+        searches = self.asker.searches([parsed], None, 1, 1, len(rows) * self.metadata.num_frames, "full", None)
         with reading_rows():
             self.rows.verify(rows["_rowid"].to_numpy())
             if parsed.then:
@@ -197,6 +204,11 @@ class Retriever:
                 moments = self._with_meaning(searches[0], scored, moments, rows)
             return sorted(moments, key=lambda moment: moment.start)
 
+    def has(self, path: str) -> bool:
+        """Whether the table has a video of this path."""
+        with reading_rows():
+            return self.rows.table.count_rows(f"path IN {sql_list([path])}") > 0
+
     def _with_meaning(self, search: Search, scored: ScoredRows, moments: list[Moment], rows: pa.Table) -> list[Moment]:
         """The moments of one video; its only one, where no text of it is spelled alike, with evidence by meaning."""
         if not moments or moments[0].evidence or self.rows.fusion.is_weak(moments[0].score):
@@ -207,15 +219,20 @@ class Retriever:
         windows = windows_to_follow(search, captions, self.metadata.num_frames, moments[0].start)
         return self.find_meant(moments[:1], [asked], [windows]) + moments[1:]
 
-    def score(self, queries: Sequence[str]) -> IndexScores:
+    def score(self, queries: Sequence[str], text_embeds: torch.Tensor | None = None) -> IndexScores:
         """Scores every query with every video, in the order of [`~Recall.paths`].
+
+        Args:
+            queries (`Sequence[str]`): what to look for.
+            text_embeds (`torch.Tensor` of shape `(num_queries, dim)`, *optional*): theirs, if these are known.
 
         Raises:
             ValueError: an empty index or query.
         """
-        self._check_askable(queries)
+        self._check_not_empty()
+        check_queries(queries)
         queries = [cut_query(query) for query in queries]
-        text_embeds = self._embed(queries)
+        text_embeds = self.asker.embed(queries) if text_embeds is None else text_embeds
         with reading_rows():
             blocks = list(self.rows.blocks())
             scores = [self.rows.score(queries, text_embeds, rows).scores for rows in blocks]
@@ -224,51 +241,11 @@ class Retriever:
             columns = [getattr(block, field.name) for block in scores]
             parts[field.name] = None if columns[0] is None else np.concatenate(columns, axis=1)
         videos = self.recall.videos(np.concatenate([rows["_rowid"].to_numpy() for rows in blocks]))
-        segments = IndexScores(**parts)
-        best = np.stack([_best_rows(row, videos, len(self.recall.paths)) for row in segments.score])
-        return segments.pick(np.arange(len(queries))[:, None], best)
+        return best_of_videos(IndexScores(**parts), videos, len(self.recall.paths))
 
-    def _parse(self, queries: Sequence[str], syntax: QuerySyntax) -> list[Query]:
-        self._check_askable(queries)
-        return [parse_query(query, syntax) for query in queries]
-
-    def _check_askable(self, queries: Sequence[str]) -> None:
-        if isinstance(queries, str):
-            raise TypeError("queries must be a list of strings, got one string: put it in a list.")
-        if not queries:
-            raise ValueError("queries is empty: give at least one.")
+    def _check_not_empty(self) -> None:
         if not self.recall.num_rows:
             raise ValueError("The index is empty: add videos before searching.")
-
-    def _make_searches(
-        self,
-        queries: Sequence[Query],
-        where: str | None,
-        top_k: int,
-        recall_k: int,
-        moments: int,
-        mode: SearchMode,
-        between: tuple[float, float] | None,
-    ) -> list[Search]:
-        """The searches of all parts of all queries, one after the other; `where` is what every row must pass."""
-        parts = [part for query in queries for part in query.parts]
-        embeds = self._embed([alternative.text for part in parts for alternative in part.alternatives])
-        searches, start = [], 0
-        for part in parts:
-            own = embeds[start : (start := start + len(part.alternatives))]
-            needed = _all_of(where, sql_filter_for(part))
-            searches.append(Search(part, own, top_k, recall_k, moments, mode, between, needed))
-        return searches
-
-    @torch.inference_mode()
-    def _embed(self, queries: Sequence[str]) -> torch.Tensor:
-        """`(num_queries, dim)` float32."""
-        self._check_askable(queries)
-        embeds = []
-        for start in range(0, len(queries), QUERIES_PER_BATCH):
-            inputs = self.processor(text=list(queries[start : start + QUERIES_PER_BATCH]), return_tensors="pt")
-            embeds.append(self.model.get_text_features(**inputs.to(self.model.device)).pooler_output.float())
-        return torch.cat(embeds)
 
     def _recall(self, search: Search) -> np.ndarray:
         """Row ids, in ascending order: those that get a score of their own."""
@@ -322,19 +299,19 @@ class Retriever:
         return scores[places], row_ids[places]
 
 
+def best_of_videos(scores: IndexScores, videos: np.ndarray, num_videos: int) -> IndexScores:
+    """Scores of videos, those of the best of their columns, of equal ones the first.
+
+    Args:
+        scores ([`IndexScores`]): `(num_queries, num_columns)` each.
+        videos (`np.ndarray` of shape `(num_columns,)`): which video each column is of, a number below `num_videos`.
+        num_videos (`int`)
+    """
+    best = np.stack([_best_rows(row, videos, num_videos) for row in scores.score])
+    return scores.pick(np.arange(len(best))[:, None], best)
+
+
 def _best_rows(scores: np.ndarray, videos: np.ndarray, num_videos: int) -> np.ndarray:
     """The place of the best row of each video, of equal ones the first."""
     order = np.lexsort((np.arange(len(scores)), -scores))
     return order[np.argsort(videos[order], kind="stable")[np.searchsorted(np.sort(videos), np.arange(num_videos))]]
-
-
-def _overlap_filter(between: tuple[float, float] | None) -> str | None:
-    if between is None:
-        return None
-    conditions = (('"start" <=', between[1]), ('"end" >=', between[0]))
-    return _all_of(*(f"{condition} {time:.6f}" for condition, time in conditions if math.isfinite(time)))
-
-
-def _all_of(*conditions: str | None) -> str | None:
-    """Conditions in SQL that must all hold."""
-    return " AND ".join(f"({condition})" for condition in conditions if condition) or None

@@ -1,5 +1,6 @@
 """Searching an index: the model that made it asks, and the retriever of its latest version answers."""
 
+import copy
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.stored_index import StoredIndex
 from tcd_hf.index.verification import find_damaged_rows
-from tcd_hf.loading import load_for_index
+from tcd_hf.loading import load_for_index, read_as_index
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.reading.files import absolute_path
@@ -67,6 +68,7 @@ class SearchableIndex(StoredIndex):
         self._model, self._load_by = (None, model) if named else (model, None)
         self._processor = processor
         self._device = device
+        self._lender: SearchableIndex | None = None
         self._loading = threading.Lock()
         self._retriever: Any = None
 
@@ -189,14 +191,14 @@ class SearchableIndex(StoredIndex):
     def _with_retriever(self, ask: "Callable[[Retriever], Answer]") -> Answer:
         """Asks the retriever, and once more if a writer took away files of a former version meanwhile."""
         while True:
-            version = self._latest().videos.version
+            version = self._latest().version
             try:
                 return ask(self._retrieval(version))
             except RowsDamagedError as error:
-                if self._latest().videos.version == version:
+                if self._latest().version == version:
                     raise self._damage_behind(error) from error
             except (OSError, RuntimeError, ValueError):
-                if self._latest().videos.version == version:
+                if self._latest().version == version:
                     raise
 
     def _damage_behind(self, error: RowsDamagedError) -> BaseException:
@@ -237,11 +239,31 @@ class SearchableIndex(StoredIndex):
         """The model and its processor, loaded if they are not there yet, and then checked."""
         with self._loading:
             if self._model is None or self._processor is None:
-                model, processor = load_for_index(self.uri, self.metadata, self._device, self._load_by)
-                check_model(
-                    self._storage,
-                    model if self._model is None else None,
-                    processor if self._processor is None else None,
-                )
+                model, processor = self._borrowed() if self._lender is not None else self._loaded()
                 self._model, self._processor = self._model or model, self._processor or processor
             return self._model, self._processor
+
+    def _loaded(self) -> tuple[TCDModel, TCDProcessor]:
+        model, processor = load_for_index(self.uri, self.metadata, self._device, self._load_by)
+        check_model(
+            self._storage,
+            model if self._model is None else None,
+            processor if self._processor is None else None,
+        )
+        return model, processor
+
+    def _borrow_model(self, lender: "SearchableIndex") -> None:
+        """Has it use the model of another index, where none was given, in place of loading its own.
+
+        Args:
+            lender ([`SearchableIndex`]): one of the same model and tokenizer.
+        """
+        self._lender = lender
+
+    def _borrowed(self) -> tuple[TCDModel, TCDProcessor]:
+        """The other's model, and a processor of its own: it reads text as this index says."""
+        assert self._lender is not None
+        model, processor = self._lender._require_model()
+        processor = copy.deepcopy(processor)
+        read_as_index(processor, {"ocr_options": processor.ocr_options, **self.metadata.reading})
+        return model, processor

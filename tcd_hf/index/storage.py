@@ -24,10 +24,10 @@ from tcd_hf.index.row_indices import (
     is_searchable,
 )
 from tcd_hf.index.schema import COARSE_COLUMN, METADATA_KEY
-from tcd_hf.index.tables import VIDEOS, IndexTables, sql_list, sql_string
+from tcd_hf.index.tables import FIRST_SEGMENTS, VIDEOS, IndexTables, sql_list, sql_string
 from tcd_hf.index.writers import OnWait, one_at_a_time
 
-__all__ = ["STATISTICS", "VIDEOS", "IndexStorage", "sql_list", "sql_string"]
+__all__ = ["FIRST_SEGMENTS", "STATISTICS", "VIDEOS", "IndexStorage", "sql_list", "sql_string"]
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class IndexStorage(IndexTables):
         metadata = (self.videos.schema.metadata or {})[METADATA_KEY].decode()
         self.update_version()
         if Contents.read(self.folder).version != self.videos.version:
-            rows = self.read(["path", "texts_hash"], "segment = 0").to_pylist()
+            rows = self.read(["path", "texts_hash"], FIRST_SEGMENTS).to_pylist()
             videos = {row["path"]: bool(row["texts_hash"]) for row in rows}
             Contents(metadata, videos, self.videos.version).write(self.folder)
 

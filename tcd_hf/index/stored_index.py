@@ -1,8 +1,7 @@
-"""What is in an index: to be listed, read and cleaned up, for which no model is needed."""
+"""What is in an index: to be listed and read, for which no model is needed."""
 
 import math
 import os
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,8 @@ import pyarrow.compute
 from tcd_hf.index.conditions import check_condition
 from tcd_hf.index.damage import reporting
 from tcd_hf.index.schema import IndexMetadata
-from tcd_hf.index.storage import IndexStorage, sql_list
+from tcd_hf.index.storage import FIRST_SEGMENTS, IndexStorage, sql_list
 from tcd_hf.index.stored_captions import captions_from, captions_in_order, decode_captions
-from tcd_hf.index.writers import StoppedWaiting
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.files import absolute_path
 
@@ -25,10 +23,9 @@ if TYPE_CHECKING:
     from tcd_hf.index.damage import Damage
     from tcd_hf.reading.text_files import Cue
 
-__all__ = ["FIRST_SEGMENTS", "IndexStats", "StoredIndex"]
+__all__ = ["IndexStats", "StoredIndex"]
 
 pc: Any = pyarrow.compute  # makes its functions when it is imported
-FIRST_SEGMENTS = "segment = 0"  # the rows that count videos
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class StoredIndex:
     @property
     def version(self) -> int:
         """A number that grows with every change of the index, whoever makes it."""
-        return self._latest().videos.version
+        return self._latest().version
 
     @property
     def paths(self) -> list[str]:
@@ -128,7 +125,7 @@ class StoredIndex:
             OSError: they may not be read, or are out of reach.
         """
         storage, columns = self._latest(), list(columns)
-        known = [*storage.videos.schema.names, "_rowid"]
+        known = [*storage.column_names, "_rowid"]
         for unknown in set(columns).difference(known):
             raise ValueError(f"There is no column {unknown!r}: columns are {', '.join(known)}.")
         condition = None if where is None else check_condition(where)
@@ -203,50 +200,6 @@ class StoredIndex:
             return datasets.Dataset.from_dict({name: [] for name in rows.column_names}, features=features)
         return datasets.Dataset(rows.replace_schema_metadata(None))
 
-    def remove(
-        self, paths: Iterable[str | os.PathLike] | str | os.PathLike, stop: threading.Event | None = None
-    ) -> int:
-        """Removes videos by their paths; a folder stands for all below it.
-
-        Args:
-            paths (`Iterable[str | os.PathLike]` or one): of videos and folders.
-            stop (`threading.Event`, *optional*): once it is set, by another thread, it no longer waits for others that
-                write to the index, and removes nothing.
-
-        Returns:
-            `int`: how many videos there were. Paths that the index does not have are ignored.
-
-        Raises:
-            IndexMismatchError: the folder of the index is gone.
-            IndexDamagedError: its files cannot be read.
-            PermissionError: it may not be written.
-            OSError: its disk is full or out of reach, or has no locks.
-        """
-        paths = [paths] if isinstance(paths, str | os.PathLike) else paths
-        prefixes = tuple(absolute_path(path).rstrip("/") + "/" for path in paths)
-        try:
-            with self._storage.writing(stop=stop):
-                groups = self._videos(), self.errors
-                gone, resolved = ({path for path in group if (path + "/").startswith(prefixes)} for group in groups)
-                self._remove(gone)
-                self._storage.update_errors({}, resolved=resolved)
-        except StoppedWaiting:
-            return 0
-        return len(gone)
-
-    def compact(self) -> None:
-        """Merges the pieces that many small additions leave, and frees the space of removed and replaced rows.
-
-        In a folder, so are the rest of killed runs and all old versions. On an object store, old versions stay for a
-        week.
-
-        Raises:
-            IndexMismatchError, IndexDamagedError, PermissionError, OSError: as of [`~VideoIndex.remove`].
-        """
-        with self._storage.writing():
-            self._storage.compact()
-            self._storage.save_statistics()
-
     def check(self) -> "list[Damage]":
         """Verifies all rows, by their checksums, and what is made from them; nothing is changed. Size, time stamp and
         frame rate of a file are in no checksum: they must be the same in all of its rows.
@@ -271,18 +224,3 @@ class StoredIndex:
 
     def _latest(self) -> IndexStorage:
         return self._storage.update_version()
-
-    def _videos(self) -> list[str]:
-        """Paths of the videos at the version at hand."""
-        return self._storage.read(["path"], FIRST_SEGMENTS)["path"].to_pylist()
-
-    def _remove(self, paths: Iterable[str]) -> None:
-        """Removes the rows of videos. The caller holds the writer's lock."""
-        gone, statistics = sorted(paths), None
-        if gone:
-            statistics = self._storage.load_statistics()
-            for rows in self._storage.read_of(gone, ["term_text"]):
-                statistics.subtract(rows)
-            self._storage.delete(gone)
-        if gone or not self._storage.has_statistics():  # a run may have been killed between the two
-            self._storage.save_statistics(statistics if self._storage.folder is not None else None)

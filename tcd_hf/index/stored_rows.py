@@ -1,5 +1,6 @@
 """The rows of an index: read, made sure of, and scored by texts."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -64,6 +65,12 @@ class StoredRows:
         if model.config.interaction == "tib":  # of whose score the coarse one is a part
             self.columns.append(COARSE_COLUMN)
         self._verified: set[int] = set()  # ids of rows that were found to be what was written
+
+    def counting(self, statistics: LexicalStatistics) -> "StoredRows":
+        """These rows, scored by other statistics."""
+        other = copy.copy(self)
+        other.statistics = statistics
+        return other
 
     def take(self, row_ids: np.ndarray, columns: list[str]) -> pa.Table:
         """Rows in the order asked for."""

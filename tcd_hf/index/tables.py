@@ -15,11 +15,12 @@ from tcd_hf.index.row_indices import create_text_index
 from tcd_hf.index.schema import METADATA_KEY, IndexDamagedError, IndexMetadata, IndexMismatchError
 from tcd_hf.reading.files import local_folder
 
-__all__ = ["VIDEOS", "IndexTables", "sql_list", "sql_string"]
+__all__ = ["FIRST_SEGMENTS", "VIDEOS", "IndexTables", "sql_list", "sql_string"]
 
 logger = logging.getLogger(__name__)
 
 VIDEOS = "videos"
+FIRST_SEGMENTS = "segment = 0"  # the rows that count videos
 PATHS_PER_FILTER = 1000
 
 Tables = TypeVar("Tables", bound="IndexTables")
@@ -137,9 +138,19 @@ class IndexTables:
         return self
 
     @property
+    def version(self) -> int:
+        """Of the table of videos, at hand: it grows with every commit."""
+        return self.videos.version
+
+    @property
+    def column_names(self) -> list[str]:
+        """Of the table of videos."""
+        return self.videos.schema.names
+
+    @property
     def commit(self) -> tuple[int | None, int]:
         """What tells one state of the table from all others."""
-        return self._place, self.videos.version
+        return self._place, self.version
 
     @in_our_words("table of videos (a file in `_versions`)")
     def count(self, where: str | None = None) -> int:

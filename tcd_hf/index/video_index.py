@@ -3,7 +3,8 @@
 import contextlib
 import copy
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, overload
 
 import torch
 
@@ -11,6 +12,7 @@ from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT
 from tcd_hf.index.contents import CONTENTS_FILE
 from tcd_hf.index.damage import reporting
 from tcd_hf.index.growing import GrowingIndex
+from tcd_hf.index.joint_rows import open_alike
 from tcd_hf.index.opening import cached_folder, check_model, load_model, make_or_open, open_storage
 from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
@@ -24,6 +26,9 @@ from tcd_hf.reading.cache import writing_to
 from tcd_hf.reading.files import find_videos
 from tcd_hf.reading.fingerprints import all_fingerprints
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
+
+if TYPE_CHECKING:
+    from tcd_hf.index.joint_index import JointIndex
 
 __all__ = ["VideoIndex"]
 
@@ -93,10 +98,38 @@ class VideoIndex(GrowingIndex):
         storage = make_or_open(uri, model, processor, exist_ok, segment_seconds)
         return cls(storage, model, processor, cache_dir, lexical_weight, memory_budget, batch_size)
 
+    @overload
     @classmethod
     def open(
         cls,
         uri: str | os.PathLike,
+        model: TCDModel | str | os.PathLike | None = ...,
+        processor: TCDProcessor | None = ...,
+        cache_dir: str | os.PathLike | None = ...,
+        lexical_weight: float = ...,
+        memory_budget: int = ...,
+        batch_size: int | None = ...,
+        device: str | torch.device | None = ...,
+    ) -> "VideoIndex": ...
+
+    @overload
+    @classmethod
+    def open(
+        cls,
+        uri: Sequence[str | os.PathLike],
+        model: TCDModel | str | os.PathLike | None = ...,
+        processor: TCDProcessor | None = ...,
+        cache_dir: str | os.PathLike | None = ...,
+        lexical_weight: float = ...,
+        memory_budget: int = ...,
+        batch_size: int | None = ...,
+        device: str | torch.device | None = ...,
+    ) -> "JointIndex": ...
+
+    @classmethod
+    def open(
+        cls,
+        uri: str | os.PathLike | Sequence[str | os.PathLike],
         model: TCDModel | str | os.PathLike | None = None,
         processor: TCDProcessor | None = None,
         cache_dir: str | os.PathLike | None = None,
@@ -104,8 +137,8 @@ class VideoIndex(GrowingIndex):
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
         batch_size: int | None = None,
         device: str | torch.device | None = "auto",
-    ) -> "VideoIndex":
-        """Opens an index.
+    ) -> "VideoIndex | JointIndex":
+        """Opens an index, or several as one.
 
         The model and the processor that made it, if not given, are loaded when something first needs them, such as
         searching and adding: by the name that the index has for them, as [`load`] does, on the GPU where there is one.
@@ -113,7 +146,8 @@ class VideoIndex(GrowingIndex):
         there, because others may lead to files. Nothing that an index names is run.
 
         Args:
-            uri (`str | os.PathLike`): where it is; see above.
+            uri (`str | os.PathLike`, or a list of such): where it is; see above. Those of a list, of the same model,
+                tokenizer and `segment_seconds`, are searched as one, see [`JointIndex`].
             model (`TCDModel` or `str | os.PathLike`, *optional*): the model that made it, on any device; put into
                 evaluation mode. Or what it is loaded by, in place of the name that the index has for it.
             processor (`TCDProcessor`, *optional*): one with the tokenizer that made it; to add videos, also with the
@@ -122,8 +156,8 @@ class VideoIndex(GrowingIndex):
                 once, whatever the index, model or path.
             lexical_weight (`float`, *optional*, defaults to 0.5): how much shared spelling counts in the
                 search score: 0 not at all, 1 alone; see [`Fusion`]. With a calibrated model, 0.5 is what was fitted.
-            memory_budget (`int`, *optional*, defaults to 4 GiB): bytes that vectors for recall may take in memory;
-                above it an approximate index on disk is searched.
+            memory_budget (`int`, *optional*, defaults to 4 GiB): bytes that vectors for recall may take in memory, of
+                each index; above it an approximate index on disk is searched.
             batch_size (`int`, *optional*): segments that the model encodes at once; by default 8 on an accelerator, and
                 1 on a CPU, for which the frames of one are enough.
             device (`str` or `torch.device`, *optional*, defaults to `"auto"`): of a model that is loaded, see [`load`].
@@ -132,10 +166,20 @@ class VideoIndex(GrowingIndex):
             IndexMismatchError: no index, or one of another model, tokenizer or version; the message says what to do.
             IndexDamagedError: its files cannot be read, or what they say of it is not what was written.
             OSError: they may not be read, or are out of reach.
-            ValueError: an option out of its range.
+            ValueError: an option out of its range, or an empty list.
         """
-        storage = open_storage(uri, None if isinstance(model, str | os.PathLike) else model, processor)
-        return cls(storage, model, processor, cache_dir, lexical_weight, memory_budget, batch_size, device)
+        options = cache_dir, lexical_weight, memory_budget, batch_size, device
+        given = None if isinstance(model, str | os.PathLike) else model
+        if isinstance(uri, str | os.PathLike):
+            return cls(open_storage(uri, given, processor), model, processor, *options)
+        from tcd_hf.index.joint_index import JointIndex
+
+        storages = open_alike(uri)
+        check_model(storages[0], given, processor)
+        parts = [cls(storage, model, processor, *options) for storage in storages]
+        for part in parts[1:]:
+            part._borrow_model(parts[0])
+        return JointIndex(parts)
 
     @classmethod
     def cached(
@@ -263,6 +307,11 @@ class VideoIndex(GrowingIndex):
         aside = storage.folder / DAMAGED
         report.set_aside = str(aside) if aside.exists() else None
         return report
+
+    @property
+    def parts(self) -> "list[VideoIndex]":
+        """Itself alone, as a [`JointIndex`] has several."""
+        return [self]
 
     def new_handle(self) -> "VideoIndex":
         """Another handle of this index, for another thread that adds to it: with a processor of its own, because a

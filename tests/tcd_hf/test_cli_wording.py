@@ -16,7 +16,7 @@ OPTIONS = {"top_k": "--top-k", "segment_seconds": "--segment-seconds", "mode": "
 
 def test_the_options_of_a_verb():
     found = options_of(search.search)
-    assert found["index_uri"] == "--index" and found["top_k"] == "--top-k" and found["as_json"] == "--json"
+    assert found["index_uris"] == "--index" and found["top_k"] == "--top-k" and found["as_json"] == "--json"
     assert "queries" not in found  # an argument
     assert options_of(prepare.prepare)["splits"] == "--splits"
     assert options_of(synthesize.synthesize)["text_pairs"] == "--text-pairs"

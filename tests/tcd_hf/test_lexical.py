@@ -455,8 +455,12 @@ def test_statistics_count_rows_add_up_and_go_down():
     np.testing.assert_allclose(whole.idf(tokens), expected.clip(0.01))
     assert whole.idf(tokens).dtype == np.float64 and whole.idf([]).shape == (0,)
 
-    part = LexicalStatistics()
+    part, other = LexicalStatistics(), LexicalStatistics()
     part.add(rows.slice(20))
+    other.add(rows.slice(0, 20))
+    merged = LexicalStatistics.merged([part, other])
+    assert (merged.num_rows, part.num_rows) == (30, 10)
+    np.testing.assert_array_equal(merged.document_frequency, whole.document_frequency)
     whole.subtract(rows.slice(0, 20))
     assert whole.num_rows == 10
     np.testing.assert_array_equal(whole.document_frequency, part.document_frequency)

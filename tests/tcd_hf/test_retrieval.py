@@ -11,8 +11,8 @@ import torch
 from torch.nn.functional import normalize
 
 from scripts.benchmarks.lexical import LexicalScorer
+from tcd_hf.index import asking, stored_rows
 from tcd_hf.index import recall as recall_module
-from tcd_hf.index import retrieval, stored_rows
 from tcd_hf.index.fusing import Fusion, model_parts
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
@@ -279,7 +279,7 @@ def test_two_stages_rank_by_the_exact_score_what_either_recall_names(make_world)
 def test_rows_are_recalled_by_their_caption_nearest_in_meaning(make_world, where):
     world = make_world()
     retriever = world.retriever()
-    texts = retriever._embed(QUERIES).numpy()
+    texts = retriever.asker.embed(QUERIES).numpy()
     recall = retriever.recall
     for row, found in enumerate(recall.nearest_captions(texts, 7, where)):
         expected = np.argsort(-world.nearest_captions[row], kind="stable")
@@ -467,7 +467,7 @@ def test_any_block_size_gives_the_same_hits(make_world, monkeypatch, size):
     expected = [retriever.search(QUERIES, mode=mode) for mode in ("full", "coarse")]
     scores = retriever.score(QUERIES)
     monkeypatch.setattr(stored_rows, "ROWS_PER_BLOCK", size)
-    monkeypatch.setattr(retrieval, "QUERIES_PER_BATCH", size)
+    monkeypatch.setattr(asking, "QUERIES_PER_BATCH", size)
     monkeypatch.setattr(recall_module, "BLOCK_ELEMENTS", size)
     for results, mode in zip(expected, ("full", "coarse"), strict=True):
         assert_same_hits(retriever.search(QUERIES, mode=mode), results)

@@ -13,6 +13,7 @@ from transformers import BatchEncoding, CLIPTextConfig, CLIPTextModelWithProject
 from scripts.benchmarks.retrieval.tables import open_index, open_recall_table
 from scripts.benchmarks.synthetic_rows import QUERY_KINDS, Query, SyntheticHours, SyntheticRows, SyntheticVideos
 from tcd_hf import TCDModel
+from tcd_hf.index.asking import Asker
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.query_syntax import parse_query
 from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall
@@ -61,7 +62,7 @@ def measure_hours(videos: SyntheticHours, args: argparse.Namespace) -> dict:
     result["recall"]["two-stage"] = recall_at([retriever.search(query.text) for query in queries], queries)
     result["stages"] = time_stages(retriever, [query.text for query in queries], vectors_of(queries))
     for name, asked in exact_queries(found).items():
-        retriever.model, retriever.processor = stand_ins(videos.model, asked)
+        retriever.asker = Asker(*stand_ins(videos.model, asked))
         search = partial(retriever.search, syntax="query")
         texts = [query.text for query in asked]
         result["latency"][name] = time_each(search, texts)

@@ -37,7 +37,7 @@ def serve(tmp_path, monkeypatch):
     """Runs `tcd-hf serve` without serving; what it would have served is in `told`."""
     index, told = make_index(tmp_path, {"shop.mp4": [1]}), SimpleNamespace(opened=0)
 
-    def open_index(uri, *options, **named):
+    def open_indexes(uris, *options, **named):
         told.opened, told.named = told.opened + 1, named
         return index
 
@@ -45,7 +45,7 @@ def serve(tmp_path, monkeypatch):
         told.app, told.address, told.limits = app, listener.getsockname()[:2], limits
         listener.close()
 
-    monkeypatch.setattr("tcd_hf.cli.serve.open_index", open_index)
+    monkeypatch.setattr("tcd_hf.cli.serve.open_indexes", open_indexes)
     monkeypatch.setattr(server, "serve_app", serve_app)
 
     def run(*options):
