@@ -7,6 +7,7 @@ hash was read from that content, whatever becomes of the file meanwhile.
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +22,7 @@ from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
 from tcd_hf.reading.cache import CacheError, CaptionCache
 from tcd_hf.reading.files import DIGEST_BYTES, FileStamp, file_stamp, hash_bytes, hash_file
 from tcd_hf.reading.fingerprints import caption_fingerprint
+from tcd_hf.reading.object_stores import is_address, open_ranges
 from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts, add_texts
 from tcd_hf.reading.segments import Segment, cut_into_segments
 from tcd_hf.reading.text_files import Cue
@@ -235,7 +237,7 @@ class VideoReader:
             CacheError: the cache folder cannot be written.
         """
         video, own_fps = unwrap(video)
-        if isinstance(video, str | os.PathLike) and os.path.isfile(video):
+        if isinstance(video, str | os.PathLike) and (is_address(video) or os.path.isfile(video)):
             with self.open(VideoFile.of(video)) as opened:
                 return opened.read(opened.whole)
         content_hash = hash_bytes(video) if isinstance(video, bytes) else None
@@ -287,7 +289,15 @@ class OpenedVideo:
         self.reader = reader
         self.file = file
         self._settled = file.settled
-        self._video = open_video(file.path if file.given is None else file.given, **reader.opening_options())
+        stored = file.given is None and is_address(file.path)
+        self._stored = open_ranges(file.path) if stored else None
+        given = file.given if self._stored is None else self._stored
+        try:
+            with self._on_its_line():
+                self._video = open_video(file.path if given is None else given, **reader.opening_options())
+        except BaseException:
+            self._close_stored()
+            raise
         self.duration, self.fps = self._video.duration, self._video.fps
         self.segments = cut_into_segments(self.duration, self._video.frame_times, reader.segment_seconds)
 
@@ -314,11 +324,12 @@ class OpenedVideo:
         if captions is None and keeps:
             captions = reader.cached_captions(digest, segment)
         is_read = captions is None
-        if captions is None:
-            frames, captions = reader.captioner.read(self._video, segment.start, segment.duration)
-        else:
-            frames, _ = reader.captioner.read(self._video, segment.start, segment.duration, with_captions=False)
-        own = reader.captioner.own_frames(frames, self._video, segment.start, segment.duration)
+        with self._on_its_line():
+            if captions is None:
+                frames, captions = reader.captioner.read(self._video, segment.start, segment.duration)
+            else:
+                frames, _ = reader.captioner.read(self._video, segment.start, segment.duration, with_captions=False)
+            own = reader.captioner.own_frames(frames, self._video, segment.start, segment.duration)
         self._check_unchanged()
         if is_read and keeps:
             reader._save(digest, captions, segment)
@@ -327,7 +338,8 @@ class OpenedVideo:
     def frames_at(self, times: Sequence[float]) -> Iterator[np.ndarray]:
         """Frames on screen at some times, seconds, best in order: RGB uint8 `(height, width, 3)`, of the size that is
         read. Raises as [`~OpenedVideo.read`] does."""
-        yield from self._video.iter_frames_at(times, self.reader.captioner.max_side)
+        with self._on_its_line():
+            yield from self._video.iter_frames_at(times, self.reader.captioner.max_side)
         self._check_unchanged()
 
     def _read_text(self, segment: Segment) -> tuple[Frames, list[WindowCaption]] | None:
@@ -370,6 +382,7 @@ class OpenedVideo:
         """Gives the file back. A [`Video`] that was given open stays open."""
         if self._video is not self.file.given:
             self._video.close()
+        self._close_stored()
 
     def __enter__(self) -> "OpenedVideo":
         return self
@@ -390,6 +403,25 @@ class OpenedVideo:
         if not same:
             raise VideoReadError(self.file.path, "it changed while it was read", "Add it again when it is complete")
         self._settled = self._settled or settled
+
+    @contextmanager
+    def _on_its_line(self) -> Iterator[None]:
+        """Makes sure that an object store gave all that was asked for: to readers a file ends where it gives no more,
+        and of that they may say anything, or nothing."""
+        try:
+            yield
+        except Exception:
+            self._check_line()
+            raise
+        self._check_line()
+
+    def _check_line(self) -> None:
+        if self._stored is not None and (error := self._stored.error) is not None:
+            raise VideoReadError(self.file.path, f"its store does not give it ({error})", "Add it again") from error
+
+    def _close_stored(self) -> None:
+        if self._stored is not None:
+            self._stored.close()
 
 
 def _path_of(video: Any) -> str | os.PathLike | None:
