@@ -257,11 +257,11 @@ def is_there(path: str) -> bool:
 def _files(paths: Iterable[str | os.PathLike], left_out: list[LeftOut]) -> Iterator[str]:
     """Paths, and in the place of a folder the videos in it; a folder is entered once."""
     entered: set[str] = set()
-    for path in map(os.fspath, paths):
+    for path in paths:
         if is_address(path):
-            yield from _walk_store(path, left_out)
+            yield from _walk_store(os.fspath(path), left_out)
         else:
-            yield from _walk(path, entered, left_out) if os.path.isdir(path) else [path]
+            yield from _walk(os.fspath(path), entered, left_out) if os.path.isdir(path) else [os.fspath(path)]
 
 
 def _walk_store(address: str, left_out: list[LeftOut]) -> Iterator[str]:

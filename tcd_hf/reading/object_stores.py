@@ -9,12 +9,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tcd_hf.processing.heartbeat import beat
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 __all__ = [
     "ADDRESS",
@@ -40,6 +37,7 @@ CAUSES = {
     "it did not answer in time": ("Timeout",),
     "the connection broke off": ("HTTPClient", "ConnectionClosed", "Payload", "Incomplete", "ResponseParser"),
 }
+REFUSED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")  # what S3 says where another has written
 MAX_TOLD = 200  # characters of what else a store says
 BLOCK_BYTES, BLOCKS_HELD = 4 << 20, 16  # of a file that is read: what is asked for at once, and what is kept of it
 
@@ -190,7 +188,8 @@ def is_plain(key: str) -> bool:
     return all(part not in ("", ".", "..") for part in key.split("/"))
 
 
-def _store(address: str) -> "AbstractFileSystem":
+def _store(address: str) -> Any:
+    """The file system of fsspec for a store, which it makes once."""
     import fsspec
 
     scheme = address.partition("://")[0].lower()
@@ -243,14 +242,11 @@ def _telling(address: str) -> Iterator[None]:
         raise ConnectionError(next(known, told)) from error
 
 
-def _is_refused(error: OSError) -> bool:
+def _is_refused(error: BaseException | None) -> bool:
     """Whether a store says that another file is there than the one that was to be replaced."""
-    causes, cause = [], error
-    while cause is not None:
-        causes.append(cause)
-        cause = cause.__cause__
-    told = [getattr(cause, "response", None) or {} for cause in causes]
-    return any(answer.get("Error", {}).get("Code") in REFUSED for answer in told)
-
-
-REFUSED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+    while error is not None:
+        answer = getattr(error, "response", None) or {}
+        if answer.get("Error", {}).get("Code") in REFUSED:
+            return True
+        error = error.__cause__
+    return False

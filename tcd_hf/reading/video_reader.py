@@ -7,7 +7,6 @@ hash was read from that content, whatever becomes of the file meanwhile.
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +21,7 @@ from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
 from tcd_hf.reading.cache import CacheError, CaptionCache
 from tcd_hf.reading.files import DIGEST_BYTES, FileStamp, file_stamp, hash_bytes, hash_file
 from tcd_hf.reading.fingerprints import caption_fingerprint
-from tcd_hf.reading.object_stores import is_address, open_ranges
+from tcd_hf.reading.object_stores import RangedFile, is_address, open_ranges
 from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts, add_texts
 from tcd_hf.reading.segments import Segment, cut_into_segments
 from tcd_hf.reading.text_files import Cue
@@ -237,7 +236,7 @@ class VideoReader:
             CacheError: the cache folder cannot be written.
         """
         video, own_fps = unwrap(video)
-        if isinstance(video, str | os.PathLike) and (is_address(video) or os.path.isfile(video)):
+        if isinstance(video, str | os.PathLike) and os.path.isfile(video):
             with self.open(VideoFile.of(video)) as opened:
                 return opened.read(opened.whole)
         content_hash = hash_bytes(video) if isinstance(video, bytes) else None
@@ -404,24 +403,27 @@ class OpenedVideo:
             raise VideoReadError(self.file.path, "it changed while it was read", "Add it again when it is complete")
         self._settled = self._settled or settled
 
-    @contextmanager
-    def _on_its_line(self) -> Iterator[None]:
-        """Makes sure that an object store gave all that was asked for: to readers a file ends where it gives no more,
-        and of that they may say anything, or nothing."""
-        try:
-            yield
-        except Exception:
-            self._check_line()
-            raise
-        self._check_line()
-
-    def _check_line(self) -> None:
-        if self._stored is not None and (error := self._stored.error) is not None:
-            raise VideoReadError(self.file.path, f"its store does not give it ({error})", "Add it again") from error
+    def _on_its_line(self) -> "_Line":
+        return _Line(self.file.path, self._stored)
 
     def _close_stored(self) -> None:
         if self._stored is not None:
             self._stored.close()
+
+
+class _Line:
+    """A context in which an object store gives all that is asked for, or else it ends in a [`VideoReadError`]: to
+    readers a file ends where its store gives no more, and of that they may say anything, or nothing."""
+
+    def __init__(self, path: str, stored: RangedFile | None):
+        self._path, self._stored = path, stored
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._stored is not None and (error := self._stored.error) is not None:
+            raise VideoReadError(self._path, f"its store does not give it ({error})", "Add it again") from error
 
 
 def _path_of(video: Any) -> str | os.PathLike | None:

@@ -135,6 +135,7 @@ class TestVideos:
         assert index.refresh(shelf, workers=0).removed == [f"{shelf}/deep/sea.mp4"]
         assert index.remove(shelf) == 3
 
+    @pytest.mark.slow
     @pytest.mark.workers
     def test_the_command_line_reads_them_in_processes(self, shelf, store, run):
         done = run("index", shelf, "--index", f"{store}/index", "--cache-dir", f"{store}/cache", "--json")
