@@ -136,7 +136,7 @@ def cached_folder(
     Args:
         paths (`Iterable[str | os.PathLike]`): what it is of, as it is named by the user: files and folders.
         fingerprints (`dict[str, str]`): those of its model and processor, see [`all_fingerprints`].
-        cache_dir (`str | os.PathLike`, *optional*): the cache, see [`cache_place`].
+        cache_dir (`str | os.PathLike`, *optional*): the cache, see `cache_place`.
     """
     name = fingerprint(
         {

@@ -71,8 +71,9 @@ class CaptionCache:
     at; that of a video in one piece has the name it has always had.
 
     Args:
-        folder (`str | os.PathLike`, *optional*): where to keep entries, see [`cache_place`]. A folder is created when
-            the first entry is written.
+        folder (`str | os.PathLike`, *optional*): where to keep entries: a folder, created when the first entry is
+            written, or an address in an object store (`s3://bucket/folder`). When not given, what `TCD_HF_CACHE` says,
+            or else [`default_cache_dir`].
     """
 
     def __init__(self, folder: str | os.PathLike | None = None):

@@ -290,7 +290,7 @@ class OpenedVideo:
         self._settled = file.settled
         stored = file.given is None and is_address(file.path)
         self._stored = open_ranges(file.path) if stored else None
-        given = file.given if self._stored is None else self._stored
+        given: Any = file.given if self._stored is None else self._stored
         try:
             with self._on_its_line():
                 self._video = open_video(file.path if given is None else given, **reader.opening_options())

@@ -105,6 +105,23 @@ def test_two_processes_that_make_one_index_and_add_the_same_videos_lose_none_and
     assert open_storage(index).load_statistics().num_rows == 4
 
 
+@pytest.mark.slow
+def test_a_writer_that_is_killed_holds_up_nobody_and_leaves_nothing_half(store, clips, makers, start, tmp_path):
+    uri, paths = f"{store}/index", list(map(str, clips.values()))
+    killed, other = (start(ADD, uri, tmp_path / name, *paths) for name in "ab")
+    for writer in (killed, other):
+        assert writer.stdout.readline() == "ready\n", writer.stderr.read()
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    assert killed.stdout.readline().strip() in paths
+    killed.kill()
+    _, errors = other.communicate(timeout=200)
+    index = VideoIndex.open(uri, *makers)
+    assert other.returncode == 0 and names(index) == sorted(clips) and index.check() == [], errors
+    _, errors = start(ADD, uri, tmp_path / "a", *paths).communicate("go\n", timeout=200)
+    assert names(index) == sorted(clips) and index.check() == [], errors
+
+
 def test_rows_that_another_inserted_since_are_not_written_twice(index, clips):
     """What LanceDB does only because it is told of the key, see `set_key`."""
     index.add([clips["shop.mp4"]], workers=0)
