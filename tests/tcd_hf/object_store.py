@@ -70,11 +70,12 @@ def make_bucket(port: int, name: str = BUCKET) -> None:
 
 
 class Request:
-    """What somebody asks of the store: `"PUT"` and `"/shelf/a.index/videos.lance/..."`."""
+    """What somebody asks of the store: `"PUT"` and `"/shelf/a.index/videos.lance/..."`; `is_new` of a file that is not
+    to take the place of another."""
 
     def __init__(self, head: bytes):
-        self.method, self.path = head.split(b" ")[:2] if head.count(b" ") > 1 else (b"", b"")
-        self.method, self.path = self.method.decode("latin"), self.path.decode("latin")
+        self.method, self.path = [*head.decode("latin").split(" "), "", ""][:2]
+        self.is_new = b"if-none-match: *" in head.lower()
 
 
 # What becomes of a request: as usual; it never arrives; it arrives, and its answer is lost; half of the answer comes;

@@ -122,6 +122,15 @@ def test_a_writer_that_is_killed_holds_up_nobody_and_leaves_nothing_half(store, 
     assert names(index) == sorted(clips) and index.check() == [], errors
 
 
+def test_a_commit_takes_the_place_of_no_other(bad_line, index, clips):
+    """What all of this rests on: LanceDB has the store take a version only if there is none of that number."""
+    commits = []
+    bad_line.fault = lambda request: commits.append(request) or "" if "/_versions/" in request.path else ""
+    index.add([clips["shop.mp4"]], workers=0)
+    written = [request.is_new for request in commits if request.method == "PUT"]
+    assert len(written) > 2 and all(written)
+
+
 def test_rows_that_another_inserted_since_are_not_written_twice(index, clips):
     """What LanceDB does only because it is told of the key, see `set_key`."""
     index.add([clips["shop.mp4"]], workers=0)
