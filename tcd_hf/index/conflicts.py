@@ -13,12 +13,13 @@ from typing import TypeVar
 __all__ = ["is_conflict", "write_again"]
 
 # As LanceDB tells them: of a commit that another came before, of rows that others wrote to again and again, and of a
-# table that another has just made.
+# table and a key that another has just made.
 CONFLICTS = (
     "commit conflict",
     "Incompatible transaction",
     "Too many concurrent writers",
     "already exists",
+    "primary key is already set",
 )
 TRIES = 8
 FIRST_WAIT_SECONDS = 0.05  # doubled each time, and by chance up to so long: others wait likewise

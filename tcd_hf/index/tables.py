@@ -86,14 +86,13 @@ class IndexTables:
     def set_key(self) -> None:
         """Has LanceDB know, on an object store, that there is one row of an id: only then does it notice that another
         has inserted the same rows meanwhile, and does not write them twice. An index of before is told here, too."""
-        if self.folder is not None or self._has_key():
-            return
-        try:
-            self.videos.set_unenforced_primary_key("id")
-        except (RuntimeError, ValueError):
-            self.videos.checkout_latest()
-            if not self._has_key():  # by another, at this moment
-                raise
+
+        def write() -> None:
+            if not self._has_key():
+                self.videos.set_unenforced_primary_key("id")
+
+        if self.folder is None:
+            self.committed(write)
 
     def _has_key(self) -> bool:
         return any(name.startswith(PRIMARY_KEY) for name in self.videos.schema.field("id").metadata or ())
