@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 from tcd_hf.processing.heartbeat import beat
 from tcd_hf.processing.regular_files import open_regular
 from tcd_hf.reading.left_out import LeftOut, describe_left_out, kind_of_no_video
-from tcd_hf.reading.object_stores import is_address, look_at, walk_addresses
+from tcd_hf.reading.object_stores import holds, is_address, look_at, walk_addresses
 
 __all__ = [
     "DIGEST_BYTES",
@@ -245,13 +245,7 @@ def _check_no_addresses(paths: Iterable[str | os.PathLike]) -> None:
 
 def is_there(path: str) -> bool:
     """Whether there is a file or a folder. Of an object store an `OSError` may be raised, as it may not answer."""
-    if not is_address(path):
-        return os.path.lexists(path)
-    try:
-        look_at(path)
-    except FileNotFoundError:
-        return next(walk_addresses(path), None) is not None
-    return True
+    return holds(path) if is_address(path) else os.path.lexists(path)
 
 
 def _files(paths: Iterable[str | os.PathLike], left_out: list[LeftOut]) -> Iterator[str]:

@@ -18,6 +18,7 @@ __all__ = [
     "RangedFile",
     "StoredFile",
     "check_store",
+    "holds",
     "is_address",
     "look_at",
     "open_ranges",
@@ -66,6 +67,12 @@ def is_address(path: str | os.PathLike) -> bool:
 def check_store(address: str) -> None:
     """Raises `ImportError` where the package is missing that opens the store of an address."""
     _store(address)
+
+
+def holds(address: str) -> bool:
+    """Whether there is a file of this address, or one below it. Raises `OSError`: the store does not answer."""
+    with _telling(address):
+        return _store(address).exists(_key(address).rstrip("/"))
 
 
 def look_at(address: str) -> StoredFile:
