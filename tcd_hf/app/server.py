@@ -81,6 +81,7 @@ def build_app(
     from tcd_hf.app.routes import clip_routes, upload_routes, watching_routes
     from tcd_hf.app.search_processes import SearchProcesses
     from tcd_hf.app.uploads import UploadFolder
+    from tcd_hf.reading.cache import default_cache_dir
 
     roots = [Path(folder).expanduser().absolute() for folder in allow_add]
     if missing := [folder for folder in roots if not folder.is_dir()]:
@@ -89,7 +90,8 @@ def build_app(
     if search_processes < 1:
         raise ValueError(f"search_processes must be at least 1, got {search_processes}.")
     library = Library(index, SearchProcesses(index, search_processes) if search_processes > 1 else None)
-    thumbnails = Thumbnails(library, index.cache.folder / "thumbnails")
+    cache = index.cache.folder if isinstance(index.cache.folder, Path) else default_cache_dir()
+    thumbnails = Thumbnails(library, cache / "thumbnails")
     adder = Adder(index.new_handle(), folder, roots, stall_seconds, library.metrics)
 
     @asynccontextmanager

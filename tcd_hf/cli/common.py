@@ -22,6 +22,7 @@ from tcd_hf.cli.wording import in_own_words, options_of
 from tcd_hf.clock import clock
 from tcd_hf.printable import printable
 from tcd_hf.reading.left_out import LeftOut, describe_left_out
+from tcd_hf.reading.object_stores import is_address
 
 if TYPE_CHECKING:
     from tcd_hf import TCDModel, TCDProcessor, VideoIndex
@@ -84,8 +85,9 @@ IndexesOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, mps; the GPU where there is one.")
 ]
+# Places that may be addresses in object stores (s3://...) are `str`: of two slashes `Path` would make one.
 CacheDirOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(metavar="FOLDER", help="Cache of what was read; else $TCD_HF_CACHE or the user's cache folder."),
 ]
 
@@ -289,6 +291,9 @@ def split_paths(paths: Sequence[str]) -> tuple[str, list[str]]:
         folder = os.path.commonpath([os.path.dirname(path) for path in paths])
     except ValueError:  # none, relative and absolute ones, or several drives
         return "", list(paths)
+    if is_address(paths[0]):  # all of them: of two slashes one is left
+        folder = folder.replace(":/", "://", 1)
+        return folder, [path[len(folder) :].lstrip("/") for path in paths]
     return folder, [os.path.relpath(path, folder) if folder else path for path in paths]
 
 
@@ -331,7 +336,7 @@ def open_index(
     uri: str,
     model: str | None,
     reading: "Reading",
-    cache_dir: Path | None,
+    cache_dir: str | None,
     create: bool = False,
     device: str | None = None,
     segment_seconds: float | None = None,
@@ -343,7 +348,7 @@ def open_index(
         uri (`str`): folder or URI of the index.
         model, device (`str`, *optional*): see [`load`]; by default the model that made the index.
         reading ([`Reading`]): what the user says of reading; of the rest, text is read as in the index.
-        cache_dir (`Path`, *optional*): of the caption cache.
+        cache_dir (`str`, *optional*): of the caption cache.
         create (`bool`, *optional*, defaults to `False`): make an empty index where there is none.
         segment_seconds (`float`, *optional*): of the index that is made; one that is there must have been made with it.
         options: further ones of [`VideoIndex.open`].

@@ -37,7 +37,7 @@ __all__ = ["export", "list_videos", "print_cues", "show"]
 def export(
     index_uris: IndexesOption,
     videos: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(metavar="[VIDEO...]", help="Videos of the index, or folders of such; all by default."),
     ] = None,
     file_format: Annotated[
@@ -71,7 +71,7 @@ def export(
 
 @reports_errors
 def show(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video of the index.")],
+    video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video of the index.")],
     index_uris: IndexesOption,
     as_json: JsonOption = False,
 ) -> None:
@@ -120,7 +120,7 @@ def print_cues(cues: "Sequence[Cue]") -> None:
     stdout.print(table)
 
 
-def _chosen(index: "VideoIndex | JointIndex", videos: Sequence[Path]) -> list[str]:
+def _chosen(index: "VideoIndex | JointIndex", videos: Sequence[str]) -> list[str]:
     """Paths of an index that are meant by files and folders; all, where there are none."""
     paths = index.paths
     if not paths:

@@ -69,8 +69,8 @@ def index(
         typer.Option("--index", metavar="DIR", help="Folder of the index, made if need be, or a URI: s3://..."),
     ],
     videos: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="VIDEOS...", help="Folders, searched recursively, or video files."),
+        list[str] | None,
+        typer.Argument(metavar="VIDEOS...", help="Folders, searched recursively, or video files; s3://... too."),
     ] = None,
     sync: Annotated[
         bool, typer.Option("--sync", help="Make the index one of exactly VIDEOS: all others are removed from it.")
@@ -208,7 +208,7 @@ def index(
 
 
 def _check_usage(
-    videos: list[Path],
+    videos: list[str],
     actions: dict[str, bool],
     engine: Engine,
     of_adding: dict[str, Any],

@@ -76,7 +76,7 @@ def search(
         list[str] | None, typer.Argument(metavar="QUERY...", help="What to look for, each query in quotes.")
     ] = None,
     videos: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option("--videos", metavar="FOLDER|FILES", help="Folders, searched recursively, or video files."),
     ] = None,
     index_uris: Annotated[
@@ -111,7 +111,7 @@ def search(
         ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Only videos below this folder, or this one video.")
+        str | None, typer.Option(metavar="PATH", help="Only videos below this folder, or this one video.")
     ] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Also show the parts of the score.")] = False,
     ocr_engine: OcrEngineOption = None,
@@ -200,7 +200,7 @@ def search(
         write_html_report(html, answers)
 
 
-def _check_place(videos: Sequence[Path] | None, index_uris: Sequence[str] | None, reading: Reading) -> None:
+def _check_place(videos: Sequence[str] | None, index_uris: Sequence[str] | None, reading: Reading) -> None:
     """Refuses what does not say where to search, or says it twice."""
     if not videos and not index_uris:
         raise typer.BadParameter("Say where to search: --videos my_clips/ or --index DIR", param_hint="--videos")
@@ -329,7 +329,7 @@ def _collect_queries(queries: list[str], file: Path | None) -> list[str]:
     return [cut_query(query) for query in queries]
 
 
-def _filter(where: str | None, folder: Path | None) -> str | None:
+def _filter(where: str | None, folder: str | None) -> str | None:
     """What rows must pass, in SQL; a condition that is none is refused before videos are read for hours."""
     from tcd_hf.index.conditions import check_condition
     from tcd_hf.index.storage import sql_string

@@ -1,26 +1,40 @@
-"""Lists that lie beside the tables of an index in a folder: one JSON object a line, written whole or not at all."""
+"""Lists that lie beside the tables of an index: one JSON object a line, written whole or not at all."""
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tcd_hf.reading.files import write_whole
+from tcd_hf.reading.object_stores import read_whole, replace_whole
 
-__all__ = ["CONTENTS_FILE", "ERRORS_FILE", "Contents", "read_errors", "read_lines", "write_errors"]
+__all__ = [
+    "CONTENTS_FILE",
+    "ERRORS_FILE",
+    "Contents",
+    "change_errors",
+    "read_errors",
+    "read_lines",
+    "read_stored_errors",
+    "write_errors",
+]
 
 logger = logging.getLogger(__name__)
 
 ERRORS_FILE, CONTENTS_FILE = "errors.jsonl", "videos.jsonl"
+TRIES = 8  # to change a list that others change
 
 
 def read_lines(file: Path, *names: str) -> tuple[list[dict[str, Any]], int]:
     """The objects of a file that have strings by these names, and how many lines there are that are none such."""
-    if not file.exists():
-        return [], 0
+    return parse_lines(file.read_bytes(), *names) if file.exists() else ([], 0)
+
+
+def parse_lines(content: bytes, *names: str) -> tuple[list[dict[str, Any]], int]:
+    """What [`read_lines`] gives of the content of a file."""
     entries, num_damaged = [], 0
-    for line in filter(None, file.read_bytes().split(b"\n")):
+    for line in filter(None, content.split(b"\n")):
         try:
             entry = json.loads(line)
             whole = all(isinstance(entry[name], str) for name in names)
@@ -35,25 +49,65 @@ def read_lines(file: Path, *names: str) -> tuple[list[dict[str, Any]], int]:
 
 def write_lines(file: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Writes objects in the place of those that are there."""
-    write_whole(file, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
+    write_whole(file, _as_lines(entries))
 
 
 def read_errors(folder: Path) -> dict[str, str]:
     """Why files cannot be read, by path. Lines that are damaged are left out with a warning: those files are named anew
     when they are next tried."""
-    entries, num_damaged = read_lines(folder / ERRORS_FILE, "path", "cause")
-    if num_damaged:
-        logger.warning(
-            "%d lines of %s are damaged and left out; the next `add` names what cannot be read anew.",
-            num_damaged,
-            folder / ERRORS_FILE,
-        )
-    return {entry["path"]: entry["cause"] for entry in entries}
+    file = folder / ERRORS_FILE
+    return _errors_of(file.read_bytes(), str(file)) if file.exists() else {}
 
 
 def write_errors(folder: Path, errors: Mapping[str, str]) -> None:
     """Writes `errors.jsonl`: one line per file that cannot be read now."""
-    write_lines(folder / ERRORS_FILE, ({"path": path, "cause": cause} for path, cause in errors.items()))
+    write_lines(folder / ERRORS_FILE, _error_entries(errors))
+
+
+def read_stored_errors(uri: str) -> tuple[dict[str, str], str]:
+    """What [`read_errors`] gives of an index on an object store, and the tag of its file, see [`StoredFile`]."""
+    address = f"{uri.rstrip('/')}/{ERRORS_FILE}"
+    try:
+        content, tag = read_whole(address)
+    except FileNotFoundError:
+        return {}, ""
+    return _errors_of(content, address), tag
+
+
+def change_errors(uri: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    """Changes the list of an index on an object store; once more, if another has meanwhile.
+
+    Args:
+        uri (`str`): of the index.
+        change (`Callable`): what the list is to be, by what it is.
+
+    Raises:
+        OSError: it cannot be read or written, or others change it again and again.
+    """
+    for _ in range(TRIES):
+        errors, tag = read_stored_errors(uri)
+        changed = change(errors)
+        if changed == errors:
+            return
+        if replace_whole(f"{uri.rstrip('/')}/{ERRORS_FILE}", _as_lines(_error_entries(changed)), tag):
+            return
+    raise ConnectionError(f"others write to {ERRORS_FILE} again and again")
+
+
+def _errors_of(content: bytes, file: str) -> dict[str, str]:
+    entries, num_damaged = parse_lines(content, "path", "cause")
+    if num_damaged:
+        told = "%d lines of %s are damaged and left out; the next `add` names what cannot be read anew."
+        logger.warning(told, num_damaged, file)
+    return {entry["path"]: entry["cause"] for entry in entries}
+
+
+def _error_entries(errors: Mapping[str, str]) -> Iterable[Mapping[str, str]]:
+    return ({"path": path, "cause": cause} for path, cause in errors.items())
+
+
+def _as_lines(entries: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(entry) + "\n" for entry in entries).encode()
 
 
 class Contents:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import pyarrow as pa
 
+from tcd_hf.index.conflicts import is_conflict
 from tcd_hf.index.schema import IndexDamagedError, IndexMismatchError
 from tcd_hf.reading.files import local_folder
 
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 MAX_NAMED = 3  # videos that a message names
+MAX_TOLD = 300  # characters of what LanceDB says
 # What the system says when nothing is damaged, but something must be done before files can be read or written again.
 NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -45,9 +47,20 @@ UNREACHABLE = WITHOUT_LOCKS | {
 }
 # How LanceDB tells that an object store does not answer, or forbids it.
 OF_A_STORE = re.compile(
-    "Generic (?:S3|GCS|MicrosoftAzure|HTTP) error|error sending request|lacked the necessary privileges"
-    "|lacked valid authentication|status(?: code)?:? [45][0-9][0-9]"
+    "Generic (?:S3|GCS|MicrosoftAzure|HTTP) error|Generic { store: |error sending request"
+    "|lacked the necessary privileges|lacked valid authentication|status(?: code)?:? [45][0-9][0-9]"
 )
+# What of it there is to tell; of the rest, a page of Rust, nothing.
+STORE_SAYS = {
+    "there is no such bucket": "NoSuchBucket",
+    "the environment holds no credentials for it": "CredentialsNotLoaded|no providers in chain",
+    "it denies access": "AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|status: 40[13]|lacked ",
+    "plain HTTP is only spoken where AWS_ALLOW_HTTP=true": "BadScheme",
+    "it did not answer in time": "[Tt]imed ?[Oo]ut|kind: Timeout",
+    "nobody answers there": "kind: Connect|ConnectError|Connection refused|dns error",
+    "the connection broke off": "kind: |IncompleteMessage|error (?:sending|decoding)|body error|[Cc]onnection ",
+    "it says that it is in trouble, or too busy (HTTP 5xx)": "status: 5[0-9][0-9]",
+}
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -187,7 +200,12 @@ def explained(error: Exception, storage: "IndexStorage", part: str) -> Exception
         return OSError(f"The index {storage.uri} cannot be read: {os.strerror(number)} (see `ulimit -n`).")
     if storage.folder is not None and not storage.exists():
         return gone_error(storage.uri)
-    told = os.strerror(number) if number else (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    if storage.folder is None and is_conflict(error):
+        return OSError(
+            f"The index {storage.uri} cannot be written: others write to it again and again. What was committed before "
+            "is kept: run the same again."
+        )
+    told = os.strerror(number) if number else _told_by_store(error)
     if _out_of_reach(error):
         if part == "lock" and _is_without_locks(error):
             return OSError(
@@ -204,6 +222,15 @@ def explained(error: Exception, storage: "IndexStorage", part: str) -> Exception
             f"wrong with them, it is damaged: its {part} cannot be read. {advice(storage.uri)}"
         )
     return IndexDamagedError(f"The index {storage.uri} is damaged: its {part} cannot be read. {advice(storage.uri)}")
+
+
+def _told_by_store(error: Exception) -> str:
+    """What an error says of an object store, in a few words; its first line, if it is of none."""
+    if OF_A_STORE.search(str(error)):
+        for words, said in STORE_SAYS.items():
+            if re.search(said, str(error)):
+                return words
+    return (str(error).splitlines() or [type(error).__name__])[0][:MAX_TOLD].rstrip(".")
 
 
 def _number_of(error: BaseException | None) -> int:

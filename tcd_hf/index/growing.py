@@ -20,8 +20,9 @@ from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.processing.video_inputs import VideoInput
 from tcd_hf.reading.cache import CaptionCache
-from tcd_hf.reading.files import FoundVideos, absolute_path, absolute_videos
+from tcd_hf.reading.files import VIDEO_EXTENSIONS, FoundVideos, absolute_path, absolute_videos, is_there
 from tcd_hf.reading.fingerprints import frame_fingerprint
+from tcd_hf.reading.object_stores import is_address
 from tcd_hf.reading.own_texts import check_texts
 from tcd_hf.reading.video_reader import VideoReader
 from tcd_hf.reading.worker_pool import warn_of_reading_here
@@ -80,11 +81,12 @@ class GrowingIndex(SearchableIndex):
         decoded.
 
         Args:
-            paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them. Or videos
-                that are no files, by names of yours: `{"sign": frames, "shop": decoder}`, each anything that
-                `open_video` takes; frames at another rate than one a second are given as `{"array": frames,
-                "video_metadata": {"fps": 25}}`. Names are taken for paths, relative to the current folder, wherever
-                the index takes or gives paths. They are read in this process.
+            paths (`Iterable[str | os.PathLike]` or one): video files, and folders, for all videos below them, or their
+                addresses in an object store, `s3://bucket/folder`, which are read by ranges. Or videos that are no
+                files, by names of yours: `{"sign": frames, "shop": decoder}`, each anything that `open_video` takes;
+                frames at another rate than one a second are given as `{"array": frames, "video_metadata": {"fps":
+                25}}`. Names are taken for paths, relative to the current folder, wherever the index takes or gives
+                paths. They are read in this process.
             workers (`int`, *optional*): processes that read; by default one per core where there are enough files, and
                 else one, which costs a second. 0 reads in this process, which a bad file can then end or hold up for
                 ever. Each takes its share of the cores (`OMP_NUM_THREADS`, if set, instead) and about 1.5 GB of memory:
@@ -275,7 +277,7 @@ class GrowingIndex(SearchableIndex):
         advice = "Nothing was removed from the index: see to it, or use `remove` (--remove)."
         if not paths:
             raise ValueError(f"No video found. {advice}")
-        missing = [path for path in paths if not os.path.lexists(path)]
+        missing = [path for path in paths if not _may_be_there(path)]
         lost = tuple(f"{path}/" for path in missing)
         if missing and (len(missing) == len(paths) or any(path.startswith(lost) for path in self.paths)):
             raise FileNotFoundError(f"No such file or folder: {missing[0]}. {advice}")
@@ -299,3 +301,10 @@ class GrowingIndex(SearchableIndex):
             self._storage.delete(gone)
         if gone or not self._storage.has_statistics():  # a run may have been killed between the two
             self._storage.save_statistics(statistics if self._storage.folder is not None else None)
+
+
+def _may_be_there(path: str) -> bool:
+    """Whether a path need not be missed. Of a video in an object store that is not asked, file by file: where it is
+    gone, its rows stay."""
+    named_as_video = os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS
+    return (is_address(path) and named_as_video) or is_there(path)

@@ -16,7 +16,7 @@ from tcd_hf.index.schema import row_id
 from tcd_hf.index.storage import IndexStorage, sql_list
 from tcd_hf.index.writers import OnWait, StoppedWaiting
 from tcd_hf.processing.video_files import MAX_PIXELS
-from tcd_hf.reading.files import file_stamp
+from tcd_hf.reading.files import FileStamp, stamps_of
 from tcd_hf.reading.hashing import hashed_files
 from tcd_hf.reading.left_out import LeftOut
 from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts
@@ -182,7 +182,8 @@ class Ingest:
     def _bring_in(self, paths: list[str]) -> None:
         with self._turn():  # whoever may not write is told so before hours of reading
             self._look()
-        unsure = [path for path in paths if not self._looks_unchanged(path)]
+        stamps = zip(paths, stamps_of(paths), strict=True)
+        unsure = [path for path, stamp in stamps if not self._looks_unchanged(path, stamp)]
         try:
             self._engine(self, self._new_contents(unsure), len(unsure))
             without_copy = self._write_copies()
@@ -219,15 +220,13 @@ class Ingest:
         for row in self.known.values():
             self._contents.update(_contents(row))
 
-    def _looks_unchanged(self, path: str) -> bool:
+    def _looks_unchanged(self, path: str, stamp: FileStamp | None) -> bool:
+        """Whether a file is in the index as it is; what has no stamp is told when it is opened."""
         row = self.known.get(path)
-        if row is None or path in self._given:
+        if row is None or path in self._given or stamp is None:
             return False
-        try:
-            unchanged = (row["size"], row["modified"]) == file_stamp(path)
-            unchanged = unchanged and ((texts := self._texts_of(path)) is None or texts.digest == row["texts_hash"])
-        except (OSError, ValueError):  # told when it is opened
-            return False
+        unchanged = (row["size"], row["modified"]) == stamp
+        unchanged = unchanged and ((texts := self._texts_of(path)) is None or texts.digest == row["texts_hash"])
         if unchanged:
             self._done(self.report.unchanged, path)
         return unchanged

@@ -15,7 +15,7 @@ from tcd_hf.index.schema import SCHEMA_VERSION, IndexMetadata, IndexMismatchErro
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.processing_tcd import TCDProcessor
-from tcd_hf.reading.cache import default_cache_dir
+from tcd_hf.reading.cache import cache_place
 from tcd_hf.reading.files import absolute_path
 from tcd_hf.reading.fingerprints import (
     all_fingerprints,
@@ -54,8 +54,7 @@ def make_or_open(
         fingerprints = fingerprints or all_fingerprints(model.eval(), processor)
         schema = _schema_for(model.eval(), processor, seconds, fingerprints)
         with storage.writing(new=True):
-            if not storage.exists():  # another process may have been quicker
-                storage.create(schema)
+            if not storage.exists() and storage.create(schema):  # another process may have been quicker
                 return storage
     if not exist_ok:
         raise FileExistsError(
@@ -131,13 +130,13 @@ def load_model(
 
 def cached_folder(
     paths: Iterable[str | os.PathLike], fingerprints: Mapping[str, str], cache_dir: str | os.PathLike | None
-) -> Path:
-    """The folder of an index in the cache: the same for the same videos, model, processor and release.
+) -> Path | str:
+    """The place of an index in the cache: the same for the same videos, model, processor and release.
 
     Args:
         paths (`Iterable[str | os.PathLike]`): what it is of, as it is named by the user: files and folders.
         fingerprints (`dict[str, str]`): those of its model and processor, see [`all_fingerprints`].
-        cache_dir (`str | os.PathLike`, *optional*): the cache folder; [`default_cache_dir`] when not given.
+        cache_dir (`str | os.PathLike`, *optional*): the cache, see `cache_place`.
     """
     name = fingerprint(
         {
@@ -147,7 +146,8 @@ def cached_folder(
             "segment_seconds": DEFAULT_SEGMENT_SECONDS,
         }
     )
-    return (Path(cache_dir) if cache_dir is not None else default_cache_dir()) / "indexes" / name
+    place = cache_place(cache_dir)
+    return f"{place}/indexes/{name}" if isinstance(place, str) else place / "indexes" / name
 
 
 def _schema_for(

@@ -13,7 +13,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from tcd_hf.index.contents import CONTENTS_FILE, ERRORS_FILE, Contents, read_errors, write_errors
+from tcd_hf.index.conflicts import write_again
+from tcd_hf.index.contents import (
+    CONTENTS_FILE,
+    ERRORS_FILE,
+    Contents,
+    change_errors,
+    read_errors,
+    read_stored_errors,
+    write_errors,
+)
 from tcd_hf.index.damage import explained, in_our_words, may_be_damage, reporting
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.row_indices import (
@@ -26,6 +35,7 @@ from tcd_hf.index.row_indices import (
 from tcd_hf.index.schema import COARSE_COLUMN, METADATA_KEY
 from tcd_hf.index.tables import FIRST_SEGMENTS, VIDEOS, IndexTables, sql_list, sql_string
 from tcd_hf.index.writers import OnWait, one_at_a_time
+from tcd_hf.reading.object_stores import check_store, is_address
 
 __all__ = ["FIRST_SEGMENTS", "STATISTICS", "VIDEOS", "IndexStorage", "sql_list", "sql_string"]
 
@@ -57,7 +67,8 @@ class IndexStorage(IndexTables):
         """Holds the one writer's lock of a local index; a second writer waits for its turn. It ends with the process
         that holds it.
 
-        On an object store there is no lock: it is for the user to have one writer at a time.
+        On an object store there is no lock: of two that commit at once the second does it once more, see
+        [`write_again`].
 
         Args:
             new (`bool`, *optional*, defaults to `False`): make the folder, for an index that is not there yet.
@@ -73,6 +84,8 @@ class IndexStorage(IndexTables):
         if self.folder is None:
             if self.videos is not None:
                 self.update_version()
+                with reporting(self, "table of videos"):
+                    self.set_key()
             yield
             return
         with contextlib.ExitStack() as turn:
@@ -125,24 +138,24 @@ class IndexStorage(IndexTables):
         """
         if not is_searchable(self.videos):
             self.tell(f"The full-text index of {self.uri} is damaged; it is made anew.")
-            create_text_index(self.videos)
+            self.committed(lambda: create_text_index(self.videos))
         if self.videos.stats()["fragment_stats"]["num_fragments"] > MAX_FRAGMENTS:
-            self.videos.optimize()
+            self.committed(self.videos.optimize)
         if self._unindexed_share(TEXT_COLUMN) > UNINDEXED_TEXTS:
-            create_text_index(self.videos)
+            self.committed(lambda: create_text_index(self.videos))
         num_vectors = self.videos.count_rows()
         too_many = (
             bytes_in_memory(num_vectors, self.metadata.dim) > memory_budget and num_vectors >= MIN_INDEXED_VECTORS
         )
         if too_many and self._unindexed_share(COARSE_COLUMN) > UNINDEXED_VECTORS:
-            create_coarse_index(self.videos)
+            self.committed(lambda: create_coarse_index(self.videos))
 
     @in_our_words("rows")
     def compact(self) -> None:
         """Merges fragments, and frees what belongs to no present row. The caller holds the writer's lock."""
         for table in [self.videos, *([self.open_table(STATISTICS)] if self._has_table(STATISTICS) else [])]:
             if self.folder is None:  # others may be writing or reading: what is younger than a week stays
-                table.optimize()
+                write_again(table.optimize, table.checkout_latest)
                 continue
             with warnings.catch_warnings():  # that readers of older versions fail: ours look for the latest one
                 warnings.simplefilter("ignore", UserWarning)
@@ -186,14 +199,20 @@ class IndexStorage(IndexTables):
         version = str(self.videos.version).encode()
         metadata = {**table.schema.metadata, VERSION_KEY: version, CHECKSUM_KEY: _digest(table, version)}
         table = table.replace_schema_metadata(metadata)
-        mode = "overwrite" if self._has_table(STATISTICS) else "create"
+        if self.folder is None:
+            write_again(lambda: self._replace_statistics(table), lambda: None)
+            return
         try:
-            self._connect().create_table(STATISTICS, table, mode=mode)
+            self._replace_statistics(table)
         except (OSError, RuntimeError, ValueError):
-            if self.folder is None or mode == "create":
+            if not self._has_table(STATISTICS):
                 raise
             shutil.rmtree(self.folder / f"{STATISTICS}.lance")  # damaged: it cannot even be overwritten
-            self._connect().create_table(STATISTICS, table, mode="create")
+            self._replace_statistics(table)
+
+    def _replace_statistics(self, table: pa.Table) -> None:
+        mode = "overwrite" if self._has_table(STATISTICS) else "create"
+        self._connect().create_table(STATISTICS, table, mode=mode)
 
     def bytes_on_disk(self) -> int | None:
         """Size of all files; `None` on an object store."""
@@ -219,20 +238,33 @@ class IndexStorage(IndexTables):
             causes (`dict[str, str]`): why files cannot be read, by path.
             resolved (`Iterable[str]`, *optional*): paths that can be read again, or are no longer asked for.
         """
-        if self.folder is None:
-            return
-        before = self.read_errors()
-        errors = {**before, **causes}
-        for path in resolved:
-            if path not in causes:
-                errors.pop(path, None)
-        if errors != before:
-            write_errors(self.folder, errors)
+        resolved = set(resolved).difference(causes)
+
+        def change(errors: dict[str, str]) -> dict[str, str]:
+            return {path: cause for path, cause in {**errors, **causes}.items() if path not in resolved}
+
+        if self._keeps_lists():
+            change_errors(self.uri, change)
+        elif self.folder is not None and (after := change(before := self.read_errors())) != before:
+            write_errors(self.folder, after)
 
     @in_our_words(ERRORS_FILE)
     def read_errors(self) -> dict[str, str]:
         """The causes in `errors.jsonl`, by path."""
-        return {} if self.folder is None else read_errors(self.folder)
+        if self.folder is not None:
+            return read_errors(self.folder)
+        return read_stored_errors(self.uri)[0] if self._keeps_lists() else {}
+
+    def _keeps_lists(self) -> bool:
+        """Whether lists can be kept on the object store that the index is on."""
+        if not is_address(self.uri):
+            return False
+        try:
+            check_store(self.uri)
+        except ImportError as error:
+            self.tell(f"The index {self.uri} has no {ERRORS_FILE}, which names what cannot be read: {error}")
+            return False
+        return True
 
     def _make_folder(self, folder: Path) -> None:
         try:

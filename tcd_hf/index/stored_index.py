@@ -108,7 +108,8 @@ class StoredIndex:
 
     @property
     def errors(self) -> dict[str, str]:
-        """Why files could not be read when they were last tried, by path; empty on an object store."""
+        """Why files could not be read when they were last tried, by path; empty on an object store without the extra
+        `s3`."""
         return self._storage.read_errors()
 
     def read(self, columns: Iterable[str], where: str | None = None, limit: int | None = None) -> "pa.Table":

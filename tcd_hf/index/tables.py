@@ -3,11 +3,12 @@
 import copy
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 
+from tcd_hf.index.conflicts import write_again
 from tcd_hf.index.contents import CONTENTS_FILE, Contents
 from tcd_hf.index.damage import advice, gone_error, in_our_words
 from tcd_hf.index.lance_files import impossible_files
@@ -22,7 +23,9 @@ logger = logging.getLogger(__name__)
 VIDEOS = "videos"
 FIRST_SEGMENTS = "segment = 0"  # the rows that count videos
 PATHS_PER_FILTER = 1000
+PRIMARY_KEY = b"lance-schema:unenforced-primary-key"  # how the metadata of a column begins that is one
 
+Result = TypeVar("Result")
 Tables = TypeVar("Tables", bound="IndexTables")
 
 
@@ -61,14 +64,43 @@ class IndexTables:
         return self._has_table(VIDEOS)
 
     @in_our_words("table of videos")
-    def create(self, schema: pa.Schema) -> None:
-        """Makes an empty table of videos. The caller holds the writer's lock."""
+    def create(self, schema: pa.Schema) -> bool:
+        """Makes an empty table of videos. The caller holds the writer's lock.
+
+        Returns:
+            `bool`: whether it was made; on an object store, which has no lock, another may have been quicker.
+        """
         if self.folder is not None:
             (self.folder / CONTENTS_FILE).unlink(missing_ok=True)  # of another that was here
-        self.videos = self._connect().create_table(VIDEOS, schema=schema)
+        try:
+            self.videos = self._connect().create_table(VIDEOS, schema=schema)
+        except ValueError as error:
+            if self.folder is not None or "already exists" not in str(error):
+                raise
+            return False
         self._place = self._find_place()
-        create_text_index(self.videos)
         self.metadata = IndexMetadata.from_schema(schema)
+        self.set_key()
+        self.committed(lambda: create_text_index(self.videos))
+        return True
+
+    def set_key(self) -> None:
+        """Has LanceDB know, on an object store, that there is one row of an id: only then does it notice that another
+        has inserted the same rows meanwhile, and does not write them twice. An index of before is told here, too."""
+
+        def write() -> None:
+            if not self._has_key():
+                self.videos.set_unenforced_primary_key("id")
+
+        if self.folder is None:
+            self.committed(write)
+
+    def _has_key(self) -> bool:
+        return any(name.startswith(PRIMARY_KEY) for name in self.videos.schema.field("id").metadata or ())
+
+    def committed(self, write: Callable[[], Result]) -> Result:
+        """Writes to the table of videos; on an object store once more whenever another has committed meanwhile."""
+        return write() if self.folder is not None else write_again(write, self.videos.checkout_latest)
 
     @in_our_words("table of videos (a file in `_versions`)")
     def open(self) -> None:
@@ -187,20 +219,23 @@ class IndexTables:
         merge = self.videos.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         # A video that has become shorter has fewer rows.
         paths = rows["path"].unique().to_pylist()
-        merge.when_not_matched_by_source_delete(f"path IN {sql_list(paths)}").execute(rows)
+        merge = merge.when_not_matched_by_source_delete(f"path IN {sql_list(paths)}")
+        self.committed(lambda: merge.execute(rows))
 
     @in_our_words("rows")
     def update(self, values: pa.Table) -> None:
         """Changes some columns of the rows with the ids given."""
         self._check_there()
-        self.videos.merge_insert("id").when_matched_update_all().execute(values)
+        values = values.cast(pa.schema([self.videos.schema.field(name) for name in values.column_names]))
+        self.committed(lambda: self.videos.merge_insert("id").when_matched_update_all().execute(values))
 
     @in_our_words("rows")
     def delete(self, paths: Iterable[str]) -> None:
         """Removes the rows of videos."""
         self._check_there()
         for part in _parts(list(paths), PATHS_PER_FILTER):
-            self.videos.delete(f"path IN {sql_list(part)}")
+            where = f"path IN {sql_list(part)}"
+            self.committed(lambda where=where: self.videos.delete(where))
 
     def read_of(self, paths: Iterable[str], columns: Iterable[str]) -> Iterator[pa.Table]:
         """Columns of the rows of videos, some videos at a time, in the order of the table."""

@@ -25,6 +25,7 @@ from tcd_hf.processing.processing_tcd import TCDProcessor
 from tcd_hf.reading.cache import writing_to
 from tcd_hf.reading.files import find_videos
 from tcd_hf.reading.fingerprints import all_fingerprints
+from tcd_hf.reading.object_stores import is_address
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ class VideoIndex(GrowingIndex):
     **Several processes.** Any number may search while one writes; each search sees the table as it was committed last
     when the search began. Of two that add to a local index, the second waits until the first is done, unless it is told
     to read `alongside`; whatever else is written, such as a removal, waits for one commit. A process that dies leaves
-    no lock behind. On an object store there is no lock: have one writer at a time there.
+    no lock behind. On an object store there is no lock, and nobody waits: of two that commit at once the second does it
+    again on top of the first, so that no commit is lost, and a video that both add is there once.
 
     **Places.** A folder, as a path or a `file://` URI, or what else LanceDB takes: `s3://bucket/path`, `gs://` and
-    `az://`, with the credentials of their environment variables. `errors.jsonl` is kept in folders only.
+    `az://`, with the credentials of their environment variables. Videos and the cache may be there, too (the extra
+    `s3`). Nothing is repaired there.
 
     Example:
 
@@ -152,8 +155,8 @@ class VideoIndex(GrowingIndex):
                 evaluation mode. Or what it is loaded by, in place of the name that the index has for it.
             processor (`TCDProcessor`, *optional*): one with the tokenizer that made it; to add videos, also with the
                 OCR and image processing.
-            cache_dir (`str | os.PathLike`, *optional*): folder of the caption cache, see [`CaptionCache`]: text is read
-                once, whatever the index, model or path.
+            cache_dir (`str | os.PathLike`, *optional*): folder of the caption cache, or the address of one (`s3://`),
+                see [`CaptionCache`]: text is read once, whatever the index, model or path.
             lexical_weight (`float`, *optional*, defaults to 0.5): how much shared spelling counts in the
                 search score: 0 not at all, 1 alone; see [`Fusion`]. With a calibrated model, 0.5 is what was fitted.
             memory_budget (`int`, *optional*, defaults to 4 GiB): bytes that vectors for recall may take in memory, of
@@ -294,7 +297,7 @@ class VideoIndex(GrowingIndex):
             index._remove(set(rescued.removed).intersection(index._videos()))
             present = set(index._videos())
             missing = [path for path in rescued.wanted if path not in present]
-            files = [path for path in missing if os.path.isfile(path)]
+            files = [path for path in missing if os.path.isfile(path) or is_address(path)]
             if files:
                 step = index._make_engine("local", workers, stall_seconds)
                 index._ingest(files, step, on_video, on_progress, None, holds_lock=True)

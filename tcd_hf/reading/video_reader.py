@@ -21,6 +21,7 @@ from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
 from tcd_hf.reading.cache import CacheError, CaptionCache
 from tcd_hf.reading.files import DIGEST_BYTES, FileStamp, file_stamp, hash_bytes, hash_file
 from tcd_hf.reading.fingerprints import caption_fingerprint
+from tcd_hf.reading.object_stores import RangedFile, is_address, open_ranges
 from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts, add_texts
 from tcd_hf.reading.segments import Segment, cut_into_segments
 from tcd_hf.reading.text_files import Cue
@@ -287,7 +288,15 @@ class OpenedVideo:
         self.reader = reader
         self.file = file
         self._settled = file.settled
-        self._video = open_video(file.path if file.given is None else file.given, **reader.opening_options())
+        stored = file.given is None and is_address(file.path)
+        self._stored = open_ranges(file.path) if stored else None
+        given: Any = file.given if self._stored is None else self._stored
+        try:
+            with self._on_its_line():
+                self._video = open_video(file.path if given is None else given, **reader.opening_options())
+        except BaseException:
+            self._close_stored()
+            raise
         self.duration, self.fps = self._video.duration, self._video.fps
         self.segments = cut_into_segments(self.duration, self._video.frame_times, reader.segment_seconds)
 
@@ -314,11 +323,12 @@ class OpenedVideo:
         if captions is None and keeps:
             captions = reader.cached_captions(digest, segment)
         is_read = captions is None
-        if captions is None:
-            frames, captions = reader.captioner.read(self._video, segment.start, segment.duration)
-        else:
-            frames, _ = reader.captioner.read(self._video, segment.start, segment.duration, with_captions=False)
-        own = reader.captioner.own_frames(frames, self._video, segment.start, segment.duration)
+        with self._on_its_line():
+            if captions is None:
+                frames, captions = reader.captioner.read(self._video, segment.start, segment.duration)
+            else:
+                frames, _ = reader.captioner.read(self._video, segment.start, segment.duration, with_captions=False)
+            own = reader.captioner.own_frames(frames, self._video, segment.start, segment.duration)
         self._check_unchanged()
         if is_read and keeps:
             reader._save(digest, captions, segment)
@@ -327,7 +337,8 @@ class OpenedVideo:
     def frames_at(self, times: Sequence[float]) -> Iterator[np.ndarray]:
         """Frames on screen at some times, seconds, best in order: RGB uint8 `(height, width, 3)`, of the size that is
         read. Raises as [`~OpenedVideo.read`] does."""
-        yield from self._video.iter_frames_at(times, self.reader.captioner.max_side)
+        with self._on_its_line():
+            yield from self._video.iter_frames_at(times, self.reader.captioner.max_side)
         self._check_unchanged()
 
     def _read_text(self, segment: Segment) -> tuple[Frames, list[WindowCaption]] | None:
@@ -370,6 +381,7 @@ class OpenedVideo:
         """Gives the file back. A [`Video`] that was given open stays open."""
         if self._video is not self.file.given:
             self._video.close()
+        self._close_stored()
 
     def __enter__(self) -> "OpenedVideo":
         return self
@@ -390,6 +402,28 @@ class OpenedVideo:
         if not same:
             raise VideoReadError(self.file.path, "it changed while it was read", "Add it again when it is complete")
         self._settled = self._settled or settled
+
+    def _on_its_line(self) -> "_Line":
+        return _Line(self.file.path, self._stored)
+
+    def _close_stored(self) -> None:
+        if self._stored is not None:
+            self._stored.close()
+
+
+class _Line:
+    """A context in which an object store gives all that is asked for, or else it ends in a [`VideoReadError`]: to
+    readers a file ends where its store gives no more, and of that they may say anything, or nothing."""
+
+    def __init__(self, path: str, stored: RangedFile | None):
+        self._path, self._stored = path, stored
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._stored is not None and (error := self._stored.error) is not None:
+            raise VideoReadError(self._path, f"its store does not give it ({error})", "Add it again") from error
 
 
 def _path_of(video: Any) -> str | os.PathLike | None:

@@ -1,5 +1,12 @@
 """A tiny model and processor, and an OCR engine that reads what coded frames stand for."""
 
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -16,8 +23,10 @@ from tcd_hf.modeling.modeling_tcd import TCDModel
 from tcd_hf.processing.ocr_engines import TextReading
 from tcd_hf.processing.processing_tcd import TCDProcessor
 from tests.clips import coded_frame, read_code, write_clip
+from tests.tcd_hf.object_store import BUCKET, BadLine, environment_of, make_bucket, running_store
 
 NUM_FRAMES = 4
+ROOT = Path(__file__).parents[2]
 
 
 class CodeReader:
@@ -155,3 +164,53 @@ def run(monkeypatch, tmp_path, code_reader):
 
     monkeypatch.setattr("tcd_hf.loading.load", load)
     return invoke
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts Python code in a process of its own, with words for `sys.argv`."""
+    started = []
+
+    def start(code: str, *words) -> subprocess.Popen:
+        script = tmp_path / f"script{len(started)}.py"
+        script.write_text(textwrap.dedent(code))
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        command = list(map(str, (sys.executable, script, *words)))
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            stream.close()
+
+
+@pytest.fixture(scope="session")
+def store_port() -> Iterator[int]:
+    pytest.importorskip("moto.moto_server.werkzeug_app")
+    pytest.importorskip("s3fs")
+    with running_store() as port:
+        make_bucket(port)
+        yield port
+
+
+@pytest.fixture
+def store(store_port, monkeypatch, tmp_path) -> str:
+    """An address in a store of S3's protocol, which the environment leads to; another one for each test."""
+    for name, value in environment_of(store_port).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{tmp_path.name}"
+
+
+@pytest.fixture
+def bad_line(store, store_port, monkeypatch) -> Iterator[BadLine]:
+    """The line that all requests to [`store`] take from now on."""
+    line = BadLine(store_port)
+    for name, value in environment_of(line.port).items():
+        monkeypatch.setenv(name, value)
+    yield line
+    line.close()

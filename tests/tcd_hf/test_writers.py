@@ -4,9 +4,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
-import textwrap
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,8 +15,6 @@ from tcd_hf.index.video_index import VideoIndex
 from tests.clips import coded_frame, write_clip
 from tests.tcd_hf.conftest import CodeReader, make_tiny_model, make_tiny_processor, open_storage
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def index(tmp_path, clips, code_reader):
@@ -28,29 +23,6 @@ def index(tmp_path, clips, code_reader):
     )
     index.add([clips["shop.mp4"]], workers=0)
     return index
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Starts Python code in a process of its own, with words for `sys.argv`."""
-    started = []
-
-    def start(code: str, *words) -> subprocess.Popen:
-        script = tmp_path / f"script{len(started)}.py"
-        script.write_text(textwrap.dedent(code))
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        command = list(map(str, (sys.executable, script, *words)))
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            stream.close()
 
 
 HOLD = """
