@@ -111,7 +111,7 @@ class GrowingIndex(SearchableIndex):
                 logged.
             alongside (`bool`, *optional*, defaults to `False`): do not wait until other runs are done that add to the
                 index, but read while they do. Each waits only for a commit of another; of a video that both read, one
-                keeps its rows. Not with Ray, which commits once.
+                keeps its rows.
 
         Raises:
             IndexMismatchError: the processor reads text or frames otherwise than the one that made the index, or the
@@ -135,17 +135,14 @@ class GrowingIndex(SearchableIndex):
             warn_of_reading_here()
         step = self._make_engine(engine, workers, stall_seconds, stop)
         waiting: Any = {"on_wait": on_wait, "stop": stop}
-        holds_lock = engine == "ray"  # files that its workers write are of no commit yet, and others would remove them
         with contextlib.ExitStack() as turn:
             try:
                 if not alongside:
                     turn.enter_context(self._storage.adding(**waiting))
-                if holds_lock:
-                    turn.enter_context(self._storage.writing(**waiting))
             except StoppedWaiting:
                 return AddReport()
             found = absolute_videos(paths) if given is None else FoundVideos(list(given), [])
-            report = self._ingest(found.videos, step, on_video, on_progress, texts, given, holds_lock, **waiting)
+            report = self._ingest(found.videos, step, on_video, on_progress, texts, given, **waiting)
         report.left_out = found.left_out
         return report
 

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def cluster():
     ray = pytest.importorskip("ray", reason="needs the extra tcd-hf[ray]")
-    pytest.importorskip("lance", reason="needs the extra tcd-hf[ray]")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else all other work on this machine goes before
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # the workers import the OCR engine of the tests
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
     yield
@@ -125,7 +125,6 @@ def test_without_ray_it_says_how_to_install_it(make_index, clips, monkeypatch):
 
 def test_videos_read_in_another_way_are_refused(make_index, clips):
     pytest.importorskip("ray", reason="needs the extra tcd-hf[ray]")
-    pytest.importorskip("lance", reason="needs the extra tcd-hf[ray]")
     index = make_index("index")
     index.processor.ocr_fps = 1.0
     with pytest.raises(IndexMismatchError, match="settings of the captions"):
