@@ -26,6 +26,8 @@ READERS_PER_ENCODER = 2  # at least, on CPUs
 MAX_INIT_DEATHS = 10  # of actors in a row that die before they can begin
 NO_PROGRESS_SECONDS = 600.0  # without any news: what is waited for can have no place any more
 
+FIRST = b"first"  # what is fed before any part
+
 Row = dict[str, bytes]  # a single column: Ray Data would take anything else apart
 
 
@@ -136,22 +138,23 @@ class Pools:
         import ray
         from ray.data import ActorPoolStrategy, DataContext
         from ray.util.queue import Queue
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         # What feeds them lives and dies with this process, whatever becomes of other machines.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        here: dict[str, Any] = {
+            "num_cpus": 0,
+            "label_selector": {"ray.io/node-id": ray.get_runtime_context().get_node_id()},
+        }
         most = max(1, num_readers // READERS_PER_ENCODER)
         encoders = ActorPoolStrategy(size=num_gpus) if num_gpus else ActorPoolStrategy(min_size=1, max_size=most)
         self.num_in_flight = PARTS_PER_ACTOR * (num_readers + (num_gpus or most))
-        self._queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        self._queue = Queue(actor_options=here)
+        self._queue.put(FIRST)
         with DataContext.current(_data_context()):
             parts = ray.data.from_items([{"part": b""}], override_num_blocks=1).map_batches(
                 cast(Any, _feed),
                 fn_args=(self._queue,),
                 batch_format="pyarrow",
-                num_cpus=0,
-                scheduling_strategy=here,
-                max_retries=0,  # what it has given out is gone: all begin anew
+                **here,
             )
             options: dict[str, Any] = {"fn_constructor_args": (work, stall_seconds), "num_cpus": 1}
             read = parts.map(
@@ -207,7 +210,15 @@ class _Pickled:
 
 
 def _feed(batch: pa.Table, queue: Any) -> Iterator[pa.Table]:
-    """Parts as they are given."""
+    """Parts as they are given. Ray would begin it once more where it dies, but what it had taken is gone then."""
+    from ray.util.queue import Empty
+
+    try:
+        first = queue.get_nowait()
+    except Empty:
+        first = None
+    if first != FIRST:
+        raise RuntimeError("What feeds the actors has died.")
     while True:
         yield pa.table({"part": [queue.get()]})
 
