@@ -52,8 +52,8 @@ class RayEngine:
 
     Actors open the videos by their paths, and keep captions in the folder of the cache: both must be in the same places
     on every machine, such as on a shared disk. One pool of actors reads, on CPUs; another encodes, on the GPUs of the
-    cluster, or where it has none, on CPUs too. This process hands out what there is to do, a few segments at a time, and
-    commits rows as the engine `"local"` does.
+    cluster, or where it has none, on CPUs too. This process hands out what there is to do, a few segments at a time,
+    and commits rows as the engine `"local"` does.
 
     What an actor or a machine that dies had in hand is done again by others. If this process dies, a run that is
     started again goes on from the last commit, and from the captions in the cache.
@@ -89,7 +89,7 @@ class RayEngine:
         if (first := next(files, None)) is None:
             return
         videos, tasks = BegunVideos(ingest), Tasks(itertools.chain([first], files))
-        with _cluster(self.workers):
+        with _cluster(self.workers), _quiet_data():
             for answer in _Run(self, ingest, tasks, num_files).answers():
                 for read in tasks.settle(answer.task, answer.result):
                     if isinstance(read, SkippedVideo):
@@ -132,7 +132,8 @@ class _Run:
                 losses += 1
                 if losses == MAX_LOSSES:
                     raise RuntimeError(f"Ray had to give up: {error}") from error
-                logger.warning("All actors of the Ray cluster begin anew: %s", str(error).partition("\n")[0])
+                cause = (str(error).strip() or type(error).__name__).rpartition("\n")[2]
+                logger.warning("All actors of the Ray cluster begin anew: %s", cause)
 
     def _work(self) -> Iterator[Answer]:
         """Works with what the cluster has now; first at what was lost."""
@@ -168,13 +169,24 @@ class _Run:
 
 
 @contextlib.contextmanager
+def _quiet_data() -> Iterator[None]:
+    """Keeps Ray Data from telling of its ordinary work, and pages of what is lost and done again."""
+    data_logger = logging.getLogger("ray.data")
+    level = data_logger.level
+    data_logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        data_logger.setLevel(level)
+
+
+@contextlib.contextmanager
 def _cluster(num_workers: int | None) -> Iterator[None]:
     """Makes sure that there is a Ray cluster, with so many CPUs."""
     import ray.data
 
     started = not ray.is_initialized()
     if started:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         with warnings.catch_warnings():  # LanceDB's of forks; these become other programs at once
             warnings.simplefilter("ignore")

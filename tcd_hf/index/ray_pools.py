@@ -1,8 +1,8 @@
 """What works in a Ray cluster: a pool of actors that read segments, and one of actors that encode them.
 
-The two are stages of one stream of Ray Data, which holds back readers that encoders cannot follow, and begins again what
-dies. What they are to do is fed to them as it becomes known: where a video is cut is found out by reading its first
-segment.
+The two are stages of one stream of Ray Data, which holds back readers that encoders cannot follow, and begins again
+what dies. What they are to do is fed to them as it becomes known: where a video is cut is found out by reading its
+first segment.
 """
 
 import pickle  # nosec B403 # between this package's own processes
@@ -211,16 +211,16 @@ class _Pickled:
 
 def _feed(batch: pa.Table, queue: Any) -> Iterator[pa.Table]:
     """Parts as they are given. Ray would begin it once more where it dies, but what it had taken is gone then."""
+    from ray.exceptions import RayError
     from ray.util.queue import Empty
 
     try:
-        first = queue.get_nowait()
-    except Empty:
-        first = None
-    if first != FIRST:
-        raise RuntimeError("What feeds the actors has died.")
-    while True:
-        yield pa.table({"part": [queue.get()]})
+        if queue.get_nowait() == FIRST:
+            while True:
+                yield pa.table({"part": [queue.get()]})
+    except (Empty, RayError):
+        pass
+    raise RuntimeError("What feeds them has died.")
 
 
 def _apply(work: Callable[[Any], Sequence[Answer]], row: Row) -> Row:
