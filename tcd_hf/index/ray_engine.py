@@ -89,7 +89,7 @@ class RayEngine:
         if (first := next(files, None)) is None:
             return
         videos, tasks = BegunVideos(ingest), Tasks(itertools.chain([first], files))
-        with _cluster(self.workers), _quiet_data():
+        with _cluster(self.workers), _quiet():
             for answer in _Run(self, ingest, tasks, num_files).answers():
                 for read in tasks.settle(answer.task, answer.result):
                     if isinstance(read, SkippedVideo):
@@ -169,15 +169,17 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _quiet_data() -> Iterator[None]:
-    """Keeps Ray Data from telling of its ordinary work, and pages of what is lost and done again."""
-    data_logger = logging.getLogger("ray.data")
-    level = data_logger.level
-    data_logger.setLevel(logging.CRITICAL)
+def _quiet() -> Iterator[None]:
+    """Keeps Ray from telling of its ordinary work, and pages of what is lost and done again."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
+    levels = [each.level for each in loggers]
     try:
+        for each in loggers:
+            each.setLevel(logging.CRITICAL)
         yield
     finally:
-        data_logger.setLevel(level)
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 @contextlib.contextmanager
