@@ -42,7 +42,6 @@ from scripts.benchmarks.videos.collection import Collection, cards_of
 
 KINDS = ("driver", "worker", "node")
 NODES, CPUS_PER_NODE = 3, 2
-READERS = 3  # so that there is a place for those of a node that is killed
 SECONDS_PER_FRAME = 0.2  # that the OCR engine takes
 SECONDS_PER_COMMIT = 3.0  # in the place of two minutes
 LIMIT_SECONDS = 900.0  # of a run
@@ -70,6 +69,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     paths = list(map(str, collection.write(folder / "videos")))
     (folder / "reader.pickle").write_bytes(pickle.dumps(collection.reader()))
     options = {"paths": paths, "reader": str(folder / "reader.pickle"), "model": args.model}
+    options |= {"readers": args.readers, "patience": args.patience}
 
     with start_run(folder / "local", ray=False, **options) as run:
         run.wait()
@@ -81,12 +81,13 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             for kind in args.kinds:
                 of_run = folder / f"{kind}-{number}"
                 found = kill_once(kind, cluster, of_run, generator, generator.randrange(whole), options)
-                found["frames"], found["allowed"] = frames_read(of_run), whole + READERS * most
+                found["frames"], found["allowed"] = frames_read(of_run), whole + args.readers * most
                 found["comparison"] = compare_tables(folder / "local" / "index", of_run / "index")
                 found["holds"] = found["comparison"]["equal"] and found["frames"] <= found["allowed"]
                 print(json.dumps({"run": number, **found}), file=sys.stderr, flush=True)
                 runs.append(found)
-    return {"segments": len(counts) - 1, "frames": whole, "frames_of_a_segment": most, "runs": runs}
+    about = {"segments": len(counts) - 1, "readers": args.readers, "frames": whole, "frames_of_a_segment": most}
+    return {**about, "runs": runs}
 
 
 def kill_once(
@@ -202,11 +203,14 @@ def start_run(folder: Path, address: str = "", ray: bool = True, **options) -> I
         run.kill()
 
 
-def run_child(folder: str, ray: bool, paths: list[str], reader: str, model: str) -> None:
+def run_child(
+    folder: str, ray: bool, paths: list[str], reader: str, model: str, readers: int, patience: float | None
+) -> None:
     """Indexes videos, or goes on with it; prints the frames read so far and the rows that are committed."""
-    from tcd_hf.index import ingest
+    from tcd_hf.index import ingest, ray_pools
 
     ingest.SECONDS_PER_COMMIT = SECONDS_PER_COMMIT
+    ray_pools.NO_PROGRESS_SECONDS = patience or ray_pools.NO_PROGRESS_SECONDS
     calls = Path(folder) / "calls"
     calls.touch()
     engine = CountingReader(pickle.loads(Path(reader).read_bytes()), calls, SECONDS_PER_FRAME if ray else 0.0)
@@ -216,7 +220,7 @@ def run_child(folder: str, ray: bool, paths: list[str], reader: str, model: str)
         print("read", calls.stat().st_size, flush=True)
         print("committed", len(index.read(["segment"])), flush=True)
 
-    options = {"engine": "ray", "workers": READERS} if ray else {"workers": 0}
+    options = {"engine": "ray", "workers": readers} if ray else {"workers": 0}
     report = index.add(paths, on_video=lambda path: None, on_progress=tell, **options)
     if report.skipped:
         raise RuntimeError(f"Skipped: {report.skipped}")
@@ -254,8 +258,8 @@ def to_markdown(report: dict[str, Any]) -> str:
         names = ("moment", "rows_committed", "frames", "allowed", "seconds")
         rows.append([victim, *(run[name] for name in names), verdict(run["holds"])])
     about = (
-        f"{report['segments']} segments, {NODES} nodes, {READERS} readers. Without a kill, the local engine reads "
-        f"{report['frames']} frames, {report['frames_of_a_segment']} of a segment at most."
+        f"{report['segments']} segments, {NODES} nodes of {CPUS_PER_NODE} CPUs, {report['readers']} readers. Without a "
+        f"kill, the local engine reads {report['frames']} frames, {report['frames_of_a_segment']} of a segment at most."
     )
     return f"{in_words(report['machine'])}\n\n{about}\n\n{table(rows, 'lrrrrrl')}"
 
@@ -265,6 +269,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=5, help="of each kind")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what to kill")
     parser.add_argument("--minutes", type=float, nargs="+", default=[4, 1, 1, 1, 1], help="lengths of the videos")
+    parser.add_argument("--readers", type=int, default=3, help="6 leave no place for those of a node that is killed")
+    parser.add_argument("--patience", type=float, help="seconds without news until all begin anew")
     parser.add_argument("--model", default="tcd-mini", help="checkpoint")
     parser.add_argument("--seed", type=int, default=0, help="of the videos and of the moments")
     parser.add_argument("--json", type=Path, help="where to keep the numbers")

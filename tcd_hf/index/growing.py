@@ -100,7 +100,8 @@ class GrowingIndex(SearchableIndex):
                 marked by their source. Other texts than before count as a changed file; `[]` takes all away. A video
                 that is not named keeps what it has, as long as its content is the same.
             engine (`"local"` or `"ray"`, *optional*, defaults to `"local"`): what spreads the work: processes of this
-                machine, or a Ray cluster, see [`RayEngine`], whose `workers` are actors, one per CPU by default.
+                machine, or a Ray cluster, see [`RayEngine`], whose `workers` are actors that read, one per CPU by
+                default. Both commit alike, and go on alike when they are run again.
             stall_seconds (`float`, *optional*, defaults to 120): a file that gives neither a frame nor a text for so
                 long is skipped. It must be enough for the OCR engine to read 8 frames. With `workers=0` there is no
                 limit.
@@ -121,8 +122,8 @@ class GrowingIndex(SearchableIndex):
             OSError: their disk is full or out of reach, or has no locks. What was committed before is kept.
             CacheError: the cache folder cannot be written.
             OCREngineError, ImportError: the OCR engine cannot be had, or Ray.
-            RuntimeError: a worker of the Ray cluster cannot work, whatever the video, or `workers` cannot be had; names
-                the cause.
+            RuntimeError: a worker of the Ray cluster cannot work, whatever the video, the cluster is gone, or `workers`
+                cannot be had; names the cause.
             ValueError: no such engine, a number of `workers` or of seconds that it cannot have, a text that is none or
                 of another video, or the index was opened without its model, and that cannot be loaded.
         """

@@ -110,8 +110,10 @@ class EncodingActor:
     @cached_property
     def _model(self) -> Any:
         import ray
+        import torch
 
-        return ray.get(self._model_ref).to("cuda" if ray.get_gpu_ids() else "cpu")
+        has_gpu = bool(ray.get_gpu_ids()) and torch.cuda.is_available()
+        return ray.get(self._model_ref).to("cuda" if has_gpu else "cpu")
 
 
 class Pools:
