@@ -235,7 +235,8 @@ def frames_read(folder: Path) -> int:
 @contextmanager
 def three_nodes() -> Iterator[Any]:
     """A cluster on this machine, which other processes can join."""
-    variables = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # other work goes not before theirs
+    # Other programs go not before its workers, and the memory that they take ends none.
+    variables = {"RAY_worker_niceness": "0", "RAY_memory_monitor_refresh_ms": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     os.environ.update({**variables, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])})
     from ray.cluster_utils import Cluster
 

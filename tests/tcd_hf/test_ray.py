@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 def cluster():
     ray = pytest.importorskip("ray", reason="needs the extra tcd-hf[ray]")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # else all other work on this machine goes before
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else all other work on this machine goes before,
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # and the memory that it takes ends workers
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # the workers import the OCR engine of the tests
     options = {"num_gpus": 1, "include_dashboard": False, "log_to_driver": False}  # a GPU by name, whatever is there
     ray.init(num_cpus=2, runtime_env={"env_vars": environment}, **options)

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     pytest.importorskip("ray", reason="needs the extra tcd-hf[ray]")
-    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness", "PYTHONPATH"):  # which it sets
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness", "RAY_memory_monitor_refresh_ms", "PYTHONPATH"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
 
 
