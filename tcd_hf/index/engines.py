@@ -13,7 +13,7 @@ from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, Vi
 from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
-__all__ = ["SEGMENTS_PER_BATCH", "LocalEngine", "batch_size_for", "check_engine", "make_engine"]
+__all__ = ["LocalEngine", "batch_size_for", "check_engine", "make_engine"]
 
 SEGMENTS_PER_BATCH = 8  # that an accelerator encodes at once
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tcd_hf.index.encoding import BegunVideos
-from tcd_hf.index.engines import SEGMENTS_PER_BATCH
 from tcd_hf.index.ingest import Ingest
 from tcd_hf.index.ray_pools import Answer, Part, Pools
 from tcd_hf.modeling.modeling_tcd import TCDModel
@@ -22,8 +21,9 @@ __all__ = ["RayEngine", "check_ray"]
 
 logger = logging.getLogger(__name__)
 
+SEGMENTS_PER_PART = 4  # at most: what an actor is given at once, and a GPU encodes at once
 PARTS_PER_READER = 4  # at least, where there is enough to do: the last to finish is not far behind the others
-MAX_LOSSES = 3  # of all that works, without a part done in between
+MAX_LOSSES = 5  # of all that works, without a part done in between
 
 
 def check_ray(workers: int | None) -> None:
@@ -94,7 +94,7 @@ class RayEngine:
                 for read in tasks.settle(answer.task, answer.result):
                     if isinstance(read, SkippedVideo):
                         videos.skip(read)
-                    else:
+                    elif answer.row is not None:  # as of all that were read
                         videos.add(read, answer.row)
 
 
@@ -153,13 +153,13 @@ class _Run:
                 yield from answers
                 self._hand_out(pools, num_readers)
                 if not self._in_flight:
-                    return
+                    pools.end()
 
     def _hand_out(self, pools: Pools, num_readers: int) -> None:
         """Gives out what there is to do, and no more than will be done soon: files are hashed until then."""
         while len(self._in_flight) < pools.num_in_flight:
             ready = max(self.tasks.num_begun, self.num_files)
-            size = max(1, min(SEGMENTS_PER_BATCH, ready // (PARTS_PER_READER * num_readers)))
+            size = max(1, min(SEGMENTS_PER_PART, ready // (PARTS_PER_READER * num_readers)))
             some = list(itertools.islice(self.tasks.take(), size))
             if not some:
                 return

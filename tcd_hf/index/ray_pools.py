@@ -24,9 +24,9 @@ __all__ = ["Answer", "EncodingActor", "Part", "Pools", "ReadingActor"]
 PARTS_PER_ACTOR = 2  # in flight: at work, and waiting to be
 READERS_PER_ENCODER = 2  # at least, on CPUs
 MAX_INIT_DEATHS = 10  # of actors in a row that die before they can begin
-NO_PROGRESS_SECONDS = 600.0  # without any news: what is waited for can have no place any more
+NO_PROGRESS_SECONDS = 900.0  # without any news: what is waited for can have no place any more
 
-FIRST = b"first"  # what is fed before any part
+FIRST, LAST = b"first", b"last"  # what is fed before any part, and after all
 
 Row = dict[str, bytes]  # a single column: Ray Data would take anything else apart
 
@@ -173,6 +173,10 @@ class Pools:
         """A further part to do."""
         self._queue.put(pickle.dumps(part))
 
+    def end(self) -> None:
+        """No more is to be done."""
+        self._queue.put(LAST)
+
     def answers(self) -> Iterator[tuple[int, list[Answer] | str]]:
         """The number of each part that is done, and its answers, or what keeps all from being done."""
         for table in self._rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
@@ -196,6 +200,7 @@ def _data_context() -> Any:
         context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # bytes: no part waits for another
+    context.max_errored_blocks = 0  # what is lost and not told would be waited for
     context.max_consecutive_actor_init_deaths = MAX_INIT_DEATHS
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     return context
@@ -218,8 +223,9 @@ def _feed(batch: pa.Table, queue: Any) -> Iterator[pa.Table]:
 
     try:
         if queue.get_nowait() == FIRST:
-            while True:
-                yield pa.table({"part": [queue.get()]})
+            while (part := queue.get()) != LAST:
+                yield pa.table({"part": [part]})
+            return
     except (Empty, RayError):
         pass
     raise RuntimeError("What feeds them has died.")

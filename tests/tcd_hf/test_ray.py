@@ -34,7 +34,7 @@ def cluster():
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # and the memory that it takes ends workers
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # the workers import the OCR engine of the tests
     options = {"num_gpus": 1, "include_dashboard": False, "log_to_driver": False}  # a GPU by name, whatever is there
-    ray.init(num_cpus=2, runtime_env={"env_vars": environment}, **options)
+    ray.init("local", num_cpus=2, runtime_env={"env_vars": environment}, **options)
     yield
     ray.shutdown()
 
