@@ -220,7 +220,7 @@ def run_child(
         print("read", calls.stat().st_size, flush=True)
         print("committed", len(index.read(["segment"])), flush=True)
 
-    options = {"engine": "ray", "workers": readers} if ray else {"workers": 0}
+    options: dict[str, Any] = {"engine": "ray", "workers": readers} if ray else {"workers": 0}
     report = index.add(paths, on_video=lambda path: None, on_progress=tell, **options)
     if report.skipped:
         raise RuntimeError(f"Skipped: {report.skipped}")
@@ -266,7 +266,7 @@ def to_markdown(report: dict[str, Any]) -> str:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=5, help="of each kind")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what to kill")
     parser.add_argument("--minutes", type=float, nargs="+", default=[4, 1, 1, 1, 1], help="lengths of the videos")

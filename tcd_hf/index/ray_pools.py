@@ -112,8 +112,9 @@ class EncodingActor:
         import ray
         import torch
 
+        model: Any = ray.get(self._model_ref)
         has_gpu = bool(ray.get_gpu_ids()) and torch.cuda.is_available()
-        return ray.get(self._model_ref).to("cuda" if has_gpu else "cpu")
+        return model.to("cuda" if has_gpu else "cpu")
 
 
 class Pools:
