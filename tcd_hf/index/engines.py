@@ -5,19 +5,15 @@ import threading
 from collections.abc import Iterable
 from typing import get_args
 
-import pyarrow as pa
-
 from tcd_hf.choices import Engine
-from tcd_hf.index.features import compute_features
+from tcd_hf.index.encoding import BegunVideos, encode_segments
 from tcd_hf.index.ingest import Ingest, IngestEngine
-from tcd_hf.index.progress import VideoProgress
-from tcd_hf.index.schema import NonFiniteFeaturesError, rows_from
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, VideoReader, describe_error
+from tcd_hf.reading.video_reader import ReadSegment, SkippedVideo, VideoFile, VideoReader
 from tcd_hf.reading.worker_pool import choose_num_workers, read_videos
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
 
-__all__ = ["LocalEngine", "check_engine", "make_engine"]
+__all__ = ["LocalEngine", "batch_size_for", "check_engine", "make_engine"]
 
 SEGMENTS_PER_BATCH = 8  # that an accelerator encodes at once
 
@@ -59,6 +55,11 @@ def make_engine(
     return LocalEngine(model, reader, padding_side, workers, batch_size, stall_seconds, stop)
 
 
+def batch_size_for(model: TCDModel) -> int:
+    """Segments to encode at once: on a CPU the frames of one are enough."""
+    return 1 if model.device.type == "cpu" else SEGMENTS_PER_BATCH
+
+
 class LocalEngine:
     """The engine `"local"`: processes of this machine read segments, and this one encodes them.
 
@@ -85,11 +86,11 @@ class LocalEngine:
         self.model, self.reader, self.padding_side = model, reader, padding_side
         self.num_workers = num_workers
         self.stall_seconds, self.stop = stall_seconds, stop
-        self.batch_size = batch_size or (1 if model.device.type == "cpu" else SEGMENTS_PER_BATCH)
+        self.batch_size = batch_size or batch_size_for(model)
 
     def __call__(self, ingest: Ingest, files: Iterable[VideoFile], num_files: int) -> None:
         num_workers = choose_num_workers(num_files) if self.num_workers is None else self.num_workers
-        videos = _BegunVideos(ingest)
+        videos = BegunVideos(ingest)
         batch: list[ReadSegment] = []
         may_read_here = self.num_workers is None
         for read in read_videos(self.reader, files, num_workers, self.stall_seconds, self.stop, may_read_here):
@@ -105,44 +106,10 @@ class LocalEngine:
         if batch:
             self._encode(videos, batch)
 
-    def _encode(self, videos: "_BegunVideos", batch: list[ReadSegment]) -> None:
-        features = compute_features(self.model, [read.inputs for read in batch], self.padding_side)
-        for number, read in enumerate(batch):
-            own = features.map_videos(lambda rows, number=number: rows[number : number + 1])
-            try:
-                videos.add(read, rows_from([read.record], own, videos.ingest.schema))
-            except NonFiniteFeaturesError as error:
-                videos.skip(SkippedVideo(read.record.path, describe_error(read.record.path, error)))
-
-
-class _BegunVideos:
-    """Rows of videos of which more are to come."""
-
-    def __init__(self, ingest: Ingest):
-        self.ingest = ingest
-        self._rows: dict[str, dict[int, pa.Table]] = {}
-        self._seconds: dict[str, float] = {}
-        self._skipped: set[str] = set()
-
-    def add(self, read: ReadSegment, row: pa.Table) -> None:
-        record = read.record
-        if record.path in self._skipped:
-            return
-        rows = self._rows.setdefault(record.path, {})
-        rows[record.segment] = row
-        seconds = self._seconds.get(record.path, 0.0) + record.end - record.start
-        self._seconds[record.path] = seconds
-        self.ingest.on_progress(VideoProgress(record.path, seconds, record.duration, record.size))
-        if len(rows) == read.num_segments:
-            del self._rows[record.path], self._seconds[record.path]
-            self.ingest.keep(record.path, pa.concat_tables(rows[number] for number in sorted(rows)))
-            if read.process == os.getpid():  # which the next file can end: what is finished stays
-                self.ingest.write_now()
-        else:
-            self.ingest.commit_if_due()
-
-    def skip(self, video: SkippedVideo) -> None:
-        self._rows.pop(video.path, None)
-        if video.path not in self._skipped:
-            self._skipped.add(video.path)
-            self.ingest.skip(video)
+    def _encode(self, videos: BegunVideos, batch: list[ReadSegment]) -> None:
+        rows = encode_segments(self.model, batch, self.padding_side, videos.ingest.schema)
+        for read, row in zip(batch, rows, strict=True):
+            if isinstance(row, SkippedVideo):
+                videos.skip(row)
+            elif videos.add(read, row) and read.process == os.getpid():  # which the next file can end
+                videos.ingest.write_now()  # what is finished stays

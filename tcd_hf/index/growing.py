@@ -102,7 +102,8 @@ class GrowingIndex(SearchableIndex):
                 marked by their source. Other texts than before count as a changed file; `[]` takes all away. A video
                 that is not named keeps what it has, as long as its content is the same.
             engine (`"local"` or `"ray"`, *optional*, defaults to `"local"`): what spreads the work: processes of this
-                machine, or a Ray cluster, see [`RayEngine`], whose `workers` are actors, one per CPU by default.
+                machine, or a Ray cluster, see [`RayEngine`], whose `workers` are actors that read, one per CPU by
+                default. Both commit alike, and go on alike when they are run again.
             stall_seconds (`float`, *optional*, defaults to 120): a file that gives neither a frame nor a text for so
                 long is skipped. It must be enough for the OCR engine to read 8 frames. With `workers=0` there is no
                 limit.
@@ -113,7 +114,7 @@ class GrowingIndex(SearchableIndex):
                 logged.
             alongside (`bool`, *optional*, defaults to `False`): do not wait until other runs are done that add to the
                 index, but read while they do. Each waits only for a commit of another; of a video that both read, one
-                keeps its rows. Not with Ray, which commits once.
+                keeps its rows.
 
         Raises:
             IndexMismatchError: the processor reads text or frames otherwise than the one that made the index, or the
@@ -123,8 +124,8 @@ class GrowingIndex(SearchableIndex):
             OSError: their disk is full or out of reach, or has no locks. What was committed before is kept.
             CacheError: the cache folder cannot be written.
             OCREngineError, ImportError: the OCR engine cannot be had, or Ray.
-            RuntimeError: a worker of the Ray cluster cannot work, whatever the video, or `workers` cannot be had; names
-                the cause.
+            RuntimeError: a worker of the Ray cluster cannot work, whatever the video, the cluster is gone, or `workers`
+                cannot be had; names the cause.
             ValueError: no such engine, a number of `workers` or of seconds that it cannot have, a text that is none or
                 of another video, or the index was opened without its model, and that cannot be loaded.
         """
@@ -137,17 +138,14 @@ class GrowingIndex(SearchableIndex):
             warn_of_reading_here()
         step = self._make_engine(engine, workers, stall_seconds, stop)
         waiting: Any = {"on_wait": on_wait, "stop": stop}
-        holds_lock = engine == "ray"  # files that its workers write are of no commit yet, and others would remove them
         with contextlib.ExitStack() as turn:
             try:
                 if not alongside:
                     turn.enter_context(self._storage.adding(**waiting))
-                if holds_lock:
-                    turn.enter_context(self._storage.writing(**waiting))
             except StoppedWaiting:
                 return AddReport()
             found = absolute_videos(paths) if given is None else FoundVideos(list(given), [])
-            report = self._ingest(found.videos, step, on_video, on_progress, texts, given, holds_lock, **waiting)
+            report = self._ingest(found.videos, step, on_video, on_progress, texts, given, **waiting)
         report.left_out = found.left_out
         return report
 

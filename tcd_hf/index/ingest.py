@@ -68,8 +68,8 @@ class Ingest:
     Args:
         storage ([`IndexStorage`]): the index.
         engine (`Callable[[Ingest, Iterable[VideoFile], int], None]`): reads and encodes files, such as a
-            [`LocalEngine`]; the number says how many there are at most. It calls [`keep`] with the rows of a video, or
-            [`wrote`] if it has written them itself, and [`skip`] if there are none.
+            [`LocalEngine`]; the number says how many there are at most. It calls [`keep`] with the rows of a video, and
+            [`skip`] if there are none.
         on_video (`Callable[[str], None]`, *optional*): called with each path when it is done.
         on_progress (`Callable[[VideoProgress], None]`, *optional*): called after each segment.
         memory_budget (`int`, *optional*, defaults to 4 GiB): bytes of coarse vectors from which on they get an index.
@@ -165,12 +165,8 @@ class Ingest:
             with self._turn():
                 self._write_pending()
 
-    def wrote(self, path: str) -> None:
-        """Takes note of a video whose rows are written elsewhere, and committed by whoever does that."""
-        self._done(self.report.replaced if path in self.known else self.report.added, path)
-
     def recount(self) -> None:
-        """Has statistics counted anew, after rows were committed that did not go through [`keep`], or may have been."""
+        """Has statistics counted anew, after rows may have been committed or not."""
         self.storage.update_version()
         self.statistics = self.storage.load_statistics()
 

@@ -1,33 +1,29 @@
-"""`VideoIndex.add` on a Ray cluster: workers read, encode and write fragments of the table; one commit adds them."""
+"""`VideoIndex.add` on a Ray cluster: actors read and encode segments, and this process commits the rows."""
 
 import contextlib
 import copy
-import json
+import itertools
 import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-import pyarrow as pa
-
-from tcd_hf.index.engines import LocalEngine
+from tcd_hf.index.encoding import BegunVideos
 from tcd_hf.index.ingest import Ingest
-from tcd_hf.index.progress import VideoProgress
-from tcd_hf.index.storage import sql_list
+from tcd_hf.index.ray_pools import Answer, Part, Pools
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tcd_hf.reading.files import FileStamp
-from tcd_hf.reading.own_texts import OwnTexts
 from tcd_hf.reading.video_reader import SkippedVideo, VideoFile, VideoReader
+from tcd_hf.reading.worker_pool import SegmentReader, Tasks
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS
-
-if TYPE_CHECKING:
-    from lance import LanceDataset
 
 __all__ = ["RayEngine", "check_ray"]
 
-MAX_VIDEOS_PER_FRAGMENT = 64
-FRAGMENTS_PER_WORKER = 2  # at least: fewer files each, and the last worker to finish is not far behind the others
+logger = logging.getLogger(__name__)
+
+SEGMENTS_PER_PART = 4  # at most: what an actor is given at once, and a GPU encodes at once
+PARTS_PER_READER = 4  # at least, where there is enough to do: the last to finish is not far behind the others
+MAX_LOSSES = 5  # of all that works, without a part done in between
 
 
 def check_ray(workers: int | None) -> None:
@@ -37,7 +33,7 @@ def check_ray(workers: int | None) -> None:
         workers (`int`, *optional*): as of [`RayEngine`].
 
     Raises:
-        ImportError: Ray or Lance is not installed; says how to install them.
+        ImportError: Ray is not installed; says how to install it.
         ValueError: `workers` is not positive.
     """
     if workers is not None and workers < 1:
@@ -46,33 +42,35 @@ def check_ray(workers: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
-        import lance  # noqa: F401
         import ray.data  # noqa: F401
     except ImportError as error:
         raise ImportError(f'The engine "ray" needs further packages ({error}): pip install "tcd-hf[ray]"') from error
 
 
 class RayEngine:
-    """The engine `"ray"` of [`VideoIndex.add`]: spreads the work over a Ray cluster.
+    """The engine `"ray"` of [`VideoIndex.add`]: spreads the work over a Ray cluster, segment by segment.
 
-    The workers open the videos by their paths, and write to the index and to the folder of the caption cache: all three
-    must be in the same places on every machine, such as on a shared disk. They encode on the CPU.
+    Actors open the videos by their paths, and keep captions in the folder of the cache: both must be in the same places
+    on every machine, such as on a shared disk. One pool of actors reads, on CPUs; another encodes, on the GPUs of the
+    cluster, or where it has none, on CPUs too. This process hands out what there is to do, a few segments at a time,
+    and commits rows as the engine `"local"` does.
 
-    All rows are committed at once, when the last video is done. Of a run that is killed, captions in the cache stay. An
-    index on an object store, which has no lock, must have no other writer meanwhile. Videos are told to be done in
-    groups.
+    What an actor or a machine that dies had in hand is done again by others. If this process dies, a run that is
+    started again goes on from the last commit, and from the captions in the cache.
 
     Args:
         model (`TCDModel`): computes features.
         reader ([`VideoReader`]): reads files, and makes the model's inputs.
         padding_side (`"right"` or `"left"`): of the tokenizer.
-        workers (`int`, *optional*): Ray actors, one CPU each; all CPUs of the cluster by default. Joins the cluster
-            that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work is done.
+        workers (`int`, *optional*): Ray actors that read, one CPU each; all CPUs of the cluster by default. Joins the
+            cluster that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work
+            is done.
         stall_seconds (`float`, *optional*, defaults to 120): see [`VideoIndex.add`].
 
     Raises:
         ValueError: more `workers` than the cluster has CPUs, when it is called.
-        RuntimeError: a worker cannot work, whatever the video, when it is called; names the cause.
+        RuntimeError: an actor cannot work, whatever the video, or the cluster is gone, when it is called; names the
+            cause.
     """
 
     def __init__(
@@ -87,186 +85,122 @@ class RayEngine:
         self.workers, self.stall_seconds = workers, stall_seconds
 
     def __call__(self, ingest: Ingest, files: Iterable[VideoFile], num_files: int) -> None:
-        files = list(files)
-        if not files:
+        files = iter(files)
+        if (first := next(files, None)) is None:
             return
-        dataset = ingest.storage.videos.to_lance()
-        written, replaced = {}, []
-        for result in _map_with_ray(files, self, dataset):
-            videos = [VideoProgress(*video) for video in result["videos"]]
-            written.update({video.path: result["fragments"] for video in videos[:1]})
-            replaced += [video.path for video in videos if video.path in ingest.known]
-            for video in videos:
-                ingest.on_progress(video)
-                ingest.wrote(video.path)
-            for video in result["skipped"]:
-                ingest.skip(SkippedVideo(**video))
-        in_order = sorted(written, key=ingest.positions.__getitem__)
-        _commit(dataset, [fragment for path in in_order for fragment in written[path]], replaced)
-        ingest.recount()
+        videos, tasks = BegunVideos(ingest), Tasks(itertools.chain([first], files))
+        with _cluster(self.workers), _quiet():
+            for answer in _Run(self, ingest, tasks, num_files).answers():
+                for read in tasks.settle(answer.task, answer.result):
+                    if isinstance(read, SkippedVideo):
+                        videos.skip(read)
+                    elif answer.row is not None:  # as of all that were read
+                        videos.add(read, answer.row)
 
 
-class FragmentWriter:
-    """What a Ray worker does: reads and encodes videos, and writes their rows where they wait for the commit.
+class _Run:
+    """What is in flight in a cluster, and begins again where it is lost."""
 
-    Videos are decoded in a process of their own, so that one that brings its decoder down takes no other with it.
-
-    Args:
-        reader ([`VideoReader`]): reads files.
-        model (`ray.ObjectRef`): of the model, on the CPU.
-        padding_side (`str`): of the tokenizer.
-        stall_seconds (`float`): see [`VideoIndex.add`].
-        uri (`str`), schema (`pa.Schema`), version (`str`): the table, its columns and the version of its files.
-    """
-
-    def __init__(
-        self,
-        reader: VideoReader,
-        model: Any,
-        padding_side: str,
-        stall_seconds: float,
-        uri: str,
-        schema: pa.Schema,
-        version: str,
-    ):
+    def __init__(self, engine: RayEngine, ingest: Ingest, tasks: Tasks, num_files: int):
+        import cloudpickle
         import ray
 
-        self.read = LocalEngine(ray.get(model), reader, padding_side, num_workers=1, stall_seconds=stall_seconds)
-        self.uri, self.schema, self.version = uri, schema, version
-
-    def __call__(self, item: dict[str, str]) -> dict[str, str]:
-        """JSON in and out: Ray would make columns of anything else. Errors too: it would show them as it sees fit."""
-        try:
-            return {"json": json.dumps(self._write(item))}
-        except Exception as error:
-            return {"json": json.dumps({"failure": f"{error} ({type(error).__name__})"})}
-
-    def _write(self, item: dict[str, str]) -> dict[str, Any]:
-        from lance.fragment import write_fragments
-
-        files = [
-            VideoFile(path, digest, FileStamp(*stamp), settled, OwnTexts.from_json(texts))
-            for path, digest, stamp, settled, texts in _parse(item)
-        ]
-        written = _Rows(self.schema)
-        self.read(cast(Any, written), files, len(files))
-        tables = {file.path: written.rows[file.path] for file in files if file.path in written.rows}
-        fragments = []
-        if tables:
-            rows = pa.concat_tables(tables.values())
-            fragments = write_fragments(rows, self.uri, mode="append", data_storage_version=self.version)
-        return {
-            "videos": [_all_of(path, rows) for path, rows in tables.items()],
-            "skipped": list(map(vars, written.skipped)),
-            "fragments": [fragment.to_json() for fragment in fragments],
+        self.engine, self.tasks, self.num_files = engine, tasks, num_files
+        self._options = {
+            "work": cloudpickle.dumps(SegmentReader(engine.reader)),
+            "stall_seconds": engine.stall_seconds,
+            "model": ray.put(copy.deepcopy(engine.model).cpu()),
+            "padding_side": engine.padding_side,
+            "schema": ingest.schema,
         }
+        self._in_flight: dict[int, Part] = {}
+        self._numbers = itertools.count()
 
-
-def _all_of(path: str, rows: pa.Table) -> VideoProgress:
-    """The progress of a video that is read to its end."""
-    duration, size = (rows[name][0].as_py() for name in ("duration", "size"))
-    return VideoProgress(path, duration, duration, size)
-
-
-class _Rows:
-    """Takes the rows of videos in a worker as an [`Ingest`] does where it runs."""
-
-    def __init__(self, schema: pa.Schema):
-        self.schema = schema
-        self.rows: dict[str, pa.Table] = {}
-        self.skipped: list[SkippedVideo] = []
-        self.keep, self.skip = self.rows.__setitem__, self.skipped.append
-
-    def on_progress(self, progress: VideoProgress) -> None:
-        """Is told nowhere: files come back in groups."""
-
-
-def _map_with_ray(files: list[VideoFile], engine: RayEngine, dataset: "LanceDataset") -> Iterator[dict[str, Any]]:
-    """What the workers wrote, as it comes."""
-    with _cluster(engine.workers) as num_workers:
-        import ray.data
+    def answers(self) -> Iterator[Answer]:
+        """What becomes of all tasks, as they are done."""
+        from ray.data.exceptions import ExecutionTimeoutError
         from ray.exceptions import RayError
 
-        size = min(MAX_VIDEOS_PER_FRAGMENT, -(-len(files) // (FRAGMENTS_PER_WORKER * num_workers)))
-        items = [
-            {"json": json.dumps(list(map(_plain, files[start : start + size])))} for start in range(0, len(files), size)
-        ]
-        writer = (
-            engine.reader,
-            ray.put(copy.deepcopy(engine.model).cpu()),
-            engine.padding_side,
-            engine.stall_seconds,
-            dataset.uri,
-            dataset.schema,
-            dataset.data_storage_version,
-        )
-        results = ray.data.from_items(items, override_num_blocks=len(items)).map(
-            cast(Any, FragmentWriter),
-            fn_constructor_args=writer,
-            compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(items))),
-            num_cpus=1,
-        )
-        try:
-            for result in map(_parse, results.iter_rows()):
-                if "failure" in result:
-                    raise RuntimeError(f"A Ray worker had to give up: {result['failure']}")
-                yield result
-        except RayError as error:
-            raise RuntimeError(f"Ray had to give up: {error}") from error
+        losses = 0
+        while True:
+            try:
+                for answer in self._work():
+                    losses = 0
+                    yield answer
+                return
+            except (RayError, ExecutionTimeoutError) as error:
+                losses += 1
+                if losses == MAX_LOSSES:
+                    raise RuntimeError(f"Ray had to give up: {error}") from error
+                cause = (str(error).strip() or type(error).__name__).rpartition("\n")[2]
+                logger.warning("All actors of the Ray cluster begin anew: %s", cause)
 
+    def _work(self) -> Iterator[Answer]:
+        """Works with what the cluster has now; first at what was lost."""
+        import ray
 
-def _plain(file: VideoFile) -> tuple:
-    """A file as JSON types."""
-    return file.path, file.content_hash, file.stamp, file.settled, file.texts.to_json()
+        resources = ray.cluster_resources()
+        cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+        num_readers = max(1, min(self.engine.workers or cpus, cpus))
+        with Pools(**self._options, num_readers=num_readers, num_gpus=gpus) as pools:
+            for part in self._in_flight.values():
+                pools.give(part)
+            self._hand_out(pools, num_readers)
+            for number, answers in pools.answers() if self._in_flight else ():
+                if isinstance(answers, str):
+                    raise RuntimeError(f"A Ray worker had to give up: {answers}")
+                del self._in_flight[number]
+                yield from answers
+                self._hand_out(pools, num_readers)
+                if not self._in_flight:
+                    pools.end()
 
-
-def _parse(item: dict[str, str]) -> Any:
-    return json.loads(item["json"])
+    def _hand_out(self, pools: Pools, num_readers: int) -> None:
+        """Gives out what there is to do, and no more than will be done soon: files are hashed until then."""
+        while len(self._in_flight) < pools.num_in_flight:
+            ready = max(self.tasks.num_begun, self.num_files)
+            size = max(1, min(SEGMENTS_PER_PART, ready // (PARTS_PER_READER * num_readers)))
+            some = list(itertools.islice(self.tasks.take(), size))
+            if not some:
+                return
+            part = Part(next(self._numbers), some)
+            self._in_flight[part.number] = part
+            pools.give(part)
 
 
 @contextlib.contextmanager
-def _cluster(num_workers: int | None) -> Iterator[int]:
-    """Makes sure that there is a Ray cluster. Yields the number of workers to start in it."""
+def _quiet() -> Iterator[None]:
+    """Keeps Ray from telling of its ordinary work, and pages of what is lost and done again."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
+    levels = [each.level for each in loggers]
+    try:
+        for each in loggers:
+            each.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
+
+
+@contextlib.contextmanager
+def _cluster(num_workers: int | None) -> Iterator[None]:
+    """Makes sure that there is a Ray cluster, with so many CPUs."""
     import ray.data
 
     started = not ray.is_initialized()
     if started:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         with warnings.catch_warnings():  # LanceDB's of forks; these become other programs at once
             warnings.simplefilter("ignore")
             try:
                 ray.init(address="auto", **quiet)
-            except ConnectionError:  # none is running: one for us alone, with a CPU to spare for Ray's own tasks
-                num_workers = num_workers or os.cpu_count() or 1
-                ray.init(address="local", num_cpus=num_workers + 1, include_dashboard=False, **quiet)
+            except ConnectionError:  # none is running: one for us alone
+                ray.init(address="local", num_cpus=num_workers, include_dashboard=False, **quiet)
     try:
         cpus = int(ray.cluster_resources().get("CPU", 0))
         if (num_workers or 1) > cpus:
             raise ValueError(f"{num_workers or 1} workers need as many CPUs, but the Ray cluster has {cpus}.")
-        yield num_workers or cpus
+        yield
     finally:
         if started:
             ray.shutdown()
-
-
-def _commit(dataset: "LanceDataset", fragments: "list[dict[str, Any]]", replaced: list[str]) -> None:
-    """Adds written fragments to the table and takes the former rows of `replaced` paths out, all or nothing."""
-    import lance
-    from lance.fragment import FragmentMetadata
-
-    if not fragments:
-        return
-    new = [FragmentMetadata.from_json(json.dumps(fragment)) for fragment in fragments]
-    operation = lance.LanceOperation.Append(new)
-    if replaced:
-        former = f"path IN {sql_list(replaced)}"
-        addresses = dataset.to_table(columns=[], filter=former, with_row_address=True)["_rowaddr"].to_pylist()
-        removed, updated = [], []
-        for number in sorted({address >> 32 for address in addresses}):
-            fragment: Any = dataset.get_fragment(number)
-            left = fragment.delete(former)
-            removed, updated = ([*removed, number], updated) if left is None else (removed, [*updated, left])
-        operation = lance.LanceOperation.Update(removed, updated, new)
-    lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)

@@ -26,7 +26,18 @@ from tcd_hf.reading.video_reader import (
 )
 from tcd_hf.reading.workers import DEFAULT_STALL_SECONDS, Failure, Workers, start_workers, usable_cores
 
-__all__ = ["careful_reader", "choose_num_workers", "find_subtitles", "give_up", "read_videos", "warn_of_reading_here"]
+__all__ = [
+    "Result",
+    "SegmentReader",
+    "Task",
+    "Tasks",
+    "careful_reader",
+    "choose_num_workers",
+    "find_subtitles",
+    "give_up",
+    "read_videos",
+    "warn_of_reading_here",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +104,7 @@ def read_videos(
     files = chain([first], files)
     if num_workers > 0:
         here = num_workers == 1  # makes the inputs
-        work = _SegmentReader(_without_inputs(reader) if here else reader)
+        work = SegmentReader(_without_inputs(reader) if here else reader)
         workers = start_workers(work, num_workers, stall_seconds, stop, Task.with_care, required=not may_read_here)
         if workers is not None:
             with workers:
@@ -217,6 +228,11 @@ class Tasks:
         self._begun: deque[Task] = deque()
         self._skipped: set[str] = set()
 
+    @property
+    def num_begun(self) -> int:
+        """Segments that there are to read of videos that are begun."""
+        return len(self._begun)
+
     def take(self) -> Iterator[Task]:
         """What there is to do now: segments of videos that are begun first."""
         while True:
@@ -240,7 +256,7 @@ class Tasks:
         yield result.read
 
 
-class _SegmentReader:
+class SegmentReader:
     """What a process does with a task. It keeps the video open that it was at: other segments are likely to follow."""
 
     def __init__(self, reader: VideoReader):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from tcd_hf.index import engines
+from tcd_hf.index import encoding
 from tcd_hf.index import ingest as ingest_module
 from tcd_hf.index.progress import VideoProgress
 from tcd_hf.index.schema import IndexMismatchError, checksums, row_id, table_schema, video_id
@@ -297,7 +297,7 @@ class TestAFileIsInOrIsNot:
         assert len(index.read(["id"])) == 2
 
     def test_nothing_of_a_file_with_a_segment_that_cannot_be_stored(self, make_index, station, hall, monkeypatch):
-        compute, calls = engines.compute_features, []
+        compute, calls = encoding.compute_features, []
 
         def compute_broken_features(model, inputs, padding_side):
             features = compute(model, inputs, padding_side)
@@ -306,7 +306,7 @@ class TestAFileIsInOrIsNot:
                 features.frame_embeds[0] = torch.nan
             return features
 
-        monkeypatch.setattr(engines, "compute_features", compute_broken_features)
+        monkeypatch.setattr(encoding, "compute_features", compute_broken_features)
         index = make_index()
         report = index.add([station, hall], workers=0)
         assert (report.added, [video.path for video in report.skipped]) == ([str(hall)], [str(station)])
