@@ -10,14 +10,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COARSE_COLUMN",
+    "LARGE_TABLE",
     "TEXT_COLUMN",
     "bytes_in_memory",
     "create_coarse_index",
     "create_text_index",
+    "has_coarse_index",
     "is_searchable",
 ]
 
 TEXT_COLUMN = "term_text"
+# Rows from which on indices take minutes to be made, and vectors seconds to be read: both are done in the background.
+LARGE_TABLE = 200_000
 
 
 def create_text_index(table: "Table") -> None:
@@ -48,10 +52,19 @@ def is_searchable(table: "Table") -> bool:
 
 
 def create_coarse_index(table: "Table") -> None:
-    """Makes the approximate index of the coarse vectors anew, which is read where they do not fit the memory budget."""
-    from lancedb.index import HnswSq
+    """Makes the approximate index of the coarse vectors anew, which is searched where they are not in memory.
 
-    table.create_index(COARSE_COLUMN, config=HnswSq(distance_type="cosine"), replace=True)
+    In parts, of int8: of those that LanceDB has, it alone finds what queries that are far from all vectors are nearest
+    to, as those of texts are, and it is made in seconds where graphs and codes of products take minutes.
+    """
+    from lancedb.index import IvfSq
+
+    table.create_index(COARSE_COLUMN, config=IvfSq(distance_type="cosine"), replace=True)
+
+
+def has_coarse_index(table: "Table") -> bool:
+    """Whether there is such an index, of however many of the rows."""
+    return any(index.columns == [COARSE_COLUMN] for index in table.list_indices())
 
 
 def bytes_in_memory(num_rows: int, dim: int) -> int:
