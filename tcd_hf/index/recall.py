@@ -15,7 +15,14 @@ import torch
 from tcd_hf.index.damage import may_be_damage
 from tcd_hf.index.held_vectors import HALF_ROUNDING, HeldVectors, read_in_background
 from tcd_hf.index.lexical import query_spelling
-from tcd_hf.index.row_indices import LARGE_TABLE, TEXT_COLUMN, bytes_in_memory, has_coarse_index
+from tcd_hf.index.row_indices import (
+    LARGE_TABLE,
+    REFINE_FACTOR,
+    TEXT_COLUMN,
+    bytes_in_memory,
+    has_coarse_index,
+    parts_to_search,
+)
 from tcd_hf.index.schema import COARSE_COLUMN
 
 if TYPE_CHECKING:
@@ -30,7 +37,6 @@ DEFAULT_MEMORY_BUDGET = 4 << 30
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
 DEEPER = 4  # times as many rows are looked at where those looked at are of too few videos
 ROWS_PER_VIDEO = 8  # of what is recalled by one kind: the best of a video; the others are likely to be alike
-REFINE_FACTOR = 2  # the index compresses vectors: so many times the vectors asked for are compared as they are
 
 
 class Recall:
@@ -266,7 +272,8 @@ class Recall:
     def _nearest_by_index(self, query: np.ndarray, count: int, where: str | None) -> np.ndarray:
         # By angle, as the index is made: vectors of videos have length 1, so the order is that of the dot products.
         search: Any = self.table.search(query, vector_column_name=COARSE_COLUMN, query_type="vector")
-        search = search.distance_type("cosine").refine_factor(REFINE_FACTOR).select(["_rowid", "_distance"])
+        search = search.distance_type("cosine").nprobes(parts_to_search(self.num_rows)).refine_factor(REFINE_FACTOR)
+        search = search.select(["_rowid", "_distance"])
         if where is not None:
             search = search.where(where, prefilter=True)
         try:

@@ -21,8 +21,6 @@ from scripts.benchmarks.machine import describe_machine, in_words, table
 from scripts.benchmarks.millions.rows import LargeHours
 from scripts.benchmarks.millions.tables import EXACT, bytes_of, exact_neighbours, name_of, write_table
 from scripts.benchmarks.millions.tasks import KINDS, ask
-from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET
-from tcd_hf.index.row_indices import bytes_in_memory
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,33 +57,38 @@ def measure(hours: LargeHours, args: argparse.Namespace) -> dict:
         result["text"] = ask("text", **options)
     if "search" in args.parts:
         ask("statistics", **options)
-        fits = bytes_in_memory(hours.size, hours.dim) <= DEFAULT_MEMORY_BUDGET
-        result["search"] = {
-            "vectors in memory" if exact else "their index alone": ask("search", exact=exact, **options)
-            for exact in ([True, False] if fits else [False])
-        }
+        result["search"] = ask("search", **options)
     return result
 
 
 def to_markdown(report: dict) -> str:
     """The report as Markdown."""
     built = [["hours", "index", "made in, s", "s of the processor", "MB", "peak, GB"]]
-    searched = [["hours", "index", "parts, or width", "compared exactly", f"recall at {EXACT}", "p50, ms", "p95"]]
-    whole = [["hours", "by", "opened, s", "first search, s", "vectors after, s", "p50, ms", "p95", "R@1", "peak, GB"]]
+    searched = [
+        ["hours", "index", "parts, or width", "compared exactly", f"recall at {EXACT}", "p50, ms", "p95", "work"]
+    ]
+    whole = [["hours", "by", "opened, s", "first search, s", "vectors after, s", "p50, ms", "p95", "work", "R@1"]]
+    whole[0].append("peak, GB")
     for hours, result in report["sizes"].items():
         texts = [{"kind": "full text", "searches": [], **result["text"]}] if "text" in result else []
         for each in [*result["coarse"], *texts]:
             numbers = f"{each['seconds']:.0f}", f"{each['cpu_seconds']:.0f}", f"{each['bytes'] / 1e6:.0f}"
             built.append([hours, each["kind"], *numbers, f"{each['peak_gb']:.1f}"])
             for one in each["searches"]:
-                times = f"{one['recall']:.3f}", f"{one['p50']:.0f}", f"{one['p95']:.0f}"
+                times = f"{one['recall']:.3f}", f"{one['p50']:.0f}", f"{one['p95']:.0f}", f"{one['work']:.0f}"
                 searched.append([hours, each["kind"], one["breadth"], EXACT * one["refined"], *times])
             if "p50" in each:
-                searched.append([hours, each["kind"], "", "", "", f"{each['p50']:.0f}", f"{each['p95']:.0f}"])
+                searched.append(
+                    [hours, each["kind"], "", "", "", *(f"{each[key]:.0f}" for key in ("p50", "p95", "work"))]
+                )
         for name, each in result.get("search", {}).items():
             loaded = f"{each['vectors_s']:.1f}" if "vectors_s" in each else ""
             times = f"{each['opened_s']:.2f}", f"{each['first_search_s']:.2f}", loaded
-            numbers = f"{each['p50']:.0f}", f"{each['p95']:.0f}", f"{each['R@1']:.3f}", f"{each['peak_gb']:.1f}"
+            numbers = (
+                *(f"{each[key]:.0f}" for key in ("p50", "p95", "work")),
+                f"{each['R@1']:.3f}",
+                f"{each['peak_gb']:.1f}",
+            )
             whole.append([hours, name, *times, *numbers])
     tables = [table(rows) for rows in (built, searched, whole) if len(rows) > 1]
     return "\n\n".join([in_words(report["machine"]), *tables])
