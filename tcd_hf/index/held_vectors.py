@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Of vectors of captions, in float16, that rows are recalled by. A query takes as long as reading them does, some 8 ms.
 MAX_CAPTION_BYTES = 256 << 20
+ROWS_PER_BATCH = 8192  # that are read at once
 SAMPLED_ROWS = 256  # by which it is told how many there are
 # More than the error of a product with unit vectors in float32, and of one with vectors and query in float16.
 ROUNDING, HALF_ROUNDING = 1e-5, 4e-3  # relative to the query's length
@@ -55,7 +56,7 @@ class HeldVectors:
         captions: list[pa.LargeBinaryArray] | None = [] if has_captions else None
         self._vectors, start = np.empty((num_rows, self.dim), np.float32), 0
         columns = [COARSE_COLUMN, *[CAPTION_VECTORS_COLUMN] * has_captions]
-        for batch in table.search().select(columns).to_batches():
+        for batch in table.search().select(columns).to_batches(ROWS_PER_BATCH):
             if is_over():
                 raise InterruptedError
             rows = slice(start, start := start + len(batch))
