@@ -34,7 +34,8 @@ def cluster():
 def make_index(tmp_path, code_reader):
     def make(name, engine=code_reader):
         processor = make_tiny_processor(engine)
-        return VideoIndex.create(tmp_path / name, make_tiny_model(), processor, cache_dir=tmp_path / f"{name}-cache")
+        options = {"cache_dir": tmp_path / f"{name}-cache", "feature_type": "float16"}  # to be compared
+        return VideoIndex.create(tmp_path / name, make_tiny_model(), processor, **options)
 
     return make
 
