@@ -62,8 +62,8 @@ def is_searchable(table: "Table") -> bool:
 def create_coarse_index(table: "Table") -> None:
     """Makes the approximate index of the coarse vectors anew, which is searched where they are not in memory.
 
-    In parts, of int8: of those that LanceDB has, it alone finds what queries that are far from all vectors are nearest
-    to, as those of texts are, and it is made in seconds where graphs and codes of products take minutes.
+    In parts, of int8: queries of texts are far from all vectors, and what they are nearest to is found so, while codes
+    of products and of bits lose it, and a graph that is followed far enough takes twenty times the work to make.
     """
     from lancedb.index import IvfSq
 
