@@ -177,7 +177,8 @@ def make_index(args: argparse.Namespace, folder: Path):
     model, processor = load(args.model, device="auto")
     engine = TimedEngine(get_engine(processor.ocr_engine, **(processor.ocr_options or {})), args.readings)
     processor.ocr_engine, processor.ocr_options = engine, None
-    return VideoIndex.create(folder / "index", model, processor, exist_ok=True, cache_dir=folder / "cache"), engine
+    options = {"exist_ok": True, "cache_dir": folder / "cache", "feature_type": "float16"}  # to be compared
+    return VideoIndex.create(folder / "index", model, processor, **options), engine
 
 
 def find_clips(data: Path) -> list[str]:
@@ -197,7 +198,7 @@ def count_rows(folder: Path) -> int:
 
 
 def compare_tables(expected: Path, found: Path) -> dict:
-    """Whether two indexes hold the same rows, captions and features."""
+    """Whether two indexes, of features as float16, hold the same rows, captions and features."""
     from tcd_hf import VideoIndex
     from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN
     from tcd_hf.index.schema import COARSE_COLUMN, FEATURES_COLUMN, table_schema

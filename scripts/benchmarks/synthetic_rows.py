@@ -226,8 +226,9 @@ class SyntheticHours(SyntheticRows):
             np.repeat(unit(scenes + self.noise(rng, len(scenes), NUM_FRAMES)), SCENE, axis=0)[:count] for _ in range(2)
         )
 
-    def shown(self, hour: int) -> list[Shown]:
-        """The texts of a video: first those that are shown always and often, then the others in the order of time."""
+    def draw_texts(self, hour: int) -> tuple[np.ndarray, np.ndarray, list[list[tuple[int, int]]], np.ndarray]:
+        """The texts of a video: numbers of their words `(num_texts, 4)`, how many of these each has, the windows of the
+        first ones, and those, `(num_others, 2)`, of the others, which are shown once."""
         rng = np.random.default_rng([4, hour])
         begins = np.repeat(np.arange(WINDOWS_PER_HOUR), TEXTS_PER_WINDOW)
         lasts = rng.geometric(0.6, len(begins))
@@ -235,16 +236,19 @@ class SyntheticHours(SyntheticRows):
         count = SHOWN_ALWAYS + SHOWN_OFTEN + len(begins)
         lengths, words = rng.integers(1, 5, count), self.draw_words(rng, count, 4)
         lengths[: SHOWN_ALWAYS + SHOWN_OFTEN] = 3
-        texts = [" ".join(self.words[i] for i in row[:length]) for row, length in zip(words, lengths, strict=True)]
         often = [
             [(begin, begin + 6) for begin in range(int(rng.integers(20)), WINDOWS_PER_HOUR - 6, 24)]
             for _ in range(SHOWN_OFTEN)
         ]
         windows = [*([[(0, WINDOWS_PER_HOUR)]] * SHOWN_ALWAYS), *often]
-        windows += [
-            [(begin, min(begin + last, WINDOWS_PER_HOUR))]
-            for begin, last in zip(begins.tolist(), lasts.tolist(), strict=True)
-        ]
+        once = np.stack([begins, np.minimum(begins + lasts, WINDOWS_PER_HOUR)], axis=1)
+        return words, lengths, windows, once
+
+    def shown(self, hour: int) -> list[Shown]:
+        """The texts of a video: first those that are shown always and often, then the others in the order of time."""
+        words, lengths, windows, once = self.draw_texts(hour)
+        texts = [" ".join(self.words[i] for i in row[:length]) for row, length in zip(words, lengths, strict=True)]
+        windows = [*windows, *([(begin, end)] for begin, end in once.tolist())]
         return [Shown(text, spans) for text, spans in zip(texts, windows, strict=True)]
 
     def captions(self, hour: int) -> list[WindowCaption]:

@@ -11,7 +11,7 @@ checkpoint nothing, and no share of the two in between would be right anywhere.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from tcd_hf.data.meaning_pairs import MeaningPairGenerator
 from tcd_hf.data.synthetic import make_clip
 from tcd_hf.data.text_pairs import TextPairGenerator
 from tcd_hf.index.fusing import model_parts
+from tcd_hf.modeling.outputs import TCDVideoFeatures
 
 __all__ = ["FITTED", "KINDS", "Collection", "Material", "Pool", "collections", "halves", "make_material"]
 
@@ -81,9 +82,15 @@ class Collection(NamedTuple):
 
 
 def make_material(
-    model: TCDModel, processor: TCDProcessor, text_pairs: int = 400, clips: int = 200, seed: int = 7
+    model: TCDModel,
+    processor: TCDProcessor,
+    text_pairs: int = 400,
+    clips: int = 200,
+    seed: int = 7,
+    as_stored: Callable[[TCDVideoFeatures], TCDVideoFeatures] = lambda features: features,
 ) -> Material:
-    """Generates a pool, of held-out words and concepts, and scores all its queries with all its videos."""
+    """Generates a pool, of held-out words and concepts, and scores all its queries with all its videos, by their
+    features as they are stored."""
     rng = np.random.default_rng(seed)
     spelled = TextPairGenerator(seed + 1, held_out=True, siblings=SIBLINGS, no_text_share=0.0)
     pairs = spelled.take(text_pairs)
@@ -118,11 +125,17 @@ def make_material(
         else world[place - len(shown)].frames(num_windows, FRAME_SIZE)
         for place in range(len(windows))
     )
-    return Material(pool, _score(model, processor, pool, frames))
+    return Material(pool, _score(model, processor, pool, frames, as_stored))
 
 
 @torch.inference_mode()
-def _score(model: TCDModel, processor: TCDProcessor, pool: Pool, frames: Iterator[np.ndarray]) -> dict[str, np.ndarray]:
+def _score(
+    model: TCDModel,
+    processor: TCDProcessor,
+    pool: Pool,
+    frames: Iterator[np.ndarray],
+    as_stored: Callable[[TCDVideoFeatures], TCDVideoFeatures],
+) -> dict[str, np.ndarray]:
     """The model's parts of all queries with all videos."""
     texts = torch.cat(
         [
@@ -136,7 +149,7 @@ def _score(model: TCDModel, processor: TCDProcessor, pool: Pool, frames: Iterato
     for start in range(0, len(pool.windows), VIDEOS_PER_BATCH):
         windows = pool.windows[start : start + VIDEOS_PER_BATCH]
         inputs = processor(videos=[next(frames) for _ in windows], ocr_captions=windows, return_tensors="pt")
-        columns.append(model_parts(model, texts, model.get_video_features(**inputs)))
+        columns.append(model_parts(model, texts, as_stored(model.get_video_features(**inputs))))
     return {name: np.concatenate([column[name] for column in columns], axis=1) for name in columns[0]}
 
 

@@ -9,31 +9,27 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from tcd_hf.index.int8_vectors import bytes_of_vector, decode_vectors, encode_vectors
 from tcd_hf.processing.window_ocr import WindowCaption
 
 __all__ = ["CAPTION_VECTORS_COLUMN", "CaptionVectors", "bytes_of_vectors", "encode_caption_vectors"]
 
 CAPTION_VECTORS_COLUMN = "caption_vectors"
-LEVELS = 127  # of a number, on either side of 0
 VECTORS_AT_ONCE = 1 << 14  # that are read from bytes
 
 
 def encode_caption_vectors(captions: Sequence[Sequence[WindowCaption]], ocr_embeds: torch.Tensor) -> list[bytes]:
-    """The column `caption_vectors` of rows: the embeddings of their different captions in order of time, of each
-    its largest number as a float16, and all its numbers as int8, in 127ths of that: they only recall.
+    """The column `caption_vectors` of rows: the embeddings of their different captions in order of time, as
+    [`encode_vectors`] writes them.
 
     Args:
         captions (`list[list[WindowCaption]]`): of the windows of each row.
         ocr_embeds (`torch.FloatTensor` of shape `(num_rows, num_windows, dim)`): L2-normalised.
     """
-    halves = ocr_embeds.detach().float().cpu().numpy().astype(np.float16)
     encoded = []
-    for windows, embeds in zip(captions, halves, strict=True):
+    for windows, embeds in zip(captions, ocr_embeds.detach().float().cpu().numpy(), strict=True):
         firsts = {caption.text: place for place, caption in reversed(list(enumerate(windows))) if caption.text}
-        vectors = embeds[sorted(firsts.values())].astype(np.float32)
-        largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0).astype(np.float16)
-        numbers = np.rint(LEVELS * vectors / np.maximum(largest.astype(np.float32), 1e-6)).astype(np.int8)
-        encoded.append(np.concatenate([largest.view(np.int8), numbers], axis=1).tobytes())
+        encoded.append(encode_vectors(embeds[sorted(firsts.values())]).tobytes())
     return encoded
 
 
@@ -55,7 +51,7 @@ class CaptionVectors:
 
     def __init__(self, rows: pa.LargeBinaryArray, dim: int):
         _, offsets, values = rows.buffers()
-        width = 2 + dim  # bytes
+        width = bytes_of_vector(dim)
         ends = np.frombuffer(offsets, np.int64)[: len(rows) + 1] // width if len(rows) else np.zeros(1, np.int64)
         self._starts, self._ends = ends[:-1], ends[1:]
         self.with_text = np.flatnonzero(self._ends > self._starts)
@@ -63,8 +59,7 @@ class CaptionVectors:
         for start in range(0, len(vectors), VECTORS_AT_ONCE):
             count = min(VECTORS_AT_ONCE, len(vectors) - start)
             stored = np.frombuffer(values, np.int8, count * width, start * width).reshape(count, width)
-            largest = stored[:, :2].copy().view(np.float16).astype(np.float32)
-            vectors[start : start + count] = stored[:, 2:] * (largest / LEVELS)
+            vectors[start : start + count] = decode_vectors(torch.from_numpy(stored.copy())).numpy()
         self._vectors = torch.from_numpy(vectors)
 
     def products(self, query: np.ndarray) -> np.ndarray:

@@ -65,10 +65,11 @@ class HitMaker:
 
     def read(self, row_ids: np.ndarray) -> pa.Table:
         """Rows with all that is scored, shown and verified of them: to read some of it apart takes longer."""
-        if not self.recall.in_memory:
+        vectors = self.recall.vectors(row_ids)
+        if vectors is None:
             return self.rows.take(row_ids, list(VERIFIED_COLUMNS))
         rows = self.rows.take(row_ids, [name for name in VERIFIED_COLUMNS if name != COARSE_COLUMN])
-        return rows.append_column(COARSE_COLUMN, self.recall.vectors(row_ids))
+        return rows.append_column(COARSE_COLUMN, vectors)
 
     def _make_hits(
         self,

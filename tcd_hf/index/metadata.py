@@ -5,14 +5,16 @@ import json
 import math
 import operator
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import torch
 
+from tcd_hf.choices import FeatureType
 from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN
 from tcd_hf.index.lexical import TEXT_SCHEMA
 from tcd_hf.index.stored_captions import CAPTIONS_COLUMN
+from tcd_hf.index.stored_features import FEATURE_PREFIX, column_type
 from tcd_hf.modeling.outputs import TCDVideoFeatures
 
 __all__ = [
@@ -33,7 +35,7 @@ __all__ = [
 # Raise it when columns change, and when features or tables of the same weights are others than before.
 SCHEMA_VERSION = 3
 METADATA_KEY, METADATA_CHECKSUM_KEY = b"tcd_hf", b"tcd_hf_checksum"
-FEATURE_PREFIX, TABLE_PREFIX = "feature_", "table_"
+TABLE_PREFIX = "table_"
 OCR_EMBEDS = FEATURE_PREFIX + "ocr_embeds"
 COARSE_COLUMN = "coarse"  # coarse_embeds; float32, since all of them are held in memory as they are
 FEATURES_COLUMN = "features"  # all others, one after another: one column is read in a third of the time of eight
@@ -94,6 +96,8 @@ class IndexMetadata:
         reading (`dict[str, Any]`): how text was read, as options of [`TCDProcessor`]; empty for the user's own engine.
         has_caption_vectors (`bool`, defaults to `False`): whether rows have a column of vectors of their captions to be
             recalled by; those of indexes that were made before do not.
+        feature_type (`"float16"` or `"int8"`, defaults to `"float16"`): how the column `features` holds its numbers;
+            those of indexes that were made before are float16.
         schema_version (`int`, defaults to `SCHEMA_VERSION`): of the columns.
     """
 
@@ -109,6 +113,7 @@ class IndexMetadata:
     masks: list[str]
     reading: dict[str, Any] = field(default_factory=dict)
     has_caption_vectors: bool = False
+    feature_type: FeatureType = "float16"
     schema_version: int = SCHEMA_VERSION
 
     @classmethod
@@ -160,6 +165,22 @@ class IndexMetadata:
                 "Leave segment_seconds out, or make a new index in another folder."
             )
 
+    def check_feature_type(self, uri: str, feature_type: FeatureType | None) -> None:
+        """Compares how features are to be kept with how an index keeps them.
+
+        Args:
+            uri (`str`): of the index, for the message.
+            feature_type (`str`, *optional*): how they are to be kept; nothing is asked for by default.
+
+        Raises:
+            IndexMismatchError: the index keeps them otherwise; says what to do.
+        """
+        if feature_type is not None and feature_type != self.feature_type:
+            raise IndexMismatchError(
+                f"The index {uri} keeps its features as {self.feature_type}, not {feature_type}. Leave feature_type "
+                "out, or make a new index in another folder."
+            )
+
     def to_json(self) -> bytes:
         """The metadata as JSON."""
         return json.dumps(asdict(self)).encode()
@@ -207,6 +228,7 @@ class IndexMetadata:
             made = cls(**{**values, "shapes": shapes})
             numbers = math.isfinite(made.segment_seconds) and made.dim > 0 and made.num_frames > 0
             names = (made.model_name, *(getattr(made, name) for name in PARTS), *made.masks)
+            numbers = numbers and made.feature_type in get_args(FeatureType)
             whole = numbers and isinstance(made.reading, dict) and all(isinstance(name, str) for name in names)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise IndexMismatchError(f"{UNREADABLE} {error}.") from error
@@ -237,8 +259,9 @@ def table_schema(metadata: IndexMetadata) -> pa.Schema:
 
     `sources` says where the texts of a segment come from: `"ocr"`, `"subtitle"` and `"given"`, with spaces between.
     Captions are compressed JSON, see [`captions_from`]: nested lists and structs would take twice the space and three
-    times the time to read. Features and scoring tables are stored in float16, which moves no score by more than 1e-4,
-    masks among them as 0 and 1; coarse vectors in float32.
+    times the time to read. Features and scoring tables are stored as the metadata say, see
+    [`~tcd_hf.index.stored_features`], masks among them as 0 and 1: float16 moves no score by more than 1e-4, int8 takes
+    half of its bytes. Coarse vectors are float32.
     """
     described = metadata.to_json()
     stored = {METADATA_KEY: described, METADATA_CHECKSUM_KEY: _checksum_of(described)}
@@ -246,7 +269,6 @@ def table_schema(metadata: IndexMetadata) -> pa.Schema:
 
 
 def _columns(metadata: IndexMetadata) -> list[pa.Field]:
-    num_features = sum(map(math.prod, metadata.stored_together.values()))
     optional = [pa.field(CAPTION_VECTORS_COLUMN, pa.binary(), nullable=False)] if metadata.has_caption_vectors else []
     return [
         pa.field("id", pa.string(), nullable=False),
@@ -266,7 +288,7 @@ def _columns(metadata: IndexMetadata) -> list[pa.Field]:
         pa.field("caption_text", pa.string(), nullable=False),
         *TEXT_SCHEMA,
         pa.field(COARSE_COLUMN, pa.list_(pa.float32(), metadata.dim), nullable=False),
-        pa.field(FEATURES_COLUMN, pa.list_(pa.float16(), num_features), nullable=False),
+        pa.field(FEATURES_COLUMN, column_type(metadata), nullable=False),
         *optional,
         pa.field("checksum", pa.binary(CHECKSUM_BYTES), nullable=False),
     ]

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 
 from tcd_hf import loading
 from tcd_hf.checkpoints import MINI
+from tcd_hf.choices import DEFAULT_FEATURE_TYPE, FeatureType
 from tcd_hf.index.features import compute_features
 from tcd_hf.index.schema import SCHEMA_VERSION, IndexMetadata, IndexMismatchError, table_schema
 from tcd_hf.index.storage import IndexStorage
@@ -36,6 +37,7 @@ def make_or_open(
     exist_ok: bool = False,
     segment_seconds: float | None = None,
     fingerprints: Mapping[str, str] | None = None,
+    feature_type: FeatureType | None = None,
 ) -> IndexStorage:
     """Makes an empty index, or opens the one that is there, see [`VideoIndex.create`].
 
@@ -43,7 +45,11 @@ def make_or_open(
         uri, model, processor, exist_ok, segment_seconds: see there.
         fingerprints (`dict[str, str]`, *optional*): those of model and processor, see [`all_fingerprints`], where they
             are known already: computing them reads all weights.
+        feature_type: see there.
     """
+    if feature_type not in (None, *get_args(FeatureType)):
+        allowed = " or ".join(map(repr, get_args(FeatureType)))
+        raise ValueError(f"feature_type must be {allowed}, got {feature_type!r}.")
     seconds = check_segment_seconds(DEFAULT_SEGMENT_SECONDS if segment_seconds is None else segment_seconds)
     storage = IndexStorage(uri)
     if not storage.exists():
@@ -52,7 +58,7 @@ def make_or_open(
                 f"{storage.uri} is no index and not empty: it holds {foreign[0]!r}. Choose a folder of its own."
             )
         fingerprints = fingerprints or all_fingerprints(model.eval(), processor)
-        schema = _schema_for(model.eval(), processor, seconds, fingerprints)
+        schema = _schema_for(model.eval(), processor, seconds, fingerprints, feature_type or DEFAULT_FEATURE_TYPE)
         with storage.writing(new=True):
             if not storage.exists() and storage.create(schema):  # another process may have been quicker
                 return storage
@@ -63,6 +69,7 @@ def make_or_open(
     storage.open()
     check_model(storage, model, processor, fingerprints)
     storage.metadata.check_segment_seconds(storage.uri, None if segment_seconds is None else seconds)
+    storage.metadata.check_feature_type(storage.uri, feature_type)
     return storage
 
 
@@ -151,7 +158,11 @@ def cached_folder(
 
 
 def _schema_for(
-    model: TCDModel, processor: TCDProcessor, segment_seconds: float, fingerprints: Mapping[str, str]
+    model: TCDModel,
+    processor: TCDProcessor,
+    segment_seconds: float,
+    fingerprints: Mapping[str, str],
+    feature_type: FeatureType,
 ) -> pa.Schema:
     """Asks the model itself what it makes of a video: of a black one without text."""
     num_frames = processor.num_frames
@@ -165,6 +176,7 @@ def _schema_for(
         num_frames=num_frames,
         segment_seconds=segment_seconds,
         reading=_reading_of(processor),
+        feature_type=feature_type,
     )
     return table_schema(metadata)
 

@@ -1,6 +1,7 @@
 """First stage of a search: which rows are worth scoring, by one vector per row and by the spelling of its texts."""
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -11,10 +12,17 @@ import pyarrow as pa
 import pyarrow.compute
 import torch
 
-from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN, CaptionVectors, bytes_of_vectors
 from tcd_hf.index.damage import may_be_damage
+from tcd_hf.index.held_vectors import HALF_ROUNDING, HeldVectors, read_in_background
 from tcd_hf.index.lexical import query_spelling
-from tcd_hf.index.row_indices import TEXT_COLUMN, bytes_in_memory
+from tcd_hf.index.row_indices import (
+    LARGE_TABLE,
+    REFINE_FACTOR,
+    TEXT_COLUMN,
+    bytes_in_memory,
+    has_coarse_index,
+    parts_to_search,
+)
 from tcd_hf.index.schema import COARSE_COLUMN
 
 if TYPE_CHECKING:
@@ -27,24 +35,18 @@ pc: Any = pyarrow.compute  # makes its functions when it is imported
 
 DEFAULT_MEMORY_BUDGET = 4 << 30
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
+ROWS_PER_BATCH = 1 << 16  # that are read at once; a thousand, LanceDB's own number, takes ten times as long
 DEEPER = 4  # times as many rows are looked at where those looked at are of too few videos
-# Of vectors of captions, in float16, that rows are recalled by. A query takes as long as reading them does, some 8 ms.
-MAX_CAPTION_BYTES = 256 << 20
-SAMPLED_ROWS = 256  # by which it is told how many there are
 ROWS_PER_VIDEO = 8  # of what is recalled by one kind: the best of a video; the others are likely to be alike
-# More than the error of a product with unit vectors in float32, and of one with vectors and query in float16.
-ROUNDING, HALF_ROUNDING = 1e-5, 4e-3  # relative to the query's length
-REFINE_FACTOR = 2  # the index compresses vectors: so many times the vectors asked for are compared as they are
 
 
 class Recall:
     """Candidates among the rows of a table, which are named by LanceDB's row ids.
 
     Coarse vectors are held in memory and searched exactly, by one matrix product, while they fit the budget; beyond it
-    LanceDB searches them on disk: by [`create_coarse_index`]'s index, or exactly and slowly without one. A single
-    query's product is one of halves, as it takes as long as reading the vectors does; what may be among the best is
-    then computed exactly. So are the vectors of captions, where the table has them, while they take no more than
-    `MAX_CAPTION_BYTES` and fit beside the others.
+    LanceDB searches them on disk: by [`create_coarse_index`]'s index, or exactly and slowly without one. So are the
+    vectors of captions, where the table has few enough of them, see [`HeldVectors`]. Of a large table, whose vectors
+    take seconds to be read, the index is searched, where there is one, until they are in memory.
 
     Args:
         table (`lancedb.table.Table`): of segments of videos. It is read when first needed and must stay at its version.
@@ -52,15 +54,11 @@ class Recall:
 
     Attributes:
         num_rows (`int`): of the table; segments of videos.
-        in_memory (`bool`): whether the coarse vectors fit the budget.
     """
 
-    # What `_load` reads; vectors only where they fit.
+    # What `_load` reads.
     _row_ids: np.ndarray
     _sorted: np.ndarray
-    _vectors: np.ndarray
-    _halves: torch.Tensor
-    _captions: CaptionVectors | None
     _videos: np.ndarray
     _paths: pa.Array
 
@@ -68,8 +66,10 @@ class Recall:
         self.table = table
         self.num_rows = table.count_rows()
         self.dim = table.schema.field(COARSE_COLUMN).type.list_size
-        self._memory_left = memory_budget - bytes_in_memory(self.num_rows, self.dim)
-        self.in_memory = self._memory_left >= 0
+        self._memory_budget = memory_budget
+        self._fits = bytes_in_memory(self.num_rows, self.dim) <= memory_budget
+        self._held: HeldVectors | None = None
+        self._loading = threading.Lock()
         self._loaded = self._without_text_index = False
         self._filtered: tuple[str | None, np.ndarray] = (None, np.zeros(0, np.int64))
 
@@ -108,10 +108,10 @@ class Recall:
             positions = np.intersect1d(positions, self._positions_of(where), assume_unique=True)
         return self._row_ids[positions]
 
-    def vectors(self, row_ids: np.ndarray) -> pa.FixedSizeListArray:
-        """The coarse vectors of rows, as the column `coarse` has them; only where they are in memory."""
+    def vectors(self, row_ids: np.ndarray) -> pa.FixedSizeListArray | None:
+        """The coarse vectors of rows, as the column `coarse` has them; `None` while they are not in memory."""
         positions = self.positions(row_ids)  # reads the table
-        return pa.FixedSizeListArray.from_arrays(pa.array(self._vectors[positions].ravel()), self.dim)
+        return None if self._held is None else self._held.of(positions)
 
     def times(self, row_ids: np.ndarray) -> np.ndarray:
         """When the segments of rows begin and end, in seconds of their files: `(num_rows, 2)` float64."""
@@ -129,22 +129,22 @@ class Recall:
             num_videos (`int`, *optional*, defaults to 1): if these are of fewer videos, of each video only the best
                 `ROWS_PER_VIDEO` are taken, and as many more rows as it takes.
         """
-        if not self.in_memory:
-            self._load()
+        self._load()
+        held = self._held  # one look: it may come meanwhile
+        if held is None:
             return [
                 self._deepened(partial(self._nearest_by_index, query, where=where), count, num_videos)
                 for query in queries
             ]
-        self._load()
         allowed = None if where is None else self._positions_of(where)
         nearest = []
         queries_per_block = max(1, BLOCK_ELEMENTS // self.num_rows)
         for start in range(0, len(queries), queries_per_block):
             block = queries[start : start + queries_per_block]
-            products, rounding = self._products(torch.from_numpy(block))
+            products, rounding = held.products(torch.from_numpy(block))
             for query, scores in zip(block, products, strict=True):
                 slack = rounding * float(np.linalg.norm(query))
-                best = partial(self._best, scores, partial(self._exact, query), slack=slack, allowed=allowed)
+                best = partial(self._best, scores, partial(held.exact, query), slack=slack, allowed=allowed)
                 nearest.append(self._deepened(best, count, num_videos))
         return nearest
 
@@ -160,7 +160,8 @@ class Recall:
                 [`~Recall.nearest`].
         """
         self._load()
-        if (captions := self._captions) is None:
+        captions = None if self._held is None else self._held.captions
+        if captions is None:
             return [np.zeros(0, np.uint64) for _ in text_embeds]
         with_text = captions.with_text
         if where is not None:
@@ -171,15 +172,6 @@ class Recall:
             best = partial(self._best, captions.products(text), exact, slack=HALF_ROUNDING, allowed=with_text)
             found.append(self._deepened(best, count, num_videos))
         return found
-
-    def _products(self, queries: torch.Tensor) -> tuple[np.ndarray, float]:
-        """Products of all vectors and some queries, `(num_queries, num_rows)` float32, and their error (`ROUNDING`)."""
-        # By torch, as all else: threads of another library, still awake from here, would stand in its way.
-        with torch.autocast("cpu", enabled=False):
-            if len(queries) == 1:
-                products = torch.mv(self._halves, queries[0].half())
-                return products.float()[None].numpy(), HALF_ROUNDING
-            return (torch.from_numpy(self._vectors) @ queries.T).T.numpy(), ROUNDING
 
     def full_text(self, query: str, count: int, where: str | None = None, num_videos: int = 1) -> np.ndarray:
         """Ids of rows whose texts share rare 3-grams or words with a query (BM25), best first.
@@ -278,13 +270,11 @@ class Recall:
         places = places if allowed is None else allowed[places]
         return self._row_ids[places[largest(exact(places), count)]]
 
-    def _exact(self, query: np.ndarray, places: np.ndarray) -> np.ndarray:
-        return (self._vectors[places] * query).sum(axis=1)
-
     def _nearest_by_index(self, query: np.ndarray, count: int, where: str | None) -> np.ndarray:
         # By angle, as the index is made: vectors of videos have length 1, so the order is that of the dot products.
         search: Any = self.table.search(query, vector_column_name=COARSE_COLUMN, query_type="vector")
-        search = search.distance_type("cosine").refine_factor(REFINE_FACTOR).select(["_rowid", "_distance"])
+        search = search.distance_type("cosine").nprobes(parts_to_search(self.num_rows)).refine_factor(REFINE_FACTOR)
+        search = search.select(["_rowid", "_distance"])
         if where is not None:
             search = search.where(where, prefilter=True)
         try:
@@ -314,46 +304,30 @@ class Recall:
         times[self.positions(rows["_rowid"].to_numpy())] = np.stack([rows["start"], rows["end"]], axis=1)
         return times
 
-    def _captions_may_fit(self) -> bool:
-        """Whether there are vectors of captions, and, as far as the first rows tell, not far too many to be read."""
-        if not self.in_memory or CAPTION_VECTORS_COLUMN not in self.table.schema.names:
-            return False
-        first = self.table.search().select([CAPTION_VECTORS_COLUMN]).limit(SAMPLED_ROWS).to_arrow()
-        of_all = bytes_of_vectors(first.nbytes) / max(1, len(first)) * self.num_rows
-        return of_all <= 2 * min(self._memory_left, MAX_CAPTION_BYTES)
-
     def _load(self) -> None:
-        if self._loaded:
-            return
-        row_ids, vectors, columns, paths = np.empty(self.num_rows, np.uint64), None, ["_rowid", "path"], []
-        if self.in_memory:
-            columns.append(COARSE_COLUMN)
-            vectors = np.empty((self.num_rows, self.dim), np.float32)
-        has_captions = self._captions_may_fit()
-        captions: list[pa.LargeBinaryArray] | None = [] if has_captions else None
-        columns += [CAPTION_VECTORS_COLUMN] * has_captions
-        start, memory_left = 0, min(self._memory_left, MAX_CAPTION_BYTES)
-        for batch in self.table.search().select(columns).to_batches():
-            rows = slice(start, start := start + len(batch))
-            row_ids[rows] = batch["_rowid"].to_numpy()
+        with self._loading:
+            if self._loaded:
+                return
+            self._load_rows()
+            if self._fits and self.num_rows >= LARGE_TABLE and has_coarse_index(self.table):
+                read_in_background(self.table, self._memory_budget, self._keep)
+            elif self._fits:
+                self._keep(HeldVectors(self.table, self._memory_budget))
+            self._loaded = True
+
+    def _load_rows(self) -> None:
+        """Reads which video each row is of."""
+        row_ids, start, paths = np.empty(self.num_rows, np.uint64), 0, []
+        for batch in self.table.search().select(["_rowid", "path"]).to_batches(ROWS_PER_BATCH):
+            row_ids[start : (start := start + len(batch))] = batch["_rowid"].to_numpy()
             paths.append(batch["path"])
-            if vectors is not None:
-                vectors[rows] = batch[COARSE_COLUMN].flatten().to_numpy().reshape(len(batch), -1)
-            if captions is not None:
-                captions.append(batch[CAPTION_VECTORS_COLUMN].cast(pa.large_binary()))
-                memory_left -= bytes_of_vectors(captions[-1].nbytes)
-                if memory_left < 0:
-                    captions = None
-                    logger.info("There are too many vectors of captions: rows are recalled without them.")
         encoded = pa.chunked_array(paths, pa.string()).combine_chunks().dictionary_encode()
         self._paths, self._videos = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
         self._sorted = np.argsort(row_ids, kind="stable")
-        if vectors is not None:
-            self._vectors, self._halves = vectors, torch.from_numpy(vectors).half()
-        # None of no row, as of an index that is empty.
-        self._captions = CaptionVectors(pa.concat_arrays(captions), self.dim) if captions else None
         self._row_ids = row_ids
-        self._loaded = True  # last: another thread that sees it goes on to the others
+
+    def _keep(self, held: HeldVectors) -> None:
+        self._held = held
 
 
 def _full_text_query(query: str) -> Any:

@@ -1,5 +1,6 @@
 """What LanceDB finds rows of an index by: a full-text index of their terms, an approximate one of their vectors."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from tcd_hf.index.damage import may_be_damage
@@ -10,14 +11,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COARSE_COLUMN",
+    "LARGE_TABLE",
+    "REFINE_FACTOR",
     "TEXT_COLUMN",
     "bytes_in_memory",
     "create_coarse_index",
     "create_text_index",
+    "has_coarse_index",
     "is_searchable",
+    "parts_to_search",
 ]
 
 TEXT_COLUMN = "term_text"
+# Rows from which on indices take minutes to be made, and vectors seconds to be read: both are done in the background.
+LARGE_TABLE = 200_000
+ROWS_PER_PART = 8192  # of the index of vectors
+# What finds .98 of the 50 exact neighbours of a text, which is far from all vectors, so that its neighbours lie in many
+# parts; a query that is near to some would need fewer.
+SEARCHED_SHARE, LEAST_PARTS = 0.6, 20
+REFINE_FACTOR = 2  # the index rounds vectors: so many times the vectors asked for are compared as they are
 
 
 def create_text_index(table: "Table") -> None:
@@ -48,10 +60,26 @@ def is_searchable(table: "Table") -> bool:
 
 
 def create_coarse_index(table: "Table") -> None:
-    """Makes the approximate index of the coarse vectors anew, which is read where they do not fit the memory budget."""
-    from lancedb.index import HnswSq
+    """Makes the approximate index of the coarse vectors anew, which is searched where they are not in memory.
 
-    table.create_index(COARSE_COLUMN, config=HnswSq(distance_type="cosine"), replace=True)
+    In parts, of int8: queries of texts are far from all vectors, and what they are nearest to is found so, while codes
+    of products and of bits lose it, and a graph that is followed far enough takes twenty times the work to make.
+    """
+    from lancedb.index import IvfSq
+
+    table.create_index(
+        COARSE_COLUMN, config=IvfSq(distance_type="cosine", target_partition_size=ROWS_PER_PART), replace=True
+    )
+
+
+def parts_to_search(num_rows: int) -> int:
+    """How many parts of the index of vectors a search looks into, of a table of so many rows."""
+    return max(LEAST_PARTS, math.ceil(SEARCHED_SHARE * num_rows / ROWS_PER_PART))
+
+
+def has_coarse_index(table: "Table") -> bool:
+    """Whether there is such an index, of however many of the rows."""
+    return any(index.columns == [COARSE_COLUMN] for index in table.list_indices())
 
 
 def bytes_in_memory(num_rows: int, dim: int) -> int:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +27,7 @@ from tcd_hf.index.metadata import (
     table_schema,
 )
 from tcd_hf.index.stored_captions import CAPTIONS_COLUMN, captions_from, encode_captions
+from tcd_hf.index.stored_features import decode_features, encode_features
 from tcd_hf.modeling.outputs import TCDScoringTables, TCDVideoFeatures
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord
@@ -137,14 +137,14 @@ def _feature_columns(
     expected = {name: (num_videos, *shape) for name, shape in metadata.shapes.items()}
     if shapes != expected:
         raise ValueError(f"The index stores features of the shapes {expected}, but got {shapes}.")
-    numbers = {name: tensor.detach().float().cpu().flatten(1).numpy() for name, tensor in tensors.items()}
+    numbers = {name: tensor.detach().float().cpu().numpy() for name, tensor in tensors.items()}
     coarse = numbers.pop(COARSE_COLUMN)
     with np.errstate(over="ignore"):
         halves = {name: rows.astype(np.float16) for name, rows in numbers.items()}
     for name, rows in {**halves, COARSE_COLUMN: coarse}.items():
         if not np.isfinite(rows).all():
             raise NonFiniteFeaturesError(f"{name!r} holds numbers beyond the range of {rows.dtype}, or NaN.")
-    together = np.concatenate([halves[name] for name in metadata.stored_together], axis=1)
+    together = encode_features(halves, metadata)
     return {
         name: pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
         for name, rows in ((COARSE_COLUMN, coarse), (FEATURES_COLUMN, together))
@@ -163,11 +163,8 @@ def features_from(table: pa.Table, metadata: IndexMetadata, device: torch.device
     if COARSE_COLUMN in table.column_names:
         fields["coarse_embeds"] = _tensor(table.column(COARSE_COLUMN)).to(device)
     if FEATURES_COLUMN in table.column_names:
-        shapes = metadata.stored_together
         together = _tensor(table.column(FEATURES_COLUMN)).to(device)
-        pieces = together.split([math.prod(shape) for shape in shapes.values()], dim=1)
-        for (name, shape), piece in zip(shapes.items(), pieces, strict=True):
-            tensor = (piece.long() if name in metadata.masks else piece.float()).unflatten(1, shape)
+        for name, tensor in decode_features(together, metadata).items():
             if name.startswith(TABLE_PREFIX):
                 tables[name.removeprefix(TABLE_PREFIX)] = tensor
             else:
@@ -198,7 +195,7 @@ def checksums(rows: pa.Table | dict[str, pa.Array]) -> list[bytes]:
 def _tensor(column: pa.ChunkedArray) -> torch.Tensor:
     """Lists of one length as a matrix."""
     if not len(column):
-        return torch.zeros(0, column.type.list_size)
+        return torch.from_numpy(np.zeros((0, column.type.list_size), column.type.value_type.to_pandas_dtype()))
     with warnings.catch_warnings():  # Arrow's are read-only, and so are these: nobody writes to them
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(_matrix(column))

@@ -8,11 +8,13 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from tcd_hf.index.background import index_in_background
 from tcd_hf.index.conflicts import write_again
 from tcd_hf.index.contents import (
     CONTENTS_FILE,
@@ -26,6 +28,7 @@ from tcd_hf.index.contents import (
 from tcd_hf.index.damage import explained, in_our_words, may_be_damage, reporting
 from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.row_indices import (
+    LARGE_TABLE,
     TEXT_COLUMN,
     bytes_in_memory,
     create_coarse_index,
@@ -47,6 +50,7 @@ MAX_FRAGMENTS = 100  # fragments from which on they are merged: that writes all 
 # Share of the rows that a search may look through one by one, before the index is made anew: that reads all rows.
 UNINDEXED_TEXTS = 0.01
 UNINDEXED_VECTORS = 0.1
+INDICES = {TEXT_COLUMN: create_text_index, COARSE_COLUMN: create_coarse_index}
 MIN_INDEXED_VECTORS = 1000  # fewer cannot be put in clusters, and need not be
 UNFINISHED = ("*.lance/*/.tmp*", "*.lance/*/*#*", ".*.part")  # files while LanceDB writes them, and while we do
 ROWS_PER_BATCH = 8192
@@ -131,7 +135,9 @@ class IndexStorage(IndexTables):
 
     @in_our_words("rows")
     def maintain(self, memory_budget: int) -> None:
-        """Brings the indices up to date after rows were written, and merges small fragments when there are many.
+        """Brings the indices up to date after rows were written, and merges small fragments when there are many. Those
+        of a large table are made by another process, see [`index_in_background`]: rows that they lack are found
+        without them, which takes longer.
 
         Args:
             memory_budget (`int`): bytes of coarse vectors from which on they get an index.
@@ -141,14 +147,32 @@ class IndexStorage(IndexTables):
             self.committed(lambda: create_text_index(self.videos))
         if self.videos.stats()["fragment_stats"]["num_fragments"] > MAX_FRAGMENTS:
             self.committed(self.videos.optimize)
-        if self._unindexed_share(TEXT_COLUMN) > UNINDEXED_TEXTS:
-            self.committed(lambda: create_text_index(self.videos))
-        num_vectors = self.videos.count_rows()
-        too_many = (
-            bytes_in_memory(num_vectors, self.metadata.dim) > memory_budget and num_vectors >= MIN_INDEXED_VECTORS
-        )
-        if too_many and self._unindexed_share(COARSE_COLUMN) > UNINDEXED_VECTORS:
-            self.committed(lambda: create_coarse_index(self.videos))
+        due = self._due_indices(memory_budget)
+        if due and self.videos.count_rows() >= LARGE_TABLE:
+            index_in_background(self, due)
+            return
+        for column in due:
+            self.committed(partial(INDICES[column], self.videos))
+
+    @in_our_words("rows")
+    def index_beside_others(self, column: str) -> None:
+        """Makes the index of a column while others read and write, and has the statistics hold for the version that it
+        makes. The lock of a writer is held for a moment at the end."""
+        self.committed(partial(INDICES[column], self.videos))
+        version = self.videos.version
+        with self.writing():
+            stored = self._statistics_of(self.videos, version - 1)
+            if self.videos.version == version and stored is not None:
+                self.save_statistics(stored)
+
+    def _due_indices(self, memory_budget: int) -> list[str]:
+        """Columns whose index lacks so many rows that it is to be made anew."""
+        num_rows = self.videos.count_rows()
+        is_large = num_rows >= LARGE_TABLE or bytes_in_memory(num_rows, self.metadata.dim) > memory_budget
+        due = [TEXT_COLUMN] if self._unindexed_share(TEXT_COLUMN) > UNINDEXED_TEXTS else []
+        if is_large and num_rows >= MIN_INDEXED_VECTORS and self._unindexed_share(COARSE_COLUMN) > UNINDEXED_VECTORS:
+            due.append(COARSE_COLUMN)
+        return due
 
     @in_our_words("rows")
     def compact(self) -> None:
@@ -181,7 +205,7 @@ class IndexStorage(IndexTables):
     def statistics_are_damaged(self) -> bool:
         """Whether statistics are stored for this version of the table that its rows do not have."""
         try:
-            stored = self._read_statistics(self.videos)
+            stored = self._read_statistics(self.videos.version)
         except Exception as error:
             if not may_be_damage(error):
                 raise
@@ -275,21 +299,21 @@ class IndexStorage(IndexTables):
             raise explained(error, self, "folder") from error
 
     @in_our_words("statistics")
-    def _statistics_of(self, videos: Any) -> LexicalStatistics | None:
-        """The stored statistics, if they are those of this version of the videos, and whole."""
+    def _statistics_of(self, videos: Any, version: int | None = None) -> LexicalStatistics | None:
+        """The stored statistics, if they are those of this version of the videos, or of another one, and whole."""
         try:
-            return self._read_statistics(videos)
+            return self._read_statistics(videos.version if version is None else version)
         except Exception as error:  # of whatever reads or decodes them
             if not may_be_damage(error):
                 raise
             self.tell(f"The statistics of the index {self.uri} are damaged; its texts are counted anew.")
             return None
 
-    def _read_statistics(self, videos: Any) -> LexicalStatistics | None:
+    def _read_statistics(self, videos_version: int) -> LexicalStatistics | None:
         """The stored statistics, if they are those of this version; else whatever damaged files make LanceDB raise."""
         if not self._has_table(STATISTICS):
             return None
-        version = str(videos.version).encode()
+        version = str(videos_version).encode()
         self._check_files(STATISTICS)
         table = self._connect().open_table(STATISTICS)
         if (table.schema.metadata or {}).get(VERSION_KEY) != version:

@@ -12,7 +12,7 @@ from tcd_hf.index.caption_vectors import CAPTION_VECTORS_COLUMN
 from tcd_hf.index.contents import CONTENTS_FILE, ERRORS_FILE, Contents, read_lines
 from tcd_hf.index.damage import Damage, may_be_damage
 from tcd_hf.index.lexical import TEXT_SCHEMA
-from tcd_hf.index.row_indices import is_searchable
+from tcd_hf.index.row_indices import has_coarse_index, is_searchable
 from tcd_hf.index.schema import VERIFIED_COLUMNS, IndexMetadata, are_whole, row_id
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _finds_all_terms(table: "Table") -> bool:
 
 def _finds_vectors(table: "Table") -> bool:
     """Whether the index of vectors, if there is one, finds some rows by their own."""
-    if not any(index.columns == ["coarse"] for index in table.list_indices()):
+    if not has_coarse_index(table):
         return True
     rows = table.search().select(["_rowid", "coarse"]).limit(10).to_arrow().to_pylist()
 

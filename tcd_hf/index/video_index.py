@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 import torch
 
-from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT
+from tcd_hf.choices import DEFAULT_LEXICAL_WEIGHT, FeatureType
 from tcd_hf.index.contents import CONTENTS_FILE
 from tcd_hf.index.damage import reporting
 from tcd_hf.index.growing import GrowingIndex
@@ -77,6 +77,7 @@ class VideoIndex(GrowingIndex):
         lexical_weight: float = DEFAULT_LEXICAL_WEIGHT,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
         batch_size: int | None = None,
+        feature_type: FeatureType | None = None,
     ) -> "VideoIndex":
         """Makes an empty index.
 
@@ -88,17 +89,20 @@ class VideoIndex(GrowingIndex):
             segment_seconds (`float`, *optional*, defaults to 30.0): the longest that a segment of a video may be, at
                 least 1 second. It is kept in the index.
             cache_dir, lexical_weight, memory_budget, batch_size: as in [`~VideoIndex.open`].
+            feature_type (`"int8"` or `"float16"`, *optional*): how the vectors that scores are computed from are kept:
+                in bytes, of each vector in 127ths of its largest number, or in twice as much, exact to 1e-3. `"int8"`
+                by default. It is kept in the index.
 
         Raises:
             FileExistsError: there is an index, and not `exist_ok`.
-            IndexMismatchError: there is one of another model, tokenizer, version or `segment_seconds`, or the folder
-                holds other files.
+            IndexMismatchError: there is one of another model, tokenizer, version, `segment_seconds` or `feature_type`,
+                or the folder holds other files.
             IndexDamagedError: the files of the one that is there cannot be read.
             PermissionError: the folder may not be made or written.
             OSError: its disk is full or out of reach, or has no locks.
             ValueError: an option out of its range.
         """
-        storage = make_or_open(uri, model, processor, exist_ok, segment_seconds)
+        storage = make_or_open(uri, model, processor, exist_ok, segment_seconds, feature_type=feature_type)
         return cls(storage, model, processor, cache_dir, lexical_weight, memory_budget, batch_size)
 
     @overload

@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 OnWait = Callable[[str | None], None]
 
 # Whom there is a lock for, and what it does to an index. A writer has its lock for a moment, an adder as long as it
-# reads videos, so that nothing is read by two.
-DOES = {"writer": "is writing to", "adder": "is adding videos to"}
-PATIENCE = {"writer": 1.0, "adder": 0.0}  # seconds before one who waits is told for whom
+# reads videos, so that nothing is read by two, an indexer while what rows are found by is made of a large table.
+DOES = {"writer": "is writing to", "adder": "is adding videos to", "indexer": "is indexing"}
+PATIENCE = {"writer": 1.0, "adder": 0.0, "indexer": 0.0}  # seconds before one who waits is told for whom
 MAX_COMMAND = 200  # characters of it that are told
 STEP_SECONDS = 0.5  # between two looks at whether to go on waiting
 
@@ -46,7 +46,7 @@ def one_at_a_time(
     Args:
         folder (`Path`): of the index; it must be there.
         uri (`str`): of the index, as it is called in messages.
-        role (`"writer"` or `"adder"`, *optional*, defaults to `"writer"`): whose lock it is.
+        role (`"writer"`, `"adder"` or `"indexer"`, *optional*, defaults to `"writer"`): whose lock it is.
         on_wait (`Callable[[str | None], None]`, *optional*): see `OnWait`; by default a warning is logged.
         stop (`threading.Event`, *optional*): once it is set, nobody waits any more.
 

@@ -327,8 +327,11 @@ def test_costs_are_measured(tmp_path, capsys):
     first, second = report["memory"]["runs"]
     assert first["over_first"] == 0 and second["peak_gb"] > 0.1 and not second["skipped"]
     assert report["cpu"]["long"]["rest"] > 0 and report["cpu"]["shorter"]["ocr_and_decoding"] > 0
-    (disk,) = report["disk"]
-    assert all(size > 0 for size in disk["shares_megabytes_per_hour"].values())
+    small, large = report["disk"]
+    assert (small["features"], large["features"]) == ("int8", "float16")
+    assert all(size > 0 for size in small["shares_megabytes_per_hour"].values())
+    of_features = [each["shares_megabytes_per_hour"]["features"] for each in (small, large)]
+    assert of_features[0] < 0.8 * of_features[1]
     wanted = {reader: run["frames_wanted"] for reader, run in report["decoding"]["readers"].items()}
     assert wanted["pyav"] == 24 and wanted["decord"] > 0 and wanted["decord"] % decoding.SHORT_FILES == 0
     tables = [block.splitlines() for block in capsys.readouterr().out.split("\n\n") if block.startswith("|")]

@@ -131,7 +131,7 @@ def test_tables_of_two_indexes_are_compared(tmp_path, clips, code_reader):
     from tcd_hf import VideoIndex
 
     def make(name, paths, seed=0):
-        options = {"cache_dir": tmp_path / "cache"}
+        options = {"cache_dir": tmp_path / "cache", "feature_type": "float16"}
         index = VideoIndex.create(tmp_path / name, make_tiny_model(seed), make_tiny_processor(code_reader), **options)
         index.add(paths, workers=0)
         return tmp_path / name

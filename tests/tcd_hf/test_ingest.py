@@ -42,13 +42,14 @@ ROOT = Path(__file__).parents[2]
 def make_index(tmp_path, code_reader):
     """A new index, or the one that is there: `make_index(engine=..., model=..., name=...)`."""
 
-    def make(engine=code_reader, model=None, name="index"):
+    def make(engine=code_reader, model=None, name="index", **options):
         return VideoIndex.create(
             tmp_path / name,
             model or make_tiny_model(),
             make_tiny_processor(engine),
             exist_ok=True,
             cache_dir=tmp_path / "cache",
+            **options,
         )
 
     return make
@@ -327,7 +328,8 @@ def test_a_video_whose_features_cannot_be_stored_is_skipped(make_index, clips, m
 
 
 def test_videos_that_are_encoded_together_have_the_rows_of_each_alone(make_index, clips, monkeypatch):
-    alone, together, num_inputs = make_index(name="alone"), make_index(name="together"), []
+    alone, together = (make_index(name=name, feature_type="float16") for name in ("alone", "together"))
+    num_inputs = []
 
     def compute_and_count(model, inputs, padding_side):
         num_inputs.append(len(inputs))
@@ -649,7 +651,7 @@ def test_workers_that_somebody_kills_change_no_row(tmp_path, make_index):
     chance = random.Random(0)
     paths = [write_clip(tmp_path / f"{n}.mp4", [coded_frame(n % 8)] * 20, fps=5) for n in range(1, 41)]
     texts = {1: ["TESCO express"], 2: ["Gate B4"], 3: ["STAR WARS"]}
-    whole, index = make_index(SlowReader(texts), name="whole"), make_index(SlowReader(texts))
+    whole, index = (make_index(SlowReader(texts), name=name, feature_type="float16") for name in ("whole", "index"))
     whole.add(paths, workers=0)
     shutil.rmtree(tmp_path / "cache")
     done, killed = threading.Event(), []

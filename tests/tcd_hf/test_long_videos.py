@@ -39,6 +39,7 @@ def engine():
 def make_index(tmp_path, engine):
     def make(name="index", engine=engine, segment_seconds=4.0, cache="cache", **options):
         options = {"exist_ok": True, "cache_dir": tmp_path / cache, "segment_seconds": segment_seconds, **options}
+        options["feature_type"] = "float16"  # to be compared
         return VideoIndex.create(tmp_path / name, make_tiny_model(), make_tiny_processor(engine), **options)
 
     return make

@@ -42,7 +42,7 @@ def cluster():
 @pytest.fixture
 def make_index(tmp_path, code_reader):
     def make(name, engine=code_reader, **options):
-        options["cache_dir"] = tmp_path / f"{name}-cache"
+        options |= {"cache_dir": tmp_path / f"{name}-cache", "feature_type": "float16"}  # to be compared
         return VideoIndex.create(tmp_path / name, make_tiny_model(), make_tiny_processor(engine), **options)
 
     return make

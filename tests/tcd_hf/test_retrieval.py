@@ -294,9 +294,9 @@ def test_of_captions_that_do_not_fit_beside_the_other_vectors_none_is_recalled(m
     world = make_world()
     asked = np.ones((1, DIM), np.float32)
     recall = world.retriever(memory_budget=bytes_in_memory(NUM_VIDEOS, DIM) + 8).recall
-    assert recall.in_memory and len(recall.nearest_captions(asked, 7)[0]) == 0
+    assert recall.vectors(np.zeros(0, np.uint64)) is not None and len(recall.nearest_captions(asked, 7)[0]) == 0
     assert len(world.retriever().recall.nearest_captions(asked, 7)[0]) == 7
-    monkeypatch.setattr("tcd_hf.index.recall.MAX_CAPTION_BYTES", 8)
+    monkeypatch.setattr("tcd_hf.index.held_vectors.MAX_CAPTION_BYTES", 8)
     assert len(world.retriever().recall.nearest_captions(asked, 7)[0]) == 0
 
 
@@ -428,7 +428,7 @@ def test_beyond_the_memory_budget_the_index_on_disk_is_searched(make_world):
     assert world.retriever(memory_budget=0).search(QUERIES, mode="coarse") == exact  # no index yet: one by one
     create_coarse_index(world.table)
     retriever = world.retriever(memory_budget=0)
-    assert not retriever.recall.in_memory
+    assert retriever.recall.vectors(np.zeros(0, np.uint64)) is None
     found = retriever.search(QUERIES, mode="coarse")
     shared = sum(len({*paths_of(a)} & {*paths_of(b)}) for a, b in zip(found, exact, strict=True))
     assert shared >= 45  # of 50

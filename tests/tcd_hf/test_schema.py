@@ -9,6 +9,7 @@ import torch
 from tcd_hf.index.schema import (
     IndexMetadata,
     IndexMismatchError,
+    are_whole,
     checksums,
     feature_tensors,
     features_from,
@@ -152,6 +153,44 @@ def test_scores_of_stored_features_are_those_of_the_features(records, features, 
         scores = random_model.score(text, features_from(rows_from(records, features, schema), metadata))
     for name in expected:
         np.testing.assert_allclose(scores[name], expected[name], atol=2e-3)
+
+
+def test_features_as_int8_take_half_and_score_alike(records, features, metadata, random_model):
+    small = replace(metadata, feature_type="int8")
+    table = rows_from(records, features, table_schema(small))
+    assert table["features"].nbytes < 0.8 * rows_from(records, features, table_schema(metadata))["features"].nbytes
+    assert IndexMetadata.from_schema(table.schema) == small and all(are_whole(table, small))
+    restored = features_from(table, small)
+    before, after = feature_tensors(features), feature_tensors(restored)
+    assert set(before) == set(after)
+    for name, tensor in before.items():
+        assert after[name].dtype == (torch.bool if name == "feature_ocr_mask" else torch.float32)
+        if name.startswith("feature_") and name != "feature_ocr_mask":
+            allowed = tensor.abs().amax(dim=-1, keepdim=True) / 254 + 1e-3
+            assert ((after[name] - tensor).abs() <= allowed).all(), name
+        else:
+            expected = tensor if name in ("coarse", "feature_ocr_mask") else tensor.half().float()
+            assert torch.equal(after[name], expected), name
+    again = rows_from(records, restored, table.schema)
+    assert again["features"] == table["features"]
+    some = features_from(pa.concat_tables([table.slice(2, 1), table.slice(0, 1)]).select(["features"]), small)
+    assert torch.equal(some.fused_ocr_embeds, restored.fused_ocr_embeds[[2, 0]])
+    assert features_from(table.slice(0, 0), small).frame_embeds.shape == (0, NUM_FRAMES, DIM)
+    text = torch.nn.functional.normalize(torch.randn(5, DIM, generator=torch.Generator().manual_seed(1)), dim=-1)
+    with torch.no_grad():
+        expected, scores = random_model.score(text, features), random_model.score(text, restored)
+    for name in expected:
+        np.testing.assert_allclose(scores[name], expected[name], atol=2e-2)
+
+
+def test_metadata_from_before_there_was_a_choice_mean_float16(schema, metadata):
+    values = json.loads(metadata.to_json())
+    del values["feature_type"]
+    before = schema.with_metadata({b"tcd_hf": json.dumps(values).encode()})
+    assert IndexMetadata.from_schema(before) == metadata and metadata.feature_type == "float16"
+    values["feature_type"] = "int4"
+    with pytest.raises(IndexMismatchError, match="not as this release"):
+        IndexMetadata.from_schema(schema.with_metadata({b"tcd_hf": json.dumps(values).encode()}))
 
 
 def test_features_of_slices_chunks_and_some_columns(records, features, schema, metadata):

@@ -69,7 +69,7 @@ def test_finds_the_clip_its_window_and_the_matching_text(filled, clips):
 
 
 def test_scores_are_the_stated_fusion_of_the_model_and_the_captions(make_index, clips, code_reader):
-    index = make_index(lexical_weight=0.3)
+    index = make_index(lexical_weight=0.3, feature_type="float16")
     index.add(clips.values(), workers=0)
     processor = make_tiny_processor(code_reader)
     captions = processor.caption(list(map(str, clips.values())))
@@ -81,7 +81,7 @@ def test_scores_are_the_stated_fusion_of_the_model_and_the_captions(make_index, 
     scores = index.score(QUERIES)
     assert names(index.paths) == list(clips)
     np.testing.assert_allclose(scores.lexical, lexical, atol=1e-6)
-    np.testing.assert_allclose(scores.similarity, model_scores, atol=2e-3)  # features are kept in float16
+    np.testing.assert_allclose(scores.similarity, model_scores, atol=2e-3)
     np.testing.assert_allclose(scores.score, 0.7 * model_scores + 0.3 * lexical, atol=2e-3)
 
 

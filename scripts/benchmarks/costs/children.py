@@ -37,13 +37,14 @@ def ask_child(task: str, args: argparse.Namespace, **options) -> dict:
     return json.loads(output.splitlines()[-1])
 
 
-def make_index(args: argparse.Namespace, folder: Path, engine, exist_ok: bool = False, make=None):
+def make_index(args: argparse.Namespace, folder: Path, engine, exist_ok: bool = False, make=None, **options):
     """An index in a folder with a cache of its own."""
     from tcd_hf import VideoIndex, load
 
     model, processor = make() if make else load(args.model, device="auto")
     processor.ocr_engine, processor.ocr_options = engine, None
-    return VideoIndex.create(folder / "index", model, processor, exist_ok=exist_ok, cache_dir=folder / "cache")
+    options |= {"exist_ok": exist_ok, "cache_dir": folder / "cache"}
+    return VideoIndex.create(folder / "index", model, processor, **options)
 
 
 def peak_memory() -> int:

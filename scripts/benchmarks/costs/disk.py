@@ -3,6 +3,7 @@
 import argparse
 import random
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from scripts.benchmarks.costs.children import make_index
 from scripts.benchmarks.machine import table
 from scripts.benchmarks.videos.collection import Collection, arrange, cards_of
 from scripts.benchmarks.videos.real_clips import read_clips
+from tcd_hf.choices import FeatureType
 
 
 def measure(args: argparse.Namespace, folder: Path) -> list[dict]:
@@ -19,13 +21,17 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict]:
         clips, rng = list(read_clips(args.data, args.readings, args.model).values()), random.Random(args.seed)
         cards, _ = arrange(args.hour, [], lambda: rng.choice(clips), rng)
         collections["real clips, one after the other"] = Collection([cards], [])
-    return [{"shown": name, **weigh_index(collection, args, folder / name)} for name, collection in collections.items()]
+    return [
+        {"shown": name, "features": kind, **weigh_index(collection, args, folder / name / kind, kind)}
+        for name, collection in collections.items()
+        for kind in get_args(FeatureType)
+    ]
 
 
-def weigh_index(collection: Collection, args: argparse.Namespace, folder: Path) -> dict:
+def weigh_index(collection: Collection, args: argparse.Namespace, folder: Path, kind: FeatureType) -> dict:
     """What an index of one video of cards weighs, and how much text it shows."""
     (path,) = collection.write(folder / "videos")
-    index = make_index(args, folder, collection.reader(), make=lambda: wide_model(args))
+    index = make_index(args, folder, collection.reader(), make=lambda: wide_model(args), feature_type=kind)
     index.add([path], workers=0, on_video=lambda path: None)
     index.compact()
     pictures = [card.readings[picture] for card in collection.videos[0] for picture in card.ticks]
@@ -101,10 +107,12 @@ def _bytes(folder: Path) -> int:
 def to_markdown(results: list[dict]) -> str:
     """What `measure` gives, as Markdown."""
     first = results[0]
-    rows = [["shown", "characters on screen", "rows", *first["shares_megabytes_per_hour"], "whole index"]]
+    rows = [
+        ["shown", "features as", "characters on screen", "rows", *first["shares_megabytes_per_hour"], "whole index"]
+    ]
     for result in results:
         sizes = *result["shares_megabytes_per_hour"].values(), result["megabytes_per_hour"]
         counts = f"{result['characters_on_screen']:.0f}", result["rows"]
-        rows.append([result["shown"], *counts, *(f"{size:.2f}" for size in sizes)])
+        rows.append([result["shown"], result["features"], *counts, *(f"{size:.2f}" for size in sizes)])
     about = f"Disk per hour of video at width {first['width']}, MB, of a video of {first['minutes']:g} min."
     return f"{about} Required: at most 8.5.\n\n{table(rows)}"

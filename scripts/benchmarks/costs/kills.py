@@ -90,7 +90,7 @@ def child(args: argparse.Namespace, folder: str, path: str, reader: str) -> dict
     calls.touch()
     before = calls.stat().st_size
     engine = CountingReader(pickle.loads(Path(reader).read_bytes()), calls, seconds=0.01)
-    index = make_index(args, Path(folder), engine, exist_ok=True)
+    index = make_index(args, Path(folder), engine, exist_ok=True, feature_type="float16")  # to be compared
 
     def on_progress(progress) -> None:
         print("progress", progress.seconds, calls.stat().st_size - before, flush=True)

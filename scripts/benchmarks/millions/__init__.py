@@ -1,0 +1,1 @@
+"""What a search among millions of segments costs, see `__main__.py`."""
