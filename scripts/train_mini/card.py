@@ -22,16 +22,18 @@ def make_card(folder: Path) -> str:
     """The card of a checkpoint.
 
     Args:
-        folder: with `training_log_{text,image,fusion}.jsonl` and `model.safetensors`. Where they are, also
-            `training_log_text_alone.jsonl`, of a run without distillation, and `world.json`, what `tcd-hf evaluate`
-            wrote of the synthetic world's test split.
+        folder: with `training_log_{text,text_second,text_mean,image,fusion}.jsonl` and `model.safetensors`. Where they
+            are, also `training_log_text_alone.jsonl`, of a run without distillation, and `world.json`, what `tcd-hf
+            evaluate` wrote of the synthetic world's test split.
     """
-    text, image, fusion = (read_log(folder, step) for step in ("text", "image", "fusion"))
+    steps = ("text", "text_second", "text_mean", "image", "fusion")
+    text, second, mean, image, fusion = (read_log(folder, step) for step in steps)
     runs, note = {"with distillation": text[1:]}, ""
     if (folder / "training_log_text_alone.jsonl").exists():
         runs["without"] = alone = read_log(folder, "text_alone")[1:]
         note = f"\n\nThe run without it (`--distillation 0`) had {alone[-1]['step']} steps in all."
-    start, best = text[1], max(text[1:], key=lambda entry: entry["sum"])
+    start, best = text[1], mean[-1]
+    by_run = [max(run[1:], key=lambda entry: entry["sum"]) for run in (text, second)]
     world = []
     if (folder / "world.json").exists():
         metrics = json.loads((folder / "world.json").read_text(encoding="utf-8"))["results"]
@@ -41,14 +43,19 @@ def make_card(folder: Path) -> str:
         vocabulary=f"{text[0]['vocabulary']:,}",
         text_parameters=f"{text[0]['parameters'] / 1e6:.1f}",
         distillation=f"{text[0]['distillation']:g}",
-        best_step=best["step"],
+        second_distillation=f"{second[0]['distillation']:g}",
+        best_steps=" and ".join(str(run["step"]) for run in by_run),
         steps=text[-1]["step"],
         text_minutes=_minutes(text),
+        second_minutes=_minutes(second),
         image_minutes=_minutes(image),
         fusion_minutes=_minutes(fusion),
-        spelling="\n".join(_row(kind.replace("_", " "), [start[kind], best[kind]]) for kind in ("all", *KINDS)),
+        spelling="\n".join(
+            _row(kind.replace("_", " "), [entry[kind] for entry in (start, *by_run, best)]) for kind in ("all", *KINDS)
+        ),
         meaning="\n".join(
-            _row(name, [start[f"meaning: {name}"], best[f"meaning: {name}"]]) for name in ("signs", "dictionary")
+            _row(name, [entry[f"meaning: {name}"] for entry in (start, *by_run, best)])
+            for name in ("signs", "dictionary")
         ),
         curve=_curve(runs) + note,
         patch_color=_percent(image[-1]["patch_color"]),

@@ -35,7 +35,7 @@ from scripts.frozen_towers.batches import Recipe, batches, kinds_of, report
 from scripts.frozen_towers.features import BLOCK, USUAL, Features, encode_split, weights_digest
 from scripts.frozen_towers.towers import Towers, embed
 from scripts.train_mini.backbone import save_mini
-from scripts.train_mini.log import Log, copy_logs
+from scripts.train_mini.log import TEXT_LOGS, Log, copy_logs
 from scripts.train_mini.unknown_frames import noise_picture, photograph, wandering_video
 from tcd_hf import TCDModel, compute_retrieval_metrics
 from tcd_hf.data.text_pairs import TextPairGenerator
@@ -236,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     towers = Towers(options.model)
     model = TCDModel.from_backbone(towers.model.backbone, **BASE, num_frames=towers.num_frames).eval()
     log = Log(options.output / "training_log_fusion.jsonl")
-    copy_logs(options.model, options.output, "text", "image")
+    copy_logs(options.model, options.output, *TEXT_LOGS, "image")
     log(phase="start", **validate(model, material["validation"], config["seed"]))
     start = copy_weights(model)
     train(model, material, config, log)

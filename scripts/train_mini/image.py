@@ -2,7 +2,7 @@
 
     python -m scripts.train_mini.image --text build/mini-text      # no network
 
-`scripts/train_mini/text.py` made the text tower, which stays as it is. The image tower learns frames against the words
+`scripts/train_mini/mean.py` made the text tower, which stays as it is. The image tower learns frames against the words
 for what they show: every patch the thing that covers it, the whole frame the things in it. Where nothing is, a
 direction of its own which texts hardly take, so that frames without any of these things, as all real ones, disturb no
 score. With `--start`, it goes on from the image tower of a checkpoint made before, whose projection is turned to where
@@ -28,7 +28,7 @@ from transformers import AutoTokenizer, ConvNextConfig, ConvNextModel, PreTraine
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from scripts.train_mini.backbone import LOGIT_SCALE, build_mini, save_mini
-from scripts.train_mini.log import Log, copy_logs
+from scripts.train_mini.log import TEXT_LOGS, Log, copy_logs
 from tcd_hf import load
 from tcd_hf.data.synthetic import DURATION, make_clip
 from tcd_hf.data.synthetic_queries import SHAPE_WORDS
@@ -196,7 +196,7 @@ def learn_frames(model: nn.Module, targets: Targets, config: dict, rng: random.R
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("image.yaml"))
-    parser.add_argument("--text", type=Path, required=True, help="folder that scripts/train_mini/text.py wrote")
+    parser.add_argument("--text", type=Path, required=True, help="folder that scripts/train_mini/mean.py wrote")
     parser.add_argument("--start", type=Path, help="folder of a checkpoint whose image tower is trained on")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-image")
     options = parser.parse_args(arguments)
@@ -207,7 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(config["threads"])
     torch.manual_seed(config["seed"])
     rng, log = random.Random(config["seed"]), Log(options.output / "training_log_image.jsonl")
-    copy_logs(options.text, options.output, "text")
+    copy_logs(options.text, options.output, *TEXT_LOGS)
 
     tokenizer = AutoTokenizer.from_pretrained(options.text)
     vision = ConvNextConfig(**config["vision"], hidden_size=config["vision"]["hidden_sizes"][-1])

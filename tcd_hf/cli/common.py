@@ -376,7 +376,7 @@ def one_or_several(uris: Sequence[str]) -> str | Sequence[str]:
 
 @quick_start()
 def open_indexes(
-    uris: Sequence[str], model: str | None, reading: "Reading", cache_dir: Path | None, device: str | None = None
+    uris: Sequence[str], model: str | None, reading: "Reading", cache_dir: str | None, device: str | None = None
 ) -> "VideoIndex | JointIndex":
     """One index with its model, or several as one, for searching; arguments and errors are those of [`open_index`]."""
     if len(uris) == 1:

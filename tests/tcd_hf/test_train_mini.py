@@ -252,13 +252,14 @@ def test_loss_of_a_batch_by_hand(teacher):
 
 def test_run_in_small(known, wheel, archive, tmp_path, monkeypatch):
     """One command makes a text tower that loads; the same command makes the same one."""
-    from scripts.train_mini import text
+    from scripts.train_mini import mean, text
     from tcd_hf.data import meaning_pairs
 
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     # so few words: the split would leave a side empty
     concepts = [Concept("thing", (f"WORD{chr(65 + n) * 4}",), (f"meaning number {n}",)) for n in range(12)]
-    monkeypatch.setattr(text, "wordnet_concepts", lambda path: concepts)
+    for step in (text, mean):
+        monkeypatch.setattr(step, "wordnet_concepts", lambda path: concepts)
     assert all(meaning_pairs.split_concepts(concepts, held_out) for held_out in (False, True))
     (tmp_path / "text.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     files = ["--config", str(tmp_path / "text.yaml"), "--teacher", str(wheel), "--wordnet", str(archive)]
@@ -279,10 +280,29 @@ def test_run_in_small(known, wheel, archive, tmp_path, monkeypatch):
         assert line["sum"] == pytest.approx(line["all"] + meaning, abs=0.002)
     assert "distance" in lines[2]
 
-    assert text.main([*files, "--distillation", "0", "--output", str(tmp_path / "free")]) == 0
+    assert text.main([*files, "--distillation", "0", "--batches", "7", "--output", str(tmp_path / "free")]) == 0
     assert "distance" not in (tmp_path / "free" / "training_log_text.jsonl").read_text()
+    runs = [str(tmp_path / "first"), str(tmp_path / "free")]
+    assert mean.main([*runs, *files, "--reach", "0", "--output", str(tmp_path / "mean")]) == 0
+    (entry,) = map(json.loads, (tmp_path / "mean" / "training_log_text_mean.jsonl").read_text().splitlines())
+    assert entry["reach"] == 0 and entry["sum"] == pytest.approx(lines[1]["sum"], abs=0.1)  # where both began
+    for name, run in (("text", "first"), ("text_second", "free")):
+        log = tmp_path / "mean" / f"training_log_{name}.jsonl"
+        assert log.read_text() == (tmp_path / run / "training_log_text.jsonl").read_text()
+    assert AutoModel.from_pretrained(tmp_path / "mean").num_parameters() == first.num_parameters()
     with pytest.raises(SystemExit):
-        text.main(["--teacher", str(tmp_path / "none.whl"), "--wordnet", str(archive)])
+        mean.main([*runs, *runs, *files, "--output", str(tmp_path / "many")])
+    with pytest.raises(SystemExit):
+        text.main(["--teacher", str(tmp_path / "none.whl"), "--wordnet", str(archive), "--output", str(tmp_path)])
+
+
+def test_mean_by_hand():
+    from scripts.train_mini.mean import averaged
+
+    start, runs = {"w": torch.tensor([1.0, 2.0])}, [{"w": torch.tensor([2.0, 2.0])}, {"w": torch.tensor([4.0, 0.0])}]
+    assert averaged(start, runs, 1.0)["w"].tolist() == pytest.approx([3.0, 1.0])
+    assert averaged(start, runs, 1.5)["w"].tolist() == pytest.approx([4.0, 0.5])  # half as far again
+    assert averaged(start, runs, 0.0)["w"].tolist() == pytest.approx([1.0, 2.0])
 
 
 def test_the_best_weights_are_kept(teacher):
