@@ -85,7 +85,7 @@ def measure_steps(args: argparse.Namespace, folder: Path) -> dict:
 @contextmanager
 def measured_steps(engine) -> Iterator[Clock]:
     """Times the functions of the index that make up each step."""
-    from tcd_hf.index import engines
+    from tcd_hf.index import encoding
     from tcd_hf.index.storage import IndexStorage
     from tcd_hf.processing.processing_tcd import TCDProcessor
     from tcd_hf.reading import video_reader
@@ -94,8 +94,8 @@ def measured_steps(engine) -> Iterator[Clock]:
     steps = {
         "decode": [(TCDProcessor, "read_video"), (video_reader, "open_video")],
         "OCR": [(type(engine), "recall")],
-        "encode": [(TCDProcessor, "__call__"), (engines, "compute_features")],
-        "write": [(engines, "rows_from"), *((IndexStorage, name) for name in writing)],
+        "encode": [(TCDProcessor, "__call__"), (encoding, "compute_features")],
+        "write": [(encoding, "rows_from"), *((IndexStorage, name) for name in writing)],
     }
     with ExitStack() as patches:
         clock = Clock()

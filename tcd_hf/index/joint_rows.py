@@ -90,7 +90,7 @@ class JointRows:
 
     @property
     def column_names(self) -> list[str]:
-        """Of the columns that all have."""
+        """Names of the columns that all have."""
         others = [storage.column_names for storage in self._storages[1:]]
         return [name for name in self._storages[0].column_names if all(name in names for names in others)]
 

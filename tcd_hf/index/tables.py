@@ -171,12 +171,12 @@ class IndexTables:
 
     @property
     def version(self) -> int:
-        """Of the table of videos, at hand: it grows with every commit."""
+        """Version of the table of videos at hand: it grows with every commit."""
         return self.videos.version
 
     @property
     def column_names(self) -> list[str]:
-        """Of the table of videos."""
+        """Names of the columns of the table of videos."""
         return self.videos.schema.names
 
     @property
