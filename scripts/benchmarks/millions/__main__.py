@@ -29,7 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--hours", type=int, nargs="+", default=[100])
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS, help="of approximate indices")
-    parser.add_argument("--parts", nargs="*", default=["text", "search"], choices=["text", "search"])
+    parser.add_argument(
+        "--parts", nargs="*", default=["text", "search"], choices=["text", "search"], help="none: vectors alone"
+    )
     parser.add_argument("--dim", type=int, default=384, help="width of the joint space")
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch")
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(hours: LargeHours, args: argparse.Namespace) -> dict:
-    write_table(args.folder, hours, args.workers)
+    write_table(args.folder, hours, args.workers, with_texts=bool(args.parts))
     result: dict = {"bytes": bytes_of(args.folder / f"{name_of(hours.hours)}.lance" / "data")}
     exact_neighbours(args.folder, hours, np.stack([query.vector for query in hours.queries(args.queries)]))
     options = {"threads": args.threads, "hours": hours.hours, "dim": hours.dim, "folder": str(args.folder)}

@@ -98,12 +98,12 @@ class LargeHours(SyntheticHours):
         of_segments = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), terms.take(pa.array(pairs % len(terms))))
         return pc.binary_join(of_segments, " ")
 
-    @property
-    def recall_schema(self) -> pa.Schema:
-        """The columns that recall reads."""
+    def recall_schema(self, with_texts: bool = True) -> pa.Schema:
+        """The columns that recall reads, or those of vectors alone."""
+        texts = [("term_text", pa.string())] if with_texts else []
         numbers = [("segment", pa.int32()), ("start", pa.float64()), ("end", pa.float64()), ("has_text", pa.bool_())]
         vector = pa.list_(pa.float32(), self.dim)
-        return pa.schema([("path", pa.string()), *numbers, ("coarse", vector), ("term_text", pa.string())])
+        return pa.schema([("path", pa.string()), *numbers, ("coarse", vector), *texts])
 
 
 def _counted(counts: np.ndarray) -> np.ndarray:
@@ -116,8 +116,8 @@ def generator(hours: int, dim: int) -> LargeHours:
     return LargeHours(hours, dim)
 
 
-def rows_of_hour(num_hours: int, dim: int, hour: int) -> pa.Table:
-    """The rows of an hour, with what recall reads of them."""
+def rows_of_hour(num_hours: int, dim: int, with_texts: bool, hour: int) -> pa.Table:
+    """The rows of an hour, with what recall reads of them, or with their vectors alone."""
     hours = generator(num_hours, dim)
     segments = np.arange(SEGMENTS_PER_HOUR, dtype=np.int32)
     starts = SEGMENT_SECONDS * segments
@@ -128,6 +128,7 @@ def rows_of_hour(num_hours: int, dim: int, hour: int) -> pa.Table:
         "end": pa.array(starts + SEGMENT_SECONDS, pa.float64()),
         "has_text": pa.array(np.ones(len(segments), bool)),
         "coarse": pa.FixedSizeListArray.from_arrays(pa.array(hours.vectors(hour).ravel()), hours.dim),
-        "term_text": hours.term_texts(hour),
     }
-    return pa.table(columns, schema=hours.recall_schema)
+    if with_texts:
+        columns["term_text"] = hours.term_texts(hour)
+    return pa.table(columns, schema=hours.recall_schema(with_texts))

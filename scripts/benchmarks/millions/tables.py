@@ -33,13 +33,14 @@ def open_table(folder: Path, hours: int) -> Table:
     return lancedb.connect(folder).open_table(name_of(hours))
 
 
-def write_table(folder: Path, hours: LargeHours, workers: int) -> Table:
+def write_table(folder: Path, hours: LargeHours, workers: int, with_texts: bool = True) -> Table:
     """Makes a table of the rows of all hours, or goes on with it."""
-    table = lancedb.connect(folder).create_table(name_of(hours.hours), schema=hours.recall_schema, exist_ok=True)
+    schema = hours.recall_schema(with_texts)
+    table = lancedb.connect(folder).create_table(name_of(hours.hours), schema=schema, exist_ok=True)
     begin = table.count_rows() // SEGMENTS_PER_HOUR
-    rows = made_ahead(partial(rows_of_hour, hours.hours, hours.dim), range(begin, hours.hours), workers)
+    rows = made_ahead(partial(rows_of_hour, hours.hours, hours.dim, with_texts), range(begin, hours.hours), workers)
     for written in range(begin, hours.hours, HOURS_PER_COMMIT):
-        table.add(pa.RecordBatchReader.from_batches(hours.recall_schema, _batches(islice(rows, HOURS_PER_COMMIT))))
+        table.add(pa.RecordBatchReader.from_batches(schema, _batches(islice(rows, HOURS_PER_COMMIT))))
         print(f"{written + HOURS_PER_COMMIT} of {hours.hours} hours written", flush=True)
     if begin < hours.hours:
         table.optimize()  # as `VideoIndex.add` does after so many commits

@@ -15,6 +15,7 @@ from scripts.benchmarks.millions.searches import search, statistics
 from scripts.benchmarks.millions.tables import EXACT, bytes_of, exact_neighbours, name_of, open_table
 from scripts.benchmarks.processes import start_module
 from scripts.benchmarks.retrieval.measures import time_each
+from tcd_hf.index.row_indices import parts_to_search
 
 __all__ = ["KINDS", "ask"]
 
@@ -59,7 +60,8 @@ def search_coarse(
     table = open_table(folder, hours.hours)
     row_ids = table.search().select(["_rowid"]).to_arrow()["_rowid"].to_numpy()
     results = []
-    for breadth in breadths or (WIDTHS if kind.startswith("Hnsw") else PROBES):
+    parts = sorted({*PROBES, parts_to_search(len(row_ids))})  # the last is what a search of the package looks into
+    for breadth in breadths or (WIDTHS if kind.startswith("Hnsw") else parts):
         for refined in REFINED:
             if kind.startswith("Hnsw") and breadth < EXACT * refined:
                 continue  # a graph gives no more vectors than it follows
