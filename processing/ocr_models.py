@@ -89,7 +89,10 @@ def import_engine(engine: str, module: str, install: str):
 def cache_folder(name: str) -> Path:
     """A folder for files of one kind: in the folder of `TCD_HF_CACHE`, else in the user's cache folder for tcd-hf."""
     platformdirs = importlib.import_module("platformdirs")
-    return Path(os.environ.get("TCD_HF_CACHE") or platformdirs.user_cache_path("tcd-hf", appauthor=False)) / name
+    chosen = os.environ.get("TCD_HF_CACHE", "")
+    if not chosen or "://" in chosen:  # an object store, from which no model can be loaded
+        chosen = platformdirs.user_cache_path("tcd-hf", appauthor=False)
+    return Path(chosen) / name
 
 
 def model_file(settings: Any, folder: str | os.PathLike) -> Path:

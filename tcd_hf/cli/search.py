@@ -45,6 +45,7 @@ from tcd_hf.cli.reading import (
 from tcd_hf.clock import clock, read_clock
 from tcd_hf.reading.files import VIDEO_EXTENSIONS, absolute_path, scan_videos
 from tcd_hf.reading.left_out import LeftOut
+from tcd_hf.reading.object_stores import is_address
 
 if TYPE_CHECKING:
     from tcd_hf import VideoIndex
@@ -67,7 +68,7 @@ class SearchCommand(SeveralValues):
     several = ("--videos",)
 
     def goes_on(self, value: str) -> bool:
-        return os.path.exists(value) or Path(value).suffix.lower() in VIDEO_EXTENSIONS
+        return os.path.exists(value) or is_address(value) or Path(value).suffix.lower() in VIDEO_EXTENSIONS
 
 
 @reports_errors

@@ -200,7 +200,7 @@ def explained(error: Exception, storage: "IndexStorage", part: str) -> Exception
         return OSError(f"The index {storage.uri} cannot be read: {os.strerror(number)} (see `ulimit -n`).")
     if storage.folder is not None and not storage.exists():
         return gone_error(storage.uri)
-    if storage.folder is None and is_conflict(error):
+    if is_conflict(error):
         return OSError(
             f"The index {storage.uri} cannot be written: others write to it again and again. What was committed before "
             "is kept: run the same again."

@@ -23,7 +23,7 @@ def check_engine(name: Engine, workers: int | None, stall_seconds: float) -> Non
 
     Raises:
         ValueError: no such engine, or a number of `workers` or of seconds that it cannot have.
-        ImportError: Ray or Lance is not installed.
+        ImportError: Ray is not installed.
     """
     if name not in get_args(Engine):
         raise ValueError(f"engine must be one of {', '.join(map(repr, get_args(Engine)))}, got {name!r}.")
@@ -51,7 +51,7 @@ def make_engine(
     if name == "ray":
         from tcd_hf.index.ray_engine import RayEngine
 
-        return RayEngine(model, reader, padding_side, workers, stall_seconds)
+        return RayEngine(model, reader, padding_side, workers, stall_seconds, batch_size)
     return LocalEngine(model, reader, padding_side, workers, batch_size, stall_seconds, stop)
 
 

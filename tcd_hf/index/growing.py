@@ -224,13 +224,14 @@ class GrowingIndex(SearchableIndex):
         """Merges the pieces that many small additions leave, and frees the space of removed and replaced rows.
 
         In a folder, so are the rest of killed runs and all old versions. On an object store, old versions stay for a
-        week.
+        week. What rows are found by is made as well where it is due; where another process makes it in the background,
+        this waits until that is done.
 
         Raises:
             IndexMismatchError, IndexDamagedError, PermissionError, OSError: as of [`~VideoIndex.remove`].
         """
-        with self._storage.writing():
-            self._storage.compact()
+        with self._storage.indexing(), self._storage.writing():
+            self._storage.compact(self.memory_budget)
             self._storage.save_statistics()
 
     def _ingest(

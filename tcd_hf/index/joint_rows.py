@@ -90,9 +90,9 @@ class JointRows:
 
     @property
     def column_names(self) -> list[str]:
-        """Names of the columns that all have."""
-        others = [storage.column_names for storage in self._storages[1:]]
-        return [name for name in self._storages[0].column_names if all(name in names for names in others)]
+        """Names of the columns that all have, of the same type: not those of features kept in other ways."""
+        first, *others = [storage.videos.schema for storage in self._storages]
+        return [field.name for field in first if all(field in list(other) for other in others)]
 
     def update_version(self) -> "JointRows":
         """Goes on to what was committed last; gives itself."""

@@ -66,6 +66,7 @@ class RayEngine:
             cluster that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work
             is done.
         stall_seconds (`float`, *optional*, defaults to 120): see [`VideoIndex.add`].
+        batch_size (`int`, *optional*): segments to encode at once; see [`LocalEngine`].
 
     Raises:
         ValueError: more `workers` than the cluster has CPUs, when it is called.
@@ -80,7 +81,9 @@ class RayEngine:
         padding_side: str,
         workers: int | None = None,
         stall_seconds: float = DEFAULT_STALL_SECONDS,
+        batch_size: int | None = None,
     ):
+        self.batch_size = batch_size
         self.model, self.reader, self.padding_side = model, reader, padding_side
         self.workers, self.stall_seconds = workers, stall_seconds
 
@@ -112,6 +115,7 @@ class _Run:
             "model": ray.put(copy.deepcopy(engine.model).cpu()),
             "padding_side": engine.padding_side,
             "schema": ingest.schema,
+            "batch_size": engine.batch_size,
         }
         self._in_flight: dict[int, Part] = {}
         self._numbers = itertools.count()

@@ -84,10 +84,12 @@ class EncodingActor:
     Args:
         model (`ray.ObjectRef`): of the model, on the CPU.
         padding_side (`str`), schema (`pa.Schema`): see `encode_segments`.
+        batch_size (`int`, *optional*): segments to encode at once; see [`LocalEngine`].
     """
 
-    def __init__(self, model: Any, padding_side: str, schema: pa.Schema):
+    def __init__(self, model: Any, padding_side: str, schema: pa.Schema, batch_size: int | None):
         self._model_ref, self._padding_side, self._schema = model, padding_side, schema
+        self._batch_size = batch_size
 
     def __call__(self, row: Row) -> Row:
         """Gives the answers with rows, and without what was read."""
@@ -99,7 +101,7 @@ class EncodingActor:
 
         were_read = [answer for answer in answers if isinstance(answer.result.read, ReadSegment)]
         encoded: list[Answer] = [answer for answer in answers if not isinstance(answer.result.read, ReadSegment)]
-        size = batch_size_for(self._model)
+        size = self._batch_size or batch_size_for(self._model)
         for start in range(0, len(were_read), size):
             batch = were_read[start : start + size]
             reads = [cast(ReadSegment, answer.result.read) for answer in batch]
@@ -122,7 +124,8 @@ class Pools:
 
     Args:
         work (`bytes`), stall_seconds (`float`): see [`ReadingActor`].
-        model (`ray.ObjectRef`), padding_side (`str`), schema (`pa.Schema`): see [`EncodingActor`].
+        model (`ray.ObjectRef`), padding_side (`str`), schema (`pa.Schema`), batch_size (`int`, *optional*): see
+            [`EncodingActor`].
         num_readers (`int`): actors that read, a CPU each.
         num_gpus (`int`): actors that encode, a GPU each. Without any, CPUs encode: they are shared with readers, and
             there are as many as it takes.
@@ -135,6 +138,7 @@ class Pools:
         model: Any,
         padding_side: str,
         schema: pa.Schema,
+        batch_size: int | None,
         num_readers: int,
         num_gpus: int,
     ):
@@ -148,7 +152,7 @@ class Pools:
             "label_selector": {"ray.io/node-id": ray.get_runtime_context().get_node_id()},
         }
         most = max(1, num_readers // READERS_PER_ENCODER)
-        encoders = ActorPoolStrategy(size=num_gpus) if num_gpus else ActorPoolStrategy(min_size=1, max_size=most)
+        encoders = ActorPoolStrategy(min_size=1, max_size=num_gpus or most)  # others may have some of them
         self.num_in_flight = PARTS_PER_ACTOR * (num_readers + (num_gpus or most))
         self._queue = Queue(actor_options=here)
         self._queue.put(FIRST)
@@ -165,7 +169,7 @@ class Pools:
                 compute=ActorPoolStrategy(size=num_readers, max_tasks_in_flight_per_actor=PARTS_PER_ACTOR),
                 **options,
             )
-            options = {"fn_constructor_args": (model, padding_side, schema), "num_cpus": 0}
+            options = {"fn_constructor_args": (model, padding_side, schema, batch_size), "num_cpus": 0}
             self._rows = read.map(
                 cast(Any, EncodingActor), compute=encoders, num_gpus=1 if num_gpus else None, **options
             )

@@ -83,6 +83,7 @@ class Retriever:
         other = self._other  # one look: other threads may replace it meanwhile
         if other is None or other.rows.statistics is not statistics:
             other = copy.copy(self)
+            other._other = None  # not the one before, which would stay in memory
             other.rows = self.rows.counting(statistics)
             other.maker = HitMaker(self.recall, other.rows, self.find_meant)
             self._other = other

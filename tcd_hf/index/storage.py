@@ -1,4 +1,4 @@
-"""Where an index lies: LanceDB tables in a folder or an object store, with one writer at a time."""
+"""Where an index lies: LanceDB tables in a folder, with one writer at a time, or in an object store."""
 
 import contextlib
 import hashlib
@@ -119,6 +119,17 @@ class IndexStorage(IndexTables):
                     turn.enter_context(one_at_a_time(self.folder, self.uri, "adder", on_wait, stop))
             yield
 
+    @contextlib.contextmanager
+    def indexing(self, on_wait: OnWait | None = None, stop: threading.Event | None = None) -> Iterator[None]:
+        """Holds the lock of those who make indices of a large local index beside others. Arguments and errors are those
+        of [`~IndexStorage.writing`], which comes second where both are held."""
+        with contextlib.ExitStack() as turn:
+            if self.folder is not None:
+                self._check_there()
+                with reporting(self, "lock"):
+                    turn.enter_context(one_at_a_time(self.folder, self.uri, "indexer", on_wait, stop))
+            yield
+
     def save_contents(self) -> None:
         """Tells once more, in `videos.jsonl`, what the index is made of, see [`Contents`]. The caller holds the lock.
 
@@ -142,13 +153,14 @@ class IndexStorage(IndexTables):
         Args:
             memory_budget (`int`): bytes of coarse vectors from which on they get an index.
         """
-        if not is_searchable(self.videos):
+        is_damaged = not is_searchable(self.videos)
+        if is_damaged:
             self.tell(f"The full-text index of {self.uri} is damaged; it is made anew.")
-            self.committed(lambda: create_text_index(self.videos))
         if self.videos.stats()["fragment_stats"]["num_fragments"] > MAX_FRAGMENTS:
             self.committed(self.videos.optimize)
-        due = self._due_indices(memory_budget)
-        if due and self.videos.count_rows() >= LARGE_TABLE:
+        due = list(dict.fromkeys([TEXT_COLUMN] * is_damaged + self._due_indices(memory_budget)))
+        # Not on a store, where nothing says that another is at it.
+        if due and self.folder is not None and self.videos.count_rows() >= LARGE_TABLE:
             index_in_background(self, due)
             return
         for column in due:
@@ -175,8 +187,10 @@ class IndexStorage(IndexTables):
         return due
 
     @in_our_words("rows")
-    def compact(self) -> None:
-        """Merges fragments, and frees what belongs to no present row. The caller holds the writer's lock."""
+    def compact(self, memory_budget: int) -> None:
+        """Merges fragments, frees what belongs to no present row, and makes the indices that are due, see
+        [`~IndexStorage.maintain`]. The caller holds the locks of an indexer, whose unfinished files would go, too, and
+        of a writer."""
         for table in [self.videos, *([self.open_table(STATISTICS)] if self._has_table(STATISTICS) else [])]:
             if self.folder is None:  # others may be writing or reading: what is younger than a week stays
                 write_again(table.optimize, table.checkout_latest)
@@ -187,6 +201,9 @@ class IndexStorage(IndexTables):
         if self.folder is not None:  # files that a killed process was writing; nobody else writes now
             for file in [path for pattern in UNFINISHED for path in self.folder.glob(pattern)]:
                 file.unlink(missing_ok=True)
+        self.update_version()
+        for column in self._due_indices(memory_budget):
+            self.committed(partial(INDICES[column], self.videos))
 
     def load_statistics(self, videos: Any = None) -> LexicalStatistics:
         """How many rows show each term: as stored, if that was for this version of the table, else counted.

@@ -99,8 +99,9 @@ class IndexTables:
         return any(name.startswith(PRIMARY_KEY) for name in self.videos.schema.field("id").metadata or ())
 
     def committed(self, write: Callable[[], Result]) -> Result:
-        """Writes to the table of videos; on an object store once more whenever another has committed meanwhile."""
-        return write() if self.folder is not None else write_again(write, self.videos.checkout_latest)
+        """Writes to the table of videos; once more whenever another has committed meanwhile, as on an object store, or
+        an indexer in the background."""
+        return write_again(write, self.videos.checkout_latest)
 
     @in_our_words("table of videos (a file in `_versions`)")
     def open(self) -> None:

@@ -288,7 +288,7 @@ class VideoIndex(GrowingIndex):
         if not (storage.exists() or (storage.folder / CONTENTS_FILE).exists() or is_begun(storage.folder)):
             storage.open()  # says that there is none
         with contextlib.ExitStack() as turn:
-            for role in ("adder", "writer"):
+            for role in ("indexer", "adder", "writer"):
                 with reporting(storage, "lock"):
                     turn.enter_context(one_at_a_time(storage.folder, storage.uri, role))
             with reporting(storage, "rows"):

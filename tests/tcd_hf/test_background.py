@@ -18,6 +18,7 @@ from tcd_hf.index.recall import DEFAULT_MEMORY_BUDGET, Recall
 from tcd_hf.index.row_indices import create_coarse_index
 from tcd_hf.index.schema import IndexMetadata, rows_from, table_schema
 from tcd_hf.index.storage import IndexStorage
+from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.processing.window_ocr import WindowCaption
 from tcd_hf.reading.video_reader import VideoRecord
 from tests.conftest import norms_like
@@ -103,6 +104,35 @@ def test_statistics_stay_those_of_the_version_that_indexing_makes(storage):
     storage.index_beside_others("coarse")
     assert storage.videos.version > before and storage.has_statistics()
     assert unindexed(storage)["coarse"] == 0
+
+
+def test_compacting_waits_for_an_indexer_and_makes_what_is_due(storage, random_model):
+    """Its unfinished files would go with those of a killed run."""
+    index = VideoIndex(storage, random_model, None)
+    order = []
+
+    def compact():
+        index.compact()
+        order.append("compacted")
+
+    with storage.new_handle().indexing():
+        working = threading.Thread(target=compact)
+        working.start()
+        time.sleep(1)
+        order.append("indexed")
+    working.join()
+    assert order == ["indexed", "compacted"]
+    assert unindexed(storage.update_version())["term_text"] == 0
+
+
+def test_a_process_that_is_ended_leaves_word(storage, monkeypatch):
+    def die(self, column):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(IndexStorage, "index_beside_others", die)
+    with pytest.raises(KeyboardInterrupt):
+        background.main([storage.uri, "coarse"])
+    assert "KeyboardInterrupt" in (storage.folder / FAILURE_FILE).read_text()
 
 
 def test_why_indexing_failed_is_told_when_it_is_tried_again(storage, monkeypatch, caplog):
