@@ -1,13 +1,16 @@
 """Several indexes as one, against one index that holds all the videos."""
 
+import gc
 import os
 import shutil
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tcd_hf.index.joint_index import JointIndex
+from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.schema import IndexDamagedError, IndexMismatchError
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.modeling.modeling_tcd import TCDModel
@@ -193,6 +196,24 @@ def test_a_search_sees_what_each_has_committed_last(two, material):
         )
     joint.parts[1].remove(two.clips[6])
     assert joint.search("platform 9", mode="lexical") == []
+
+
+def test_words_that_were_counted_before_do_not_stay_in_memory(two, material, monkeypatch):
+    merge, made = LexicalStatistics.merged, []
+
+    def merged(parts):
+        result = merge(parts)
+        made.append(weakref.ref(result))
+        return result
+
+    monkeypatch.setattr(LexicalStatistics, "merged", merged)
+    joint = two.open()
+    joint.search("platform 9", mode="lexical")
+    for clip in two.clips[5:7]:  # the first index stays as it is
+        material.open(two.uris[1]).add(clip, workers=0)
+        joint.search("platform 9", mode="lexical")
+    gc.collect()
+    assert [each() is None for each in made] == [True, True, False]
 
 
 def test_a_video_of_several_counts_once(two, material):
