@@ -66,7 +66,7 @@ class RayEngine:
             cluster that runs on this machine or that `RAY_ADDRESS` names; without one, starts one here until the work
             is done.
         stall_seconds (`float`, *optional*, defaults to 120): see [`VideoIndex.add`].
-        batch_size (`int`, *optional*): segments to encode at once; see [`LocalEngine`].
+        batch_size (`int`, *optional*): segments to encode at once; see [`VideoIndex.open`].
 
     Raises:
         ValueError: more `workers` than the cluster has CPUs, when it is called.
