@@ -187,8 +187,8 @@ class IndexStorage(IndexTables):
         return due
 
     @in_our_words("rows")
-    def compact(self, memory_budget: int) -> None:
-        """Merges fragments, frees what belongs to no present row, and makes the indices that are due, see
+    def compact(self, memory_budget: int | None = None) -> None:
+        """Merges fragments, frees what belongs to no present row, and with a budget makes the indices that are due, see
         [`~IndexStorage.maintain`]. The caller holds the locks of an indexer, whose unfinished files would go, too, and
         of a writer."""
         for table in [self.videos, *([self.open_table(STATISTICS)] if self._has_table(STATISTICS) else [])]:
@@ -201,9 +201,10 @@ class IndexStorage(IndexTables):
         if self.folder is not None:  # files that a killed process was writing; nobody else writes now
             for file in [path for pattern in UNFINISHED for path in self.folder.glob(pattern)]:
                 file.unlink(missing_ok=True)
-        self.update_version()
-        for column in self._due_indices(memory_budget):
-            self.committed(partial(INDICES[column], self.videos))
+        if memory_budget is not None:
+            self.update_version()
+            for column in self._due_indices(memory_budget):
+                self.committed(partial(INDICES[column], self.videos))
 
     def load_statistics(self, videos: Any = None) -> LexicalStatistics:
         """How many rows show each term: as stored, if that was for this version of the table, else counted.

@@ -162,7 +162,7 @@ def test_what_others_do_at_the_same_time_is_no_error(index, clips):
 
     def work(storage: IndexStorage) -> None:
         try:
-            storage.compact(0)
+            storage.compact()
             storage.maintain(0)
             storage.save_statistics()
         except Exception as error:
