@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from tcd_hf.index import engines
+from tcd_hf.index import encoding
 from tcd_hf.index import ingest as ingest_module
 from tcd_hf.index.features import compute_features, stack_inputs
 from tcd_hf.index.ingest import AddReport
@@ -319,7 +319,7 @@ def test_a_video_whose_features_cannot_be_stored_is_skipped(make_index, clips, m
 
     index = make_index()
     with monkeypatch.context() as patch:
-        patch.setattr(engines, "compute_features", compute_broken_features)
+        patch.setattr(encoding, "compute_features", compute_broken_features)
         report = index.add([clips["shop.mp4"]], workers=0)
     (skipped,) = report.skipped
     assert skipped.path == str(clips["shop.mp4"]) and "'feature_frame_embeds' holds numbers beyond" in skipped.cause
@@ -336,7 +336,7 @@ def test_videos_that_are_encoded_together_have_the_rows_of_each_alone(make_index
         return compute_features(model, inputs, padding_side)
 
     alone.add(clips.values(), workers=0)
-    monkeypatch.setattr(engines, "compute_features", compute_and_count)
+    monkeypatch.setattr(encoding, "compute_features", compute_and_count)
     together.batch_size = 3
     together.add(clips.values(), workers=1)
     assert num_inputs == [3, 1]
