@@ -231,7 +231,8 @@ class GrowingIndex(SearchableIndex):
             IndexMismatchError, IndexDamagedError, PermissionError, OSError: as of [`~VideoIndex.remove`].
         """
         with self._storage.indexing(), self._storage.writing():
-            self._storage.compact(self.memory_budget)
+            self._storage.compact()
+            self._storage.make_due_indices(self.memory_budget)
             self._storage.save_statistics()
 
     def _ingest(

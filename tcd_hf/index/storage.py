@@ -92,13 +92,11 @@ class IndexStorage(IndexTables):
                     self.set_key()
             yield
             return
-        with contextlib.ExitStack() as turn:
-            if new:
-                self._make_folder(self.folder)
-            else:
-                self._check_there()
-            with reporting(self, "lock"):
-                turn.enter_context(one_at_a_time(self.folder, self.uri, "writer", on_wait, stop))
+        if new:
+            self._make_folder(self.folder)
+        else:
+            self._check_there()
+        with self._turn("writer", on_wait, stop):
             if self.videos is not None:
                 self.update_version()
             try:
@@ -112,22 +110,25 @@ class IndexStorage(IndexTables):
     def adding(self, on_wait: OnWait | None = None, stop: threading.Event | None = None) -> Iterator[None]:
         """Holds the lock of those who add videos to a local index, one run at a time: others write meanwhile. Arguments
         and errors are those of [`~IndexStorage.writing`], which comes second where both are held."""
-        with contextlib.ExitStack() as turn:
-            if self.folder is not None:
-                self._check_there()
-                with reporting(self, "lock"):
-                    turn.enter_context(one_at_a_time(self.folder, self.uri, "adder", on_wait, stop))
+        self._check_there()
+        with self._turn("adder", on_wait, stop):
             yield
 
     @contextlib.contextmanager
     def indexing(self, on_wait: OnWait | None = None, stop: threading.Event | None = None) -> Iterator[None]:
         """Holds the lock of those who make indices of a large local index beside others. Arguments and errors are those
         of [`~IndexStorage.writing`], which comes second where both are held."""
+        self._check_there()
+        with self._turn("indexer", on_wait, stop):
+            yield
+
+    @contextlib.contextmanager
+    def _turn(self, role: str, on_wait: OnWait | None, stop: threading.Event | None) -> Iterator[None]:
+        """Holds a lock of a local index; on an object store there is none."""
         with contextlib.ExitStack() as turn:
             if self.folder is not None:
-                self._check_there()
                 with reporting(self, "lock"):
-                    turn.enter_context(one_at_a_time(self.folder, self.uri, "indexer", on_wait, stop))
+                    turn.enter_context(one_at_a_time(self.folder, self.uri, role, on_wait, stop))
             yield
 
     def save_contents(self) -> None:
@@ -162,20 +163,30 @@ class IndexStorage(IndexTables):
         # Not on a store, where nothing says that another is at it.
         if due and self.folder is not None and self.videos.count_rows() >= LARGE_TABLE:
             index_in_background(self, due)
-            return
-        for column in due:
-            self.committed(partial(INDICES[column], self.videos))
+        else:
+            self._make_indices(due)
+
+    @in_our_words("rows")
+    def make_due_indices(self, memory_budget: int) -> None:
+        """Makes the indices that [`~IndexStorage.maintain`] would, of a large table, too. The caller holds the locks of
+        an indexer and of a writer."""
+        self.update_version()
+        self._make_indices(self._due_indices(memory_budget))
 
     @in_our_words("rows")
     def index_beside_others(self, column: str) -> None:
         """Makes the index of a column while others read and write, and has the statistics hold for the version that it
         makes. The lock of a writer is held for a moment at the end."""
-        self.committed(partial(INDICES[column], self.videos))
+        self._make_indices([column])
         version = self.videos.version
         with self.writing():
             stored = self._statistics_of(self.videos, version - 1)
             if self.videos.version == version and stored is not None:
                 self.save_statistics(stored)
+
+    def _make_indices(self, columns: Iterable[str]) -> None:
+        for column in columns:
+            self.committed(partial(INDICES[column], self.videos))
 
     def _due_indices(self, memory_budget: int) -> list[str]:
         """Columns whose index lacks so many rows that it is to be made anew."""
@@ -187,10 +198,9 @@ class IndexStorage(IndexTables):
         return due
 
     @in_our_words("rows")
-    def compact(self, memory_budget: int | None = None) -> None:
-        """Merges fragments, frees what belongs to no present row, and with a budget makes the indices that are due, see
-        [`~IndexStorage.maintain`]. The caller holds the locks of an indexer, whose unfinished files would go, too, and
-        of a writer."""
+    def compact(self) -> None:
+        """Merges fragments, and frees what belongs to no present row. The caller holds the locks of an indexer, whose
+        unfinished files would go, too, and of a writer."""
         for table in [self.videos, *([self.open_table(STATISTICS)] if self._has_table(STATISTICS) else [])]:
             if self.folder is None:  # others may be writing or reading: what is younger than a week stays
                 write_again(table.optimize, table.checkout_latest)
@@ -201,10 +211,6 @@ class IndexStorage(IndexTables):
         if self.folder is not None:  # files that a killed process was writing; nobody else writes now
             for file in [path for pattern in UNFINISHED for path in self.folder.glob(pattern)]:
                 file.unlink(missing_ok=True)
-        if memory_budget is not None:
-            self.update_version()
-            for column in self._due_indices(memory_budget):
-                self.committed(partial(INDICES[column], self.videos))
 
     def load_statistics(self, videos: Any = None) -> LexicalStatistics:
         """How many rows show each term: as stored, if that was for this version of the table, else counted.
