@@ -659,7 +659,8 @@ KILLED_RUN = """
     engine = WatchedReader(TEXTS)
     engine.on_code = lambda code: code == int(deadly) and os.kill(os.getpid(), signal.SIGKILL)
     makers = make_tiny_model(), make_tiny_processor(engine)
-    index = VideoIndex.create(folder + "/index", *makers, True, 4.0, cache_dir=folder + "/cache")
+    options = {"exist_ok": True, "segment_seconds": 4.0, "feature_type": "float16", "cache_dir": folder + "/cache"}
+    index = VideoIndex.create(folder + "/index", *makers, **options)
     index.add(paths, workers=0)
 """
 
