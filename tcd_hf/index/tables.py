@@ -231,12 +231,14 @@ class IndexTables:
         self.committed(lambda: self.videos.merge_insert("id").when_matched_update_all().execute(values))
 
     @in_our_words("rows")
-    def delete(self, paths: Iterable[str]) -> None:
-        """Removes the rows of videos."""
+    def delete(self, paths: Iterable[str]) -> int:
+        """Removes the rows of videos; gives the number of commits."""
         self._check_there()
-        for part in _parts(list(paths), PATHS_PER_FILTER):
+        parts = list(_parts(list(paths), PATHS_PER_FILTER))
+        for part in parts:
             where = f"path IN {sql_list(part)}"
             self.committed(lambda where=where: self.videos.delete(where))
+        return len(parts)
 
     def read_of(self, paths: Iterable[str], columns: Iterable[str]) -> Iterator[pa.Table]:
         """Columns of the rows of videos, some videos at a time, in the order of the table."""

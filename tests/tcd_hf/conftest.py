@@ -93,6 +93,16 @@ def open_storage(index: VideoIndex) -> IndexStorage:
     return storage
 
 
+def assert_statistics_are_those_of_a_recount(index):
+    storage = open_storage(index)
+    assert storage.has_statistics()
+    stored = storage.load_statistics()
+    storage.save_statistics()  # counts
+    counted = storage.load_statistics()
+    assert stored.num_rows == counted.num_rows == len(index.read(["id"]))
+    np.testing.assert_array_equal(stored.document_frequency, counted.document_frequency)
+
+
 def count_calls(monkeypatch, owner, name) -> list[str]:
     """A list that grows with each call of a function or method, which does what it always does."""
     real, calls = getattr(owner, name), []

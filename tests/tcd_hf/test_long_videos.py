@@ -21,7 +21,13 @@ from tcd_hf.index.schema import IndexMismatchError, checksums, row_id, table_sch
 from tcd_hf.index.video_index import VideoIndex
 from tcd_hf.integrations.videos import process_video
 from tcd_hf.modeling.modeling_tcd import TCDModel
-from tests.tcd_hf.conftest import NUM_FRAMES, make_tiny_model, make_tiny_processor, open_storage
+from tests.tcd_hf.conftest import (
+    NUM_FRAMES,
+    assert_statistics_are_those_of_a_recount,
+    make_tiny_model,
+    make_tiny_processor,
+    open_storage,
+)
 from tests.tcd_hf.long_clips import WatchedReader, write_codes, write_sparse
 
 ROOT = Path(__file__).parents[2]
@@ -74,16 +80,6 @@ def assert_same_contents(index, expected):
         assert row.pop("checksum") and other.pop("checksum")  # of these numbers, to the last digit
         assert len(row.pop("caption_vectors")) == len(other.pop("caption_vectors"))  # likewise
         assert row == other
-
-
-def assert_statistics_are_those_of_a_recount(index):
-    storage = open_storage(index)
-    assert storage.has_statistics()
-    stored = storage.load_statistics()
-    storage.save_statistics()  # counts
-    counted = storage.load_statistics()
-    assert stored.num_rows == counted.num_rows == len(index.read(["id"]))
-    np.testing.assert_array_equal(stored.document_frequency, counted.document_frequency)
 
 
 def stored_rows(index):

@@ -11,11 +11,17 @@ import pytest
 
 from tcd_hf.index.conflicts import TRIES, is_conflict, write_again
 from tcd_hf.index.contents import change_errors
+from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.schema import IndexMismatchError
 from tcd_hf.index.storage import IndexStorage
 from tcd_hf.index.tables import IndexTables
 from tcd_hf.index.video_index import VideoIndex
-from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor, open_storage
+from tests.tcd_hf.conftest import (
+    assert_statistics_are_those_of_a_recount,
+    make_tiny_model,
+    make_tiny_processor,
+    open_storage,
+)
 
 QUERY = "the store TESCO express"
 
@@ -150,6 +156,42 @@ def test_an_index_of_before_is_told_of_its_key_when_it_is_written_to(store, make
         assert not open_storage(index)._has_key()
     index.add([clips["shop.mp4"]], workers=0)
     assert open_storage(index)._has_key() and names(index) == ["shop.mp4"]
+
+
+def test_a_commit_counts_its_own_texts_alone_unless_another_was_between(index, store, clips, makers, monkeypatch):
+    monkeypatch.setattr("tcd_hf.index.storage.UNINDEXED_TEXTS", 2)  # an index of texts made anew reads all rows anyway
+    files = list(clips.values())
+    index.add(files[:2], workers=0)
+    counted = []
+    with monkeypatch.context() as watched:
+        for name in ("add", "subtract"):
+            count = getattr(LexicalStatistics, name)
+            watched.setattr(
+                LexicalStatistics, name, lambda own, rows, count=count: counted.append(rows) or count(own, rows)
+            )
+        index.add(files[2:3], workers=0)
+        index.remove(files[2:3])
+    assert list(map(len, counted)) == [1, 1]
+    append, remove = IndexTables.append, IndexTables.delete
+    other = VideoIndex.open(index.uri, *makers)
+
+    def late(storage, rows):
+        monkeypatch.setattr(IndexTables, "append", append)
+        other.remove(files[1:2])
+        append(storage, rows)
+
+    def late_again(storage, paths):
+        monkeypatch.setattr(IndexTables, "delete", remove)
+        other.add(files[3:], workers=0)
+        return remove(storage, paths)
+
+    monkeypatch.setattr(IndexTables, "append", late)
+    index.add(files[2:3], workers=0)
+    assert_statistics_are_those_of_a_recount(index)
+    monkeypatch.setattr(IndexTables, "delete", late_again)
+    index.remove(files[2:3])
+    assert_statistics_are_those_of_a_recount(index)
+    assert names(index) == sorted(Path(path).name for path in [files[0], *files[3:]])
 
 
 def test_what_others_do_at_the_same_time_is_no_error(index, clips):
