@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tcd_hf.processing.video_decoders import SEEKABLE, PyAVDecoder, open_decoder
 from tcd_hf.processing.video_files import Source, VideoReadError, clock_start, open_container
+from tcd_hf.reading.object_stores import file_at
 
 __all__ = ["Cut", "cut_out"]
 
@@ -38,7 +39,7 @@ def cut_out(video: str | os.PathLike, start: float, end: float, target: Path) ->
     than one group of pictures.
 
     Args:
-        video (`str | os.PathLike`): file.
+        video (`str | os.PathLike`): file, or its address in an object store, where only what is needed of it is read.
         start, end (`float`): seconds of the video.
         target (`Path`): the file to write, without its ending; its folder must be there. One that is there is replaced.
 
@@ -69,15 +70,19 @@ def cut_out(video: str | os.PathLike, start: float, end: float, target: Path) ->
 
 def _remux(video: str | os.PathLike, start: float, end: float, file: Path, container_format: str) -> float:
     """Returns the seconds from the key frame to the start."""
+    with file_at(video) as opened:
+        return _remux_opened(os.fspath(video), opened, start, end, file, container_format)
+
+
+def _remux_opened(name: str, opened: Any, start: float, end: float, file: Path, container_format: str) -> float:
     import av
 
-    source = Source.locate(video)
-    container, stream = open_container(source)
+    container, stream = open_container(Source.locate(opened))
     with container, av.open(str(file), "w", format=container_format) as output:
         streams = [stream, *container.streams.audio[:1]]
         copies = {each.index: output.add_stream_from_template(each) for each in streams}
         clock_zero = clock_start(stream)
-        shifts = _shifts(source, container, end)
+        shifts = _shifts(name, container, end)
         begin = None
         last: dict[int, int] = {}  # decoding time of each stream
         for packet in _packets(container, stream, streams, clock_zero + start, clock_zero + end, shifts):
@@ -96,13 +101,11 @@ def _remux(video: str | os.PathLike, start: float, end: float, file: Path, conta
             packet.stream = copies[packet.stream.index]
             output.mux(packet)
     if begin is None:
-        raise VideoReadError(
-            os.fspath(video), f"it shows nothing between {start:.1f} and {end:.1f} s", "Check the times"
-        )
+        raise VideoReadError(name, f"it shows nothing between {start:.1f} and {end:.1f} s", "Check the times")
     return max(0.0, start - (begin - clock_zero))  # the first frame of a file is also what is shown before it
 
 
-def _shifts(source: Source, container, end: float) -> Any:
+def _shifts(name: str, container, end: float) -> Any:
     """What to add to the times of the packets of a video whose clock starts again in the middle, see [`PyAVDecoder`].
 
     All its packets are read to know; not of files with an index, as long as this reaches to `end`.
@@ -110,11 +113,12 @@ def _shifts(source: Source, container, end: float) -> Any:
     indexed = container.format.name in SEEKABLE and (not container.duration or container.duration / 1e6 >= end - 1)
     if indexed:
         return None
-    decoder = open_decoder(PyAVDecoder, source, 1)
-    decoder.close()
+    with file_at(name) as opened:  # once more: the container stands somewhere in its own
+        decoder = open_decoder(PyAVDecoder, Source.locate(opened), 1)
+        decoder.close()
     if decoder.shifts is not None and container.format.name in SEEKABLE:  # Matroska, which keeps no decoding times
         cause = "its clock starts again in the middle, so that it cannot be cut"
-        raise VideoReadError(source.name, cause, "Join its parts anew, for example with mkvmerge")
+        raise VideoReadError(name, cause, "Join its parts anew, for example with mkvmerge")
     return decoder.shifts
 
 

@@ -9,15 +9,19 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from tcd_hf.processing.heartbeat import beat
+
+if TYPE_CHECKING:
+    from tcd_hf.processing.video_files import VideoReadError
 
 __all__ = [
     "ADDRESS",
     "RangedFile",
     "StoredFile",
     "check_store",
+    "file_at",
     "holds",
     "is_address",
     "look_at",
@@ -169,6 +173,12 @@ class RangedFile(io.RawIOBase):
         """The place where it stands."""
         return self._file.tell()
 
+    def check(self) -> None:
+        """Raises [`VideoReadError`] if its store did not give all that was asked for: to readers a file ends where its
+        store gives no more, and of that they may say anything, or nothing."""
+        if self.error is not None:
+            raise _not_given(self.name, self.error) from self.error
+
     def readable(self) -> bool:
         """It is."""
         return True
@@ -188,6 +198,28 @@ def open_ranges(address: str) -> RangedFile:
     with _telling(address):
         options = {"cache_type": "blockcache", "cache_options": {"maxblocks": BLOCKS_HELD}}
         return RangedFile(address, _store(address).open(_key(address), "rb", block_size=BLOCK_BYTES, **options))
+
+
+@contextmanager
+def file_at(path: str | os.PathLike) -> Iterator[Any]:
+    """What reads a video from wherever it lies: a path itself, of an address the file, open to be read by ranges.
+
+    Raises:
+        VideoReadError: its store does not give it.
+    """
+    if not is_address(path):
+        yield path
+        return
+    address = os.fspath(path)
+    try:
+        file = open_ranges(address)
+    except OSError as error:
+        raise _not_given(address, error) from error
+    with file:
+        try:
+            yield file
+        finally:
+            file.check()
 
 
 def is_plain(key: str) -> bool:
@@ -231,6 +263,12 @@ def _described(address: str, told: dict[str, Any]) -> StoredFile:
     tags = (told.get(name) for name in ("ETag", "etag", "md5Hash"))
     tag = next((str(tag) for tag in tags if tag), "")
     return StoredFile(address, int(told["size"]), int(modified.timestamp()) * 10**9 if modified else 0, tag)
+
+
+def _not_given(address: str, error: OSError) -> "VideoReadError":
+    from tcd_hf.processing.video_files import VideoReadError  # with numpy, for which no command need wait
+
+    return VideoReadError(address, f"its store does not give it ({error})", "Try again")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ hash was read from that content, whatever becomes of the file meanwhile.
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +22,7 @@ from tcd_hf.processing.window_ocr import WindowCaption, WindowOCRCaptioner
 from tcd_hf.reading.cache import CacheError, CaptionCache
 from tcd_hf.reading.files import DIGEST_BYTES, FileStamp, file_stamp, hash_bytes, hash_file
 from tcd_hf.reading.fingerprints import caption_fingerprint
-from tcd_hf.reading.object_stores import RangedFile, is_address, open_ranges
+from tcd_hf.reading.object_stores import is_address, open_ranges
 from tcd_hf.reading.own_texts import NO_TEXTS, OwnTexts, add_texts
 from tcd_hf.reading.segments import Segment, cut_into_segments
 from tcd_hf.reading.text_files import Cue
@@ -403,27 +404,17 @@ class OpenedVideo:
             raise VideoReadError(self.file.path, "it changed while it was read", "Add it again when it is complete")
         self._settled = self._settled or settled
 
-    def _on_its_line(self) -> "_Line":
-        return _Line(self.file.path, self._stored)
+    @contextmanager
+    def _on_its_line(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._stored is not None:
+                self._stored.check()
 
     def _close_stored(self) -> None:
         if self._stored is not None:
             self._stored.close()
-
-
-class _Line:
-    """A context in which an object store gives all that is asked for, or else it ends in a [`VideoReadError`]: to
-    readers a file ends where its store gives no more, and of that they may say anything, or nothing."""
-
-    def __init__(self, path: str, stored: RangedFile | None):
-        self._path, self._stored = path, stored
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._stored is not None and (error := self._stored.error) is not None:
-            raise VideoReadError(self._path, f"its store does not give it ({error})", "Add it again") from error
 
 
 def _path_of(video: Any) -> str | os.PathLike | None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from tcd_hf.index.video_index import VideoIndex
-from tcd_hf.processing.video_reading import open_video
+from tcd_hf.processing.video_reading import VideoReadError, open_video
 from tcd_hf.reading import object_stores
 from tcd_hf.reading.cache import CacheError, CaptionCache, cache_place, default_cache_dir
+from tcd_hf.reading.cutting import cut_out
 from tcd_hf.reading.files import absolute_path, absolute_videos, file_stamp, find_videos, hash_file, scan_videos
 from tcd_hf.reading.object_stores import BLOCK_BYTES, is_address, look_at, open_ranges, read_whole, replace_whole
-from tests.clips import coded_frame, write_clip
+from tests.clips import coded_frame, coded_frames, write_clip
 from tests.tcd_hf.conftest import make_tiny_model, make_tiny_processor
 from tests.tcd_hf.reading.test_cache import CAPTIONS, KEY
 
@@ -177,6 +178,40 @@ class TestVideos:
         bad_line.fault = lambda request: ""
         assert index.add([address], workers=0).added == [address]
         assert index.read(["duration"])["duration"].to_pylist() == [24.0]
+
+    @pytest.mark.parametrize("ending", [".mp4", ".ts"])
+    def test_a_moment_is_cut_out_as_of_a_file(self, store, tmp_path, ending):
+        video = write_clip(tmp_path / f"a{ending}", coded_frames(80), fps=10, keyframe_interval=10)
+        cuts = [
+            cut_out(place, 3.05, 4.55, tmp_path / name)
+            for place, name in ((video, "one"), (put(f"{store}/a{ending}", video.read_bytes()), "other"))
+        ]
+        assert cuts[0].offset == cuts[1].offset and cuts[0].file.read_bytes() == cuts[1].file.read_bytes()
+
+    def test_of_a_video_that_is_cut_little_is_sent_and_of_a_broken_one_nothing_stays(
+        self, bad_line, store, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(object_stores, "BLOCK_BYTES", 1 << 16)
+        frames = [np.random.default_rng(n).integers(0, 255, (120, 160, 3), np.uint8) for n in range(100)]
+        clip = write_clip(tmp_path / "long.mp4", frames, fps=5, keyframe_interval=5)
+        address = put(f"{store}/long.mp4", clip.read_bytes())
+        bad_line.bytes_sent = 0
+        cut = cut_out(address, 10.0, 11.0, tmp_path / "part")
+        assert cut.file.stat().st_size > 0 and bad_line.bytes_sent < clip.stat().st_size / 2
+        cut.file.unlink()
+        asked = []
+
+        def fault(request) -> str:
+            asked.append(request)
+            return "half" if request.method == "GET" and len(asked) > 3 else ""
+
+        bad_line.fault = fault
+        with pytest.raises(VideoReadError, match="its store does not give it"):
+            cut_out(address, 10.0, 11.0, tmp_path / "part")
+        bad_line.fault = lambda request: ""
+        with pytest.raises(VideoReadError, match="There is no such file"):
+            cut_out(f"{store}/missing.mp4", 10.0, 11.0, tmp_path / "part")
+        assert list(tmp_path.glob("*part*")) == []
 
     def test_other_addresses_are_not_opened(self, tmp_path, makers):
         with pytest.raises(ValueError, match="it is an address, and none is opened"):
