@@ -27,6 +27,7 @@ from .ocr_models import (
     model_file,
 )
 from .ocr_runtimes import INT8, checked_runtime, multiplies_int8, runtime_params
+from .standing_text import StandingPicture
 from .text_detection import TextDetector, reading_size
 from .text_glances import CLOSE, Place, likely_places, part_around
 from .text_readings import TextReading
@@ -39,6 +40,7 @@ __all__ = ["RapidOCREngine", "RapidOCRModels", "VideoTextReader"]
 logger = logging.getLogger(__name__)
 
 LIKELY_TEXT = 0.5  # confidence of a reading from which the next frame is looked at closely at once
+STANDING_TEXT = 0.7  # the same of a reading in the mean of many frames
 TEXT_IN_PLACE = 0.6  # the same of a reading in a place that a small look shows: many read as a letter or two
 PLACES = 2  # at most, that are looked at in a frame before it is left
 MUCH = 0.5  # share of a frame above which there is no use in looking at places of it first
@@ -192,6 +194,7 @@ class VideoTextReader:
         side = engine.look_side_len
         self.glance_side = None if side is None or side >= engine.limit_side_len else side
         self.known = ReadBoxes()
+        self.standing = StandingPicture()
 
     def __call__(self, stretches: Sequence[Stretch]) -> list[list[TextReading]]:
         """The readings of each frame. Each call goes on where the last one ended."""
@@ -199,11 +202,26 @@ class VideoTextReader:
         with models.lock:
             return [as_text_readings(self._read(models, stretch), stretch.frame) for stretch in stretches]
 
+    def read_standing(self) -> list[tuple[TextReading, list[int]]]:
+        """What stands still through the frames so far and was read in none of them: in their mean. With each text come
+        the numbers of the frames that show it, from 0."""
+        models, picture = self.engine.models(), self.standing.mean()
+        if picture is None:
+            return []
+        with models.lock:
+            quads = self._high(models.detector.find(picture, self._size(picture, False)), picture)
+            quads = [quad for quad in quads if self.standing.is_new(quad)]
+            readings = models.recogniser.read(picture, quads) if quads else []
+        found = [reading for reading in readings if reading.text.strip() and reading.confidence >= STANDING_TEXT]
+        frames = [self.standing.frames_with(reading.quad) for reading in found]
+        return list(zip(as_text_readings(found, picture), frames, strict=True))
+
     def _read(self, models: "RapidOCRModels", stretch: Stretch) -> list[Reading]:
         if stretch.after_cut:
             self.full_size_in, self.saw_text = 0, False
         image, readings = stretch.frame, []
-        side = None if self.saw_text else self.glance_side
+        was_text = self.saw_text
+        side = None if was_text else self.glance_side
         if side is None or self._shows_text(models, image, side):
             in_full_size = self.full_size_in == 0
             self.full_size_in = self.engine.full_size_every - 1 if in_full_size else self.full_size_in - 1
@@ -211,7 +229,14 @@ class VideoTextReader:
             if side is not None and in_full_size and not len(quads):  # small text alone is missed in full size
                 quads = models.detector.find(image, self._size(image, False))
             readings = self._read_boxes(models.recogniser, image, self._high(quads, image), in_full_size)
-        self.saw_text = any(reading.confidence >= LIKELY_TEXT for reading in readings)
+            if was_text and not _likely(readings):  # it is gone, or missed in this size
+                self.full_size_in = self.engine.full_size_every - 1
+                largest = reading_size(image.shape, self.engine.limit_side_len, self.engine.enlarge)
+                quads = models.detector.find(image, largest)
+                readings = self._read_boxes(models.recogniser, image, self._high(quads, image), True)
+        likely = _likely(readings)
+        self.saw_text = bool(likely)
+        self.standing.add(image, [bounds(reading.quad) for reading in likely], stretch.after_cut)
         if self.engine.reuse_unchanged:
             self.known.keep(readings)
         return readings
@@ -262,6 +287,10 @@ class VideoTextReader:
         if not in_full_size:  # what only a look in full size finds is still there
             readings += self.known.beside(quads)
         return [reading for reading in readings if reading.text.strip()]
+
+
+def _likely(readings: Sequence[Reading]) -> list[Reading]:
+    return [reading for reading in readings if reading.confidence >= LIKELY_TEXT]
 
 
 def as_text_readings(readings: list[Reading], image: np.ndarray) -> list[TextReading]:

@@ -146,7 +146,7 @@ class WindowOCRCaptioner:
         self.reading_interval = reading_interval
         self.preset = preset
         # datasets.map hashes an object by its state, not by its code: raise this when captions change
-        self.version = 3
+        self.version = 4
         ocr_preset(preset)
         if engine is not None:
             self._engine()  # a wrong name or option shows here, not in a worker
@@ -282,6 +282,7 @@ class WindowOCRCaptioner:
             for number, stretch in enumerate(batch, start=len(read)):
                 seen += [(time, number) for time in stretch.times]
             read += self._read(batch, reader)
+        self._add_standing(read, reader)
         return self._captions(seen, read, parts, duration)
 
     def caption_texts(
@@ -377,22 +378,33 @@ class WindowOCRCaptioner:
         return start(self.min_text_height) if start else frame_by_frame(engine)
 
     def _read(self, stretches: list[Stretch], reader: Reader) -> list[Sighting]:
-        """Reads the chosen frames; keeps the readings that pass the filters, normalised."""
+        """Reads the chosen frames."""
         texts, read = reader(stretches), []
         beat()
         for stretch, readings in zip(stretches, texts, strict=True):
-            kept = [
-                replace(reading, text=normalize_text(reading.text))
-                for reading in readings
-                if reading.confidence >= self.min_confidence
-                and reading.box[3] - reading.box[1] >= self.min_text_height
-                and spelling(reading.text)  # dots, bars and arrows are no text
-            ]
             height, width = stretch.frame.shape[:2]
             aspect = width / height
-            sighting = Sighting(split_columns(kept, aspect), stretch.times[0], stretch.times[-1], 0.0, aspect)
+            kept = split_columns(self._kept(readings), aspect)
+            sighting = Sighting(kept, stretch.times[0], stretch.times[-1], 0.0, aspect)
             read.append(replace(sighting, time=stretch.time, sharpness=stretch.sharpness, after_cut=stretch.after_cut))
         return read
+
+    def _kept(self, readings: Iterable[TextReading]) -> list[TextReading]:
+        """The readings that pass the filters, normalised."""
+        return [
+            replace(reading, text=normalize_text(reading.text))
+            for reading in readings
+            if reading.confidence >= self.min_confidence
+            and reading.box[3] - reading.box[1] >= self.min_text_height
+            and spelling(reading.text)  # dots, bars and arrows are no text
+        ]
+
+    def _add_standing(self, read: list[Sighting], reader: Reader) -> None:
+        """Adds what the built-in engine reads in the mean of all frames, to those that show it."""
+        read_standing = getattr(reader, "read_standing", list)
+        for reading, frames in read_standing():
+            for number in frames:
+                read[number].readings = [*read[number].readings, *self._kept([reading])]
 
     def _captions(
         self, seen: list[tuple[float, int]], read: list[Sighting], parts: list[tuple[float, float]], duration: float

@@ -61,11 +61,20 @@ def test_sizes_take_turns_and_begin_anew_with_each_scene(work):
 def test_frames_without_text_are_left_early(work):
     reader = RapidOCREngine(**OPTIONS).video_reader()
     assert texts(reader(stretches(BLANK, BLANK, SIGN, BLANK, BLANK))) == [[], [], ["OPEN CAFE"], [], []]
-    assert [side for kind, side in work if kind == "find"] == [384, 320]
+    assert [side for kind, side in work if kind == "find"] == [384, 320, 384]  # the last, whether it is really gone
     work.clear()
     reader = RapidOCREngine(**{**OPTIONS, "look_side_len": None}).video_reader()
     assert texts(reader(stretches(BLANK, SIGN))) == [[], ["OPEN CAFE"]]
     assert [kind for kind, _ in work] == ["find", "read", "find", "read"]
+
+
+def test_text_that_the_smaller_size_misses_is_looked_for_in_full_size(work, monkeypatch):
+    engine = RapidOCREngine(**OPTIONS)
+    detector = engine.models().detector
+    find = detector.find
+    monkeypatch.setattr(detector, "find", lambda image, size: find(image, size)[: 0 if max(size) == 320 else None])
+    shown = [text_frame(f"OPEN {n}", SIZE) for n in range(3)]
+    assert texts(engine.video_reader()(stretches(*shown))) == [["OPEN 0"], ["OPEN 1"], ["OPEN 2"]]
 
 
 def test_unchanged_boxes_are_not_read_again(work):

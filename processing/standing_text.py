@@ -1,0 +1,89 @@
+"""Text that stands still while the picture moves, and is too faint to be read in any frame, as a half-transparent mark:
+in the mean of many frames what moves blurs, and the text stays (ours)."""
+
+import importlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from .unchanged_boxes import bounds, shared
+
+__all__ = ["StandingPicture"]
+
+MIN_FRAMES = 4  # in the mean of fewer, what moves still has edges
+COVERED = 0.3  # share of a box above which it is one with another
+PRESENT = 0.25  # correlation of what stands out from which on a scene shows the text that others show
+
+
+class StandingPicture:
+    """The mean of all frames of a segment, and of those of each scene."""
+
+    def __init__(self):
+        self.cv2 = importlib.import_module("cv2")
+        self.places: list[np.ndarray] = []
+        self.num_frames = 0
+        self._total = self._scene = np.zeros((0, 0, 3), np.float32)
+        self._scenes: list[tuple[range, np.ndarray]] = []  # numbers of the frames, and their mean in grey levels
+        self._begin = 0
+
+    def add(self, image: np.ndarray, boxes: Iterable[np.ndarray], after_cut: bool) -> None:
+        """Takes the next frame.
+
+        Args:
+            image (`np.ndarray`): `(height, width, 3)` RGB uint8. One of another size begins anew.
+            boxes (`Iterable[np.ndarray]`): x0, y0, x1, y1, pixels, of what was read in it.
+            after_cut (`bool`): whether a new scene begins with it.
+        """
+        if image.shape != self._total.shape:
+            self._total, self._scene = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
+            self.places, self._scenes, self._begin = [], [], self.num_frames
+        elif after_cut:
+            self._end_scene()
+        self.cv2.accumulate(image, self._scene)
+        self.places += boxes
+        self.num_frames += 1
+
+    def mean(self) -> np.ndarray | None:
+        """All frames in one, RGB uint8; `None` while there are too few."""
+        self._end_scene()
+        count = sum(len(numbers) for numbers, _ in self._scenes)
+        return (self._total / count).astype(np.uint8) if count >= MIN_FRAMES else None
+
+    def is_new(self, quad: np.ndarray) -> bool:
+        """Whether nothing was read in a place before, given by its corners, `(4, 2)` in pixels."""
+        box = bounds(quad)
+        return all(max(shared(box, place), shared(place, box)) <= COVERED for place in self.places)
+
+    def frames_with(self, quad: np.ndarray) -> list[int]:
+        """Numbers of the frames of the scenes that show what the mean shows in a place: of those that look there as
+        others do; or, where none does, of the one that the mean looks like."""
+        x0, y0, x1, y1 = bounds(quad)
+        margin, stroke = (y1 - y0) / 2, int((y1 - y0) / 8) + 1
+        rows = slice(max(0, int(y0 - margin)), int(y1 + margin) + 1)
+        columns = slice(max(0, int(x0 - margin)), int(x1 + margin) + 1)
+        parts = [len(numbers) * self._relief(mean[rows, columns], stroke) for numbers, mean in self._scenes]
+        common = np.sum(parts, axis=0)
+        shown = {number for number, part in enumerate(parts) if _cosine(part, common - part) >= PRESENT}
+        shown = shown or {int(np.argmax([(part * common).sum() for part in parts]))}
+        others = set(range(len(parts))) - shown
+        while alike := {number for number in others if _cosine(parts[number], sum(parts[n] for n in shown)) >= PRESENT}:
+            shown, others = shown | alike, others - alike
+        return [frame for number in sorted(shown) for frame in self._scenes[number][0]]
+
+    def _end_scene(self) -> None:
+        numbers = range(self._begin, self.num_frames)
+        if numbers:
+            grey = self.cv2.cvtColor((self._scene / len(numbers)).astype(np.uint8), self.cv2.COLOR_RGB2GRAY)
+            self._scenes.append((numbers, grey))
+            self._total += self._scene
+            self._scene[:] = 0
+            self._begin = self.num_frames
+
+    def _relief(self, grey: np.ndarray, reach: int) -> np.ndarray:
+        """What stands out from its surroundings, so many pixels to each side."""
+        grey = grey.astype(np.float32)
+        return grey - self.cv2.blur(grey, (2 * reach + 1, 2 * reach + 1))
+
+
+def _cosine(part: np.ndarray, other: np.ndarray) -> float:
+    return float((part * other).sum() / max(1e-6, float(np.linalg.norm(part) * np.linalg.norm(other))))
