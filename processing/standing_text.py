@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .unchanged_boxes import bounds, shared
+from .unchanged_boxes import bounds
 
 __all__ = ["StandingPicture"]
 
 MIN_FRAMES = 4  # in the mean of fewer, what moves still has edges
-COVERED = 0.3  # share of a box above which it is one with another
+COVERED = 0.3  # share of the smaller of two boxes above which they are one
 PRESENT = 0.25  # correlation of what stands out from which on a scene shows the text that others show
 
 
@@ -51,8 +51,10 @@ class StandingPicture:
 
     def is_new(self, quad: np.ndarray) -> bool:
         """Whether nothing was read in a place before, given by its corners, `(4, 2)` in pixels."""
-        box = bounds(quad)
-        return all(max(shared(box, place), shared(place, box)) <= COVERED for place in self.places)
+        box, places = bounds(quad), np.reshape(self.places, (-1, 4))
+        sides = np.minimum(places[:, 2:], box[2:]) - np.maximum(places[:, :2], box[:2])
+        smaller = np.minimum((places[:, 2:] - places[:, :2]).prod(axis=1), (box[2:] - box[:2]).prod())
+        return not (sides.clip(0).prod(axis=1) > COVERED * smaller).any()
 
     def frames_with(self, quad: np.ndarray) -> list[int]:
         """Numbers of the frames of the scenes that show what the mean shows in a place: of those that look there as
@@ -61,14 +63,14 @@ class StandingPicture:
         margin, stroke = (y1 - y0) / 2, int((y1 - y0) / 8) + 1
         rows = slice(max(0, int(y0 - margin)), int(y1 + margin) + 1)
         columns = slice(max(0, int(x0 - margin)), int(x1 + margin) + 1)
-        parts = [len(numbers) * self._relief(mean[rows, columns], stroke) for numbers, mean in self._scenes]
-        common = np.sum(parts, axis=0)
-        shown = {number for number, part in enumerate(parts) if _cosine(part, common - part) >= PRESENT}
-        shown = shown or {int(np.argmax([(part * common).sum() for part in parts]))}
-        others = set(range(len(parts))) - shown
-        while alike := {number for number in others if _cosine(parts[number], sum(parts[n] for n in shown)) >= PRESENT}:
-            shown, others = shown | alike, others - alike
-        return [frame for number in sorted(shown) for frame in self._scenes[number][0]]
+        parts = np.stack([len(numbers) * self._relief(mean[rows, columns], stroke) for numbers, mean in self._scenes])
+        common = parts.sum(axis=0)
+        shown = np.array([_cosine(part, common - part) >= PRESENT for part in parts])
+        if not shown.any():
+            shown[(parts * common).sum(axis=(1, 2)).argmax()] = True
+        while (alike := ~shown & [_cosine(part, parts[shown].sum(axis=0)) >= PRESENT for part in parts]).any():
+            shown |= alike
+        return [frame for number in np.flatnonzero(shown) for frame in self._scenes[number][0]]
 
     def _end_scene(self) -> None:
         numbers = range(self._begin, self.num_frames)

@@ -7,7 +7,7 @@ import numpy as np
 
 from .text_recognition import Reading
 
-__all__ = ["ReadBoxes", "bounds", "shared"]
+__all__ = ["ReadBoxes", "bounds"]
 
 SURE = 0.9  # confidence below which a box is read again: at any other, texts were lost
 SAME_PLACE = 0.8  # share of each of two boxes that lies in the other
@@ -47,7 +47,7 @@ class ReadBoxes:
         for box in self.boxes:
             if (
                 box.reading.confidence >= SURE
-                and min(shared(found, box.box), shared(box.box, found)) >= SAME_PLACE
+                and min(_shared(found, box.box), _shared(box.box, found)) >= SAME_PLACE
                 and (found[:2] >= box.area[:2]).all()
                 and (found[2:] <= box.area[2:]).all()
             ):
@@ -57,7 +57,7 @@ class ReadBoxes:
     def beside(self, quads: list[np.ndarray]) -> list[Reading]:
         """What was read before, stands there unchanged, and is not covered by these boxes."""
         found = [bounds(quad) for quad in quads]
-        return [box.reading for box in self.boxes if all(shared(box.box, other) <= COVERED for other in found)]
+        return [box.reading for box in self.boxes if all(_shared(box.box, other) <= COVERED for other in found)]
 
     def keep(self, readings: list[Reading]) -> None:
         """Remembers the readings of the frame that was looked at last, and no others."""
@@ -83,7 +83,7 @@ def bounds(quad: np.ndarray) -> np.ndarray:
     return np.concatenate([quad.min(axis=0), quad.max(axis=0)])
 
 
-def shared(box: np.ndarray, other: np.ndarray) -> float:
+def _shared(box: np.ndarray, other: np.ndarray) -> float:
     """The share of a box, x0, y0, x1, y1, that lies in another."""
     sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
     return float(sides.clip(0).prod() / max(1.0, (box[2:] - box[:2]).prod()))
