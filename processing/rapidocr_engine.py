@@ -195,6 +195,7 @@ class VideoTextReader:
         self.glance_side = None if side is None or side >= engine.limit_side_len else side
         self.known = ReadBoxes()
         self.standing = StandingPicture()
+        self.standing_texts: list[tuple[TextReading, list[int]]] = []
 
     def __call__(self, stretches: Sequence[Stretch]) -> list[list[TextReading]]:
         """The readings of each frame. Each call goes on where the last one ended."""
@@ -205,16 +206,21 @@ class VideoTextReader:
     def read_standing(self) -> list[tuple[TextReading, list[int]]]:
         """What stands still through the frames so far and was read in none of them: in their mean. With each text come
         the numbers of the frames that show it, from 0."""
-        models, picture = self.engine.models(), self.standing.mean()
-        if picture is None:
-            return []
+        models = self.engine.models()
         with models.lock:
+            self._look_at_mean(models)
+        return self.standing_texts
+
+    def _look_at_mean(self, models: "RapidOCRModels") -> None:
+        """Reads the mean of the frames since it was looked at last."""
+        if (picture := self.standing.mean()) is not None:
             quads = self._high(models.detector.find(picture, self._size(picture, False)), picture)
             quads = [quad for quad in quads if self.standing.is_new(quad)]
             readings = models.recogniser.read(picture, quads) if quads else []
-        found = [reading for reading in readings if reading.text.strip() and reading.confidence >= STANDING_TEXT]
-        frames = [self.standing.frames_with(reading.quad) for reading in found]
-        return list(zip(as_text_readings(found, picture), frames, strict=True))
+            found = [reading for reading in readings if reading.text.strip() and reading.confidence >= STANDING_TEXT]
+            frames = [self.standing.frames_with(reading.quad) for reading in found]
+            self.standing_texts += zip(as_text_readings(found, picture), frames, strict=True)
+        self.standing.begin_anew()
 
     def _read(self, models: "RapidOCRModels", stretch: Stretch) -> list[Reading]:
         if stretch.after_cut:
@@ -236,6 +242,8 @@ class VideoTextReader:
                 readings = self._read_boxes(models.recogniser, image, self._high(quads, image), True)
         likely = _likely(readings)
         self.saw_text = bool(likely)
+        if self.standing.is_full:
+            self._look_at_mean(models)
         self.standing.add(image, [bounds(reading.quad) for reading in likely], stretch.after_cut)
         if self.engine.reuse_unchanged:
             self.known.keep(readings)

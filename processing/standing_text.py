@@ -11,20 +11,35 @@ from .unchanged_boxes import bounds
 __all__ = ["StandingPicture"]
 
 MIN_FRAMES = 4  # in the mean of fewer, what moves still has edges
+MAX_FRAMES = 128  # a minute and a half: each scene of them is kept, in grey levels
 COVERED = 0.3  # share of the smaller of two boxes above which they are one
 PRESENT = 0.25  # correlation of what stands out from which on a scene shows the text that others show
 
 
 class StandingPicture:
-    """The mean of all frames of a segment, and of those of each scene."""
+    """The mean of some frames, and of those of each scene among them.
+
+    Attributes:
+        num_frames (`int`): that were added in all; each has the number that there were before it.
+        is_full (`bool`): whether there are so many that it is time to read them and [`~StandingPicture.begin_anew`].
+    """
 
     def __init__(self):
         self.cv2 = importlib.import_module("cv2")
-        self.places: list[np.ndarray] = []
         self.num_frames = 0
-        self._total = self._scene = np.zeros((0, 0, 3), np.float32)
+        self.begin_anew((0, 0, 3))
+
+    def begin_anew(self, shape: tuple[int, ...] | None = None) -> None:
+        """Forgets all frames; those that come are of the same shape if none is given."""
+        shape = self._total.shape if shape is None else shape
+        self.places: list[np.ndarray] = []
+        self._total, self._scene = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._scenes: list[tuple[range, np.ndarray]] = []  # numbers of the frames, and their mean in grey levels
-        self._begin = 0
+        self._first = self._begin = self.num_frames  # of all, and of the scene
+
+    @property
+    def is_full(self) -> bool:
+        return self.num_frames - self._first >= MAX_FRAMES
 
     def add(self, image: np.ndarray, boxes: Iterable[np.ndarray], after_cut: bool) -> None:
         """Takes the next frame.
@@ -35,8 +50,7 @@ class StandingPicture:
             after_cut (`bool`): whether a new scene begins with it.
         """
         if image.shape != self._total.shape:
-            self._total, self._scene = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
-            self.places, self._scenes, self._begin = [], [], self.num_frames
+            self.begin_anew(image.shape)
         elif after_cut:
             self._end_scene()
         self.cv2.accumulate(image, self._scene)
@@ -46,7 +60,7 @@ class StandingPicture:
     def mean(self) -> np.ndarray | None:
         """All frames in one, RGB uint8; `None` while there are too few."""
         self._end_scene()
-        count = sum(len(numbers) for numbers, _ in self._scenes)
+        count = self.num_frames - self._first
         return (self._total / count).astype(np.uint8) if count >= MIN_FRAMES else None
 
     def is_new(self, quad: np.ndarray) -> bool:

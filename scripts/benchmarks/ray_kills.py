@@ -7,6 +7,7 @@ anew, and is hit by SIGKILL once, when so many frames are read as chance will ha
 
 - `driver`: the process that called `VideoIndex.add`; it is started again when it is dead.
 - `worker`: any process of Ray that is at work for it, or one that decodes for such a process.
+- `feed`: the one of these that hands out what there is to do.
 - `node`: all processes of a node but the driver's. No other takes its place until the run is over.
 
 What is required: the table is that of the local engine (captions bit for bit, features to rounding), and no more frames
@@ -40,7 +41,7 @@ from scripts.benchmarks.machine import describe_machine, in_words, table, verdic
 from scripts.benchmarks.processes import ROOT, start_module
 from scripts.benchmarks.videos.collection import Collection, cards_of
 
-KINDS = ("driver", "worker", "node")
+KINDS = ("driver", "worker", "node", "feed")
 NODES, CPUS_PER_NODE = 3, 2
 SECONDS_PER_FRAME = 0.2  # that the OCR engine takes
 SECONDS_PER_COMMIT = 3.0  # in the place of two minutes
@@ -120,11 +121,21 @@ def kill_driver(run: "Run", cluster: Any, generator: random.Random) -> str:
 
 def kill_worker(run: "Run", cluster: Any, generator: random.Random) -> str:
     """Kills a process that works for it, and tells which."""
+    return _kill_one(cluster, generator)
+
+
+def kill_feed(run: "Run", cluster: Any, generator: random.Random) -> str:
+    """Kills the process that hands out what there is to do."""
+    return _kill_one(cluster, generator, "_feed")
+
+
+def _kill_one(cluster: Any, generator: random.Random, part: str = "") -> str:
+    """Kills a process of those with such a part in their names, and tells which."""
     found = []
     for node in [cluster.head_node, *cluster.worker_nodes]:
         for process in _raylet(node).children(recursive=True):
             try:
-                found += [(name, process) for name in [_name_of(process)] if name]
+                found += [(name, process) for name in [_name_of(process)] if name and part in name]
             except psutil.Error:  # it is gone
                 continue
     if not found:  # it was quicker
@@ -145,6 +156,7 @@ KILLS: dict[str, Callable[["Run", Any, random.Random], str]] = {
     "driver": kill_driver,
     "worker": kill_worker,
     "node": kill_node,
+    "feed": kill_feed,
 }
 
 
@@ -154,10 +166,11 @@ def _raylet(node: Any) -> psutil.Process:
 
 
 def _name_of(process: psutil.Process) -> str:
-    """What a process works at; empty for one of Ray's own that waits."""
+    """What a process works at; empty for one of Ray's own that waits, or with which a whole node dies."""
     command = process.cmdline()
-    if command and command[0].startswith("ray::") and "IDLE" not in command[0]:
-        return command[0].removeprefix("ray::")
+    name = command[0].removeprefix("ray::") if command and command[0].startswith("ray::") else ""
+    if name and "IDLE" not in name and not name.endswith("Agent"):
+        return name
     return "decoder" if any(word.endswith("reading/worker.py") for word in command) else ""
 
 

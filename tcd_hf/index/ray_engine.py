@@ -142,6 +142,7 @@ class _Run:
     def _work(self) -> Iterator[Answer]:
         """Works with what the cluster has now; first at what was lost."""
         import ray
+        from ray.exceptions import WorkerCrashedError
 
         resources = ray.cluster_resources()
         cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
@@ -158,6 +159,8 @@ class _Run:
                 self._hand_out(pools, num_readers)
                 if not self._in_flight:
                     pools.end()
+        if self._in_flight:  # what feeds them has died, and to Ray its end is that of all there is to do
+            raise WorkerCrashedError
 
     def _hand_out(self, pools: Pools, num_readers: int) -> None:
         """Gives out what there is to do, and no more than will be done soon: files are hashed until then."""

@@ -30,6 +30,11 @@ def quad_of(x0, y0, x1, y1):
     return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float32)
 
 
+@pytest.fixture(scope="module")
+def engine():
+    return RapidOCREngine(num_threads=1)
+
+
 def test_the_mean_is_that_of_all_frames_of_one_size():
     picture = StandingPicture()
     picture.add(np.full((4, 4, 3), 255, np.uint8), [], True)
@@ -39,6 +44,15 @@ def test_the_mean_is_that_of_all_frames_of_one_size():
         picture.add(frame, [], number == 2)
     np.testing.assert_allclose(picture.mean(), frames.mean(axis=0), atol=1.0)
     assert picture.frames_with(quad_of(1, 1, 3, 3))[0] == 1  # the first one was of another size
+
+
+def test_a_long_piece_is_looked_at_in_parts(engine, monkeypatch):
+    monkeypatch.setattr("tcd_hf.processing.standing_text.MAX_FRAMES", 8)
+    frames = [*moving_frames(12, 0, "CHANNEL"), *moving_frames(8, 1)]
+    reader = engine.video_reader()
+    reader([Stretch(float(n), frame, [float(n)], after_cut=n == 0) for n, frame in enumerate(frames)])
+    found = [numbers for reading, numbers in reader.read_standing() if reading.text == "CHANNEL"]
+    assert found[0] == list(range(8)) and all(max(numbers) < 16 for numbers in found)
 
 
 def test_a_place_is_new_where_nothing_was_read():
@@ -56,11 +70,6 @@ def test_scenes_show_it_or_not():
             picture.add(frame, [], number == 0)
     assert picture.mean() is not None
     assert picture.frames_with(quad_of(50, 25, 205, 60)) == [0, 1, 2, 3, 4, 11]
-
-
-@pytest.fixture(scope="module")
-def engine():
-    return RapidOCREngine(num_threads=1)
 
 
 def test_a_mark_that_no_frame_shows_clearly_is_read(engine):

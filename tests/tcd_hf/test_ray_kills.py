@@ -25,7 +25,8 @@ def run(tmp_path, *options):
 
 def test_each_of_them_once(tmp_path):
     runs = run(tmp_path, "--seed", "1")
-    assert [found["kind"] for found in runs] == ["driver", "worker", "node"]
+    assert [found["kind"] for found in runs] == ["driver", "worker", "node", "feed"]
+    assert "_feed" in runs[3]["victim"] or runs[3]["victim"] == "none"
     for found in runs:
         assert found["comparison"]["equal"], found
         assert found["frames"] <= found["allowed"], found
