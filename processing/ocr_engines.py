@@ -36,6 +36,8 @@ class OCREngine(Protocol):
     An engine may also have `video_reader(min_text_height)`. Then each segment of a video is read by a reader of its
     own, which is given the frames in order and may use what it saw before: a callable that takes a list of `Stretch`es
     and returns as many lists of readings. Texts lower than `min_text_height`, relative to the frame, are not asked for.
+    A reader may have `read_standing()`, which is asked for when all frames are read: for what they show only together,
+    pairs of a `TextReading` and the numbers, from 0, of the frames that it is added to.
     """
 
     def __call__(self, images: list[np.ndarray]) -> list[list[TextReading]]: ...
@@ -60,8 +62,19 @@ class CallableEngine:
         """The callable's own reader of a video where it has one; else each frame is read by itself."""
         if not hasattr(self.function, "video_reader"):
             return frame_by_frame(self)
-        read = self.function.video_reader(min_text_height)
-        return lambda stretches: _checked_outputs(read(stretches), len(stretches))
+        return _CheckedReader(self.function.video_reader(min_text_height))
+
+
+class _CheckedReader:
+    """A video's reader of yours."""
+
+    def __init__(self, reader: Any):
+        self._reader = reader
+        if hasattr(reader, "read_standing"):
+            self.read_standing = reader.read_standing
+
+    def __call__(self, stretches: Sequence[Stretch]) -> list[list[TextReading]]:
+        return _checked_outputs(self._reader(stretches), len(stretches))
 
 
 def get_engine(engine: str | OCREngine | Callable, **options) -> OCREngine:

@@ -215,11 +215,12 @@ class VideoTextReader:
         """Reads the mean of the frames since it was looked at last."""
         if (picture := self.standing.mean()) is not None:
             quads = self._high(models.detector.find(picture, self._size(picture, False)), picture)
-            quads = [quad for quad in quads if self.standing.is_new(quad)]
+            quads = [quad for quad in quads if self.standing.may_show_more(quad)]
             readings = models.recogniser.read(picture, quads) if quads else []
-            found = [reading for reading in readings if reading.text.strip() and reading.confidence >= STANDING_TEXT]
-            frames = [self.standing.frames_with(reading.quad) for reading in found]
-            self.standing_texts += zip(as_text_readings(found, picture), frames, strict=True)
+            for reading in readings:
+                if reading.text.strip() and reading.confidence >= STANDING_TEXT:
+                    frames = self.standing.frames_with(reading.quad, reading.text)
+                    self.standing_texts += [(text, frames) for text in as_text_readings([reading], picture) if frames]
         self.standing.begin_anew()
 
     def _read(self, models: "RapidOCRModels", stretch: Stretch) -> list[Reading]:
@@ -236,18 +237,24 @@ class VideoTextReader:
                 quads = models.detector.find(image, self._size(image, False))
             readings = self._read_boxes(models.recogniser, image, self._high(quads, image), in_full_size)
             if was_text and not _likely(readings):  # it is gone, or missed in this size
-                self.full_size_in = self.engine.full_size_every - 1
-                largest = reading_size(image.shape, self.engine.limit_side_len, self.engine.enlarge)
-                quads = models.detector.find(image, largest)
-                readings = self._read_boxes(models.recogniser, image, self._high(quads, image), True)
+                readings = self._look_again(models, image, self._size(image, in_full_size)) or readings
         likely = _likely(readings)
         self.saw_text = bool(likely)
         if self.standing.is_full:
             self._look_at_mean(models)
-        self.standing.add(image, [bounds(reading.quad) for reading in likely], stretch.after_cut)
+        self.standing.add(image, [(reading.quad, reading.text) for reading in likely], stretch.after_cut)
         if self.engine.reuse_unchanged:
             self.known.keep(readings)
         return readings
+
+    def _look_again(self, models: "RapidOCRModels", image: np.ndarray, looked_at: tuple[int, int]) -> list[Reading]:
+        """What is read in the largest size, if that is another than the one that was looked at."""
+        largest = reading_size(image.shape, self.engine.limit_side_len, self.engine.enlarge)
+        if largest == looked_at:
+            return []
+        self.full_size_in = self.engine.full_size_every - 1
+        quads = self._high(models.detector.find(image, largest), image)
+        return self._read_boxes(models.recogniser, image, quads, True)
 
     def _shows_text(self, models: "RapidOCRModels", image: np.ndarray, side: int) -> bool:
         """Whether a small look shows places that may be text, and text is read in one of them."""

@@ -11,8 +11,10 @@ from .unchanged_boxes import bounds
 __all__ = ["StandingPicture"]
 
 MIN_FRAMES = 4  # in the mean of fewer, what moves still has edges
-MAX_FRAMES = 128  # a minute and a half: each scene of them is kept, in grey levels
-COVERED = 0.3  # share of the smaller of two boxes above which they are one
+MAX_FRAMES = 128  # a minute and a half; a mark that stands for less of it fades in their mean
+MAX_BYTES = 1 << 26  # of scenes, each of which is kept in grey levels
+SAME_PLACE = 0.3  # share of the smaller of two boxes above which they are one
+COVERED = 0.9  # share of a box above which what was read there is all that it shows
 PRESENT = 0.25  # correlation of what stands out from which on a scene shows the text that others show
 
 
@@ -32,21 +34,22 @@ class StandingPicture:
     def begin_anew(self, shape: tuple[int, ...] | None = None) -> None:
         """Forgets all frames; those that come are of the same shape if none is given."""
         shape = self._total.shape if shape is None else shape
-        self.places: list[np.ndarray] = []
+        self._read: list[tuple[np.ndarray, int, int]] = []  # boxes, how many letters they hold, and in which frame
         self._total, self._scene = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._scenes: list[tuple[range, np.ndarray]] = []  # numbers of the frames, and their mean in grey levels
         self._first = self._begin = self.num_frames  # of all, and of the scene
 
     @property
     def is_full(self) -> bool:
-        return self.num_frames - self._first >= MAX_FRAMES
+        kept = len(self._scenes) * self._scene[..., 0].size
+        return self.num_frames - self._first >= MAX_FRAMES or kept >= MAX_BYTES
 
-    def add(self, image: np.ndarray, boxes: Iterable[np.ndarray], after_cut: bool) -> None:
+    def add(self, image: np.ndarray, read: Iterable[tuple[np.ndarray, str]], after_cut: bool) -> None:
         """Takes the next frame.
 
         Args:
             image (`np.ndarray`): `(height, width, 3)` RGB uint8. One of another size begins anew.
-            boxes (`Iterable[np.ndarray]`): x0, y0, x1, y1, pixels, of what was read in it.
+            read (`Iterable[tuple[np.ndarray, str]]`): what was read in it: corners, `(4, 2)` in pixels, and text.
             after_cut (`bool`): whether a new scene begins with it.
         """
         if image.shape != self._total.shape:
@@ -54,7 +57,7 @@ class StandingPicture:
         elif after_cut:
             self._end_scene()
         self.cv2.accumulate(image, self._scene)
-        self.places += boxes
+        self._read += [(bounds(quad), len(text), self.num_frames) for quad, text in read]
         self.num_frames += 1
 
     def mean(self) -> np.ndarray | None:
@@ -63,14 +66,29 @@ class StandingPicture:
         count = self.num_frames - self._first
         return (self._total / count).astype(np.uint8) if count >= MIN_FRAMES else None
 
-    def is_new(self, quad: np.ndarray) -> bool:
-        """Whether nothing was read in a place before, given by its corners, `(4, 2)` in pixels."""
-        box, places = bounds(quad), np.reshape(self.places, (-1, 4))
-        sides = np.minimum(places[:, 2:], box[2:]) - np.maximum(places[:, :2], box[:2])
-        smaller = np.minimum((places[:, 2:] - places[:, :2]).prod(axis=1), (box[2:] - box[:2]).prod())
-        return not (sides.clip(0).prod(axis=1) > COVERED * smaller).any()
+    def may_show_more(self, quad: np.ndarray) -> bool:
+        """Whether what was read in a place is not all that it shows, given by its corners, `(4, 2)` in pixels."""
+        common, area, _ = self._shared(quad)
+        return not (common >= COVERED * area).any()
 
-    def frames_with(self, quad: np.ndarray) -> list[int]:
+    def frames_with(self, quad: np.ndarray, text: str) -> list[int]:
+        """Numbers of the frames that show a text of the mean which was not read in them: none, if any frame showed as
+        much in that place."""
+        common, area, areas = self._shared(quad)
+        there = [
+            each for each, one in zip(self._read, common > SAME_PLACE * np.minimum(area, areas), strict=True) if one
+        ]
+        if any(letters >= len(text) for _, letters, _ in there):
+            return []
+        return sorted(set(self._frames_of_scenes_with(quad)).difference(frame for *_, frame in there))
+
+    def _shared(self, quad: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+        """Of a place and each that was read: the area in both, the area of the place, and of what was read."""
+        box, boxes = bounds(quad), np.reshape([box for box, *_ in self._read], (-1, 4))
+        sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+        return sides.clip(0).prod(axis=1), (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+
+    def _frames_of_scenes_with(self, quad: np.ndarray) -> list[int]:
         """Numbers of the frames of the scenes that show what the mean shows in a place: of those that look there as
         others do; or, where none does, of the one that the mean looks like."""
         x0, y0, x1, y1 = bounds(quad)
@@ -82,8 +100,10 @@ class StandingPicture:
         shown = np.array([_cosine(part, common - part) >= PRESENT for part in parts])
         if not shown.any():
             shown[(parts * common).sum(axis=(1, 2)).argmax()] = True
-        while (alike := ~shown & [_cosine(part, parts[shown].sum(axis=0)) >= PRESENT for part in parts]).any():
-            shown |= alike
+        found = 0
+        while found != (found := shown.sum()):
+            common = parts[shown].sum(axis=0)
+            shown |= [_cosine(part, common) >= PRESENT for part in parts]
         return [frame for number in np.flatnonzero(shown) for frame in self._scenes[number][0]]
 
     def _end_scene(self) -> None:

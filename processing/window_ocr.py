@@ -146,7 +146,7 @@ class WindowOCRCaptioner:
         self.reading_interval = reading_interval
         self.preset = preset
         # datasets.map hashes an object by its state, not by its code: raise this when captions change
-        self.version = 4
+        self.version = 4 if engine == RapidOCREngine.name or isinstance(engine, RapidOCREngine) else 3
         ocr_preset(preset)
         if engine is not None:
             self._engine()  # a wrong name or option shows here, not in a worker
@@ -400,7 +400,7 @@ class WindowOCRCaptioner:
         ]
 
     def _add_standing(self, read: list[Sighting], reader: Reader) -> None:
-        """Adds what the built-in engine reads in the mean of all frames, to those that show it."""
+        """Adds what all frames show together to those that show it, of an engine that reads such."""
         read_standing = getattr(reader, "read_standing", list)
         for reading, frames in read_standing():
             for number in frames:

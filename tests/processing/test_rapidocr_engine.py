@@ -77,6 +77,12 @@ def test_text_that_the_smaller_size_misses_is_looked_for_in_full_size(work, monk
     assert texts(engine.video_reader()(stretches(*shown))) == [["OPEN 0"], ["OPEN 1"], ["OPEN 2"]]
 
 
+def test_the_same_size_is_not_looked_at_twice(work):
+    engine = RapidOCREngine(**{**OPTIONS, "between_side_len": None})
+    assert texts(engine.video_reader()(stretches(SIGN, BLANK))) == [["OPEN CAFE"], []]
+    assert [side for kind, side in work if kind == "find"] == [384, 384]
+
+
 def test_unchanged_boxes_are_not_read_again(work):
     engine = RapidOCREngine(**OPTIONS)
     read = engine.video_reader()(stretches(SIGN, TWO_SIGNS, TWO_SIGNS))

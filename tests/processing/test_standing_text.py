@@ -43,7 +43,7 @@ def test_the_mean_is_that_of_all_frames_of_one_size():
         assert picture.mean() is None
         picture.add(frame, [], number == 2)
     np.testing.assert_allclose(picture.mean(), frames.mean(axis=0), atol=1.0)
-    assert picture.frames_with(quad_of(1, 1, 3, 3))[0] == 1  # the first one was of another size
+    assert picture.frames_with(quad_of(1, 1, 3, 3), "A")[0] == 1  # the first one was of another size
 
 
 def test_a_long_piece_is_looked_at_in_parts(engine, monkeypatch):
@@ -55,11 +55,17 @@ def test_a_long_piece_is_looked_at_in_parts(engine, monkeypatch):
     assert found[0] == list(range(8)) and all(max(numbers) < 16 for numbers in found)
 
 
-def test_a_place_is_new_where_nothing_was_read():
+def test_a_place_may_show_more_than_was_read_there():
     picture = StandingPicture()
-    picture.add(np.zeros((90, 160, 3), np.uint8), [np.array([10.0, 10.0, 50.0, 20.0])], True)
-    assert not picture.is_new(quad_of(12, 11, 48, 19)) and not picture.is_new(quad_of(0, 0, 160, 90))
-    assert picture.is_new(quad_of(45, 10, 85, 20)) and picture.is_new(quad_of(10, 40, 50, 50))
+    for number in range(MIN_FRAMES):
+        read = [(quad_of(10, 10, 50, 20), "OPEN")] if number == 1 else []
+        picture.add(np.zeros((90, 160, 3), np.uint8), read, number == 0)
+    assert picture.mean() is not None
+    assert not picture.may_show_more(quad_of(12, 11, 48, 19))
+    assert picture.may_show_more(quad_of(10, 10, 60, 20)) and picture.may_show_more(quad_of(10, 40, 50, 50))
+    assert picture.frames_with(quad_of(10, 10, 60, 20), "CAFE") == []  # a frame showed as much
+    assert picture.frames_with(quad_of(10, 10, 60, 20), "OPEN NOW") == [0, 2, 3]  # one has its own reading
+    assert picture.frames_with(quad_of(10, 40, 50, 50), "CAFE") == [0, 1, 2, 3]
 
 
 def test_scenes_show_it_or_not():
@@ -69,7 +75,7 @@ def test_scenes_show_it_or_not():
         for number, frame in enumerate(moving_frames(count, seed, mark, share=0.3)):
             picture.add(frame, [], number == 0)
     assert picture.mean() is not None
-    assert picture.frames_with(quad_of(50, 25, 205, 60)) == [0, 1, 2, 3, 4, 11]
+    assert picture.frames_with(quad_of(50, 25, 205, 60), "CHANNEL") == [0, 1, 2, 3, 4, 11]
 
 
 def test_a_mark_that_no_frame_shows_clearly_is_read(engine):
@@ -85,11 +91,31 @@ def test_a_mark_that_no_frame_shows_clearly_is_read(engine):
     assert few.read_standing() == []
 
 
+@pytest.mark.parametrize("share", [0.2, 0.25, 0.3, 0.4])
+def test_a_clearer_mark_is_found_as_often(engine, share):
+    reader = engine.video_reader()
+    frames = moving_frames(12, mark="CHANNEL", share=share)
+    read = reader([Stretch(float(n), frame, [float(n)], after_cut=n == 0) for n, frame in enumerate(frames)])
+    found = [reading.text for readings in read for reading in readings]
+    assert "CHANNEL" in [*found, *(reading.text for reading, _ in reader.read_standing())]
+
+
 def test_what_was_read_in_frames_is_not_read_again(engine):
     frames = [text_frame("OPEN CAFE", background=frame, color="white") for frame in moving_frames(6)]
     reader = engine.video_reader()
     reader([Stretch(float(n), frame, [float(n)], after_cut=n == 0) for n, frame in enumerate(frames)])
     assert not any("CAFE" in reading.text for reading, _ in reader.read_standing())
+
+
+def test_an_engine_around_the_built_in_one_reads_it_too(engine):
+    def around(images):
+        return engine(images)
+
+    around.video_reader = engine.video_reader
+    frames = list(moving_frames(8, mark="CHANNEL"))
+    captioner = WindowOCRCaptioner(around, num_windows=2)
+    captions = captioner.caption_frames(zip([n / 2 for n in range(8)], frames, strict=True), 4.0)
+    assert [caption.text for caption in captions] == ["CHANNEL"] * 2
 
 
 def test_captions_have_it_in_the_windows_of_its_scenes():

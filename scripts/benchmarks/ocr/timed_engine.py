@@ -47,18 +47,23 @@ class TimedEngine:
 
     def recall(self, key: str, read: Callable[[], list]) -> list:
         """The readings kept under a key, or those that `read` gives."""
+        readings = self.kept(key, lambda: [astuple(reading) for reading in read()])
+        return [_reading(values) for values in readings]
+
+    def kept(self, key: str, make: Callable[[], list]) -> list:
+        """What is kept under a key, of JSON types, or what `make` gives."""
         if key not in self.known:
             start = time.perf_counter()
-            readings = [astuple(reading) for reading in read()]
-            self.known[key] = (readings, time.perf_counter() - start)
+            made = make()
+            self.known[key] = (made, time.perf_counter() - start)
             if self.store is not None:
-                row = {"frame": key, "readings": readings, "seconds": self.known[key][1]}
+                row = {"frame": key, "readings": made, "seconds": self.known[key][1]}
                 with self.store.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        readings, seconds = self.known[key]
+        made, seconds = self.known[key]
         self.seconds += seconds
         self.frames += 1
-        return [TextReading(text, confidence, *map(_tuples, places)) for text, confidence, *places in readings]
+        return made
 
     def _key(self, image: np.ndarray, before: str = "") -> str:
         settings = f"{image.shape} {sorted(vars(self.engine).items())} {before}"
@@ -76,15 +81,31 @@ class _TimedReader:
     def __call__(self, stretches: Sequence) -> list:
         return [self._read(stretch) for stretch in stretches]
 
+    def read_standing(self) -> list:
+        """What frames show only together, if the reader reads such."""
+        read = getattr(self.reader, "read_standing", list)
+        made = self.timed.kept(
+            f"{self.key} standing", lambda: [(astuple(text), frames) for text, frames in self._after(read)]
+        )
+        return [(_reading(values), frames) for values, frames in made]
+
     def _read(self, stretch) -> list:
         self.key = self.timed._key(stretch.frame, f"{self.key} {stretch.after_cut}")
         if self.key in self.timed.known:
             self.unread.append(stretch)
-        else:
-            for earlier in self.unread:
-                self.reader([earlier])
-            self.unread.clear()
-        return self.timed.recall(self.key, lambda: self.reader([stretch])[0])
+        return self.timed.recall(self.key, lambda: self._after(lambda: self.reader([stretch])[0]))
+
+    def _after(self, read: Callable[[], list]) -> list:
+        """What is read once the reader has seen all frames before."""
+        for earlier in self.unread:
+            self.reader([earlier])
+        self.unread.clear()
+        return read()
+
+
+def _reading(values) -> TextReading:
+    text, confidence, *places = values
+    return TextReading(text, confidence, *map(_tuples, places))
 
 
 def _tuples(place):

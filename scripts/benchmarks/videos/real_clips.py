@@ -31,6 +31,9 @@ def record_clips(folder: Path, engine, reading_interval: float | None) -> dict[s
             for number, stretch in enumerate(split_into_stretches(frames, reading_interval)):
                 readings.append(tuple((each.text, each.confidence, each.box) for each in reader([stretch])[0]))
                 ticks += [number] * len(stretch.times)
+            for each, numbers in getattr(reader, "read_standing", list)():
+                for number in numbers:
+                    readings[number] += ((each.text, each.confidence, each.box),)
         cards[path.relative_to(folder).as_posix()] = Card(tuple(readings), tuple(ticks))
     return cards
 

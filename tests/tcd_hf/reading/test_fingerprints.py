@@ -211,8 +211,8 @@ def test_every_option_of_the_captioner_counts(option):
     assert caption_fingerprint(WindowOCRCaptioner(**option)) != fingerprint_of()
 
 
-def test_a_caption_fingerprint_stays_that_of_a_version():
-    """What was read must not be read again while the version is the same: the very digest."""
+def test_a_caption_fingerprint_is_that_of_earlier_releases():
+    """What was read before must not be read again: of an engine whose state is known, the very digest."""
     assert caption_fingerprint(WindowOCRCaptioner(engine=None)) == fingerprint(
         {
             "num_windows": 12,
@@ -222,6 +222,6 @@ def test_a_caption_fingerprint_stays_that_of_a_version():
             "min_text_height": 0.01,
             "max_side": 1280,
             "reading_interval": 0.75,
-            "version": 4,
+            "version": 3,
         }
     )
