@@ -39,13 +39,15 @@ def cut_out(video: str | os.PathLike, start: float, end: float, target: Path) ->
     than one group of pictures.
 
     Args:
-        video (`str | os.PathLike`): file, or its address in an object store, where only what is needed of it is read.
+        video (`str | os.PathLike`): file, or its address in an object store. Of MP4, Matroska and AVI only what is
+            needed is read there; of others all, up to twice.
         start, end (`float`): seconds of the video.
         target (`Path`): the file to write, without its ending; its folder must be there. One that is there is replaced.
 
     Raises:
         VideoReadError: the video cannot be read, or has nothing there.
         OSError: the file cannot be written.
+        ImportError: the package for the object store is missing.
     """
     from av.error import FFmpegError
 

@@ -206,6 +206,7 @@ def file_at(path: str | os.PathLike) -> Iterator[Any]:
 
     Raises:
         VideoReadError: its store does not give it.
+        ImportError: the package for the store is missing.
     """
     if not is_address(path):
         yield path
@@ -213,7 +214,7 @@ def file_at(path: str | os.PathLike) -> Iterator[Any]:
     address = os.fspath(path)
     try:
         file = open_ranges(address)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _not_given(address, error) from error
     with file:
         try:
@@ -265,7 +266,7 @@ def _described(address: str, told: dict[str, Any]) -> StoredFile:
     return StoredFile(address, int(told["size"]), int(modified.timestamp()) * 10**9 if modified else 0, tag)
 
 
-def _not_given(address: str, error: OSError) -> "VideoReadError":
+def _not_given(address: str, error: OSError | ValueError) -> "VideoReadError":
     from tcd_hf.processing.video_files import VideoReadError  # with numpy, for which no command need wait
 
     return VideoReadError(address, f"its store does not give it ({error})", "Try again")

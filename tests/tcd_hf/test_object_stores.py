@@ -194,6 +194,18 @@ def test_a_commit_counts_its_own_texts_alone_unless_another_was_between(index, s
     assert names(index) == sorted(Path(path).name for path in [files[0], *files[3:]])
 
 
+def test_a_commit_is_a_version_even_if_it_changes_nothing(index, clips):
+    """What counting by versions rests on: no commit of another can hide behind one of ours that was none."""
+    index.add([clips["shop.mp4"]], workers=0)
+    storage = open_storage(index)
+    before, rows = storage.version, storage.read(storage.videos.schema.names)
+    assert storage.delete(["/nowhere.mp4"]) == 1 and storage.version == before + 1
+    storage.update(rows.select(["id", "size", "modified"]))
+    assert storage.version == before + 2
+    storage.upsert(rows)
+    assert storage.version == before + 3
+
+
 def test_what_others_do_at_the_same_time_is_no_error(index, clips):
     """Whoever looked at the table before another committed merges fragments, and makes indices and statistics."""
     index.add([clips["shop.mp4"]], workers=0)
