@@ -221,6 +221,7 @@ def write_refreshed(session) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a page trains and evaluates models
 @pytest.mark.parametrize("session", WITH_CODE, ids=lambda page: page.name, indirect=True)
 def test_page_runs(session):
     shown_by_code = {block.shows.line for block in read_blocks(session.page) if block.shows}
