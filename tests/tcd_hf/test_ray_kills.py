@@ -31,9 +31,8 @@ def test_each_of_them_once(tmp_path):
         assert found["frames"] <= found["allowed"], found
 
 
-def test_the_feed_is_found_and_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("scripts.benchmarks.ray_kills.random.Random.randrange", lambda generator, stop: 20)
-    (found,) = run(tmp_path, "--kinds", "feed")
+def test_the_feed_is_found_and_killed(tmp_path):
+    (found,) = run(tmp_path, "--kinds", "feed", "--seed", "14")  # early, while there is something to feed
     assert "_feed" in found["victim"] and found["comparison"]["equal"], found
 
 
