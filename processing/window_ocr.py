@@ -145,7 +145,8 @@ class WindowOCRCaptioner:
         self.max_side = max_side
         self.reading_interval = reading_interval
         self.preset = preset
-        # datasets.map hashes an object by its state, not by its code: raise this when captions change
+        # datasets.map hashes an object by its state, not by its code: raise this when captions change. The last change
+        # is of the built-in engine alone: what others read stays in the cache.
         self.version = 4 if engine == RapidOCREngine.name or isinstance(engine, RapidOCREngine) else 3
         ocr_preset(preset)
         if engine is not None:
