@@ -83,7 +83,7 @@ class StandingPicture:
         return sorted(set(self._frames_of_scenes_with(quad)).difference(frame for *_, frame in there))
 
     def _shared(self, quad: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        """Of a place and each that was read: the area in both, the area of the place, and of what was read."""
+        """Areas of a place and of each that was read: the area in both, the area of the place, and of what was read."""
         box, boxes = bounds(quad), np.reshape([box for box, *_ in self._read], (-1, 4))
         sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
         return sides.clip(0).prod(axis=1), (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)

@@ -295,12 +295,10 @@ class GrowingIndex(SearchableIndex):
         """Removes the rows of videos. The caller holds the writer's lock."""
         gone, statistics = sorted(paths), None
         if gone:
-            statistics, version = self._storage.load_statistics(), self._storage.version
+            statistics = self._storage.load_statistics()
             for rows in self._storage.read_of(gone, ["term_text"]):
                 statistics.subtract(rows)
-            commits = self._storage.delete(gone)
-            if self._storage.folder is None and self._storage.version != version + commits:
-                statistics = None  # on an object store another has committed between: they are counted
+            statistics.version += self._storage.delete(gone)
         if gone or not self._storage.has_statistics():  # a run may have been killed between the two
             self._storage.save_statistics(statistics)
 

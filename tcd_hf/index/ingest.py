@@ -105,7 +105,6 @@ class Ingest:
         self.known: dict[str, dict] = {}
         self.positions: dict[str, int] = {}
         self.statistics = LexicalStatistics()
-        self._counted = 0  # the version of the table that they are of
         self._engine = engine
         self._on_wait, self._holds_lock, self._max_pixels = on_wait, holds_lock, max_pixels
         self._stop = stop or threading.Event()
@@ -169,7 +168,7 @@ class Ingest:
     def recount(self) -> None:
         """Has statistics counted anew, after rows may have been committed or not."""
         self.storage.update_version()
-        self._load_statistics()
+        self.statistics = self.storage.load_statistics()
 
     def skip(self, video: SkippedVideo) -> None:
         """Takes note of a video that cannot be read."""
@@ -203,7 +202,7 @@ class Ingest:
         with self.storage.writing(on_wait=self._on_wait, stop=self._stop, lists=lists):
             if self._version not in (None, self.storage.commit):
                 self._others_wrote = True
-                self._load_statistics()
+                self.statistics = self.storage.load_statistics()
             try:
                 yield
             finally:
@@ -213,7 +212,7 @@ class Ingest:
         """Finds out what the index has."""
         rows = self.storage.read(["path", "content_hash", "texts_hash", "size", "modified"], where="segment = 0")
         self.known = {row.pop("path"): row for row in rows.to_pylist()}
-        self._load_statistics()
+        self.statistics = self.storage.load_statistics()
         for row in self.known.values():
             self._contents.update(_contents(row))
 
@@ -361,7 +360,7 @@ class Ingest:
         rows = pa.concat_tables(tables)
         write(rows)
         self.statistics.add(rows)
-        self._counted += 1
+        self.statistics.version += 1
 
     def finish(self) -> None:
         """Brings stamps, full-text index and statistics in step with the rows that were committed."""
@@ -374,21 +373,13 @@ class Ingest:
             ]
             if values:
                 self.storage.update(pa.Table.from_pylist(values))
-                self._counted += 1
+                self.statistics.version += 1
         self.storage.maintain(self.memory_budget)  # even if nothing was new: an earlier run may have been killed here
         self._save_statistics()
 
-    def _load_statistics(self) -> None:
-        self.statistics, self._counted = self.storage.load_statistics(), self.storage.version
-
     def _save_statistics(self) -> None:
-        if self.storage.has_statistics():
-            return
-        # They were added up. On an object store another may have committed between, whose rows they know nothing of:
-        # there are then more versions than were written here.
-        if self.storage.folder is None and self._counted != self.storage.version:
-            self._load_statistics()
-        self.storage.save_statistics(self.statistics)
+        if not self.storage.has_statistics():
+            self.statistics = self.storage.save_statistics(self.statistics)
 
     def _done(self, group: list[str], path: str) -> None:
         group.append(path)

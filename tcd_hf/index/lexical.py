@@ -85,9 +85,12 @@ class LexicalStatistics:
     Attributes:
         num_rows (`int`)
         document_frequency (`np.ndarray` of shape `(NUM_BUCKETS,)`, int32)
+        version (`int`): of the table whose rows they are of; 0 where there is none. Who counts rows that a commit
+            wrote or removed counts the commit, too.
     """
 
-    def __init__(self):
+    def __init__(self, version: int = 0):
+        self.version = version
         self.num_rows = 0
         self.document_frequency = np.zeros(NUM_BUCKETS, np.int32)
 

@@ -219,8 +219,7 @@ class IndexStorage(IndexTables):
             videos (`lancedb.table.Table`, *optional*): another handle of the table, perhaps at another version.
         """
         videos = self.videos if videos is None else videos
-        stored = self._statistics_of(videos)
-        return self._count_terms(videos) if stored is None else stored
+        return self._statistics_of(videos) or self._count_terms(videos)
 
     def has_statistics(self) -> bool:
         """Whether the stored statistics are those of this version of the table."""
@@ -240,23 +239,30 @@ class IndexStorage(IndexTables):
         return stored.to_table() != counted.to_table() or stored.num_rows != counted.num_rows
 
     @in_our_words("statistics")
-    def save_statistics(self, statistics: LexicalStatistics | None = None) -> None:
-        """Stores statistics of the present version of the videos; counts them if they are not given."""
+    def save_statistics(self, statistics: LexicalStatistics | None = None) -> LexicalStatistics:
+        """Stores statistics for the present version of the videos, and gives them.
+
+        Args:
+            statistics ([`LexicalStatistics`], *optional*): what was added up by the one who wrote. They are counted
+                anew if they are not given, or do not tell of all commits: on an object store another may have written,
+                too. What else commits in a folder, under its lock, changes no rows.
+        """
         self._check_there()
-        table = (statistics or self._count_terms(self.videos)).to_table()
+        if statistics is None or (self.folder is None and statistics.version != self.version):
+            statistics = self._count_terms(self.videos)
+        statistics.version = self.version
+        table = statistics.to_table()
         version = str(self.videos.version).encode()
         metadata = {**table.schema.metadata, VERSION_KEY: version, CHECKSUM_KEY: _digest(table, version)}
         table = table.replace_schema_metadata(metadata)
-        if self.folder is None:
-            write_again(lambda: self._replace_statistics(table), lambda: None)
-            return
         try:
-            self._replace_statistics(table)
+            write_again(lambda: self._replace_statistics(table), lambda: None)
         except (OSError, RuntimeError, ValueError):
-            if not self._has_table(STATISTICS):
+            if self.folder is None or not self._has_table(STATISTICS):
                 raise
             shutil.rmtree(self.folder / f"{STATISTICS}.lance")  # damaged: it cannot even be overwritten
             self._replace_statistics(table)
+        return statistics
 
     def _replace_statistics(self, table: pa.Table) -> None:
         mode = "overwrite" if self._has_table(STATISTICS) else "create"
@@ -346,11 +352,13 @@ class IndexStorage(IndexTables):
         metadata = stored.schema.metadata or {}
         if b"num_rows" not in metadata or metadata.get(CHECKSUM_KEY, b"") not in (b"", _digest(stored, version)):
             raise ValueError("Their checksum is another.")
-        return LexicalStatistics.from_table(stored)
+        statistics = LexicalStatistics.from_table(stored)
+        statistics.version = videos_version
+        return statistics
 
     @in_our_words("rows")
     def _count_terms(self, videos: Any) -> LexicalStatistics:
-        statistics = LexicalStatistics()
+        statistics = LexicalStatistics(videos.version)
         for batch in videos.search().select(["term_text"]).to_batches(ROWS_PER_BATCH):
             statistics.add(batch)
         return statistics
