@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from tcd_hf.index.slips import may_slip
 from tcd_hf.index.spelling import (
     FILLER_WORDS,
     TermFinder,
@@ -47,6 +48,7 @@ FILLER_WEIGHT = 0.2  # of a filler word, relative to any other that is as rare
 CAPITAL_WEIGHT = 2.0  # of a word that a query writes in capitals, likewise
 MIN_IDF = 0.01  # what every row shows tells no rows apart, but still texts
 UNSHOWN_SHARE = 0.5  # of the rarest term's rarity, for one that no row shows: it tells no rows apart either
+SLIP_SHARE = 0.7  # of a word that is shown with a slip in it
 WORD_SHARE = 0.5  # of the score; the other half are parts of words, because readings and typing slip
 # BM25's length normalisation, with a fixed mean length, so that a score means the same in every collection.
 SATURATION, LENGTH_SHARE, MEAN_LETTERS = 1.2, 0.75, 48
@@ -158,11 +160,12 @@ class SegmentTexts:
     """The texts of several rows, ready to be scored.
 
     The lexical score of a document (a set of terms) for a query is the share of the query's terms that it has, weighed
-    by their rarity, one half by whole words and one half by their parts ([`terms_of`]); it is lowered for documents
+    by their rarity, one half by whole words and one half by their parts ([`terms_of`]). It is lowered for documents
     that are longer than what they have of the query, as BM25 lowers it for long ones: the text of the query alone
     scores 1, the same among many others less. What no row has still counts among the query's terms, though less: a
     query that the texts say little about scores low everywhere. Words that tell little ([`telling_words`]), and terms
-    that are only in these, count little; words that the query writes in capitals ([`capital_words`]) count more.
+    that are only in these, count little; words that the query writes in capitals ([`capital_words`]) count more. A
+    telling word that is shown with a slip in it ([`may_slip`]) counts `SLIP_SHARE` of what it would.
 
     A window scores as its best document: each of its texts, each run of up to `MAX_RUN` neighbouring texts, and all of
     them together. A sign is thus found whatever else is on screen.
@@ -276,15 +279,17 @@ class _Asked:
 
     Attributes:
         weights (`np.ndarray` of shape `(num_terms,)`, float64): of its terms, as [`TermFinder`] numbers them; those of
-            words and of all others have the same sum, and all together 1. Empty for a query without letters.
+            words, with slips and without, and of all others have the same sum, and all together 1. Empty for a query
+            without letters.
         finder ([`TermFinder`]): of its terms.
     """
 
     def __init__(self, query: str, statistics: LexicalStatistics):
         folded = fold_query(query)
-        terms = terms_of(folded)
-        self.weights = _weigh(terms, capital_words(query), statistics)
-        self.finder = TermFinder(terms)
+        terms, capitals = terms_of(folded), capital_words(query)
+        slipping = [word for word in telling_words(terms.words) if may_slip(word, word in capitals)]
+        self.weights = _weigh(terms, capitals, slipping, statistics)
+        self.finder = TermFinder(terms, slipping)
         # Of a word, as many grams as letters: the share of the grams that are found is that of the letters.
         letters = np.zeros(len(self.weights))
         letters[: len(terms.grams)] = (len(folded) - folded.count(" ")) / max(1, len(terms.grams))
@@ -321,7 +326,7 @@ class _Asked:
         return coverage * np.minimum(1, _length_fit(letters) / _length_fit(found))
 
 
-def _weigh(terms: Terms, capitals: set[str], statistics: LexicalStatistics) -> np.ndarray:
+def _weigh(terms: Terms, capitals: set[str], slipping: Sequence[str], statistics: LexicalStatistics) -> np.ndarray:
     """Weights of the terms of a query, see [`_Asked`]."""
     if not terms.words:
         return np.zeros(0)
@@ -340,8 +345,12 @@ def _weigh(terms: Terms, capitals: set[str], statistics: LexicalStatistics) -> n
     part_weights *= [factor_of_part[part] for part in parts]
     word_weights = statistics.idf([word_token(word) for word in terms.words]) ** 2
     word_weights *= [factors[word] for word in terms.words]
-    shares = (1 - WORD_SHARE) / part_weights.sum(), WORD_SHARE / word_weights.sum()
-    return np.concatenate([shares[0] * part_weights, shares[1] * word_weights])
+    part_weights *= (1 - WORD_SHARE) / part_weights.sum()
+    word_weights *= WORD_SHARE / word_weights.sum()
+    may_slip = np.isin(terms.words, slipping)
+    return np.concatenate(
+        [part_weights, word_weights - SLIP_SHARE * word_weights * may_slip, SLIP_SHARE * word_weights[may_slip]]
+    )
 
 
 def _byte_weights(weights: np.ndarray) -> np.ndarray:

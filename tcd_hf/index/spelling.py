@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tcd_hf.index.slips import find_slips
+
 __all__ = [
     "FILLER_WORDS",
     "TermFinder",
@@ -149,21 +151,26 @@ def terms_of(folded: str) -> Terms:
 class TermFinder:
     """Finds the terms of a query in many texts at once.
 
-    Terms are numbered from 0: grams, pairs, letters, words.
+    Terms are numbered from 0: grams, pairs, letters, words, and some of the words once more, with or without a slip.
 
     First over all characters, each taken as one of 16 classes, so that two of them are a byte and tables of 256 say
     where a term may be; then exactly, over these few positions.
 
     Args:
         terms ([`Terms`]): of the query.
+        slipping (`Sequence[str]`, *optional*): those of its words that are looked for with slips, too.
     """
 
-    def __init__(self, terms: Terms):
+    def __init__(self, terms: Terms, slipping: Sequence[str] = ()):
         parts = [*terms.grams, *terms.pairs, *terms.letters]
         numbers = {part: number for number, part in enumerate(parts)}
         self._words = [
             (number, [numbers[gram] for gram in _parts(word)[0]])
             for number, word in enumerate(terms.words, start=len(parts))
+        ]
+        self._slips = [
+            (number, word, numbers[_parts(word)[0][0]], numbers[_parts(word)[0][-1]])
+            for number, word in enumerate(slipping, start=len(parts) + len(terms.words))
         ]
         self._codes = {kind: _sorted_codes(numbers, getattr(terms, kind)) for kind in ("grams", "pairs", "letters")}
 
@@ -212,8 +219,17 @@ class TermFinder:
             positions = np.flatnonzero(_look_up(self._letter_flags, low_bytes).view(bool))
             found["letters"] = self._check(characters, positions, "letters")
         words = [_follow(*found["grams"], grams, number) for number, grams in self._words]
-        positions, numbers = map(np.concatenate, zip(*found.values(), *words, strict=True))
+        slips = [self._find_slips(characters, *found["grams"], *slip) for slip in self._slips]
+        positions, numbers = map(np.concatenate, zip(*found.values(), *words, *slips, strict=True))
         return positions, numbers
+
+    @staticmethod
+    def _find_slips(
+        characters: np.ndarray, positions: np.ndarray, grams: np.ndarray, number: int, word: str, first: int, last: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where a word stands with a slip or without, given where all grams are, and which are its first and last."""
+        found = find_slips(characters, word, positions[grams == first], positions[grams == last] + 2)
+        return found, np.full(len(found), number)
 
     def _check(self, characters: np.ndarray, positions: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Those of the positions at which there is a term of a kind, and its number."""

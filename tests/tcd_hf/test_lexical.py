@@ -76,6 +76,17 @@ def random_gallery(num_rows, seed=0):
     return gallery
 
 
+def is_slip(word, other):
+    """Whether two words differ by one slip that leaves the first or the last two letters."""
+    if word[:2] != other[:2] and word[-2:] != other[-2:]:
+        return False
+    shorter = {word[:place] + word[place + 1 :] for place in range(len(word))}
+    swapped = {word[:place] + word[place : place + 2][::-1] + word[place + 2 :] for place in range(len(word) - 1)}
+    longer = {other[:place] + other[place + 1 :] for place in range(len(other))}
+    is_other_letter = len(word) == len(other) and sum(a != b for a, b in zip(word, other, strict=True)) == 1
+    return other in shorter | swapped or word in longer or is_other_letter
+
+
 class SlowScores:
     """The lexical score by sets of terms, one document after another."""
 
@@ -113,20 +124,32 @@ class SlowScores:
             term: self.idf(term) ** 2 * max(factor[word] for word in words if term in self.parts([word]))
             for term in self.parts(words)
         }
-        whole = {f"_{word}_": self.idf(f"_{word}_") ** 2 * factor[word] for word in words}
+        whole = {word: self.idf(f"_{word}_") ** 2 * factor[word] for word in words}
+        self.may_slip = {
+            word
+            for word in words
+            if factor[word] >= 1 and word.isalpha() and len(word) >= (3 if word in capitals else 5)
+        }
         length = len(fold(query).replace(" ", ""))
         grams = {f" {word} "[i : i + 3] for word in words for i in range(len(word))}
         self.letters = dict.fromkeys((gram.replace(" ", "_") for gram in grams), length / max(1, len(grams)))
         return [[self.score_window(window, parts, whole) for window in windows] for windows in self.gallery]
+
+    def share_of(self, word, shown):
+        """Of a word of the query, in some words that are shown: with a slip in it less."""
+        return (
+            1 if word in shown else 0.7 if word in self.may_slip and any(is_slip(word, other) for other in shown) else 0
+        )
 
     def score_window(self, texts, parts, whole):
         runs = [texts[i : i + length] for length in (1, 2, 3, 4) for i in range(len(texts) - length + 1)]
         best = 0.0
         for run in [*runs, texts] if parts else []:
             has = set().union(*map(self.terms, run))
+            shown = set().union(*(text.split() for text in run))
             shares = [
-                sum(weight for term, weight in weights.items() if term in has) / sum(weights.values())
-                for weights in (parts, whole)
+                sum(weight for term, weight in parts.items() if term in has) / sum(parts.values()),
+                sum(weight * self.share_of(word, shown) for word, weight in whole.items()) / sum(whole.values()),
             ]
             length = sum(len(text.replace(" ", "")) for text in run)
             found = sum(letters for gram, letters in self.letters.items() if gram in has)
