@@ -6,15 +6,17 @@ what was read before and stands there unchanged is not read again; and where the
 look says where there may be some now, and only if some is read there, the frame is looked at.
 """
 
+import contextlib
 import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from .denormals import denormals_are_zero, flushing_session
 from .frame_skipping import Stretch, frame_by_frame
 from .int8_detector import int8_detector
 from .ocr_languages import checked_lang, file_digest, recogniser_params
@@ -122,7 +124,7 @@ class RapidOCREngine:
         """Reads images that have nothing to do with each other, each in full size."""
         models = self.models()
         readings = []
-        with models.lock:
+        with models.in_use():
             for image in images:
                 quads = models.detector.find(image, reading_size(image.shape, self.limit_side_len, self.enlarge))
                 readings.append(as_text_readings(models.recogniser.read(image, list(quads)), image))
@@ -169,6 +171,9 @@ class RapidOCREngine:
             model(np.zeros((64, 64, 3), np.uint8), use_det=True, use_cls=False, use_rec=False)
             model.recognize_txt([np.zeros((48, 96, 3), np.uint8)])
             model(np.zeros((48, 192, 3), np.uint8), use_det=False, use_cls=True, use_rec=False)
+        if runtime != "openvino" and threads > 1:
+            session, file = model.text_det.session, model_file(model.cfg.Det, model.cfg.Global.model_root_dir)
+            session.session = flushing_session(session.session, file)
         is_unreadable = UnreadableScripts(model.text_rec.postprocess_op.character, file_digest(model.text_rec))
         recogniser = TextRecogniser(model.text_rec, model.text_cls, is_unreadable)
         return RapidOCRModels(TextDetector(model.text_det), recogniser)
@@ -181,6 +186,12 @@ class RapidOCRModels:
         self.detector = detector
         self.recogniser = recogniser
         self.lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """For one thread at a time, in which numbers that are next to nothing take no longer than others."""
+        with self.lock, denormals_are_zero():
+            yield
 
 
 class VideoTextReader:
@@ -200,14 +211,14 @@ class VideoTextReader:
     def __call__(self, stretches: Sequence[Stretch]) -> list[list[TextReading]]:
         """The readings of each frame. Each call goes on where the last one ended."""
         models = self.engine.models()
-        with models.lock:
+        with models.in_use():
             return [as_text_readings(self._read(models, stretch), stretch.frame) for stretch in stretches]
 
     def read_standing(self) -> list[tuple[TextReading, list[int]]]:
         """What stands still through the frames so far and was read in none of them: in their mean. With each text come
         the numbers of the frames that show it, from 0."""
         models = self.engine.models()
-        with models.lock:
+        with models.in_use():
             self._look_at_mean(models)
         return self.standing_texts
 
