@@ -1,4 +1,4 @@
-"""Numbers near the least that a float32 can be, below 1e-38, taken for 0 (ours).
+"""Numbers next to 0, below 1.2e-38, that count as 0 (ours).
 
 The text detector that rapidocr ships has 256,000 weights as small, a tenth of all. They change nothing, but Intel's
 processors take each of them through a slow path: a look takes three times as long as without.
@@ -6,19 +6,20 @@ processors take each of them through a slow path: a look takes three times as lo
 
 import contextlib
 import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["denormals_are_zero", "flushing_session"]
+__all__ = ["denormals_are_zero", "flush_in_threads"]
 
 
 @contextlib.contextmanager
 def denormals_are_zero() -> Iterator[None]:
-    """Within, such numbers are 0 in what this thread computes, where its processor can do that; other threads, and this
-    one afterwards, compute as before."""
+    """Within, such numbers are 0 in what this thread computes, where its processor can do that. Threads that are there
+    already compute as before, as this one does afterwards; one that begins within inherits it."""
     torch = importlib.import_module("torch")
-    before = not float(torch.full((), 1e-40) * 1)
+    before = not float(torch.full((), 1e-40, dtype=torch.float32, device="cpu") * 1)
     torch.set_flush_denormal(True)
     try:
         yield
@@ -26,14 +27,19 @@ def denormals_are_zero() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def flushing_session(session: Any, file: Path) -> Any:
-    """A session of onnxruntime as another one, but for its own threads, in which such numbers are 0, too.
+def flush_in_threads(model: Any, file: Path) -> None:
+    """Has such numbers be 0 in a model's own threads, too, if it has any, and onnxruntime runs it by the processor.
 
     Args:
-        session (`onnxruntime.InferenceSession`): its options and providers are taken over.
-        file (`Path`): the model that it runs.
+        model (`rapidocr.inference_engine.base.InferSession`): of rapidocr, loaded; its session is replaced.
+        file (`Path`): where it was loaded from.
     """
+    onnxruntime, session = sys.modules.get("onnxruntime"), getattr(model, "session", None)
+    if onnxruntime is None or not isinstance(session, onnxruntime.InferenceSession):
+        return
     options = session.get_session_options()
+    if options.intra_op_num_threads == 1 or session.get_providers() != ["CPUExecutionProvider"]:
+        return
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     with denormals_are_zero():  # the first such session of a process has them be 0 in the thread that makes it
-        return type(session)(str(file), options, providers=session.get_providers())
+        model.session = onnxruntime.InferenceSession(str(file), options, providers=session.get_providers())

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .denormals import denormals_are_zero, flushing_session
+from .denormals import denormals_are_zero, flush_in_threads
 from .frame_skipping import Stretch, frame_by_frame
 from .int8_detector import int8_detector
 from .ocr_languages import checked_lang, file_digest, recogniser_params
@@ -166,14 +166,12 @@ class RapidOCREngine:
             if not multiplies_int8():
                 logger.warning("runtime=%r without VNNI, as far as is known: it may be slower and less exact", INT8)
             model.cfg.Det.model_path = str(int8_detector(shipped))
-        with missing_weights(self.name, asked):
+        with denormals_are_zero(), missing_weights(self.name, asked):
             # models load at their first use: one blank image per model makes a missing file show here
             model(np.zeros((64, 64, 3), np.uint8), use_det=True, use_cls=False, use_rec=False)
             model.recognize_txt([np.zeros((48, 96, 3), np.uint8)])
             model(np.zeros((48, 192, 3), np.uint8), use_det=False, use_cls=True, use_rec=False)
-        if runtime != "openvino" and threads > 1:
-            session, file = model.text_det.session, model_file(model.cfg.Det, model.cfg.Global.model_root_dir)
-            session.session = flushing_session(session.session, file)
+            flush_in_threads(model.text_det.session, model_file(model.cfg.Det, model.cfg.Global.model_root_dir))
         is_unreadable = UnreadableScripts(model.text_rec.postprocess_op.character, file_digest(model.text_rec))
         recogniser = TextRecogniser(model.text_rec, model.text_cls, is_unreadable)
         return RapidOCRModels(TextDetector(model.text_det), recogniser)

@@ -12,7 +12,7 @@ from rapidfuzz import fuzz, process
 
 from tcd_hf.index.lexical import FILLER_WEIGHT, fold
 from tcd_hf.index.query_syntax import UNSPACED_LETTERS, phrase_pattern
-from tcd_hf.index.spelling import telling_words
+from tcd_hf.index.spelling import NAME_LENGTH, capital_words, telling_words
 from tcd_hf.processing.text_tracks import TextTrack
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 WORD_SIMILARITY = 80  # of 100: one wrong character in five is still the same word
-FUZZY_WORD_LENGTH = 4  # shorter words must be equal
+FUZZY_WORD_LENGTH = 4  # shorter words must be equal, but for a letter too many in a name
 CONTAINED_WORD_LENGTH = 5  # words from this length on are also looked for inside others: "TESCOexpress"
 CONTAINED_HANGUL_LENGTH = 2  # Korean joins endings to its words
 
@@ -168,7 +168,8 @@ class EvidenceFinder:
         self._telling = set(telling_words(list(words)))
         self._filler = words - self._telling
         inexact = [word for word in self._telling if not _has_digit(word)]
-        self._fuzzy = [word for word in inexact if len(word) >= FUZZY_WORD_LENGTH]
+        names = {word for word in capital_words(query) if len(word) >= NAME_LENGTH}
+        self._fuzzy = [word for word in inexact if len(word) >= FUZZY_WORD_LENGTH or word in names]
         self._parts = [word for word in inexact if len(word) >= _contained_length(word, is_asked=True)]
         self._wholes = "\n".join(inexact)
         self._phrases = [re.compile(phrase_pattern(phrase)) for phrase in phrases]

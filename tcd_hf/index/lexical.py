@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from tcd_hf.index.slips import may_slip
 from tcd_hf.index.spelling import (
     FILLER_WORDS,
     TermFinder,
@@ -24,6 +23,7 @@ from tcd_hf.index.spelling import (
     fold_query,
     gram_token,
     query_spelling,
+    slipping_words,
     spell,
     telling_words,
     terms_of,
@@ -164,8 +164,8 @@ class SegmentTexts:
     that are longer than what they have of the query, as BM25 lowers it for long ones: the text of the query alone
     scores 1, the same among many others less. What no row has still counts among the query's terms, though less: a
     query that the texts say little about scores low everywhere. Words that tell little ([`telling_words`]), and terms
-    that are only in these, count little; words that the query writes in capitals ([`capital_words`]) count more. A
-    telling word that is shown with a slip in it ([`may_slip`]) counts `SLIP_SHARE` of what it would.
+    that are only in these, count little; words that the query writes in capitals ([`capital_words`]) count more. A word
+    that is shown with a slip in it counts `SLIP_SHARE` of what it would ([`slipping_words`], [`find_slips`]).
 
     A window scores as its best document: each of its texts, each run of up to `MAX_RUN` neighbouring texts, and all of
     them together. A sign is thus found whatever else is on screen.
@@ -287,7 +287,7 @@ class _Asked:
     def __init__(self, query: str, statistics: LexicalStatistics):
         folded = fold_query(query)
         terms, capitals = terms_of(folded), capital_words(query)
-        slipping = [word for word in telling_words(terms.words) if may_slip(word, word in capitals)]
+        slipping = slipping_words(terms.words, capitals)
         self.weights = _weigh(terms, capitals, slipping, statistics)
         self.finder = TermFinder(terms, slipping)
         # Of a word, as many grams as letters: the share of the grams that are found is that of the letters.
@@ -327,7 +327,7 @@ class _Asked:
 
 
 def _weigh(terms: Terms, capitals: set[str], slipping: Sequence[str], statistics: LexicalStatistics) -> np.ndarray:
-    """Weights of the terms of a query, see [`_Asked`]."""
+    """Weights of the terms of a query, see [`_Asked`]; `slipping` are some of its words, in their order."""
     if not terms.words:
         return np.zeros(0)
     factors = dict.fromkeys(terms.words, FILLER_WEIGHT)
@@ -347,9 +347,9 @@ def _weigh(terms: Terms, capitals: set[str], slipping: Sequence[str], statistics
     word_weights *= [factors[word] for word in terms.words]
     part_weights *= (1 - WORD_SHARE) / part_weights.sum()
     word_weights *= WORD_SHARE / word_weights.sum()
-    may_slip = np.isin(terms.words, slipping)
+    slips = np.isin(terms.words, slipping)
     return np.concatenate(
-        [part_weights, word_weights - SLIP_SHARE * word_weights * may_slip, SLIP_SHARE * word_weights[may_slip]]
+        [part_weights, word_weights - SLIP_SHARE * word_weights * slips, SLIP_SHARE * word_weights[slips]]
     )
 
 

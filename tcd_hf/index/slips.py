@@ -1,25 +1,16 @@
 """Words that are those of a query but for one slip: of the finger that typed them, or of the eye that read them (ours).
 
 A slip is one letter too many, one that is missing, another one in its place, or two that changed places. Found is what
-leaves the first or the last two letters of the word as they are: all slips in words of five letters or more.
+leaves the first or the last two letters of the word as they are: all slips in words of five letters or more. Of a
+shorter word, most of whose slips are other words (STOP and shop), only one letter too many is one.
 """
 
 import numpy as np
 
-__all__ = ["find_slips", "may_slip"]
+__all__ = ["LONG_WORD", "find_slips"]
 
-MIN_LETTERS, MIN_LETTERS_OF_NAME = 5, 3  # of shorter words too many others are near
+LONG_WORD = 5  # letters, from which on every slip is one
 SPACE = ord(" ")
-
-
-def may_slip(word: str, is_name: bool = False) -> bool:
-    """Whether a folded word is still told with a slip in it.
-
-    Args:
-        word (`str`): with a digit in it it is not: another number is another thing.
-        is_name (`bool`, *optional*, defaults to `False`): it names a text as it is shown, as one in capitals does.
-    """
-    return len(word) >= (MIN_LETTERS_OF_NAME if is_name else MIN_LETTERS) and word.isalpha()
 
 
 def find_slips(characters: np.ndarray, word: str, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -28,7 +19,7 @@ def find_slips(characters: np.ndarray, word: str, begins: np.ndarray, ends: np.n
     Args:
         characters (`np.ndarray` of shape `(num_characters,)`, unsigned): code points of folded texts with spaces
             before, between and after them.
-        word (`str`): one that [`may_slip`].
+        word (`str`): folded, of three letters at least.
         begins (`np.ndarray` of `int`): positions of the spaces before words that begin with its first two letters.
         ends (`np.ndarray` of `int`): of those after words that end with its last two.
 
@@ -36,16 +27,21 @@ def find_slips(characters: np.ndarray, word: str, begins: np.ndarray, ends: np.n
         `np.ndarray` of `int`: positions of the spaces before it, ascending.
     """
     codes, found = np.array(list(map(ord, word)), np.uint32), []
-    for length in (len(word) - 1, len(word), len(word) + 1):
-        starts = np.concatenate([begins, ends - length - 1])
-        starts = starts[(starts >= 0) & (starts + length + 1 < len(characters))]
-        starts = starts[(characters[starts] == SPACE) & (characters[starts + length + 1] == SPACE)]
-        letters = characters[starts[:, None] + np.arange(1, length + 1)]
-        found.append(starts[_is_it(letters, codes)])
+    shortest = len(word) - 1 if len(word) >= LONG_WORD else len(word)
+    for length in range(shortest, len(word) + 2):
+        after, before = begins + length + 1, ends - length - 1
+        begun = begins[after < len(characters)]
+        begun = begun[characters[begun + length + 1] == SPACE]
+        ended = before[before >= 0]
+        ended = ended[characters[ended] == SPACE]
+        starts = np.concatenate([begun, ended])
+        words = characters[starts[:, None] + np.arange(1, length + 1)]
+        is_it = (words == codes).all(axis=1) if length == len(word) < LONG_WORD else _differ_by_a_slip(words, codes)
+        found.append(starts[is_it])
     return np.unique(np.concatenate(found))
 
 
-def _is_it(words: np.ndarray, word: np.ndarray) -> np.ndarray:
+def _differ_by_a_slip(words: np.ndarray, word: np.ndarray) -> np.ndarray:
     """Which of several words, `(num_words, length)`, are at most one slip from another, `(length ± 1,)`."""
     shared = min(words.shape[1], len(word))
     first = _leading(words[:, :shared] == word[:shared])

@@ -2,13 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from tcd_hf.index.slips import find_slips
+from tcd_hf.index.slips import LONG_WORD, find_slips
 
 __all__ = [
     "FILLER_WORDS",
@@ -19,6 +19,7 @@ __all__ = [
     "fold_query",
     "gram_token",
     "query_spelling",
+    "slipping_words",
     "spell",
     "telling_words",
     "terms_of",
@@ -53,12 +54,15 @@ _ACCENTS = (
     (0xFE00, 0xFE0F),
     (0xFE20, 0xFE2F),
 )
+NAME_LENGTH = 3  # letters of a name, at least, that is still told with a slip in it
 MAX_QUERY_LENGTH = 1000  # characters, of which a sentence has fewer; what is longer takes long, and finds no more
 BITS = np.uint64(21)  # of a character; three of them fit 64
 SPREAD = np.uint8(37)  # makes one byte of two: an odd factor spreads them best
 _APOSTROPHES = "'’‘ʼ`´′"
 _IN_NUMBERS = ".,:"
-_UNSPACED = re.compile("[々〆〇\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
+_UNSPACED_LETTERS = "々〆〇\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+_UNSPACED = re.compile(f"[{_UNSPACED_LETTERS}]")
+_FIRM = re.compile(f"[{_UNSPACED_LETTERS}\\d.]")  # with any of these, another letter makes another word
 
 
 class Terms(NamedTuple):
@@ -140,6 +144,22 @@ def capital_words(query: str) -> set[str]:
     return set(fold(" ".join(words)).split())
 
 
+def slipping_words(words: Sequence[str], names: Collection[str]) -> list[str]:
+    """Those of the folded words of a query that are still told with a slip in them: of the telling ones the longer, and
+    names of three letters and more. Not those with a digit, as another number is another thing, and not those of
+    scripts without spaces, where a letter is a word.
+
+    Args:
+        words (`Sequence[str]`): of the query; their order is kept.
+        names (`Collection[str]`): those that name a text as it is shown, see [`capital_words`].
+    """
+    return [
+        word
+        for word in telling_words(words)
+        if len(word) >= (NAME_LENGTH if word in names else LONG_WORD) and not _FIRM.search(word)
+    ]
+
+
 def terms_of(folded: str) -> Terms:
     """The terms of a folded text."""
     words = list(dict.fromkeys(folded.split()))
@@ -158,7 +178,8 @@ class TermFinder:
 
     Args:
         terms ([`Terms`]): of the query.
-        slipping (`Sequence[str]`, *optional*): those of its words that are looked for with slips, too.
+        slipping (`Sequence[str]`, *optional*): those of its words that are looked for with slips, too. What is shown
+            counts for one of its words alone: no slip is a word of the query itself.
     """
 
     def __init__(self, terms: Terms, slipping: Sequence[str] = ()):
@@ -169,7 +190,7 @@ class TermFinder:
             for number, word in enumerate(terms.words, start=len(parts))
         ]
         self._slips = [
-            (number, word, numbers[_parts(word)[0][0]], numbers[_parts(word)[0][-1]])
+            (number, word, terms.words.index(word))
             for number, word in enumerate(slipping, start=len(parts) + len(terms.words))
         ]
         self._codes = {kind: _sorted_codes(numbers, getattr(terms, kind)) for kind in ("grams", "pairs", "letters")}
@@ -219,17 +240,22 @@ class TermFinder:
             positions = np.flatnonzero(_look_up(self._letter_flags, low_bytes).view(bool))
             found["letters"] = self._check(characters, positions, "letters")
         words = [_follow(*found["grams"], grams, number) for number, grams in self._words]
-        slips = [self._find_slips(characters, *found["grams"], *slip) for slip in self._slips]
+        slips = self._find_slips(characters, *found["grams"], [places for places, _ in words]) if self._slips else []
         positions, numbers = map(np.concatenate, zip(*found.values(), *words, *slips, strict=True))
         return positions, numbers
 
-    @staticmethod
     def _find_slips(
-        characters: np.ndarray, positions: np.ndarray, grams: np.ndarray, number: int, word: str, first: int, last: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Where a word stands with a slip or without, given where all grams are, and which are its first and last."""
-        found = find_slips(characters, word, positions[grams == first], positions[grams == last] + 2)
-        return found, np.full(len(found), number)
+        self, characters: np.ndarray, positions: np.ndarray, grams: np.ndarray, exact: list[np.ndarray]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Where words stand with a slip or without, given where all grams are, and each word without a slip."""
+        asked, found = np.concatenate(exact), []
+        for number, word, place in self._slips:
+            first, *_, last = self._words[place][1]
+            begins, ends = positions[grams == first], positions[grams == last] + 2
+            with_slip = find_slips(characters, word, begins, ends)
+            places = np.concatenate([exact[place], with_slip[~np.isin(with_slip, asked)]])
+            found.append((places, np.full(len(places), number)))
+        return found
 
     def _check(self, characters: np.ndarray, positions: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Those of the positions at which there is a term of a kind, and its number."""

@@ -245,7 +245,7 @@ class IndexStorage(IndexTables):
         Args:
             statistics ([`LexicalStatistics`], *optional*): what was added up by the one who wrote. They are counted
                 anew if they are not given, or do not tell of all commits: on an object store another may have written,
-                too. What else commits in a folder, under its lock, changes no rows.
+                too. In a folder only the one who holds its lock changes rows.
         """
         self._check_there()
         if statistics is None or (self.folder is None and statistics.version != self.version):

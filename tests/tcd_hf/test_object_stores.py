@@ -206,6 +206,17 @@ def test_a_commit_is_a_version_even_if_it_changes_nothing(index, clips):
     assert storage.version == before + 3
 
 
+def test_statistics_that_were_added_up_hold_where_nobody_else_committed(index, clips):
+    index.add([clips["shop.mp4"]], workers=0)
+    storage, other = open_storage(index), open_storage(index)
+    own = storage.load_statistics()
+    own.num_rows = 7
+    assert storage.save_statistics(own).num_rows == 7  # as it was told
+    other.delete(["/nowhere.mp4"])
+    storage.update_version()
+    assert storage.save_statistics(own).num_rows == 1  # counted
+
+
 def test_what_others_do_at_the_same_time_is_no_error(index, clips):
     """Whoever looked at the table before another committed merges fragments, and makes indices and statistics."""
     index.add([clips["shop.mp4"]], workers=0)

@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from tcd_hf.index.slips import find_slips, may_slip
+from tcd_hf.index.slips import find_slips
+from tcd_hf.index.spelling import slipping_words
 from tests.tcd_hf.test_lexical import is_slip, scores_in
 
 
@@ -34,7 +35,8 @@ def test_a_letter_too_many_too_few_another_or_two_that_changed_places():
         "tescos",
         "desco",
     }
-    assert found_in("bbic b bc bbc abc b bc bcc", "bbc") == {"bbic", "bc", "bbc", "abc"}
+    assert found_in("bbic b bc bbc abc b bcc", "bbc") == {"bbic", "bbc"}  # of a short word one too many
+    assert found_in("stop shop stopp sto stpo", "stop") == {"stop", "stopp"}
 
 
 @pytest.mark.parametrize("length", range(3, 9))
@@ -46,10 +48,22 @@ def test_they_are_found_as_defined(length):
         assert found_in(" ".join(words), word) == expected, word
 
 
-def test_numbers_and_short_words_have_none_but_names():
-    words = ["ab", "abc", "store", "gr2145", "11.30", "город"]
-    assert [word for word in words if may_slip(word)] == ["store", "город"]
-    assert [word for word in words if may_slip(word, is_name=True)] == ["abc", "store", "город"]
+def test_numbers_scripts_without_spaces_and_short_words_have_none_but_names():
+    words = ["ab", "abc", "store", "gr2145", "11.30", "город", "हिन्दी", "東京都渋谷区", "where"]
+    assert slipping_words(words, ()) == ["store", "город", "हिन्दी"]
+    assert slipping_words(words, {"ab", "abc"}) == ["abc", "store", "город", "हिन्दी"]
+
+
+def test_a_word_that_is_shown_counts_for_one_word_of_the_query():
+    (scores,) = scores_in("house horse", [[["horse"], ["house"], ["horses"]]])
+    (alone,) = scores_in("house", [[["horse"], ["house"], ["horses"]]])
+    assert scores[0] == scores[1] > scores[2] and alone[0] > 0.3
+
+
+def test_a_short_name_is_found_with_a_letter_too_many_alone():
+    (scores,) = scores_in("the BBC logo", [[["bbic"], ["bbd"], ["bc"], ["bbc"]]])
+    (quiet,) = scores_in("the bbc logo", [[["bbic"], ["bbd"], ["bc"], ["bbc"]]])
+    assert scores[3] > scores[0] > 1.5 * quiet[0] and scores[0] > 2 * max(scores[1:3])
 
 
 def test_a_word_with_a_slip_counts_less():
