@@ -147,7 +147,7 @@ def capital_words(query: str) -> set[str]:
 def slipping_words(words: Sequence[str], names: Collection[str]) -> list[str]:
     """Those of the folded words of a query that are still told with a slip in them: of the telling ones the longer, and
     names of three letters and more. Not those with a digit, as another number is another thing, and not those of
-    scripts without spaces, where a letter is a word.
+    Chinese and Japanese, where a letter is a word.
 
     Args:
         words (`Sequence[str]`): of the query; their order is kept.
@@ -179,7 +179,7 @@ class TermFinder:
     Args:
         terms ([`Terms`]): of the query.
         slipping (`Sequence[str]`, *optional*): those of its words that are looked for with slips, too. What is shown
-            counts for one of its words alone: no slip is a word of the query itself.
+            counts for one of its words alone: for itself, or for the first of which it is a slip.
     """
 
     def __init__(self, terms: Terms, slipping: Sequence[str] = ()):
@@ -190,7 +190,7 @@ class TermFinder:
             for number, word in enumerate(terms.words, start=len(parts))
         ]
         self._slips = [
-            (number, word, terms.words.index(word))
+            (number, word, terms.words.index(word), _of_like_length(terms.words, word))
             for number, word in enumerate(slipping, start=len(parts) + len(terms.words))
         ]
         self._codes = {kind: _sorted_codes(numbers, getattr(terms, kind)) for kind in ("grams", "pairs", "letters")}
@@ -248,12 +248,13 @@ class TermFinder:
         self, characters: np.ndarray, positions: np.ndarray, grams: np.ndarray, exact: list[np.ndarray]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Where words stand with a slip or without, given where all grams are, and each word without a slip."""
-        asked, found = np.concatenate(exact), []
-        for number, word, place in self._slips:
+        found, given = [], []  # given: to words before
+        for number, word, place, alike in self._slips:
             first, *_, last = self._words[place][1]
-            begins, ends = positions[grams == first], positions[grams == last] + 2
-            with_slip = find_slips(characters, word, begins, ends)
-            places = np.concatenate([exact[place], with_slip[~np.isin(with_slip, asked)]])
+            with_slip = find_slips(characters, word, positions[grams == first], positions[grams == last] + 2)
+            taken = np.concatenate([exact[place], *(exact[other] for other in alike), *given])
+            given.append(with_slip[~np.isin(with_slip, taken)])
+            places = np.concatenate([exact[place], given[-1]])
             found.append((places, np.full(len(places), number)))
         return found
 
@@ -267,6 +268,11 @@ class TermFinder:
         rows = np.minimum(np.searchsorted(codes, found), len(codes) - 1)
         is_term = codes[rows] == found
         return positions[is_term], numbers[rows[is_term]]
+
+
+def _of_like_length(words: list[str], word: str) -> list[int]:
+    """Places of the other words, which may stand where a slip of a word does."""
+    return [place for place, other in enumerate(words) if other != word and abs(len(other) - len(word)) <= 1]
 
 
 def _sorted_codes(numbers: dict[str, int], parts: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tcd_hf.processing.denormals import denormals_are_zero
+from tcd_hf.processing.denormals import denormals_are_zero, flush_in_threads
 from tcd_hf.processing.rapidocr_engine import RapidOCREngine
 
 
@@ -71,6 +71,9 @@ def test_other_runtimes_are_left_alone():
     from rapidocr import EngineType
 
     models = RapidOCREngine(num_threads=2, params={"Det.engine_type": EngineType.OPENVINO}).models()
-    image = np.zeros((64, 64, 3), np.uint8)
+    model = models.detector.detector.session
+    session = model.session
+    flush_in_threads(model, "no file")
+    assert model.session is session
     with models.in_use():
-        assert models.detector.probabilities(image, (64, 64)).shape == (1, 1, 64, 64)
+        assert models.detector.probabilities(np.zeros((64, 64, 3), np.uint8), (64, 64)).shape == (1, 1, 64, 64)
