@@ -34,7 +34,8 @@ def flush_in_threads(model: Any, file: Path) -> None:
         model (`rapidocr.inference_engine.base.InferSession`): of rapidocr, loaded; its session is replaced.
         file (`Path`): where it was loaded from.
     """
-    onnxruntime, session = sys.modules.get("onnxruntime"), getattr(model, "session", None)
+    onnxruntime: Any = sys.modules.get("onnxruntime")
+    session: Any = getattr(model, "session", None)
     if onnxruntime is None or not isinstance(session, onnxruntime.InferenceSession):
         return
     options = session.get_session_options()
