@@ -571,7 +571,14 @@ def test_ocr_shows_a_long_video_as_it_is_read_and_reads_it_once(run, tmp_path, m
 
 
 @pytest.fixture
-def interrupt_at(code_reader, monkeypatch):
+def heeds_ctrl_c():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def interrupt_at(code_reader, monkeypatch, heeds_ctrl_c):
     """Has Ctrl-C pressed when more than so many images would be read."""
     limit, read = [sys.maxsize], type(code_reader).__call__
 
@@ -681,7 +688,7 @@ def test_a_query_may_ask_for_phrases_and_leave_out_words(run, clips, tmp_path):
         assert found[0] == "shop.mp4"
 
 
-def test_ctrl_c_of_ocr_keeps_what_was_read(run, tmp_path, monkeypatch):
+def test_ctrl_c_of_ocr_keeps_what_was_read(run, tmp_path, monkeypatch, heeds_ctrl_c):
     clip = write_long_clip(tmp_path / "long.mp4")
 
     def read_two(captioner, video, start, *args):
