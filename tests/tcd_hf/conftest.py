@@ -1,6 +1,7 @@
 """A tiny model and processor, and an OCR engine that reads what coded frames stand for."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -113,6 +114,13 @@ def count_calls(monkeypatch, owner, name) -> list[str]:
 
     monkeypatch.setattr(owner, name, counted)
     return calls
+
+
+@pytest.fixture
+def heeds_ctrl_c():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -571,13 +571,6 @@ def test_ocr_shows_a_long_video_as_it_is_read_and_reads_it_once(run, tmp_path, m
 
 
 @pytest.fixture
-def heeds_ctrl_c():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
 def interrupt_at(code_reader, monkeypatch, heeds_ctrl_c):
     """Has Ctrl-C pressed when more than so many images would be read."""
     limit, read = [sys.maxsize], type(code_reader).__call__

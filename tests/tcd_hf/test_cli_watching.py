@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("wide_terminal")
 
 
 @pytest.fixture
-def watch(run, tmp_path, monkeypatch):
+def watch(run, tmp_path, monkeypatch, heeds_ctrl_c):
     """Runs `tcd-hf index inbox --watch` and, beside it, a function; then comes Ctrl-C."""
     pytest.importorskip("watchfiles", reason="needs the extra tcd-hf[watch]")
     monkeypatch.setattr(watching.FolderWatch.__init__, "__defaults__", (0.5, 60.0))  # seconds that files are still
