@@ -166,7 +166,7 @@ class RapidOCREngine:
             if not multiplies_int8():
                 logger.warning("runtime=%r without VNNI, as far as is known: it may be slower and less exact", INT8)
             model.cfg.Det.model_path = str(int8_detector(shipped))
-        with denormals_are_zero(), missing_weights(self.name, asked):
+        with missing_weights(self.name, asked):
             # models load at their first use: one blank image per model makes a missing file show here
             model(np.zeros((64, 64, 3), np.uint8), use_det=True, use_cls=False, use_rec=False)
             model.recognize_txt([np.zeros((48, 96, 3), np.uint8)])

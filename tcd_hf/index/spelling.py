@@ -60,9 +60,9 @@ BITS = np.uint64(21)  # of a character; three of them fit 64
 SPREAD = np.uint8(37)  # makes one byte of two: an odd factor spreads them best
 _APOSTROPHES = "'’‘ʼ`´′"
 _IN_NUMBERS = ".,:"
-_UNSPACED_LETTERS = "々〆〇\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
-_UNSPACED = re.compile(f"[{_UNSPACED_LETTERS}]")
-_FIRM = re.compile(f"[{_UNSPACED_LETTERS}\\d.]")  # with any of these, another letter makes another word
+_LETTERS_AS_WORDS = "々〆〇\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+_LETTER_AS_WORD = re.compile(f"[{_LETTERS_AS_WORDS}]")
+_FIRM = re.compile(f"[{_LETTERS_AS_WORDS}\\d.]")  # with any of these, another letter makes another word
 
 
 class Terms(NamedTuple):
@@ -248,14 +248,13 @@ class TermFinder:
         self, characters: np.ndarray, positions: np.ndarray, grams: np.ndarray, exact: list[np.ndarray]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Where words stand with a slip or without, given where all grams are, and each word without a slip."""
-        found, given = [], []  # given: to words before
+        found, taken = [], [np.zeros(0, np.int64)]  # by words before
         for number, word, place, alike in self._slips:
             first, *_, last = self._words[place][1]
             with_slip = find_slips(characters, word, positions[grams == first], positions[grams == last] + 2)
-            taken = np.concatenate([exact[place], *(exact[other] for other in alike), *given])
-            given.append(with_slip[~np.isin(with_slip, taken)])
-            places = np.concatenate([exact[place], given[-1]])
-            found.append((places, np.full(len(places), number)))
+            others = np.concatenate([*taken, *(exact[other] for other in alike)])
+            taken.append(with_slip[~np.isin(with_slip, others)])
+            found.append((taken[-1], np.full(len(taken[-1]), number)))
         return found
 
     def _check(self, characters: np.ndarray, positions: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -322,7 +321,7 @@ def _parts(word: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]
         return grams, (), ()
     pairs = (word[position : position + 2] for position in range(len(word) - 1))
     telling = tuple(pair for pair in pairs if "." not in pair and not (pair.isascii() and pair.isalpha()))
-    return grams, telling, tuple(_UNSPACED.findall(word))
+    return grams, telling, tuple(_LETTER_AS_WORD.findall(word))
 
 
 @lru_cache(1 << 16)  # rows repeat the words of their language

@@ -54,7 +54,7 @@ def test_it_does_not_depend_on_what_torch_makes_by_default():
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
-def test_what_is_read_needs_none_of_them(num_threads, monkeypatch):
+def test_what_is_read_needs_none_of_them(num_threads):
     """The same probabilities come of the network with them."""
     image = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
     models = RapidOCREngine(num_threads=num_threads).models()
