@@ -73,7 +73,7 @@ class RapidOCREngine:
         look_side_len (`int`, *optional*, defaults to 480):
             In a video, longer side in pixels of the small look by which frames without text are left early. `None`:
             none is.
-        box_threshold (`float`, *optional*, defaults to 0.4):
+        box_threshold (`float`, *optional*, defaults to 0.3):
             How sure the detector must be of a box, 0-1. What is no text gets a low confidence when it is read.
         reuse_unchanged (`bool`, *optional*, defaults to `True`):
             In a video, whether boxes that show what was surely read there before are not read again.
@@ -97,7 +97,7 @@ class RapidOCREngine:
         between_side_len: int | None = 736,
         full_size_every: int = 3,
         look_side_len: int | None = 480,
-        box_threshold: float = 0.4,
+        box_threshold: float = 0.3,
         reuse_unchanged: bool = True,
         runtime: str | None = None,
         lang: str | os.PathLike | None = None,

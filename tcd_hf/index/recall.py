@@ -35,7 +35,7 @@ pc: Any = pyarrow.compute  # makes its functions when it is imported
 
 DEFAULT_MEMORY_BUDGET = 4 << 30
 BLOCK_ELEMENTS = 1 << 24  # (query, video) scores held at once: 64 MB
-ROWS_PER_BATCH = 1 << 16  # that are read at once; a thousand, LanceDB's own number, takes ten times as long
+ROWS_PER_BATCH = 1 << 18  # that are read at once; a thousand, LanceDB's own number, takes ten times as long
 DEEPER = 4  # times as many rows are looked at where those looked at are of too few videos
 ROWS_PER_VIDEO = 8  # of what is recalled by one kind: the best of a video; the others are likely to be alike
 
@@ -321,7 +321,7 @@ class Recall:
         for batch in self.table.search().select(["_rowid", "path"]).to_batches(ROWS_PER_BATCH):
             row_ids[start : (start := start + len(batch))] = batch["_rowid"].to_numpy()
             paths.append(batch["path"])
-        encoded = pa.chunked_array(paths, pa.string()).combine_chunks().dictionary_encode()
+        encoded = pa.chunked_array(paths, pa.string()).dictionary_encode().combine_chunks()  # the texts are not copied
         self._paths, self._videos = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
         self._sorted = np.argsort(row_ids, kind="stable")
         self._row_ids = row_ids

@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 def measure(hours: LargeHours, args: argparse.Namespace) -> dict:
     write_table(args.folder, hours, args.workers, with_texts=bool(args.parts))
     result: dict = {"bytes": bytes_of(args.folder / f"{name_of(hours.hours)}.lance" / "data")}
-    exact_neighbours(args.folder, hours, np.stack([query.vector for query in hours.queries(args.queries)]))
+    if args.kinds:
+        exact_neighbours(args.folder, hours, np.stack([query.vector for query in hours.queries(args.queries)]))
     options = {"threads": args.threads, "hours": hours.hours, "dim": hours.dim, "folder": str(args.folder)}
     options["count"] = args.queries
     result["coarse"] = [ask("coarse", kind=kind, **options) for kind in args.kinds]

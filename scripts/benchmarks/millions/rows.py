@@ -89,11 +89,11 @@ class LargeHours(SyntheticHours):
         segments = np.repeat(first, counts) + _counted(counts)
         texts = np.repeat(texts, counts)
         own = np.arange(words.shape[1]) < lengths[texts, None]
-        shown = np.unique((segments[:, None] * VOCABULARY + words[texts])[own])
+        shown = _different((segments[:, None] * VOCABULARY + words[texts])[own])
         terms, numbers, begins = self.spelled
         counts = np.diff(begins)[shown % VOCABULARY]
         places = np.repeat(begins[shown % VOCABULARY], counts) + _counted(counts)
-        pairs = np.unique(np.repeat(shown // VOCABULARY, counts) * len(terms) + numbers[places])
+        pairs = _different(np.repeat(shown // VOCABULARY, counts) * len(terms) + numbers[places])
         ends = np.searchsorted(pairs, len(terms) * np.arange(SEGMENTS_PER_HOUR + 1))
         of_segments = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), terms.take(pa.array(pairs % len(terms))))
         return pc.binary_join(of_segments, " ")
@@ -109,6 +109,12 @@ class LargeHours(SyntheticHours):
 def _counted(counts: np.ndarray) -> np.ndarray:
     """From 0 to before each count, one after the other."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _different(numbers: np.ndarray) -> np.ndarray:
+    """What `np.unique` gives, which looks for equal ones in a table: thirty times as slow for these."""
+    ordered = np.sort(numbers)
+    return ordered[np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))]
 
 
 @cache  # in each process
