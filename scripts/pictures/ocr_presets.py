@@ -23,11 +23,9 @@ def main(argv: list[str] | None = None) -> int:
     with new_figure(5.6, 3.2, args.out) as figure:
         axes = figure.subplots()
         in_order = sorted(ways.items(), key=lambda each: cpu(each[1]) / each[1]["seconds"]["video"])
-        for number, ((name, way), (colour, _)) in enumerate(zip(in_order, LINES, strict=False)):
+        for (name, way), (colour, _) in zip(in_order, LINES, strict=False):
             place = (cpu(way) / way["seconds"]["video"], way["found"])
-            offset = (0, -17 if number % 2 else 9)  # neighbours' names stand above and below
-            axes.plot(*place, "o", color=colour, markersize=8)
-            axes.annotate(name, place, offset, textcoords="offset points", ha="center", color=colour)
+            axes.plot(*place, "o", color=colour, markersize=8, label=name)
         axes.set(
             title="Text found against time",
             xlabel="seconds of one core per second of video",
@@ -35,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         axes.margins(x=0.15, y=0.3)
         axes.set_xlim(left=0)
+        axes.legend(loc="lower right", frameon=False)
     return 0
 
 
