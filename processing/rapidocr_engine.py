@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from .ocr_models import (
 )
 from .ocr_runtimes import INT8, checked_runtime, multiplies_int8, runtime_params
 from .standing_text import StandingPicture
-from .text_detection import TextDetector, reading_size
+from .text_detection import UNSURE, Boxes, TextDetector, reading_size
 from .text_glances import CLOSE, Place, likely_places, part_around
 from .text_readings import TextReading
 from .text_recognition import Reading, TextRecogniser
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 LIKELY_TEXT = 0.5  # confidence of a reading from which the next frame is looked at closely at once
 STANDING_TEXT = 0.7  # the same of a reading in the mean of many frames
+UNSURE_BOX = 0.8  # the same of a reading in a box that the detector is not sure of
 TEXT_IN_PLACE = 0.6  # the same of a reading in a place that a small look shows: many read as a letter or two
 PLACES = 2  # at most, that are looked at in a frame before it is left
 MUCH = 0.5  # share of a frame above which there is no use in looking at places of it first
@@ -73,8 +75,9 @@ class RapidOCREngine:
         look_side_len (`int`, *optional*, defaults to 480):
             In a video, longer side in pixels of the small look by which frames without text are left early. `None`:
             none is.
-        box_threshold (`float`, *optional*, defaults to 0.3):
-            How sure the detector must be of a box, 0-1. What is no text gets a low confidence when it is read.
+        box_threshold (`float`, *optional*, defaults to 0.4):
+            How sure the detector must be of a box, 0-1. What is no text gets a low confidence when it is read. From
+            three quarters of it on a box counts if the recogniser is sure of what it reads there, by .8.
         reuse_unchanged (`bool`, *optional*, defaults to `True`):
             In a video, whether boxes that show what was surely read there before are not read again.
         lang (`str`, *optional*):
@@ -97,7 +100,7 @@ class RapidOCREngine:
         between_side_len: int | None = 736,
         full_size_every: int = 3,
         look_side_len: int | None = 480,
-        box_threshold: float = 0.3,
+        box_threshold: float = 0.4,
         reuse_unchanged: bool = True,
         runtime: str | None = None,
         lang: str | os.PathLike | None = None,
@@ -126,8 +129,9 @@ class RapidOCREngine:
         readings = []
         with models.in_use():
             for image in images:
-                quads = models.detector.find(image, reading_size(image.shape, self.limit_side_len, self.enlarge))
-                readings.append(as_text_readings(models.recogniser.read(image, list(quads)), image))
+                boxes = models.detector.find(image, reading_size(image.shape, self.limit_side_len, self.enlarge))
+                read = models.recogniser.read(image, list(boxes.quads))
+                readings.append(as_text_readings(list(compress(read, _agreed(read, boxes))), image))
         return readings
 
     def video_reader(self, min_text_height: float = 0.0) -> Callable[[Sequence[Stretch]], list[list[TextReading]]]:
@@ -154,7 +158,7 @@ class RapidOCREngine:
         params = {
             "Global.log_level": "critical",
             **runtime_params(runtime, threads),
-            "Det.box_thresh": self.box_threshold,
+            "Det.box_thresh": UNSURE * self.box_threshold,
             **recogniser_params(self.lang),
             **self.params,
         }
@@ -174,7 +178,7 @@ class RapidOCREngine:
             flush_in_threads(model.text_det.session, model_file(model.cfg.Det, model.cfg.Global.model_root_dir))
         is_unreadable = UnreadableScripts(model.text_rec.postprocess_op.character, file_digest(model.text_rec))
         recogniser = TextRecogniser(model.text_rec, model.text_cls, is_unreadable)
-        return RapidOCRModels(TextDetector(model.text_det), recogniser)
+        return RapidOCRModels(TextDetector(model.text_det, self.box_threshold), recogniser)
 
 
 class RapidOCRModels:
@@ -223,8 +227,8 @@ class VideoTextReader:
     def _look_at_mean(self, models: "RapidOCRModels") -> None:
         """Reads the mean of the frames since it was looked at last."""
         if (picture := self.standing.mean()) is not None:
-            quads = self._high(models.detector.find(picture, self._size(picture, False)), picture)
-            quads = [quad for quad in quads if self.standing.may_show_more(quad)]
+            boxes = self._high(models.detector.find(picture, self._size(picture, False)), picture)
+            quads = [quad for quad in boxes.quads[boxes.are_sure] if self.standing.may_show_more(quad)]
             readings = models.recogniser.read(picture, quads) if quads else []
             for reading in readings:
                 if reading.text.strip() and reading.confidence >= STANDING_TEXT:
@@ -241,10 +245,10 @@ class VideoTextReader:
         if side is None or self._shows_text(models, image, side):
             in_full_size = self.full_size_in == 0
             self.full_size_in = self.engine.full_size_every - 1 if in_full_size else self.full_size_in - 1
-            quads = models.detector.find(image, self._size(image, in_full_size))
-            if side is not None and in_full_size and not len(quads):  # small text alone is missed in full size
-                quads = models.detector.find(image, self._size(image, False))
-            readings = self._read_boxes(models.recogniser, image, self._high(quads, image), in_full_size)
+            boxes = models.detector.find(image, self._size(image, in_full_size))
+            if side is not None and in_full_size and not boxes.are_sure.any():  # small text alone is missed there
+                boxes = models.detector.find(image, self._size(image, False))
+            readings = self._read_boxes(models.recogniser, image, self._high(boxes, image), in_full_size)
             if was_text and not _likely(readings):  # it is gone, or missed in this size
                 readings = self._look_again(models, image, self._size(image, in_full_size)) or readings
         likely = _likely(readings)
@@ -262,8 +266,8 @@ class VideoTextReader:
         if largest == looked_at:
             return []
         self.full_size_in = self.engine.full_size_every - 1
-        quads = self._high(models.detector.find(image, largest), image)
-        return self._read_boxes(models.recogniser, image, quads, True)
+        boxes = self._high(models.detector.find(image, largest), image)
+        return self._read_boxes(models.recogniser, image, boxes, True)
 
     def _shows_text(self, models: "RapidOCRModels", image: np.ndarray, side: int) -> bool:
         """Whether a small look shows places that may be text, and text is read in one of them."""
@@ -279,15 +283,16 @@ class VideoTextReader:
             scale = max(self._size(image, in_full_size)) / max(image.shape[:2])
             (rows, columns), size = part_around(place, image.shape, scale, limit=CLOSE if in_full_size else None)
             part = image[rows, columns]
-            quads = self._high(models.detector.find(part, size), image)
+            boxes = self._high(models.detector.find(part, size), image)
+            quads = list(boxes.quads[boxes.are_sure])
             readings = models.recogniser.read(part, quads) if quads else []
             if any(reading.text.strip() and reading.confidence >= TEXT_IN_PLACE for reading in readings):
                 return True
         return False
 
-    def _high(self, quads: np.ndarray, image: np.ndarray) -> list[np.ndarray]:
+    def _high(self, boxes: Boxes, image: np.ndarray) -> Boxes:
         """The boxes that are high enough to be read."""
-        return [quad for quad in quads if np.ptp(quad[:, 1]) >= self.min_text_height * image.shape[0]]
+        return boxes.only(np.ptp(boxes.quads[..., 1], axis=1) >= self.min_text_height * image.shape[0])
 
     def _size(self, image: np.ndarray, in_full_size: bool) -> tuple[int, int]:
         """Height and width at which text is looked for, pixels."""
@@ -301,16 +306,25 @@ class VideoTextReader:
         return reading_size(image.shape, side, self.engine.enlarge)
 
     def _read_boxes(
-        self, recogniser: TextRecogniser, image: np.ndarray, quads: list[np.ndarray], in_full_size: bool
+        self, recogniser: TextRecogniser, image: np.ndarray, boxes: Boxes, in_full_size: bool
     ) -> list[Reading]:
+        quads = list(boxes.quads)
         if self.engine.reuse_unchanged:
             self.known.look(image)
         readings = [self.known.recall(quad) for quad in quads]
         new = iter(recogniser.read(image, [quad for quad, known in zip(quads, readings, strict=True) if known is None]))
         readings = [known if known is not None else next(new) for known in readings]
+        agreed = _agreed(readings, boxes)
+        readings = list(compress(readings, agreed))
         if not in_full_size:  # what only a look in full size finds is still there
-            readings += self.known.beside(quads)
+            readings += self.known.beside(list(boxes.quads[agreed]))
         return [reading for reading in readings if reading.text.strip()]
+
+
+def _agreed(readings: Sequence[Reading], boxes: Boxes) -> np.ndarray:
+    """Of which boxes the detector or the recogniser is sure: `(num_boxes,)` bool."""
+    confidences = np.array([reading.confidence for reading in readings])
+    return boxes.are_sure | (confidences >= UNSURE_BOX)
 
 
 def _likely(readings: Sequence[Reading]) -> list[Reading]:

@@ -1,13 +1,14 @@
 """Where text stands in an image: the detector that rapidocr ships, at any size."""
 
 import importlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["TextDetector", "fill_planes", "reading_size"]
+__all__ = ["UNSURE", "Boxes", "TextDetector", "fill_planes", "reading_size"]
 
 STRIDE = 32  # pixels; the network takes multiples of it
+UNSURE = 0.75  # of the threshold: what is found between is text only if the recogniser is sure of it
 LEVELS = (np.arange(256) / 127.5 - 1).astype(np.float32)  # what the networks take for 0-255
 
 
@@ -26,15 +27,35 @@ def fill_planes(planes: np.ndarray, image: np.ndarray) -> None:
         plane[...] = cv2.LUT(channel, LEVELS)  # in a twelfth of the time of arithmetic in float64
 
 
+class Boxes(NamedTuple):
+    """Where text may stand, from top to bottom and from left to right.
+
+    Attributes:
+        quads (`np.ndarray` of shape `(num_boxes, 4, 2)`, float32): x, y of the corners in pixels of the image; the
+            corner at the top left first, then clockwise.
+        are_sure (`np.ndarray` of shape `(num_boxes,)`, bool): whether the detector is as sure of each as was asked for.
+    """
+
+    quads: np.ndarray
+    are_sure: np.ndarray
+
+    def only(self, chosen: np.ndarray) -> "Boxes":
+        """Those for which an array `(num_boxes,)` is true."""
+        return Boxes(self.quads[chosen], self.are_sure[chosen])
+
+
 class TextDetector:
     """Finds boxes of text.
 
     Args:
-        detector (`rapidocr.ch_ppocr_det.TextDetector`): its session and its post-processing are used.
+        detector (`rapidocr.ch_ppocr_det.TextDetector`): its session and its post-processing are used, which is to give
+            boxes from `UNSURE` of the threshold on.
+        threshold (`float`): how likely the pixels of a box must be text, on average, for it to be sure, 0-1.
     """
 
-    def __init__(self, detector: Any):
+    def __init__(self, detector: Any, threshold: float):
         self.detector = detector
+        self.threshold = threshold
         self.cv2 = importlib.import_module("cv2")
 
     def probabilities(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -56,22 +77,20 @@ class TextDetector:
         fill_planes(batch[0], image)
         return self.detector.session(batch)
 
-    def find(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Boxes of text, from top to bottom and from left to right.
+    def find(self, image: np.ndarray, size: tuple[int, int]) -> Boxes:
+        """Boxes of text.
 
         Args:
             image (`np.ndarray`): `(height, width, 3)` RGB uint8.
             size (`tuple[int, int]`): height and width at which to look, pixels.
-
-        Returns:
-            `np.ndarray`, `(number, 4, 2)` float32: x, y of the corners in pixels of `image`; the corner at the top
-            left first, then clockwise.
         """
         probabilities = self.probabilities(image, size)
         # whole pixels come back: those of the larger of the two images, so that none are lost by rounding
         height, width = max(size[0], image.shape[0]), max(size[1], image.shape[1])
-        boxes, _ = self.detector.postprocess_op(probabilities, (height, width))
-        if not len(boxes):
-            return np.zeros((0, 4, 2), np.float32)
-        scale = (image.shape[1] / width, image.shape[0] / height)
-        return self.detector.sorted_boxes(np.asarray(boxes, np.float32)) * np.array(scale, np.float32)
+        quads, scores = self.detector.postprocess_op(probabilities, (height, width))
+        if not len(quads):
+            return Boxes(np.zeros((0, 4, 2), np.float32), np.zeros(0, bool))
+        is_sure = {quad.tobytes(): score >= self.threshold for quad, score in zip(quads, scores, strict=True)}
+        quads = self.detector.sorted_boxes(np.asarray(quads))
+        scale = np.array((image.shape[1] / width, image.shape[0] / height), np.float32)
+        return Boxes(quads.astype(np.float32) * scale, np.array([is_sure[quad.tobytes()] for quad in quads]))

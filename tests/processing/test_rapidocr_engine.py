@@ -1,10 +1,13 @@
 """The built-in engine on the frames of a video: what is looked at, what is read, and small text alone in a frame."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tcd_hf.processing.frame_skipping import Stretch
 from tcd_hf.processing.ocr_engines import RapidOCREngine, get_engine
+from tcd_hf.processing.text_detection import Boxes
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 from tests.clips import text_frame
 
@@ -72,7 +75,11 @@ def test_text_that_the_smaller_size_misses_is_looked_for_in_full_size(work, monk
     engine = RapidOCREngine(**OPTIONS)
     detector = engine.models().detector
     find = detector.find
-    monkeypatch.setattr(detector, "find", lambda image, size: find(image, size)[: 0 if max(size) == 320 else None])
+    monkeypatch.setattr(
+        detector,
+        "find",
+        lambda image, size: Boxes(*(part[: 0 if max(size) == 320 else None] for part in find(image, size))),
+    )
     shown = [text_frame(f"OPEN {n}", SIZE) for n in range(3)]
     assert texts(engine.video_reader()(stretches(*shown))) == [["OPEN 0"], ["OPEN 1"], ["OPEN 2"]]
 
@@ -94,6 +101,22 @@ def test_unchanged_boxes_are_not_read_again(work):
     assert texts(engine.video_reader()(stretches(SIGN, TWO_SIGNS, TWO_SIGNS)))[2] == ["OPEN CAFE", "BUS 42"]
     after_glance = work.index(("find", 384))
     assert sum(number for kind, number in work[after_glance:] if kind == "read") == 5
+
+
+@pytest.mark.parametrize(("confidence", "expected"), [(0.85, ["OPEN CAFE"]), (0.75, [])])
+def test_a_box_that_the_detector_is_not_sure_of_must_be_read_surely(monkeypatch, confidence, expected):
+    engine = RapidOCREngine(**OPTIONS)
+    models = engine.models()
+    read = models.recogniser.read
+    monkeypatch.setattr(
+        models.recogniser,
+        "read",
+        lambda image, quads: [replace(reading, confidence=confidence) for reading in read(image, quads)],
+    )
+    assert texts(engine([SIGN])) == texts(engine.video_reader()(stretches(SIGN))) == [["OPEN CAFE"]]
+    monkeypatch.setattr(models.detector, "threshold", 1.0)
+    reader = RapidOCREngine(**{**OPTIONS, "look_side_len": None}).video_reader()
+    assert texts(engine([SIGN])) == texts(reader(stretches(SIGN))) == [expected]
 
 
 def test_low_boxes_are_not_read(work):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tcd_hf.processing.ocr_engines import RapidOCREngine
-from tcd_hf.processing.text_detection import reading_size
+from tcd_hf.processing.text_detection import Boxes, reading_size
 from tests.clips import text_frame
 
 
@@ -30,8 +30,8 @@ def test_sizes(shape, side, enlarge, expected):
 def test_boxes_are_in_pixels_of_the_image(detector, size):
     image = text_frame("OPEN CAFE", (320, 180), position=(0.5, 0.25), font_size=40)
     dark = np.argwhere(image.min(axis=2) < 128)
-    (box,) = detector.find(image, size)
-    assert box.shape == (4, 2)
+    (box,), (is_sure,) = detector.find(image, size)
+    assert box.shape == (4, 2) and is_sure
     top, left = dark.min(axis=0)
     bottom, right = dark.max(axis=0)
     assert box[0] == pytest.approx([left, top], abs=12) and box[2] == pytest.approx([right, bottom], abs=12)
@@ -45,5 +45,22 @@ def test_likely_text_is_where_text_is(detector):
 
 
 def test_nothing_is_a_normal_answer(detector):
-    assert detector.find(np.full((90, 160, 3), 200, np.uint8), (90, 160)).shape == (0, 4, 2)
-    assert detector.find(np.zeros((1, 1, 3), np.uint8), (1, 1)).shape == (0, 4, 2)
+    for image in (np.full((90, 160, 3), 200, np.uint8), np.zeros((1, 1, 3), np.uint8)):
+        boxes = detector.find(image, image.shape[:2])
+        assert boxes.quads.shape == (0, 4, 2) and boxes.are_sure.shape == (0,)
+
+
+def test_what_is_found_below_the_threshold_is_not_sure(detector, monkeypatch):
+    """Each of two boxes beside each other has its own score, in whatever order they were found."""
+    image = text_frame("OPEN", (640, 180), position=(0.2, 0.5), font_size=40)
+    image = text_frame("CAFE", background=image, position=(0.8, 0.5))
+    found, scores = detector.detector.postprocess_op(detector.probabilities(image, (192, 640)), (180, 640))
+    by_place = [score for _, score in sorted(zip(found[:, 0, 0].tolist(), scores, strict=True))]
+    assert len(by_place) == 2
+    between = sum(by_place) / 2
+    monkeypatch.setattr(detector, "threshold", between)
+    quads, are_sure = detector.find(image, (180, 640))
+    assert quads[0, 0, 0] < 320 < quads[1, 0, 0] and are_sure.tolist() == [score > between for score in by_place]
+    monkeypatch.setattr(detector, "threshold", 1.0)
+    assert not detector.find(image, (180, 640)).are_sure.any()
+    assert Boxes(quads, are_sure).only(are_sure).quads.shape == (1, 4, 2)
