@@ -76,8 +76,9 @@ class RapidOCREngine:
             In a video, longer side in pixels of the small look by which frames without text are left early. `None`:
             none is.
         box_threshold (`float`, *optional*, defaults to 0.4):
-            How sure the detector must be of a box, 0-1. What is no text gets a low confidence when it is read. From
-            three quarters of it on a box counts if the recogniser is sure of what it reads there, by .8.
+            How sure the detector must be of a box, 0-1. What is no text gets a low confidence when it is read. In a
+            frame that is looked at closely, a box counts from three quarters of it on if the recogniser is sure of what
+            it reads there, by .8.
         reuse_unchanged (`bool`, *optional*, defaults to `True`):
             In a video, whether boxes that show what was surely read there before are not read again.
         lang (`str`, *optional*):
@@ -158,10 +159,11 @@ class RapidOCREngine:
         params = {
             "Global.log_level": "critical",
             **runtime_params(runtime, threads),
-            "Det.box_thresh": UNSURE * self.box_threshold,
             **recogniser_params(self.lang),
             **self.params,
         }
+        threshold = float(params.get("Det.box_thresh", self.box_threshold))
+        params["Det.box_thresh"] = UNSURE * threshold
         asked = "the ONNX files that `params` and `lang` ask for"
         with missing_weights(self.name, asked):
             model = rapidocr.RapidOCR(params=params)
@@ -178,7 +180,7 @@ class RapidOCREngine:
             flush_in_threads(model.text_det.session, model_file(model.cfg.Det, model.cfg.Global.model_root_dir))
         is_unreadable = UnreadableScripts(model.text_rec.postprocess_op.character, file_digest(model.text_rec))
         recogniser = TextRecogniser(model.text_rec, model.text_cls, is_unreadable)
-        return RapidOCRModels(TextDetector(model.text_det, self.box_threshold), recogniser)
+        return RapidOCRModels(TextDetector(model.text_det, threshold), recogniser)
 
 
 class RapidOCRModels:

@@ -83,6 +83,9 @@ class TextDetector:
         Args:
             image (`np.ndarray`): `(height, width, 3)` RGB uint8.
             size (`tuple[int, int]`): height and width at which to look, pixels.
+
+        Returns:
+            [`Boxes`], those that are not sure among them.
         """
         probabilities = self.probabilities(image, size)
         # whole pixels come back: those of the larger of the two images, so that none are lost by rounding
@@ -91,6 +94,6 @@ class TextDetector:
         if not len(quads):
             return Boxes(np.zeros((0, 4, 2), np.float32), np.zeros(0, bool))
         is_sure = {quad.tobytes(): score >= self.threshold for quad, score in zip(quads, scores, strict=True)}
-        quads = self.detector.sorted_boxes(np.asarray(quads))
+        quads = np.asarray(self.detector.sorted_boxes(np.asarray(quads)))
         scale = np.array((image.shape[1] / width, image.shape[0] / height), np.float32)
         return Boxes(quads.astype(np.float32) * scale, np.array([is_sure[quad.tobytes()] for quad in quads]))

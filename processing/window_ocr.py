@@ -147,7 +147,7 @@ class WindowOCRCaptioner:
         self.preset = preset
         # datasets.map hashes an object by its state, not by its code: raise this when captions change. The last change
         # is of the built-in engine alone: what others read stays in the cache.
-        self.version = 4 if engine == RapidOCREngine.name or isinstance(engine, RapidOCREngine) else 3
+        self.version = 5 if engine == RapidOCREngine.name or isinstance(engine, RapidOCREngine) else 3
         ocr_preset(preset)
         if engine is not None:
             self._engine()  # a wrong name or option shows here, not in a worker

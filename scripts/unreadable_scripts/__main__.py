@@ -188,7 +188,8 @@ def _count(script: str, count: int) -> int:
 def _read(models: RapidOCRModels, columns: np.ndarray, frame: np.ndarray, placed: list[Placed]) -> Iterator[Example]:
     """What is found on one frame and lies in one of its texts."""
     recogniser = models.recogniser
-    for quad in models.detector.find(frame, frame.shape[:2]):
+    boxes = models.detector.find(frame, frame.shape[:2])
+    for quad in boxes.quads[boxes.are_sure]:
         here = [one for one in placed if _shared(quad, one.box) > 0.5]
         if not here:
             continue

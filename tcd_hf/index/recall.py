@@ -197,7 +197,7 @@ class Recall:
         if not self._without_text_index:
             try:
                 found = search.limit(count).to_arrow()["_rowid"].to_numpy()
-                if np.isin(found, self._row_ids).all():
+                if self._has(found):
                     return found
             except Exception as error:
                 if not may_be_damage(error):
@@ -208,6 +208,13 @@ class Recall:
                 "`add`, or --repair, makes it anew."
             )
         return self._scan_texts(terms.query.split(), count, where)
+
+    def _has(self, row_ids: np.ndarray) -> bool:
+        """Whether these are rows of the table. `np.isin` would sort all rows for each query: seconds for millions."""
+        if not self.num_rows:
+            return not len(row_ids)
+        places = np.searchsorted(self._row_ids, row_ids, sorter=self._sorted).clip(max=self.num_rows - 1)
+        return bool((self._row_ids[self._sorted[places]] == row_ids).all())
 
     def _scan_texts(self, terms: Sequence[str], count: int, where: str | None) -> np.ndarray:
         """What the full-text index is for, without it: ids of rows that have terms, those with many rare ones first."""

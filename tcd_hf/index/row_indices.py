@@ -25,9 +25,9 @@ TEXT_COLUMN = "term_text"
 # Rows from which on indices take minutes to be made, and vectors seconds to be read: both are done in the background.
 LARGE_TABLE = 200_000
 ROWS_PER_PART = 8192  # of the index of vectors
-# Parts that a search looks into. A text is far from all vectors, so that its neighbours lie in many parts; a query that
-# is near to some would need fewer. Of 1.2 million rows so many find .99 of the 50 exact neighbours, of ten times the
-# rows five times as many find as much.
+# Parts, of so many rows, that a search looks into. A text is far from all vectors, so that its neighbours lie in many
+# parts; a query that is near to some would need fewer. Of 1.2 million rows so many find .99 of the 50 exact neighbours,
+# of 12 million five times as many do; in between and beyond nothing was measured.
 PARTS, OF_ROWS, GROWTH, LEAST_PARTS = 88, 1_200_000, 0.7, 20
 REFINE_FACTOR = 2  # the index rounds vectors: so many times the vectors asked for are compared as they are
 

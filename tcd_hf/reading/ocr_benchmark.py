@@ -12,6 +12,7 @@ from tcd_hf.processing.ocr_engines import RapidOCREngine
 from tcd_hf.processing.ocr_presets import ocr_preset
 from tcd_hf.processing.ocr_runtimes import available_runtimes
 from tcd_hf.processing.rapidocr_engine import RapidOCRModels
+from tcd_hf.processing.text_detection import Boxes
 from tcd_hf.processing.video_reading import open_video
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 
@@ -120,7 +121,7 @@ class _Timed:
     def probabilities(self, *args) -> np.ndarray:
         return self._call("look", self.part.probabilities, *args)
 
-    def find(self, *args) -> np.ndarray:
+    def find(self, *args) -> Boxes:
         self.costs.frames += 1
         return self._call("detect", self.part.find, *args)
 

@@ -119,6 +119,24 @@ def test_a_box_that_the_detector_is_not_sure_of_must_be_read_surely(monkeypatch,
     assert texts(engine([SIGN])) == texts(reader(stretches(SIGN))) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, 0.4), ({"box_threshold": 0.36}, 0.36), ({"params": {"Det.box_thresh": 0.28}}, 0.28)]
+)
+def test_boxes_are_found_from_three_quarters_of_the_threshold_on(options, expected):
+    detector = RapidOCREngine(num_threads=1, **options).models().detector
+    assert detector.threshold == pytest.approx(expected)
+    assert detector.detector.postprocess_op.box_thresh == pytest.approx(0.75 * expected)
+
+
+def test_a_glance_and_the_mean_of_frames_take_sure_boxes_alone(monkeypatch):
+    engine = RapidOCREngine(**OPTIONS)
+    assert texts(engine.video_reader()(stretches(SIGN))) == [["OPEN CAFE"]]
+    monkeypatch.setattr(engine.models().detector, "threshold", 1.0)
+    reader = engine.video_reader()
+    assert texts(reader(stretches(SIGN, SIGN, SIGN))) == [[], [], []]  # left early, at a glance
+    assert reader.read_standing() == []
+
+
 def test_low_boxes_are_not_read(work):
     reader = RapidOCREngine(**OPTIONS).video_reader(min_text_height=0.5)
     assert texts(reader(stretches(SIGN))) == [[]]

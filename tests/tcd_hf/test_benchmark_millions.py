@@ -44,10 +44,28 @@ def test_it_measures_and_reports(tmp_path, capfd):
     from scripts.benchmarks.millions import __main__ as command
 
     report = tmp_path / "report.json"
-    options = ["--hours", "10", "--dim", "32", "--queries", "5", "--threads", "1", "--kinds", "IvfRq", "IvfSq"]
+    options = [
+        "--hours",
+        "10",
+        "--dim",
+        "32",
+        "--queries",
+        "5",
+        "--threads",
+        "1",
+        "--kinds",
+        "IvfRq",
+        "IvfSq",
+        "--breadths",
+        "20",
+    ]
     assert command.main([*options, "--folder", str(tmp_path), "--json", str(report)]) == 0
     result = json.loads(report.read_text())["sizes"]["10"]
     assert result["coarse"][-1]["searches"][-1]["recall"] > 0.98
     assert set(result["search"]) == {"vectors in memory", "their index alone"} and result["text"]["bytes"] > 0
+    apart = ["--hours", "10", "--queries", "5", "--threads", "1", "--folder", str(tmp_path / "apart")]
+    assert command.main([*apart, "--dim", "1", "--kinds", "--parts", "text", "--json", str(report)]) == 0
+    result = json.loads(report.read_text())["sizes"]["10"]
+    assert result["coarse"] == [] and result["text"]["p50"] > 0
     tables = [block.splitlines() for block in capfd.readouterr().out.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 3 and all(len({line.count("|") for line in each}) == 1 for each in tables)
+    assert len(tables) == 5 and all(len({line.count("|") for line in each}) == 1 for each in tables)

@@ -700,12 +700,16 @@ def test_doctr_without_its_package_says_how_to_install_it(clips, tmp_path, monke
     def load(name, device):
         return make_tiny_model(), make_tiny_processor()
 
+    installed = metadata.version
+
     def version(package):
-        raise metadata.PackageNotFoundError(package)
+        if "doctr" in package:
+            raise metadata.PackageNotFoundError(package)
+        return installed(package)
 
     monkeypatch.setenv("TCD_HF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("tcd_hf.loading.load", load)
-    monkeypatch.setattr("tcd_hf.reading.fingerprints.metadata.version", version)
+    monkeypatch.setattr(metadata, "version", version)
     for module in ("doctr", "doctr.models"):
         monkeypatch.setitem(sys.modules, module, None)
     video = str(clips["sea.mp4"])

@@ -18,7 +18,7 @@ from tcd_hf.index.lexical import LexicalStatistics
 from tcd_hf.index.query_syntax import MAX_QUERY_LENGTH
 from tcd_hf.index.recall import Recall, largest
 from tcd_hf.index.retrieval import Retriever
-from tcd_hf.index.row_indices import bytes_in_memory, create_coarse_index, create_text_index
+from tcd_hf.index.row_indices import bytes_in_memory, create_coarse_index, create_text_index, parts_to_search
 from tcd_hf.index.schema import IndexMetadata, row_id, rows_from, table_schema
 from tcd_hf.processing.text_tracks import TextTrack
 from tcd_hf.processing.window_ocr import WindowCaption
@@ -580,3 +580,8 @@ def test_the_largest_are_in_order_and_the_first_of_equals():
     assert largest(scores, 4).tolist() == [1, 4, 0, 2]
     assert largest(scores, 10).tolist() == [1, 4, 0, 2, 5, 3]
     assert largest(np.zeros(0), 2).tolist() == []
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(0, 20), (120_000, 20), (1_200_000, 88), (12_000_000, 441)])
+def test_a_smaller_share_of_the_parts_is_searched_the_more_there_are(rows, parts):
+    assert parts_to_search(rows) == parts

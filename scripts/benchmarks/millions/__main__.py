@@ -8,6 +8,7 @@ process of its own, one after the other, and searched with several settings: the
 it finds, of queries that are as far from all vectors as those of texts are. The index of the package (`IvfSq`) comes
 last, and stays. Whole searches score candidates whose other columns are made when they are read, which is left out of
 their times. How often terms occur is counted in one hour of 50. Tables are kept and continued.
+Where the disk is short, vectors alone, `--parts` without a part, and then texts alone, `--dim 1 --kinds --parts text`.
 """
 
 import argparse
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--hours", type=int, nargs="+", default=[100])
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS, help="of approximate indices")
+    parser.add_argument("--breadths", type=int, nargs="+", help="parts or widths to search, in place of the usual ones")
     parser.add_argument(
         "--parts", nargs="*", default=["text", "search"], choices=["text", "search"], help="none: vectors alone"
     )
@@ -55,7 +57,7 @@ def measure(hours: LargeHours, args: argparse.Namespace) -> dict:
         exact_neighbours(args.folder, hours, np.stack([query.vector for query in hours.queries(args.queries)]))
     options = {"threads": args.threads, "hours": hours.hours, "dim": hours.dim, "folder": str(args.folder)}
     options["count"] = args.queries
-    result["coarse"] = [ask("coarse", kind=kind, **options) for kind in args.kinds]
+    result["coarse"] = [ask("coarse", kind=kind, breadths=args.breadths, **options) for kind in args.kinds]
     if "text" in args.parts:
         result["text"] = ask("text", **options)
     if "search" in args.parts:
@@ -66,7 +68,7 @@ def measure(hours: LargeHours, args: argparse.Namespace) -> dict:
 
 def to_markdown(report: dict) -> str:
     """The report as Markdown."""
-    built = [["hours", "index", "made in, s", "s of the processor", "MB", "peak, GB"]]
+    built = [["hours", "index", "made in, s", "s of the processor", "MB", "peak, GB", "rows then read in, s"]]
     searched = [
         ["hours", "index", "parts, or width", "compared exactly", f"recall at {EXACT}", "p50, ms", "p95", "work"]
     ]
@@ -76,7 +78,8 @@ def to_markdown(report: dict) -> str:
         texts = [{"kind": "full text", "searches": [], **result["text"]}] if "text" in result else []
         for each in [*result["coarse"], *texts]:
             numbers = f"{each['seconds']:.0f}", f"{each['cpu_seconds']:.0f}", f"{each['bytes'] / 1e6:.0f}"
-            built.append([hours, each["kind"], *numbers, f"{each['peak_gb']:.1f}"])
+            rows_read = f"{each['rows_seconds']:.2f}" if "rows_seconds" in each else ""
+            built.append([hours, each["kind"], *numbers, f"{each['peak_gb']:.1f}", rows_read])
             for one in each["searches"]:
                 times = f"{one['recall']:.3f}", f"{one['p50']:.0f}", f"{one['p95']:.0f}", f"{one['work']:.0f}"
                 searched.append([hours, each["kind"], one["breadth"], EXACT * one["refined"], *times])

@@ -34,7 +34,14 @@ def ask(task: str, **options) -> dict:
     return json.loads(output.splitlines()[-1])
 
 
-def coarse(folder: Path, hours: LargeHours, count: int, kind: str, partitions: int | None = None) -> dict:
+def coarse(
+    folder: Path,
+    hours: LargeHours,
+    count: int,
+    kind: str,
+    partitions: int | None = None,
+    breadths: Sequence[int] | None = None,
+) -> dict:
     """Builds an approximate index and searches by it with several settings, the cheapest first."""
     from lancedb import index
 
@@ -48,7 +55,19 @@ def coarse(folder: Path, hours: LargeHours, count: int, kind: str, partitions: i
     built = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - work}
     built["bytes"] = bytes_of(folder / f"{name_of(hours.hours)}.lance" / "_indices") - before
     built["peak_gb"], built["held_before_gb"] = peak_memory() / 1e9, held / 1e9
-    return built | {"kind": kind, "searches": search_coarse(folder, hours, count, kind)}
+    built["rows_seconds"] = seconds_to_read_rows(folder, hours)
+    return built | {"kind": kind, "searches": search_coarse(folder, hours, count, kind, breadths)}
+
+
+def seconds_to_read_rows(folder: Path, hours: LargeHours) -> float:
+    """What the first search waits for: which video each row is of."""
+    from tcd_hf.index.recall import Recall
+
+    clock = time.perf_counter()
+    recall = Recall(open_table(folder, hours.hours), memory_budget=0)
+    if len(recall.paths) != hours.hours:
+        raise RuntimeError(f"The table is of {len(recall.paths)} videos, not of {hours.hours}.")
+    return time.perf_counter() - clock
 
 
 def search_coarse(
@@ -105,15 +124,9 @@ def text(folder: Path, hours: LargeHours, count: int) -> dict:
     return built | time_each(lambda query: recall.full_text(query, 50, num_videos=10), texts)
 
 
-def probes(folder: Path, hours: LargeHours, count: int, kind: str, breadths: list[int]) -> dict:
-    """Searches by the index that is there, with other settings."""
-    return {"kind": kind, "searches": search_coarse(folder, hours, count, kind, breadths)}
-
-
 TASKS: dict[str, Callable[..., dict]] = {
     "coarse": coarse,
     "text": text,
-    "probes": probes,
     "statistics": statistics,
     "search": search,
 }
