@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 LIKELY_TEXT = 0.5  # confidence of a reading from which the next frame is looked at closely at once
 STANDING_TEXT = 0.7  # the same of a reading in the mean of many frames
-UNSURE_BOX = 0.8  # the same of a reading in a box that the detector is not sure of
+UNSURE_BOX = 0.9  # the same of a reading in a box that the detector is not sure of
 TEXT_IN_PLACE = 0.6  # the same of a reading in a place that a small look shows: many read as a letter or two
 PLACES = 2  # at most, that are looked at in a frame before it is left
 MUCH = 0.5  # share of a frame above which there is no use in looking at places of it first
@@ -78,7 +78,7 @@ class RapidOCREngine:
         box_threshold (`float`, *optional*, defaults to 0.4):
             How sure the detector must be of a box, 0-1. What is no text gets a low confidence when it is read. In a
             frame that is looked at closely, a box counts from three quarters of it on if the recogniser is sure of what
-            it reads there, by .8.
+            it reads there, by .9.
         reuse_unchanged (`bool`, *optional*, defaults to `True`):
             In a video, whether boxes that show what was surely read there before are not read again.
         lang (`str`, *optional*):

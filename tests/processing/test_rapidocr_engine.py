@@ -103,7 +103,7 @@ def test_unchanged_boxes_are_not_read_again(work):
     assert sum(number for kind, number in work[after_glance:] if kind == "read") == 5
 
 
-@pytest.mark.parametrize(("confidence", "expected"), [(0.85, ["OPEN CAFE"]), (0.75, [])])
+@pytest.mark.parametrize(("confidence", "expected"), [(0.95, ["OPEN CAFE"]), (0.85, [])])
 def test_a_box_that_the_detector_is_not_sure_of_must_be_read_surely(monkeypatch, confidence, expected):
     engine = RapidOCREngine(**OPTIONS)
     models = engine.models()
