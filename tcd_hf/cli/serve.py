@@ -1,5 +1,6 @@
 """`tcd-hf serve`: a page to search an index on."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -73,6 +74,7 @@ def serve(
     """
     from tcd_hf.app.server import build_app, listen, own_names, serve_app
 
+    logging.getLogger("tcd_hf.index").setLevel(logging.INFO)  # a large index says when its vectors are in memory
     with listen(host, port) as listener:  # first: what is wrong with an address is told before a model is loaded
         reading = Reading(ocr_engine, max_pixels=max_pixels, stall_seconds=stall_seconds)
         index = open_indexes(index_uris, named_model(model, revision), reading, cache_dir, device=device)
