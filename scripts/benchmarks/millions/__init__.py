@@ -2,5 +2,5 @@
 
 import os
 
-# Rows are made of small products of matrices, for which threads of OpenBLAS take many times as long as one, beside others.
+# Rows are made of small products of matrices: beside others, threads of OpenBLAS take many times as long as one.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
