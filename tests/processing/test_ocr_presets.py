@@ -6,6 +6,7 @@ from PIL import Image
 
 from tcd_hf.processing.ocr_engines import RapidOCREngine
 from tcd_hf.processing.ocr_presets import OCR_PRESETS, ocr_preset
+from tcd_hf.processing.text_detection import Boxes
 from tcd_hf.processing.window_ocr import WindowOCRCaptioner
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (18, 400, 3), dtype=np.uint8))
@@ -37,7 +38,8 @@ def test_thorough_finds_what_only_the_full_size_shows(monkeypatch):
     """The second frame of a scene is looked at in the smaller size by the other presets."""
     looked = []
     find = "tcd_hf.processing.text_detection.TextDetector.find"
-    monkeypatch.setattr(find, lambda self, image, size, *_: looked.append(max(size)) or np.zeros((0, 4, 2), np.float32))
+    nothing = Boxes(np.zeros((0, 4, 2), np.float32), np.zeros(0, bool))
+    monkeypatch.setattr(find, lambda self, image, size: looked.append(max(size)) or nothing)
     for preset in ("balanced", "thorough"):
         options = {"engine_options": {"look_side_len": None}, "num_windows": 1, "preset": preset}
         WindowOCRCaptioner(**options)(np.stack(MOVING[:6]), fps=2.0)
