@@ -324,7 +324,7 @@ class VideoTextReader:
 
 
 def _agreed(readings: Sequence[Reading], boxes: Boxes) -> np.ndarray:
-    """Of which boxes the detector or the recogniser is sure: `(num_boxes,)` bool."""
+    """Whether the detector or the recogniser is sure of each box: `(num_boxes,)` bool."""
     confidences = np.array([reading.confidence for reading in readings])
     return boxes.are_sure | (confidences >= UNSURE_BOX)
 
