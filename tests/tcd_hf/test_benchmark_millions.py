@@ -39,33 +39,31 @@ def test_terms_are_those_of_the_texts_that_are_shown(rows):
     assert [set(terms) for terms in found] == expected and all(len(terms) == len(set(terms)) for terms in found)
 
 
+def tables_of(printed):
+    return [block.splitlines() for block in printed.split("\n\n") if block.startswith("|")]
+
+
 @pytest.mark.slow
 def test_it_measures_and_reports(tmp_path, capfd):
     from scripts.benchmarks.millions import __main__ as command
 
     report = tmp_path / "report.json"
-    options = [
-        "--hours",
-        "10",
-        "--dim",
-        "32",
-        "--queries",
-        "5",
-        "--threads",
-        "1",
-        "--kinds",
-        "IvfRq",
-        "IvfSq",
-        "--breadths",
-        "20",
-    ]
-    assert command.main([*options, "--folder", str(tmp_path), "--json", str(report)]) == 0
+    small = ["--hours", "10", "--queries", "5", "--threads", "1", "--json", str(report)]
+    kinds = ["--kinds", "IvfRq", "IvfSq", "--breadths", "20"]
+    assert command.main([*small, "--dim", "32", *kinds, "--folder", str(tmp_path / "whole")]) == 0
     result = json.loads(report.read_text())["sizes"]["10"]
     assert result["coarse"][-1]["searches"][-1]["recall"] > 0.98
     assert set(result["search"]) == {"vectors in memory", "their index alone"} and result["text"]["bytes"] > 0
-    apart = ["--hours", "10", "--queries", "5", "--threads", "1", "--folder", str(tmp_path / "apart")]
-    assert command.main([*apart, "--dim", "1", "--kinds", "--parts", "text", "--json", str(report)]) == 0
+    tables = tables_of(capfd.readouterr().out)
+    assert len(tables) == 3 and all(len({line.count("|") for line in each}) == 1 for each in tables)
+
+
+@pytest.mark.slow
+def test_texts_can_be_measured_without_vectors(tmp_path, capfd):
+    from scripts.benchmarks.millions import __main__ as command
+
+    report = tmp_path / "report.json"
+    alone = ["--dim", "1", "--kinds", "--parts", "text", "--folder", str(tmp_path), "--json", str(report)]
+    assert command.main(["--hours", "10", "--queries", "5", "--threads", "1", *alone]) == 0
     result = json.loads(report.read_text())["sizes"]["10"]
-    assert result["coarse"] == [] and result["text"]["p50"] > 0
-    tables = [block.splitlines() for block in capfd.readouterr().out.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5 and all(len({line.count("|") for line in each}) == 1 for each in tables)
+    assert result["coarse"] == [] and result["text"]["p50"] > 0 and len(tables_of(capfd.readouterr().out)) == 2
